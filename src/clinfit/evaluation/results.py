@@ -1,0 +1,229 @@
+"""The shape of metrics.json: what `evaluate` returns and what the report, the model card and the command line read.
+
+Everything here is plain JSON: no NaN, no infinity; a number that cannot be given is null and its `reason` says why.
+"""
+
+from typing import Any, Literal, TypedDict
+
+FORMAT = "clinfit-metrics/1"
+
+# ---------------------------------------------------------------- what comes in beside the predictions
+
+
+class ModelFacts(TypedDict, total=False):
+    """What a run knows of a model and predictions do not."""
+
+    family: str
+    train_seconds: float | None
+    parameters: int
+    trainable_parameters: int
+    alarms: list[str]
+    status: Literal["done", "failed"]
+    reason: str
+
+
+class Facts(TypedDict, total=False):
+    """models: by run name `<model>-seed<seed>`. counts: task -> split -> label -> records (train included).
+
+    findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`).
+    """
+
+    models: dict[str, ModelFacts]
+    counts: dict[str, dict[str, dict[str, int]]]
+    findings: dict[str, list[dict[str, Any]]]
+
+
+# ---------------------------------------------------------------- what goes out
+
+
+class MetricDict(TypedDict):
+    """A metric with its interval (`Metric.as_dict()`); see evaluation/metric.py for the meaning of each field."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str | None
+    n: int
+    events: int | None
+    status: Literal["ok", "unreliable", "undefined", "withheld"]
+    reason: str | None
+
+
+class ClassResult(TypedDict):
+    """One label of one system. predicted: items given this label; shares are of all items, unparsed included."""
+
+    label: str
+    support: int
+    predicted: int
+    prevalence: float | None
+    predicted_share: float | None
+    metrics: dict[str, MetricDict]  # precision, recall, f1, auroc (this label against the rest)
+
+
+class Confusion(TypedDict):
+    """Rows are gold labels, columns predicted labels and, last, `unparsed`; the cells sum to n."""
+
+    rows: list[str]
+    columns: list[str]
+    counts: list[list[int]]
+
+
+class ThresholdDict(TypedDict):
+    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken."""
+
+    rule: str
+    value: float | None
+    split: str | None
+    n: int
+    achieved: dict[str, float]
+    note: str | None
+
+
+class CalibrationBin(TypedDict):
+    mean_probability: float
+    observed: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class Curves(TypedDict):
+    """Points to draw, thinned to a few hundred; binary tasks only, empty lists where not estimable.
+
+    roc: [false positive rate, sensitivity, threshold]. precision_recall: [recall, precision, threshold].
+    calibration: bins of equal size. histogram: counts in 20 bins of P(positive), by gold label.
+    """
+
+    roc: list[list[float]]
+    precision_recall: list[list[float]]
+    calibration: list[CalibrationBin]
+    histogram: dict[str, list[int]]
+
+
+class SystemResult(TypedDict):
+    """One (model, stage, seed) on the test split. moment: `before` and `after` for a model shown at both."""
+
+    name: str
+    model: str
+    seed: int
+    stage: int
+    moment: Literal["before", "after"] | None
+    family: str | None
+    trained: bool
+    n: int
+    unparsed: int
+    unparsed_by_label: dict[str, int]
+    threshold: ThresholdDict
+    metrics: dict[str, MetricDict]
+    classes: list[ClassResult]
+    confusion: Confusion
+    curves: Curves | None
+    cost: dict[str, float | int | None]  # train_seconds, parameters, trainable_parameters, seconds_per_item (median), ...
+    alarms: list[str]
+
+
+class Difference(TypedDict):
+    """One metric of `new` minus `reference` on the same items.
+
+    points: difference x 100 for metrics that are shares (`percent`), else null. relative: difference / reference.
+    supported: True only when the interval excludes 0, the test (where one exists) gives p < 1 - confidence after
+    Holm, and the better system is better than the trivial answers.
+    """
+
+    metric: str
+    title: str
+    label: str | None
+    percent: bool
+    reference: float | None
+    new: float | None
+    difference: float | None
+    points: float | None
+    relative: float | None
+    low: float | None
+    high: float | None
+    method: str | None
+    test: str | None
+    p: float | None
+    p_holm: float | None
+    direction: Literal["better", "worse", "no difference shown", "not estimable"]
+    supported: bool
+    reason: str | None
+    sentence: str
+
+
+class Flips(TypedDict):
+    """Items on which the two systems differ. fixed: reference wrong, new right; broken: the other way round."""
+
+    fixed: int
+    broken: int
+    both_right: int
+    both_wrong: int
+    by_label: dict[str, dict[str, int]]
+
+
+class Comparison(TypedDict):
+    """kind: before-after, versus-majority, versus-baseline."""
+
+    kind: str
+    reference: str
+    new: str
+    n: int
+    flips: Flips
+    mcnemar: dict[str, float | int | None]  # b (only reference right), c (only new right), p, p_holm
+    rows: list[Difference]
+    gained_most: str | None
+    sentence: str
+
+
+class Canary(TypedDict):
+    """A made-up predictor through the same functions. expected and found: metric -> value (null: not estimable)."""
+
+    name: str
+    passed: bool
+    expected: dict[str, float | None]
+    found: dict[str, float | None]
+
+
+class SeedSummary(TypedDict):
+    """The same model trained from several seeds: spread of training, apart from sampling error of the test set."""
+
+    system: str
+    seeds: list[int]
+    metrics: dict[str, dict[str, float | int | None]]  # metric -> mean, sd, min, max, n
+
+
+class SplitCounts(TypedDict):
+    n: int
+    groups: int | None
+    labels: dict[str, int]
+
+
+class TaskResult(TypedDict):
+    """One task. systems: in the order of the study; ranking: their names, best primary value first.
+
+    baseline: the system that others are compared with. withheld: True when an error finding hides the numbers.
+    """
+
+    labels: list[str]
+    positive: str | None
+    primary: str
+    counts: dict[str, SplitCounts]
+    systems: list[SystemResult]
+    ranking: list[str]
+    baseline: str | None
+    seeds: list[SeedSummary]
+    comparisons: list[Comparison]
+    findings: list[dict[str, Any]]
+    canaries: list[Canary]
+    verdict: list[str]
+    advice: list[str]
+    withheld: bool
+
+
+class Results(TypedDict):
+    format: str
+    study: str
+    description: str
+    confidence: float
+    bootstrap: int
+    tasks: dict[str, TaskResult]
