@@ -1,23 +1,37 @@
 """The study file: one YAML as typed, validated data.
 
 Every key that a study may hold is a field here, with its default and its meaning; the JSON Schema and
-the reference page are generated from these classes. Unknown keys are errors. Values that only make
-sense together are checked here too, so that a study that loads can be run.
+the reference page are generated from these classes. Unknown keys are errors. Values of one section that only
+make sense together are checked here; what spans sections is checked in `study_checks`. A study that
+`load_study` returns can be run.
 """
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-LabelWeights = Literal["none", "balanced"] | dict[str, float]
+Weight = Annotated[float, Field(gt=0)]
+LabelWeights = Literal["none", "balanced"] | dict[str, Weight]
+#: Names become folders and files of a run.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Section(BaseModel):
-    """A part of the study file; unknown keys are refused."""
+    """A part of the study file; unknown keys are refused, and so is text where a number belongs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,  # so that a default and the same value written out are equal, down to int and float
+        protected_namespaces=(),
+    )
 
 
 # ---------------------------------------------------------------- data
@@ -27,31 +41,48 @@ class InputColumn(Section):
     """One input of a record: where it stands in the file and how a prompt shows it."""
 
     column: str = Field(description="column of the data file")
-    type: Literal["text", "number", "category"] = Field("text", description="how models treat it")
-    unit: str | None = Field(None, description="unit of a number, shown in prompts: mmHg, years")
-    title: str | None = Field(None, description="name shown in prompts and reports; default: the input's key")
+    type: Literal["text", "number", "category"] = Field(default="text", description="how models treat it")
+    unit: str | None = Field(default=None, description="unit of a number, shown in prompts: mmHg, years")
+    title: str | None = Field(default=None, description="name shown in prompts and reports; default: the input's key")
 
 
 class LabelColumn(Section):
     """The column that holds the answer, and the map from its values to the task's labels."""
 
-    column: str
+    column: str = Field(description="column of the data file")
     map: dict[str | int | float | bool, str] | None = Field(
-        None, description="value in the file -> label; true/1/'1'/1.0 are one value; an unmapped value is an error"
+        default=None,
+        description="value in the file -> label; 1, '1' and 1.0 are one value, and so are true and 1 where all keys "
+        "are of that kind; a boolean never matches a quoted key; an unmapped value is an error. JSON, which quotes all "
+        "keys, may give a list of [value, label] pairs",
     )
+
+    @field_validator("map", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        pairs = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+        return dict(value) if pairs else value
+
+    @field_serializer("map", when_used="json")
+    def _typed_keys_survive_json(self, value: dict[Any, str] | None) -> Any:
+        if value is None or all(isinstance(key, str) for key in value):
+            return value
+        return [[key, label] for key, label in value.items()]
 
 
 class SplitRule(Section):
     """How records are divided: by ratio, by a column of the file, or by one file a split (see `Data.files`)."""
 
-    train: Fraction = 0.6
-    validation: Fraction = 0.2
-    test: Fraction = 0.2
-    stratify: bool = Field(True, description="keep label shares equal in every split")
-    seed: int = 42
-    column: str | None = Field(None, description="column whose values name the split; ratios are then unused")
+    train: Fraction = Field(default=0.6, description="share of the records to learn from")
+    validation: Fraction = Field(
+        default=0.2, description="share for choices: best checkpoint, threshold, regularisation"
+    )
+    test: Fraction = Field(default=0.2, description="share for the reported figures; nothing is chosen on it")
+    stratify: bool = Field(default=True, description="keep label shares equal in every split")
+    seed: int = Field(default=42, description="seed of the division, the same for all models and training seeds")
+    column: str | None = Field(default=None, description="column whose values name the split; ratios are then unused")
     map: dict[str, Literal["train", "validation", "test"]] | None = Field(
-        None, description="value in `column` -> split; default: train / validation / test by those names"
+        default=None, description="value in `column` -> split; default: train / validation / test by those names"
     )
 
     @model_validator(mode="after")
@@ -59,46 +90,50 @@ class SplitRule(Section):
         total = self.train + self.validation + self.test
         if self.column is None and abs(total - 1) > 1e-6:
             raise ValueError(f"train + validation + test is {total:g}; the three ratios must sum to 1")
+        if self.map is not None and self.column is None:
+            raise ValueError("`map` translates the values of `column`, and no column is given")
         return self
 
 
 class Cleaning(Section):
     """Cleaning steps for text inputs; each is off unless named, and each reports how many records it changed."""
 
-    strip_citations: bool = Field(False, description="remove [1], [2,3], (Smith et al., 2019)")
-    strip_metadata: bool = Field(False, description="remove redundant lines: <ID:n>, PMID:, DOI:, Copyright")
-    normalise_whitespace: bool = Field(False, description="squeeze runs of spaces and line breaks")
+    strip_citations: bool = Field(default=False, description="remove [1], [2,3], (Smith et al., 2019)")
+    strip_metadata: bool = Field(default=False, description="remove redundant lines: <ID:n>, PMID:, DOI:, Copyright")
+    normalise_whitespace: bool = Field(default=False, description="squeeze runs of spaces and line breaks")
     drop_missing: list[str] = Field(
         default_factory=list, description="drop records in which any of these inputs is empty (missing abstracts)"
     )
-    drop_duplicates: bool = Field(False, description="keep the first of records with the same normalised inputs")
+    drop_duplicates: bool = Field(
+        default=False, description="keep the first of records with the same normalised inputs"
+    )
 
 
 class Data(Section):
     """Where the records come from and how they are read."""
 
     path: str | None = Field(
-        None,
+        default=None,
         description="csv, tsv, xlsx, parquet, jsonl, a folder (or .tar.gz) with one sub-folder of text files a "
         "class, or catalog:NAME; relative to the study file",
     )
     files: dict[Literal["train", "validation", "test"], str] | None = Field(
-        None, description="one file a split, instead of `path` and ratios"
+        default=None, description="one file a split, instead of `path` and ratios"
     )
-    encoding: str = Field("utf-8", description="text encoding of csv, tsv, jsonl and text files")
-    sheet: str | None = Field(None, description="sheet of an xlsx file; default: the first")
-    id: str | None = Field(None, description="column with a unique id; default: the row number")
-    group: str | None = Field(None, description="column that must not straddle splits: patient, document")
+    encoding: str = Field(default="utf-8", description="text encoding of csv, tsv, jsonl and text files")
+    sheet: str | None = Field(default=None, description="sheet of an xlsx file; default: the first")
+    id: str | None = Field(default=None, description="column with a unique id; default: the row number")
+    group: str | None = Field(default=None, description="column that must not straddle splits: patient, document")
     inputs: dict[str, InputColumn | str] = Field(
         default_factory=dict, description="input name -> column name, or a block with type and unit"
     )
-    label: LabelColumn | str = Field("label", description="label column, or a block with column and map")
-    split: SplitRule = Field(default_factory=SplitRule)
+    label: LabelColumn | str = Field(default="label", description="label column, or a block with column and map")
+    split: SplitRule = Field(default_factory=SplitRule, description="how records are divided; unused with `files`")
     parse_abstracts: bool = Field(
-        False, description="text files hold <ID:n>, `Title: ...`, `Abstract: ...`: read id, title and abstract"
+        default=False, description="text files hold <ID:n>, `Title: ...`, `Abstract: ...`: read id, title and abstract"
     )
-    clean: Cleaning = Field(default_factory=Cleaning)
-    limit: int | None = Field(None, ge=2, description="use only the first N records (for trying things out)")
+    clean: Cleaning = Field(default_factory=Cleaning, description="cleaning steps, each reported with its count")
+    limit: int | None = Field(default=None, ge=2, description="use only the first N records (for trying things out)")
 
     @model_validator(mode="after")
     def _one_source(self) -> "Data":
@@ -123,16 +158,18 @@ class Data(Section):
 class Task(Section):
     """What is asked of a record."""
 
-    kind: Literal["classification"] = "classification"
+    kind: Literal["classification"] = Field(default="classification", description="what kind of answer is asked for")
     labels: list[str] = Field(min_length=2, description="all labels, in the order of every table and probability")
-    positive: str | None = Field(None, description="the positive label of a binary task; default: the last label")
-    data: Data
+    positive: str | None = Field(
+        default=None, description="the positive label of a binary task; default: the last label"
+    )
+    data: Data = Field(description="where the records come from")
     prompt: str | None = Field(
-        None,
+        default=None,
         description="prompt for language models: a file relative to the study file, or the text itself (it then holds "
         "`{{`). Loading replaces the file's name by its text, so that runs and packs carry the text",
     )
-    system: str | None = Field(None, description="system message for language models")
+    system: str | None = Field(default=None, description="system message for language models")
 
     @model_validator(mode="after")
     def _labels(self) -> "Task":
@@ -162,14 +199,19 @@ class Task(Section):
 
 
 class ModelSection(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="unique name of the model")]
+    """What every model has."""
+
+    name: Name = Field(description="unique name of the model, shown in every table")
 
 
 class Baseline(ModelSection):
     """Rules that need no training; every comparison should hold them."""
 
-    family: Literal["baseline"]
-    kind: Literal["majority", "always-positive", "keyword"]
+    family: Literal["baseline"] = Field(description="rules that need no training")
+    kind: Literal["majority", "always-positive", "keyword"] = Field(
+        description="majority: the label shares of the training split; always-positive: what a model must beat when "
+        "positives are common; keyword: `patterns`"
+    )
     patterns: list[str] = Field(
         default_factory=list, description="keyword: regular expressions; any match means positive (case ignored)"
     )
@@ -184,64 +226,86 @@ class Baseline(ModelSection):
 class Classical(ModelSection):
     """scikit-learn models on text (TF-IDF) or on patient features."""
 
-    family: Literal["classical"]
-    kind: Literal["tfidf-logistic", "lasso", "random-forest", "gradient-boosting"]
-    class_weights: LabelWeights = "none"
-    oversample: bool = Field(False, description="repeat minority records of the training split until classes are equal")
-    c_grid: list[float] = Field(
+    family: Literal["classical"] = Field(description="scikit-learn models")
+    kind: Literal["tfidf-logistic", "lasso", "random-forest", "gradient-boosting"] = Field(
+        description="tfidf-logistic: logistic regression on words of the text; lasso: logistic regression with an L1 "
+        "penalty; random-forest and gradient-boosting: trees"
+    )
+    class_weights: LabelWeights = Field(
+        default="none",
+        description="weight of each label's records: none, balanced (inverse to their share), or label -> weight",
+    )
+    oversample: bool = Field(
+        default=False, description="repeat minority records of the training split until classes are equal"
+    )
+    c_grid: list[Weight] = Field(
         default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+        min_length=1,
         description="tfidf-logistic, lasso: inverse regularisation strengths tried; chosen by validation log loss",
     )
-    trees: int = Field(300, ge=1, description="random-forest: number of trees")
-    max_depth: int | None = Field(None, ge=1, description="random-forest, gradient-boosting: depth limit")
+    trees: int = Field(default=300, ge=1, description="random-forest: number of trees")
+    max_depth: int | None = Field(default=None, ge=1, description="random-forest, gradient-boosting: depth limit")
 
 
 class Lora(Section):
     """Low-rank adapter (Hu et al., 2021), in PEFT's own format."""
 
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    targets: Literal["all-linear"] | list[str] = Field("all-linear", description="module names, or all-linear")
-    rslora: bool = Field(False, description="scale by alpha/sqrt(rank) (Kalajdzievski, 2023)")
-    dora: bool = Field(False, description="weight-decomposed adapter (Liu et al., 2024)")
+    rank: int = Field(default=16, ge=1, description="rank of the two low-rank matrices of every adapted layer")
+    alpha: float = Field(default=32, gt=0, description="the adapter's output is scaled by alpha/rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapter's input")
+    targets: Literal["all-linear"] | list[str] = Field(default="all-linear", description="module names, or all-linear")
+    rslora: bool = Field(default=False, description="scale by alpha/sqrt(rank) (Kalajdzievski, 2023)")
+    dora: bool = Field(default=False, description="weight-decomposed adapter (Liu et al., 2024)")
 
 
 class Train(Section):
     """How a neural model is trained."""
 
-    epochs: float = Field(3, gt=0)
-    learning_rate: float = Field(2e-4, gt=0)
-    batch_size: int = Field(16, ge=1, description="records in one optimizer step, whatever the memory")
-    batch_tokens: int = Field(2048, ge=1, description="tokens in one forward pass, padding included")
-    max_length: int = Field(1024, ge=16, description="tokens of prompt and answer; longer documents are shortened")
-    shorten: Literal["middle", "end"] = Field("middle", description="where a too-long document loses text")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    warmup: Fraction = Field(0.05, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(0.0, ge=0)
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    evaluate_every: int | None = Field(None, ge=1, description="optimizer steps between validations; default: an epoch")
-    early_stopping: int | None = Field(None, ge=1, description="stop after this many validations without improvement")
-    select_by: Literal["loss", "primary"] = Field("loss", description="validation value that picks the best checkpoint")
-    loss_per: Literal["record", "token"] = Field(
-        "record", description="divide the loss by records (each counts once) or by answer tokens"
+    epochs: float = Field(default=3, gt=0, description="passes over the training split; may be a fraction")
+    learning_rate: float = Field(default=2e-4, gt=0, description="highest learning rate of the schedule (AdamW)")
+    batch_size: int = Field(default=16, ge=1, description="records in one optimizer step, whatever the memory")
+    batch_tokens: int = Field(default=2048, ge=1, description="tokens in one forward pass, padding included")
+    max_length: int = Field(
+        default=1024, ge=16, description="tokens of prompt and answer; longer documents are shortened"
     )
-    checkpoint_every: int = Field(50, ge=1, description="optimizer steps between resumable checkpoints")
-    gradient_checkpointing: bool = Field(False, description="recompute activations to save memory")
+    shorten: Literal["middle", "end"] = Field(default="middle", description="where a too-long document loses text")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="number format of the base's weights and products; auto: bf16 where the processor has it",
+    )
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="cosine", description="course of the learning rate after the warm-up; linear and cosine end at 0"
+    )
+    warmup: Fraction = Field(default=0.05, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    evaluate_every: int | None = Field(
+        default=None, ge=1, description="optimizer steps between validations; default: an epoch"
+    )
+    early_stopping: int | None = Field(
+        default=None, ge=1, description="stop after this many validations without improvement"
+    )
+    select_by: Literal["loss", "primary"] = Field(
+        default="loss", description="validation value that picks the best checkpoint"
+    )
+    loss_per: Literal["record", "token"] = Field(
+        default="record", description="divide the loss by records (each counts once) or by answer tokens"
+    )
+    checkpoint_every: int = Field(default=50, ge=1, description="optimizer steps between resumable checkpoints")
+    gradient_checkpointing: bool = Field(default=False, description="recompute activations to save memory")
 
 
 class Neural(ModelSection):
     """What encoders and causal models share."""
 
     base: str = Field(description="clinfit/tiny, a local folder, or a hub id")
-    revision: str | None = Field(None, description="hub revision; default: main, its commit is recorded")
-    lora: Lora = Field(default_factory=Lora)
-    train: Train = Field(default_factory=Train)
-    class_weights: LabelWeights = Field("none", description="loss weight of each label's records")
-    focal_gamma: float = Field(0.0, ge=0, description="focal loss (Lin et al., 2017); 0 is plain cross-entropy")
+    revision: str | None = Field(default=None, description="hub revision; default: main, its commit is recorded")
+    lora: Lora = Field(default_factory=Lora, description="the adapter that is trained")
+    train: Train = Field(default_factory=Train, description="how it is trained")
+    class_weights: LabelWeights = Field(default="none", description="loss weight of each label's records")
+    focal_gamma: float = Field(default=0.0, ge=0, description="focal loss (Lin et al., 2017); 0 is plain cross-entropy")
     sampling: Literal["none", "balanced", "oversample"] = Field(
-        "none",
+        default="none",
         description="training split only. balanced: draw labels equally often, same epoch length; "
         "oversample: repeat minority records until classes are equal",
     )
@@ -250,16 +314,16 @@ class Neural(ModelSection):
 class Encoder(Neural):
     """A bidirectional encoder with a classification head."""
 
-    family: Literal["encoder"]
-    method: Literal["lora", "full"] = "lora"
+    family: Literal["encoder"] = Field(description="bidirectional encoders, such as BERT")
+    method: Literal["lora", "full"] = Field(default="lora", description="train an adapter and the head, or all weights")
 
 
 class Causal(Neural):
     """A causal language model, scored by the likelihood of each label."""
 
-    family: Literal["causal"]
-    quantization: Literal["none", "4bit"] = "none"
-    compare_base: bool = Field(True, description="also evaluate the model before fine-tuning")
+    family: Literal["causal"] = Field(description="decoder-only language models, such as Llama")
+    quantization: Literal["none", "4bit"] = Field(default="none", description="4bit: NF4 weights (needs a CUDA GPU)")
+    compare_base: bool = Field(default=True, description="also evaluate the model before fine-tuning")
 
 
 ModelSpec = Annotated[Baseline | Classical | Encoder | Causal, Field(discriminator="family")]
@@ -277,9 +341,13 @@ class Stage(Section):
 class Threshold(Section):
     """How a binary probability becomes a decision; chosen on validation, applied once to test."""
 
-    rule: Literal["argmax", "fixed", "youden", "sensitivity", "specificity", "f1", "balanced-accuracy"] = "argmax"
+    rule: Literal["argmax", "fixed", "youden", "sensitivity", "specificity", "f1", "balanced-accuracy"] = Field(
+        default="argmax",
+        description="argmax: the most probable label; fixed: `value`; youden: largest sensitivity + specificity - 1; "
+        "sensitivity, specificity: at least `value` of it; f1, balanced-accuracy: the largest",
+    )
     value: float | None = Field(
-        None, ge=0, le=1, description="fixed: the threshold; sensitivity / specificity: the floor"
+        default=None, ge=0, le=1, description="fixed: the threshold; sensitivity / specificity: the floor"
     )
 
     @model_validator(mode="after")
@@ -308,13 +376,13 @@ Primary = Literal[
 class Evaluation(Section):
     """What is reported, and against what."""
 
-    primary: Primary = Field("auroc", description="the metric of the headline and of `select_by: primary`")
-    threshold: Threshold = Field(default_factory=Threshold)
+    primary: Primary = Field(default="auroc", description="the metric of the headline and of `select_by: primary`")
+    threshold: Threshold = Field(default_factory=Threshold, description="how a probability becomes a decision")
     baseline: str | None = Field(
-        None, description="model that the others are compared with; default: the strongest simple one"
+        default=None, description="model that the others are compared with; default: the strongest simple one"
     )
-    bootstrap: int = Field(2000, ge=100, description="bootstrap resamples")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    bootstrap: int = Field(default=2000, ge=100, description="bootstrap resamples")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="level of every interval")
     floors: dict[str, Fraction] = Field(
         default_factory=dict, description="metric -> value below which the report warns"
     )
@@ -323,28 +391,57 @@ class Evaluation(Section):
 class Study(Section):
     """A whole study."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    description: str = ""
-    tasks: dict[str, Task] = Field(min_length=1)
-    models: list[ModelSpec] = Field(min_length=1)
+    name: Name = Field(description="name of the study; its runs go to runs/<name>")
+    description: str = Field(default="", description="what the study asks, in a sentence; shown in the report")
+    tasks: dict[Name, Task] = Field(min_length=1, description="task name -> task")
+    models: list[ModelSpec] = Field(min_length=1, description="the models that are compared, each with its `family`")
     stages: list[Stage] = Field(default_factory=list, description="default: one stage over all tasks, equally")
-    seeds: list[int] = Field(default_factory=lambda: [42], min_length=1)
-    evaluation: Evaluation = Field(default_factory=Evaluation)
+    seeds: list[int] = Field(
+        default_factory=lambda: [42], min_length=1, description="every trained model is trained once with each seed"
+    )
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="what is reported, and against what")
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
         default_factory=list, description="experiment trackers to write to, beside log.jsonl"
     )
-    folder: Path = Field(Path(), exclude=True, description="folder of the study file; set when it is loaded")
+    folder: SkipJsonSchema[Path] = Field(
+        default=Path(), exclude=True, description="folder of the study file; set when it is loaded"
+    )
 
-    @model_validator(mode="after")
-    def _names(self) -> "Study":
-        names = [model.name for model in self.models]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"model names must differ; repeated: {repeated}")
-        for stage in self.stages:
-            unknown = sorted(set(stage.train) - set(self.tasks))
-            if unknown:
-                raise ValueError(f"a stage trains {unknown}, which are not among the tasks {sorted(self.tasks)}")
-        if self.evaluation.baseline is not None and self.evaluation.baseline not in names:
-            raise ValueError(f"evaluation.baseline: {self.evaluation.baseline!r} is not among the models {names}")
-        return self
+
+def load_study(path: Path | str) -> Study:
+    """The study in a YAML file, with prompt files replaced by their text.
+
+    Raises ClinfitError that lists everything that is wrong with the file, with lines.
+    """
+    from clinfit.study_file import read_study  # deferred: reading a study needs the classes above
+
+    return read_study(Path(path))
+
+
+def study_yaml(study: Study) -> str:
+    """The resolved study (every default filled in, prompts as text) as YAML that loads to an equal study."""
+    from clinfit.study_file import dump_yaml
+
+    return dump_yaml(study.model_dump())
+
+
+def study_hash(study: Study) -> str:
+    """SHA-256 (hex) of the resolved study: the identity of its runs.
+
+    It depends neither on the formatting and key order of the file nor on the folder it lies in. The order of the
+    inputs counts, since `{{ record }}` shows them, and models see them, in that order.
+    """
+    content = study.model_dump(mode="json")
+    for task in content["tasks"].values():
+        data = task["data"]
+        data["inputs"] = list(data["inputs"].items())
+        if isinstance(data["label"], dict) and isinstance(data["label"]["map"], list):
+            data["label"]["map"].sort(key=json.dumps)
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the study file, for editors that check and complete YAML."""
+    schema = Study.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "clinfit study"}

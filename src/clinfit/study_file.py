@@ -1,0 +1,239 @@
+"""Reading and writing the study file: YAML with line numbers, and all errors of a file at once.
+
+Scalars follow YAML 1.2's core schema, as editors and JSON Schema do: only true and false are booleans, so labels such
+as Yes and No stay text; 3e-4 is a number; 010 and 2024-01-31 stay text.
+"""
+
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from clinfit.errors import ClinfitError, nearest
+from clinfit.study import Evaluation, ModelSpec, Stage, Study, Task
+from clinfit.study_checks import cross_checks
+from clinfit.study_messages import Place, Problem, problems_in, shown
+
+
+def read_study(path: Path) -> Study:
+    """The study in a file; raises ClinfitError that lists everything that is wrong with it."""
+    text = _text_of(path, what="study file")
+    data, root, problems = _parsed(text, path)
+    data = _with_prompt_texts(data, path.parent, problems)
+    study = None
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        problems += problems_in(error, data)
+    problems += cross_checks(**_valid_parts(data))
+    if problems or study is None:
+        raise _all_errors(path, problems, root)
+    return study.model_copy(update={"folder": path.parent.resolve()})
+
+
+def _all_errors(path: Path, problems: list[Problem], root: yaml.Node) -> ClinfitError:
+    """One error for all problems, in the order of the file."""
+    placed = sorted((problem.line or _line(root, problem.place), problem.text) for problem in problems)
+    lines = [f"  {number}. {path}:{line}: {text}" for number, (line, text) in enumerate(placed, start=1)]
+    count = "1 error" if len(placed) == 1 else f"{len(placed)} errors"
+    return ClinfitError(
+        "\n".join([f"{path} has {count}", *lines]), fix=f"correct the file, then type: clinfit check {path}"
+    )
+
+
+def _valid_parts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that are valid by themselves, as `cross_checks` takes them."""
+    models = data.get("models")
+    listed = models if isinstance(models, list) else []
+    tasks = data.get("tasks")
+    stages = data.get("stages")
+    return {
+        "tasks": {
+            name: task
+            for name, raw in (tasks.items() if isinstance(tasks, Mapping) else ())
+            if (task := _valid(Task, raw)) is not None
+        },
+        "models": {k: model for k, raw in enumerate(listed) if (model := _valid(ModelSpec, raw)) is not None},
+        "stages": _valid(list[Stage], stages) or [],
+        "evaluation": _valid(Evaluation, data.get("evaluation", {})),
+        "model_names": [str(raw.get("name")) if isinstance(raw, Mapping) else "" for raw in listed],
+    }
+
+
+def _valid(kind: Any, raw: Any) -> Any:
+    """`raw` as a section of that kind, None when it is not one."""
+    try:
+        return TypeAdapter(kind).validate_python(raw)
+    except ValidationError:
+        return None
+
+
+# ---------------------------------------------------------------- files
+
+
+def _text_of(path: Path, *, what: str) -> str:
+    """The text of a file; raises ClinfitError when there is none to read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ClinfitError(
+            f"the {what} {path} is not UTF-8 text (byte {error.start})", fix="save the file with encoding UTF-8"
+        ) from error
+    except IsADirectoryError:
+        raise ClinfitError(f"{path} is a folder", expected=f"a {what}") from None
+    except OSError as error:
+        raise ClinfitError(f"the {what} {path} cannot be read ({error.strerror})", fix=_instead(path)) from error
+
+
+def _instead(path: Path) -> str:
+    """Advice when a file is missing: the file beside it that is spelt most like it."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    close = nearest(path.name, sorted(file.name for file in folder.iterdir()))
+    return f"did you mean {folder / close}?" if close else f"check the name; the folder is {folder.resolve()}"
+
+
+def _with_prompt_texts(data: dict[str, Any], folder: Path, problems: list[Problem]) -> dict[str, Any]:
+    """The study with names of prompt files replaced by their text; files that cannot be read become problems."""
+    tasks = data.get("tasks")
+    if not isinstance(tasks, dict):
+        return data
+    return data | {"tasks": {name: _with_prompt_text(name, task, folder, problems) for name, task in tasks.items()}}
+
+
+def _with_prompt_text(name: str, task: Any, folder: Path, problems: list[Problem]) -> Any:
+    prompt = task.get("prompt") if isinstance(task, dict) else None
+    if not isinstance(prompt, str) or "{{" in prompt or "\n" in prompt:
+        return task
+    place = ("tasks", name, "prompt")
+    try:
+        return task | {"prompt": _text_of(folder / prompt, what="prompt file")}
+    except ClinfitError as error:
+        problems.append(Problem(place, f"{shown(place)}: {error.found}; {error.fix or error.expected}"))
+        return {key: value for key, value in task.items() if key != "prompt"}
+
+
+# ---------------------------------------------------------------- YAML
+
+_SCALARS = {
+    "tag:yaml.org,2002:null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "tag:yaml.org,2002:bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "tag:yaml.org,2002:int": (r"[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
+    "tag:yaml.org,2002:float": (
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "tag:yaml.org,2002:merge": (r"<<", ["<"]),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the scalars of YAML 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.1 or 1.2 would take for something else than text, so that any reader reads the same."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_pattern, _first) in _SCALARS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump_yaml(content: dict[str, Any]) -> str:
+    """Plain data as YAML, keys in their order, text of several lines as a block."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _parsed(text: str, path: Path) -> tuple[dict[str, Any], yaml.Node, list[Problem]]:
+    """The data of a YAML file, its nodes (which know their lines), and keys that stand twice.
+
+    Raises ClinfitError when the file is no YAML mapping.
+    """
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        repeated = [] if root is None else _repeated_keys(loader, root)  # before `<<` blocks are merged
+        data = None if root is None else loader.construct_document(root)
+    except yaml.YAMLError as error:
+        raise _not_yaml(error, path) from error
+    if root is None or not isinstance(data, dict):
+        raise ClinfitError(
+            f"{path} is empty" if data is None else f"{path} holds no keys",
+            expected="a study: a YAML file with the keys name, tasks and models",
+            fix="type: clinfit init my-study.yaml",
+        )
+    return data, root, repeated
+
+
+def _not_yaml(error: yaml.YAMLError, path: Path) -> ClinfitError:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "not readable as YAML"
+    return ClinfitError(
+        f"{where}: this is no valid YAML ({reason})",
+        expected="`key: value` lines, indented with spaces; text with a colon, # or quotes in it needs quotes",
+        fix="correct that line or the one above it",
+    )
+
+
+def _repeated_keys(loader: _Loader, root: yaml.Node) -> list[Problem]:
+    """Keys that stand twice in one block (1 and true are one key); YAML would silently keep the last."""
+    problems: list[Problem] = []
+    visited: set[int] = set()  # an alias leads to a node again
+
+    def visit(node: yaml.Node, place: Place) -> None:
+        if id(node) in visited:
+            return
+        visited.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for position, item in enumerate(node.value):
+                visit(item, (*place, position))
+        elif isinstance(node, yaml.MappingNode):
+            first_lines: dict[Hashable, int] = {}
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    check_key(key, place, first_lines)
+                    visit(value, (*place, key.value))
+
+    def check_key(key: yaml.ScalarNode, place: Place, first_lines: dict[Hashable, int]) -> None:
+        name, line = loader.construct_object(key), key.start_mark.line + 1
+        if name in first_lines:
+            text = f"{key.value} stands twice in {shown(place)}; first in line {first_lines[name]}"
+            problems.append(Problem(place, text, line))
+        first_lines.setdefault(name, line)
+
+    visit(root, ())
+    return problems
+
+
+def _line(root: yaml.Node, place: Place) -> int:
+    """Line (from 1) of a place in the file; the line of its nearest block when the place itself is not there."""
+    node, line = root, root.start_mark.line + 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            same = [(key, value) for key, value in node.value if str(key.value).casefold() == str(step).casefold()]
+            if not same:
+                break
+            key, node = same[-1]  # the last of a repeated key, the block's own rather than a merged one
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line
