@@ -1,0 +1,59 @@
+"""Points for the report's figures of a binary task: ROC, precision-recall, calibration, histogram of risks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinfit.evaluation.answers import Answers
+from clinfit.evaluation.intervals import wilson
+from clinfit.evaluation.probability_metrics import Ranking
+from clinfit.evaluation.results import CalibrationBin, Curves
+
+POINTS = 300
+HISTOGRAM_BINS = 20
+
+
+def curves(answers: Answers, confidence: float) -> Curves | None:
+    """What to draw; None for more than two labels or a system without probabilities."""
+    if answers.positive is None or not answers.has_probabilities.all() or not len(answers):
+        return None
+    hit, scores = answers.gold == answers.positive, answers.probabilities[:, answers.positive]
+    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+    histogram = {
+        label: np.histogram(scores[answers.gold == k], edges)[0].tolist() for k, label in enumerate(answers.labels)
+    }
+    if hit.all() or not hit.any():
+        return Curves(roc=[], precision_recall=[], calibration=[], histogram=histogram)
+    ranking = Ranking.of(hit, scores)
+    positives, negatives = (steps[0] for steps in ranking.steps(np.ones((1, len(answers)))))
+    found, alarms = positives.cumsum(), negatives.cumsum()
+    levels = scores[ranking.order][ranking.starts]
+    sensitivity, false_alarms = found / found[-1], alarms / alarms[-1]
+    roc = np.column_stack([np.r_[0, false_alarms], np.r_[0, sensitivity], np.r_[1, levels]])
+    precision_recall = np.column_stack([sensitivity, found / (found + alarms), levels])
+    return Curves(
+        roc=_thin(roc),
+        precision_recall=_thin(precision_recall),
+        calibration=_calibration_bins(hit, scores, confidence),
+        histogram=histogram,
+    )
+
+
+def _thin(points: NDArray[np.float64]) -> list[list[float]]:
+    """At most POINTS rows, the first and the last among them."""
+    keep = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round().astype(int))
+    return points[keep].tolist()
+
+
+def _calibration_bins(hit: NDArray[np.bool_], scores: NDArray[np.float64], confidence: float) -> list[CalibrationBin]:
+    """Up to ten bins of equal size by score; items with the same score stay together."""
+    bins = np.unique(np.quantile(scores, np.linspace(0, 1, 11)[1:-1]))
+    place = np.searchsorted(bins, scores, side="left")
+    result: list[CalibrationBin] = []
+    for code in np.unique(place):
+        inside = place == code
+        n, events = int(inside.sum()), int(hit[inside].sum())
+        low, high = wilson(events, n, confidence)
+        result.append(
+            CalibrationBin(mean_probability=float(scores[inside].mean()), observed=events / n, low=low, high=high, n=n)
+        )
+    return result

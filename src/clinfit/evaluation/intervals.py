@@ -1,0 +1,191 @@
+"""Intervals: Wilson, DeLong on the logit scale, Bonett-Price, log scale for ratios, and one shared bootstrap.
+
+Why these: Wald intervals and the percentile bootstrap collapse where clinical test sets live (few items, shares near
+1), so shares take Wilson's and AUROC takes DeLong's on the logit scale; the bootstrap serves what has no formula, and
+everything when items come in groups (several notes of one patient), because only it can resample groups.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Interval = tuple[float | None, float | None]
+
+#: More undefined resamples than this and the interval is called unreliable.
+UNDEFINED_LIMIT = 0.05
+#: Cells of one block of resample weights: 32 MB of float64.
+BLOCK = 4_000_000
+
+
+def z_value(confidence: float) -> float:
+    """Two-sided standard normal quantile: 1.96 for 0.95."""
+    return float(norm.ppf(0.5 + confidence / 2))
+
+
+def wilson(events: int, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a share (Wilson, 1927); none for fewer than two items."""
+    if n < 2:
+        return None, None
+    z, p = z_value(confidence), events / n
+    scale = 1 + z * z / n
+    centre = (p + z * z / (2 * n)) / scale
+    half = z / scale * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # At 0 and n events the bound is the estimate itself; rounding must not push it past.
+    low = 0.0 if events == 0 else float(centre - half)
+    high = 1.0 if events == n else float(centre + half)
+    return low, high
+
+
+def bonett_price(b: int, c: int, n: int, confidence: float = 0.95) -> Interval:
+    """Interval of the difference of two paired shares, (c - b) / n (Bonett & Price, 2012).
+
+    b: items that only the reference has right; c: items that only the new system has right.
+    """
+    if n < 2:
+        return None, None
+    p01, p10 = (c + 1) / (n + 2), (b + 1) / (n + 2)
+    half = z_value(confidence) * np.sqrt((p01 + p10 - (p01 - p10) ** 2) / (n + 2))
+    return max(-1.0, float(p01 - p10 - half)), min(1.0, float(p01 - p10 + half))
+
+
+def log_ratio(a: int, n: int, b: int, m: int, confidence: float = 0.95) -> Interval:
+    """Interval of the ratio (a / n) / (b / m) of independent shares on the log scale (Simel et al., 1991)."""
+    if a == 0 or b == 0:
+        return None, None
+    half = z_value(confidence) * np.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    ratio = (a / n) / (b / m)
+    return float(ratio * np.exp(-half)), float(ratio * np.exp(half))
+
+
+@dataclass(frozen=True)
+class DeLong:
+    """AUROC with the structural components of its variance, one for each positive and each negative."""
+
+    auroc: float
+    positives: Floats  # (m,) share of negatives that each positive outranks
+    negatives: Floats  # (k,) share of positives that outrank each negative
+
+    @property
+    def error(self) -> float:
+        """Standard error; nan with fewer than two positives or negatives."""
+        return float(np.sqrt(covariance(self, self)))
+
+
+def delong(positive: NDArray[np.bool_], scores: Floats) -> DeLong:
+    """AUROC by midranks (Sun & Xu, 2014); needs at least one positive and one negative."""
+    x, y = scores[positive], scores[~positive]
+    ranks = rankdata(np.concatenate([x, y]))
+    above = (ranks[: len(x)] - rankdata(x)) / len(y)
+    below = 1 - (ranks[len(x) :] - rankdata(y)) / len(x)
+    return DeLong(float(above.mean()), above, below)
+
+
+def covariance(a: DeLong, b: DeLong) -> float:
+    """Covariance of two AUROCs on the same items (DeLong et al., 1988); nan when a class has a single item."""
+    total = 0.0
+    for first, second in ((a.positives, b.positives), (a.negatives, b.negatives)):
+        if len(first) < 2:
+            return float("nan")
+        products = (first - first.mean()) @ (second - second.mean())
+        total += float(products) / (len(first) - 1) / len(first)
+    return total
+
+
+def delong_interval(estimate: DeLong, confidence: float = 0.95) -> Interval:
+    """Interval of an AUROC on the logit scale; none at 0 and 1 or with a single item of a class."""
+    auroc, error = estimate.auroc, estimate.error
+    if not 0 < auroc < 1 or not np.isfinite(error):
+        return None, None
+    half = z_value(confidence) * error / (auroc * (1 - auroc))
+    centre = np.log(auroc / (1 - auroc))
+    low, high = (float(1 / (1 + np.exp(-t))) for t in (centre - half, centre + half))
+    return min(low, auroc), max(high, auroc)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Difference new - reference with its interval and two-sided p value."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def delong_paired(reference: DeLong, new: DeLong, confidence: float = 0.95) -> PairedTest:
+    """Paired DeLong test of two AUROCs on the same items; equal rankings give p = 1."""
+    difference = new.auroc - reference.auroc
+    variance = covariance(new, new) + covariance(reference, reference) - 2 * covariance(new, reference)
+    if not np.isfinite(variance):
+        return PairedTest(difference, None, None, None)
+    if variance <= 1e-18:
+        # No variance and no difference: the same ranking. A difference without variance has no interval.
+        return PairedTest(difference, 0.0, 0.0, 1.0) if difference == 0 else PairedTest(difference, None, None, None)
+    error = float(np.sqrt(variance))
+    half = z_value(confidence) * error
+    p = float(2 * norm.sf(abs(difference) / error))
+    return PairedTest(difference, max(-1.0, difference - half), min(1.0, difference + half), p)
+
+
+# ---------------------------------------------------------------- bootstrap
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """One plan of resamples, the same for every system, so that differences are paired without further work.
+
+    strata: (n,) code of each item's gold label; resampling within labels keeps their counts. clusters: (n,) code of
+    each item's group, or None when every item stands alone; whole groups are then resampled, and labels are not held
+    fixed. The weights depend on these, `draws` and `seed` alone.
+    """
+
+    strata: Ints
+    clusters: Ints | None
+    draws: int
+    seed: int = 0
+
+    @property
+    def method(self) -> str:
+        kind = "stratified by label" if self.clusters is None else "by group"
+        return f"percentile bootstrap, {kind}, {self.draws} resamples"
+
+    def blocks(self) -> Iterator[Floats]:
+        """Blocks of (b, n) weights: how often each item is in the resample; `draws` rows in all."""
+        n = len(self.strata)
+        rng = np.random.default_rng(self.seed)
+        members = self._units()
+        size = max(1, min(self.draws, BLOCK // max(n, 1)))
+        for start in range(0, self.draws, size):
+            rows = min(size, self.draws - start)
+            if self.clusters is not None:
+                yield _draw(rng, rows, int(self.clusters.max()) + 1)[:, self.clusters]
+                continue
+            weights = np.empty((rows, n))
+            for items in members:
+                weights[:, items] = _draw(rng, rows, len(items))
+            yield weights
+
+    def _units(self) -> list[Ints]:
+        return [np.flatnonzero(self.strata == code) for code in np.unique(self.strata)]
+
+
+def _draw(rng: np.random.Generator, rows: int, units: int) -> Floats:
+    """(rows, units) counts of `units` draws with replacement."""
+    picks = rng.integers(0, units, size=(rows, units), dtype=np.int64)
+    picks += np.arange(rows, dtype=np.int64)[:, None] * units
+    return np.bincount(picks.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
+
+
+def percentile(replicates: Floats, confidence: float) -> tuple[float | None, float | None, float]:
+    """Percentile interval over the defined replicates, and the share that was undefined (nan)."""
+    defined = replicates[np.isfinite(replicates)]
+    lost = 1 - len(defined) / max(len(replicates), 1)
+    if len(defined) < 2:
+        return None, None, 1.0
+    low, high = np.quantile(defined, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high), float(lost)

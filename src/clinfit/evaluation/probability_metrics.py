@@ -1,0 +1,141 @@
+"""Metrics of probabilities, weighted: (b, n) resample weights in, (b,) values out; all-ones weights give the estimate.
+
+nan means undefined. A ranking is sorted once and then reused by every resample.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+Floats = NDArray[np.float64]
+
+#: Probabilities are held this far from 0 and 1 where a logarithm is taken.
+EDGE = 1e-6
+#: Fewest items of each class for calibration intercept and slope.
+CALIBRATION_EVENTS = 20
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scores against a yes/no outcome, sorted: `order` (n,) from high to low, `starts` first place of each tie."""
+
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    positive: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, positive: NDArray[np.bool_], scores: Floats) -> "Ranking":
+        order = np.argsort(-scores, kind="stable")
+        ranked = scores[order]
+        starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.empty(0, np.int64)
+        return cls(order, starts, positive[order])
+
+    def steps(self, weights: Floats) -> tuple[Floats, Floats]:
+        """(b, ties) weight of positives and of negatives at each distinct score, from high to low."""
+        ranked = weights[:, self.order]
+        positives = np.add.reduceat(ranked * self.positive, self.starts, axis=1)
+        return positives, np.add.reduceat(ranked, self.starts, axis=1) - positives
+
+    def auroc_and_precision(self, weights: Floats) -> tuple[Floats, Floats]:
+        """AUROC (ties count half) and average precision; both nan without positives or without negatives."""
+        positives, negatives = self.steps(weights)
+        found, alarms = positives.cumsum(1), negatives.cumsum(1)
+        all_positives, all_negatives = found[:, -1], alarms[:, -1]
+        outranked = (positives * (all_negatives[:, None] - alarms + negatives / 2)).sum(1)
+        called = found + alarms
+        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+        both = (all_positives > 0) & (all_negatives > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            auroc = np.where(both, outranked / (all_positives * all_negatives), np.nan)
+            average = np.where(both, (positives * precision).sum(1) / all_positives, np.nan)
+        return auroc, average
+
+
+def brier_terms(gold: NDArray[np.int64], probabilities: Floats, answered: NDArray[np.bool_], positive: int | None) -> Floats:
+    """(n,) squared errors: of P(positive) for a binary task (0 to 1), else summed over labels (0 to 2).
+
+    An item without probabilities counts as wrong with certainty: 1, or 2.
+    """
+    if positive is not None:
+        terms = (probabilities[:, positive] - (gold == positive)) ** 2
+        return np.where(answered, terms, 1.0)
+    outcome = np.eye(probabilities.shape[1])[gold]
+    return np.where(answered, ((probabilities - outcome) ** 2).sum(1), 2.0)
+
+
+def log_loss_terms(gold: NDArray[np.int64], probabilities: Floats) -> Floats:
+    """(n,) -log P(gold label), probabilities held at the smallest that float64 tells from 0 relative to 1."""
+    chosen = probabilities[np.arange(len(gold)), gold]
+    return -np.log(np.maximum(chosen, np.finfo(np.float64).eps))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Intercept (slope held at 1) and slope of the logistic recalibration model, each with its standard error."""
+
+    intercept: float
+    intercept_error: float
+    slope: float
+    slope_error: float
+
+
+def calibration(outcome: NDArray[np.bool_], probabilities: Floats) -> Calibration | None:
+    """Cox's recalibration of P(positive): logit P(y) = a + logit p, and a + b logit p. None when it does not exist:
+
+    all probabilities equal, or the classes separated by them.
+    """
+    held = np.clip(probabilities, EDGE, 1 - EDGE)
+    logit = np.log(held / (1 - held))
+    one = np.ones((len(logit), 1))
+    intercept = _logistic(one, outcome, offset=logit)
+    slope = _logistic(np.column_stack([one, logit]), outcome, offset=np.zeros_like(logit))
+    if intercept is None or slope is None:
+        return None
+    return Calibration(*(float(x) for x in (intercept[0][0], intercept[1][0], slope[0][1], slope[1][1])))
+
+
+def _logistic(design: Floats, outcome: NDArray[np.bool_], offset: Floats) -> tuple[Floats, Floats] | None:
+    """Coefficients and standard errors by Newton's method with halved steps; None when it does not converge."""
+
+    def log_likelihood(beta: Floats) -> float:
+        linear = offset + design @ beta
+        return float((outcome * linear - np.logaddexp(0, linear)).sum())
+
+    beta = np.zeros(design.shape[1])
+    best = log_likelihood(beta)
+    for _ in range(100):
+        fitted = expit(offset + design @ beta)
+        information = (design * (fitted * (1 - fitted))[:, None]).T @ design
+        if np.linalg.cond(information) > 1e12:
+            return None
+        step = np.linalg.solve(information, design.T @ (outcome - fitted))
+        size = 1.0
+        while log_likelihood(beta + size * step) < best - 1e-12 and size > 1e-6:
+            size /= 2
+        beta = beta + size * step
+        best = log_likelihood(beta)
+        if np.abs(size * step).max() < 1e-10:
+            return beta, np.sqrt(np.diag(np.linalg.inv(information)))
+    return None
+
+
+def calibration_error(outcome: NDArray[np.bool_], confidence: Floats, seed: int = 0) -> tuple[float, float]:
+    """Expected calibration error in 10 bins of equal width, and its mean for a perfect model with these confidences.
+
+    Even perfect probabilities show an error at small n (0.10 at n = 100), so the second number is what the first must
+    be read against. It is simulated: outcomes drawn from the confidences themselves.
+    """
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    n = len(confidence)
+    expected = np.bincount(bins, weights=confidence, minlength=BINS)
+
+    def error(outcomes: NDArray[np.bool_]) -> float:
+        return float(np.abs(np.bincount(bins, weights=outcomes, minlength=BINS) - expected).sum() / n)
+
+    rng = np.random.default_rng(seed)
+    draws = int(np.clip(20_000_000 // n, 20, 500))
+    null = float(np.mean([error(rng.random(n) < confidence) for _ in range(draws)]))
+    return error(outcome), null
