@@ -145,18 +145,25 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder when needed."""
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` (replacing it) when the block ends well, and vanishes otherwise."""
     temporary = _temporary(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(content)
+            yield temporary
             _flush(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
         _flush(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, making its folder when needed."""
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:

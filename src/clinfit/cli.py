@@ -1,0 +1,217 @@
+"""The command line: one short function a verb. What a verb needs is imported in it, so that `--help` stays fast."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clinfit import __version__
+from clinfit.errors import ClinfitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    name="clinfit",
+    help="Fit language models to clinical text and patient data, and show whether they fit.",
+    epilog="--debug, anywhere, shows the whole traceback when something unexpected happens.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="the study file (YAML)")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder: runs/<study>/<hash>")]
+Online = Annotated[bool, typer.Option("--online", help="allow fetching bases from the hub; default: offline")]
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    out: Annotated[Path | None, typer.Option(help="run folder; default: runs/<study>/<hash>")] = None,
+    models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
+    online: Online = False,
+) -> None:
+    """Train, evaluate and compare the models of a study; run it again to continue where it stopped."""
+    allow_online(online)
+    from clinfit.runs.execute import run as run_study
+
+    result = run_study(study, out=out, models=models, debug=DEBUG in sys.argv)
+    if result.failed:
+        raise typer.Exit(2 if all(failure.fixable for failure in result.failed.values()) else 1)
+
+
+@app.command()
+def check(study: StudyFile, online: Online = False) -> None:
+    """Check a study: its data, findings, the first prompt with its answer, memory and time."""
+    allow_online(online)
+    from clinfit.check import check_study
+    from clinfit.study import load_study
+
+    check_study(load_study(study))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="where to write the starter study")],
+    data: Annotated[Path | None, typer.Option(help="data file to describe in it")] = None,
+) -> None:
+    """Write a starter study, from a data file where one is given."""
+    from clinfit.starter import write_starter
+
+    write_starter(path, data)
+    typer.echo(f"wrote {path}; next: clinfit check {path}")
+
+
+@app.command()
+def predict(
+    pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],
+    source: Annotated[Path, typer.Option("--input", help="data file with the task's columns")],
+    target: Annotated[Path, typer.Option("--output", help="answers: .csv, .tsv, .jsonl or .parquet")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing output file")] = False,
+    online: Online = False,
+) -> None:
+    """Answer for new records with a pack: probabilities and decisions as in the evaluation."""
+    allow_online(online)
+    check_output(target, overwrite)
+    from clinfit.runs.pack import load_pack
+
+    table = load_pack(pack).predict(source)
+    write_table(table, target)
+    typer.echo(f"wrote {len(table)} answers to {target}")
+
+
+@app.command()
+def evaluate(run: RunPath) -> None:
+    """Make metrics and report again from a run's saved predictions; no model is loaded."""
+    from clinfit.runs.folder import existing_run, locked
+    from clinfit.runs.outcome import evaluate_run, print_results
+    from clinfit.study import load_study
+
+    folder = existing_run(run)
+    with locked(folder.path):
+        results = evaluate_run(folder, load_study(folder.study), f"clinfit evaluate {run}")
+    print_results(results, folder.report)
+
+
+@app.command()
+def status(run: RunPath) -> None:
+    """Show how far a run is; works from another terminal."""
+    from clinfit.runs.folder import existing_run
+    from clinfit.runs.progress import status_lines
+
+    typer.echo("\n".join(status_lines(existing_run(run))))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the study file, for editors."""
+    import json
+
+    from clinfit.study import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", is_eager=True, help="print the version")] = False,
+) -> None:
+    if show_version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+# ---------------------------------------------------------------- what verbs share
+
+OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+def allow_online(online: bool) -> None:
+    """Decide before anything is imported that could reach for the network."""
+    os.environ["HF_HUB_OFFLINE"] = "0" if online else "1"
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Refuse an output that cannot be written, before the work is done."""
+    if path.suffix not in OUTPUTS:
+        raise ClinfitError(
+            f"--output {path} ends in {path.suffix!r}", expected=f"a name ending in {', '.join(OUTPUTS)}"
+        )
+    if path.is_dir():
+        raise ClinfitError(f"--output {path} is a folder", expected="a file name")
+    if path.exists() and not overwrite:
+        raise ClinfitError(f"{path} exists already", fix="give another name, or add --overwrite")
+
+
+def write_table(table: "pd.DataFrame", path: Path) -> None:
+    """The table in the format of the file's suffix, whole or not at all; floats keep all their digits."""
+    import json
+
+    from clinfit.runs.folder import new_file
+
+    with new_file(path) as temporary:
+        match path.suffix:
+            case ".parquet":
+                table.to_parquet(temporary, index=False)
+            case ".jsonl":
+                rows = table.to_dict(orient="records")  # to_json would round the probabilities
+                temporary.write_text(
+                    "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+                )
+            case suffix:
+                table.to_csv(temporary, index=False, sep="\t" if suffix == ".tsv" else ",")
+
+
+# ---------------------------------------------------------------- the way in
+
+DEBUG = "--debug"
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 fine, 1 failed, 2 for the user to fix, 130 stopped by Ctrl-C or SIGTERM."""
+    arguments = one_flag_a_model([word for word in sys.argv[1:] if word != DEBUG])
+    try:
+        app(arguments, prog_name="clinfit")
+    except ClinfitError as error:
+        fail("clinfit: " + "\n".join(error.lines()), error, 2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from clinfit.runs.failures import failure_of, save_traceback
+
+        fail(f"clinfit: unexpected {failure_of(error).reason}; traceback in {save_traceback(error)}", error, 1)
+
+
+def one_flag_a_model(words: list[str]) -> list[str]:
+    """`--models a b` as `--models a --models b`, which is what the parser understands."""
+    result: list[str] = []
+    naming = False
+    for word in words:
+        if word.startswith("-") or word.endswith((".yaml", ".yml")):
+            naming = word == "--models"
+        elif naming and result[-1] != "--models":
+            result.append("--models")
+        result.append(word)
+    return result
+
+
+def fail(message: str, error: Exception, code: int) -> None:
+    if DEBUG in sys.argv:
+        raise error
+    typer.echo(message, err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""A study from start to report: data, audit, every model with every seed, evaluation, report, packs.
+
+Run it again and it does what is left: finished steps are kept (see model_run.py), models that failed are tried again,
+and metrics and report are always made anew from the saved predictions.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from clinfit.data.audit import audit
+from clinfit.data.load import TaskData, load_task
+from clinfit.errors import ClinfitError, nearest
+from clinfit.evaluation.results import Results
+from clinfit.runs.environment import describe_environment
+from clinfit.runs.failures import Failure, failure_of, traceback_text
+from clinfit.runs.folder import (
+    DiskError,
+    RunFolder,
+    disk_errors,
+    locked,
+    read_json,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
+from clinfit.runs.model_run import Job, ModelRun
+from clinfit.runs.outcome import evaluate_run, print_results
+from clinfit.runs.pack import write_packs
+from clinfit.runs.progress import Monitor
+from clinfit.study import Baseline, Causal, Encoder, ModelSpec, Study, Task, load_study, study_hash, study_yaml
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves behind. results: the content of metrics.json. packs: by run name `<model>-seed<seed>`.
+
+    failed: run name -> how it failed.
+    """
+
+    folder: Path
+    results: Results
+    report: Path
+    packs: dict[str, Path] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed
+
+
+def run(
+    study: Study | str | Path,
+    *,
+    out: Path | str | None = None,
+    models: Sequence[str] | None = None,
+    console: Console | None = None,
+    debug: bool = False,
+) -> Result:
+    """Do what is left of a study and write its report.
+
+    study: a study or its file. out: the run folder; default: runs/<study>/<first 8 of its hash>. models: names of the
+    models to run; default: all. debug: let a model's exception through instead of noting it and going on.
+
+    Raises ClinfitError for what the user can fix, before anything is written, and KeyboardInterrupt for Ctrl-C and
+    SIGTERM; what was finished by then is kept.
+    """
+    source = study if isinstance(study, str | Path) else None
+    study = load_study(study) if isinstance(study, str | Path) else study
+    chosen = choose_models(study, models)
+    data = {name: load_task(task, study.folder) for name, task in study.tasks.items()}
+    check_bases(chosen)
+    descriptions = {name: describe_data(task, data[name]) for name, task in study.tasks.items()}
+    folder = RunFolder(Path(out) if out else Path("runs") / study.name / study_hash(study)[:8])
+    refuse_other_study(folder, study)
+    refuse_other_data(folder, data)
+    with locked(folder.path), disk_errors(folder.path), sigterm_interrupts():
+        monitor = Monitor(folder, console or Console())
+        remove_leftovers(folder.path)
+        write_inputs(folder, study, descriptions)
+        try:
+            failed = run_models(study, chosen, data, folder, monitor, debug)
+            results = evaluate_run(folder, study, command(source, out, models))
+            packs = write_packs(folder, study, results)
+        except KeyboardInterrupt:
+            monitor.update(state="interrupted")
+            monitor.say(f"Stopped; what is finished is kept. To continue: {command(source, out, models)}")
+            raise
+        except Exception:
+            monitor.update(state="failed")
+            raise
+        monitor.update(state="failed" if failed else "done")
+        for name, failure in failed.items():
+            monitor.say(f"{name} failed: {failure.reason}")
+        print_results(results, folder.report, monitor.console)
+    return Result(folder.path, results, folder.report, packs, failed)
+
+
+def choose_models(study: Study, names: Sequence[str] | None) -> list[ModelSpec]:
+    """The named models in the study's order, all of them when none is named."""
+    known = [spec.name for spec in study.models]
+    for name in names or ():
+        if name not in known:
+            close = nearest(name, known)
+            raise ClinfitError(
+                f"--models: the study has no model {name!r}",
+                expected=f"some of {', '.join(known)}",
+                fix=f"did you mean {close}?" if close else "",
+            )
+    return [spec for spec in study.models if not names or spec.name in names]
+
+
+def command(study: str | Path | None, out: Path | str | None, models: Sequence[str] | None) -> str:
+    """What to type to go on."""
+    words = ["clinfit run", str(study) if study else "STUDY"]
+    words += ["--out", str(out)] if out else []
+    words += ["--models", *models] if models else []
+    return " ".join(words)
+
+
+def check_bases(specs: Sequence[ModelSpec]) -> None:
+    """Raise ClinfitError for a base that is not at hand, before the first model is trained."""
+    for spec in specs:
+        if isinstance(spec, Causal | Encoder):
+            from clinfit.models.bases import find_base, load_config
+
+            load_config(find_base(spec.base, spec.revision))
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def refuse_other_study(folder: RunFolder, study: Study) -> None:
+    """Raise ClinfitError when the folder holds another study, or files that are no run at all."""
+    if folder.study.is_file():
+        old, new = (yaml.safe_load(text) for text in (folder.study.read_text(encoding="utf-8"), study_yaml(study)))
+        changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+        if changed:
+            raise ClinfitError(
+                f"the study changed under an existing run: {folder.path} was made with another {', '.join(changed)}",
+                expected="the study that the folder was made with",
+                fix="leave out --out, or give a new folder; models that did not change are reused from beside it",
+            )
+    elif folder.path.is_dir() and any(not item.name.startswith(".") for item in folder.path.iterdir()):
+        raise ClinfitError(f"{folder.path} is not empty and holds no run", fix="give a new or empty folder with --out")
+
+
+def refuse_other_data(folder: RunFolder, data: dict[str, TaskData]) -> None:
+    """Raise ClinfitError when the data behind an existing run changed."""
+    for name, task_data in data.items():
+        if folder.data(name).is_file() and read_json(folder.data(name))["fingerprint"] != task_data.fingerprint:
+            raise ClinfitError(
+                f"the data of task {name!r} changed under an existing run ({folder.path})",
+                expected="the records and splits that the run was made with",
+                fix="put the data back, or give a new folder with --out",
+            )
+
+
+def write_inputs(folder: RunFolder, study: Study, descriptions: dict[str, dict[str, Any]]) -> None:
+    """study.yaml, data/<task>.json and environment.json; no patient text in any of them."""
+    write_text(folder.study, study_yaml(study))
+    for name, description in descriptions.items():
+        write_json(folder.data(name), description)
+    neural = any(isinstance(spec, Causal | Encoder) for spec in study.models)
+    write_json(folder.environment, describe_environment(study.seeds, neural=neural))
+
+
+def describe_data(task: Task, data: TaskData) -> dict[str, Any]:
+    """The loader's description (counts, summaries, split ids, fingerprint) and the findings of the audit."""
+    return data.describe() | {"findings": [finding.as_dict() for finding in audit(task, data)]}
+
+
+# ---------------------------------------------------------------- the models
+
+
+def run_models(
+    study: Study,
+    chosen: list[ModelSpec],
+    data: dict[str, TaskData],
+    folder: RunFolder,
+    monitor: Monitor,
+    debug: bool,
+) -> dict[str, Failure]:
+    """Run every model with every seed; one that fails is noted and the others go on."""
+    jobs = [Job(study, spec, seed, data) for spec in chosen for seed in seeds_of(spec, study)]
+    states = {job.name: "waiting" for job in jobs}
+    failed: dict[str, Failure] = {}
+    for job in jobs:
+        states[job.name] = "running"
+        monitor.update(models=states)
+        failure = finish_model(ModelRun(job, folder, monitor), monitor, debug)
+        states[job.name] = "failed" if failure else "done"
+        if failure:
+            failed[job.name] = failure
+    monitor.update(models=states)
+    return failed
+
+
+def seeds_of(spec: ModelSpec, study: Study) -> list[int]:
+    """Rules draw nothing at random, so one seed says all of them."""
+    return study.seeds[:1] if isinstance(spec, Baseline) else study.seeds
+
+
+def finish_model(model: ModelRun, monitor: Monitor, debug: bool) -> Failure | None:
+    """Finish one model; how it failed, or None when all is well."""
+    try:
+        worked = model.finish()
+    except DiskError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        failure = failure_of(error)
+        model.fail(failure.reason)
+        if not failure.fixable:
+            write_text(model.folder.path / "error.log", traceback_text(error))
+        monitor.say(f"{model.job.name}: FAILED: {failure.reason}")
+        return failure
+    monitor.say(f"{model.job.name}: {'done' if worked else 'already done'}")
+    return None
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM stop the run as Ctrl-C does; signals can only be set in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

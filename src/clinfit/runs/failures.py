@@ -1,0 +1,55 @@
+"""How an unexpected exception is told: never its message, which may hold a value of a record."""
+
+import tempfile
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import clinfit
+from clinfit.errors import ClinfitError
+
+PACKAGE = Path(clinfit.__file__).parent
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """The exception and what led to it, the first cause first."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    return causes[::-1]
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback with types and source lines but without messages."""
+    parts = []
+    for cause in chain(error):
+        parts += ["Traceback (most recent call last):\n", *traceback.format_tb(cause.__traceback__)]
+        parts += [f"{type(cause).__module__}.{type(cause).__qualname__} (message left out: it may hold patient text)\n"]
+    return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something failed, in one line. fixable: it is the user's to fix, and the line says how."""
+
+    reason: str
+    fixable: bool
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What kind of failure and where in clinfit, such as `ValueError at models/causal.py:120`."""
+    if isinstance(error, ClinfitError):
+        return Failure("; ".join(error.lines()), True)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Failure("out of memory: lower train.batch_tokens or train.max_length, or choose a smaller base", True)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
+    where = f" at {Path(ours[-1].filename).relative_to(PACKAGE)}:{ours[-1].lineno}" if ours else ""
+    return Failure(type(error).__name__ + where, False)
+
+
+def save_traceback(error: BaseException) -> Path:
+    """The traceback in a new temporary file."""
+    with tempfile.NamedTemporaryFile("w", prefix="clinfit-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.write(traceback_text(error))
+    return Path(file.name)

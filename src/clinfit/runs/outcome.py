@@ -1,0 +1,141 @@
+"""Metrics and report from what a run has saved; no model is loaded."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from clinfit.errors import ClinfitError
+from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.results import Facts, MetricDict, ModelFacts, Results, TaskResult
+from clinfit.predictions import read_predictions
+from clinfit.report.build import ReportInputs, write_report
+from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, read_json, write_json
+from clinfit.study import Study
+
+
+def evaluate_run(folder: RunFolder, study: Study, command: str) -> Results:
+    """Evaluate all saved predictions of a run; writes metrics.json and report.html. command: how to repeat it."""
+    tables = saved_predictions(folder)
+    if tables.empty:
+        raise ClinfitError(f"{folder.path} holds no predictions", fix="run the study to its end first")
+    results = evaluate(study, tables, facts_of(folder, study))
+    write_json(folder.metrics, results)
+    write_report(report_inputs(folder, study, results, command), folder.report)
+    return results
+
+
+def report_inputs(folder: RunFolder, study: Study, results: Results, command: str) -> ReportInputs:
+    """Everything that the report shows, from the run's files."""
+    return ReportInputs(
+        results=results,
+        study=study,
+        data={task: read_json(folder.data(task)) for task in study.tasks},
+        environment=read_json(folder.environment),
+        models=[record for _, record in records(folder)],
+        logs={model.path.name: training_log(model) for model, _ in records(folder)},
+        command=command,
+    )
+
+
+def training_log(model: ModelFolder) -> list[dict[str, Any]]:
+    """The rows of log.jsonl of all stages, in order."""
+    logs = sorted(model.path.glob("stages/*/log.jsonl"), key=lambda path: int(path.parent.name))
+    return [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def saved_predictions(folder: RunFolder) -> pd.DataFrame:
+    """All tables of the models that are done, in the study's order, as one; a changed table is refused."""
+    tables = [
+        read_intact(model, record, name)
+        for model, record in records(folder)
+        if record["status"] == "done"
+        for name in record["predictions"]
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def records(folder: RunFolder) -> Iterator[tuple[ModelFolder, dict[str, Any]]]:
+    for model in folder.models():
+        yield model, read_json(model.record)
+
+
+def read_intact(model: ModelFolder, record: dict[str, Any], name: str) -> pd.DataFrame:
+    """A predictions table that is still what the run wrote."""
+    path = model.path / "predictions" / name
+    if not path.is_file() or hash_file(path) != record["predictions"][name]:
+        raise ClinfitError(
+            f"{path} is missing or was changed after the run wrote it", fix="run the study again; only this is redone"
+        )
+    return read_predictions(path)
+
+
+def facts_of(folder: RunFolder, study: Study) -> Facts:
+    """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit."""
+    data = {task: read_json(folder.data(task)) for task in study.tasks}
+    return Facts(
+        models={model.path.name: model_facts(record) for model, record in records(folder)},
+        counts={
+            task: {split: part["labels"] for split, part in described["splits"].items()}
+            for task, described in data.items()
+        },
+        findings={task: described["findings"] for task, described in data.items()},
+    )
+
+
+def model_facts(record: dict[str, Any]) -> ModelFacts:
+    """Cost and alarms over all stages; parameters as of the last."""
+    stages = [record["stages"][number] for number in sorted(record["stages"], key=int)]
+    facts = ModelFacts(family=record["family"], status="done" if record["status"] == "done" else "failed")
+    if record["reason"]:
+        facts["reason"] = record["reason"]
+    if stages:
+        facts["train_seconds"] = sum(stage["seconds"] for stage in stages)
+        facts["parameters"] = stages[-1]["parameters"]
+        facts["trainable_parameters"] = stages[-1]["trainable_parameters"]
+        facts["alarms"] = [alarm for stage in stages for alarm in stage["alarms"]]
+    return facts
+
+
+# ---------------------------------------------------------------- on the terminal
+
+
+def print_results(results: Results, report: Path, console: Console | None = None) -> None:
+    """One table a task, best system first, the sentences of its verdict, and last the path of the report."""
+    console = console or Console()
+    for name, task in results["tasks"].items():
+        console.print(results_table(f"{results['study']}: {name}", task), highlight=False)
+        for sentence in task["verdict"]:
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(str(report), markup=False, highlight=False, soft_wrap=True)
+
+
+def results_table(title: str, task: TaskResult) -> Table:
+    """The primary metric with its interval and a few others, as in the report's first table."""
+    others = ["accuracy", "balanced_accuracy", "sensitivity", "specificity"]
+    shown = [
+        task["primary"],
+        *(name for name in others if name != task["primary"] and (task["positive"] or name != "s")),
+    ]
+    table = Table(title=title, title_justify="left")
+    table.add_column("system")
+    for name in shown:
+        table.add_column(name, justify="right")
+    systems = {system["name"]: system for system in task["systems"]}
+    for name in [*task["ranking"], *(name for name in systems if name not in task["ranking"])]:
+        metrics = systems[name]["metrics"]
+        table.add_row(name, *(shown_metric(metrics.get(metric), interval=metric == shown[0]) for metric in shown))
+    return table
+
+
+def shown_metric(metric: MetricDict | None, *, interval: bool) -> str:
+    if metric is None:
+        return ""
+    if metric["value"] is None:
+        return metric["status"]
+    bounds = f" ({metric['low']:.3f} to {metric['high']:.3f})" if interval and metric["low"] is not None else ""
+    return f"{metric['value']:.3f}{bounds}"

@@ -1,0 +1,175 @@
+"""The pack: the folder that is served. It gives the evaluation's own answers, with the evaluation's own threshold.
+
+    pack.json    what it is: task with its prompt, model, threshold, metrics, and the SHA-256 of every other file
+    README.md    a card for people
+    model/       the trained model as its family saves it; a LoRA adapter names its base by id and hash
+
+A pack may be moved anywhere. `load_pack` refuses one in which a file is missing, changed or added.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import clinfit
+from clinfit.data.load import read_inputs
+from clinfit.data.records import Record
+from clinfit.errors import ClinfitError
+from clinfit.evaluation.results import Results
+from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold
+from clinfit.models.base import Model
+from clinfit.models.families import load_model
+from clinfit.predictions import PROBABILITY, check_probabilities
+from clinfit.runs.card import card
+from clinfit.runs.folder import (
+    ModelFolder,
+    RunFolder,
+    hash_files,
+    hash_json,
+    new_folder,
+    read_json,
+    write_json,
+    write_text,
+)
+from clinfit.study import Study, Task, study_hash
+
+FORMAT = "clinfit-pack/1"
+CONTENT = "pack.json"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A trained model with its task and threshold, ready to answer."""
+
+    name: str
+    task: Task
+    threshold: ThresholdChoice
+    model: Model
+    content: dict[str, Any]
+
+    def predict(self, items: Sequence[Record] | pd.DataFrame | Path | str) -> pd.DataFrame:
+        """Answers for records, for a table with the task's columns, or for a data file.
+
+        Returns one row an item, in order: id, p_<label> for each label, predicted, status.
+        """
+        records = items if isinstance(items, Sequence) and not isinstance(items, str) else read_inputs(self.task, items)
+        probabilities = self.model.predict(records).probabilities
+        check_probabilities(probabilities, len(records), len(self.task.labels))
+        table = pd.DataFrame({"id": [record.id for record in records]})
+        for k, label in enumerate(self.task.labels):
+            table[PROBABILITY + label] = probabilities[:, k]
+        predicted = apply_threshold(probabilities, self.task.labels, self.task.positive_label, self.threshold)
+        return table.assign(predicted=predicted, status="ok")
+
+
+def load_pack(folder: Path | str) -> Pack:
+    """The pack in a folder; raises ClinfitError when it is no pack or not as it was written."""
+    folder = Path(folder)
+    if not (folder / CONTENT).is_file():
+        raise ClinfitError(
+            f"{folder} is not a pack: it holds no {CONTENT}",
+            expected="a folder that `clinfit run` wrote, such as runs/<study>/<hash>/models/<model>-seed42/pack",
+        )
+    content = read_json(folder / CONTENT)
+    verify(folder, content)
+    (name, served), *_ = content["tasks"].items()
+    model = load_model(content["model"]["family"], folder / "model")
+    threshold = ThresholdChoice.from_dict(served["threshold"])
+    return Pack(name, Task.model_validate(served["task"]), threshold, model, content)
+
+
+def verify(folder: Path, content: dict[str, Any]) -> None:
+    """Raise ClinfitError that names the files that are not as they were written."""
+    if content.get("format") != FORMAT:
+        raise ClinfitError(
+            f"{folder / CONTENT} has format {content.get('format')!r}",
+            expected=FORMAT,
+            fix="use the clinfit that wrote it",
+        )
+    found = {name: digest for name, digest in hash_files(folder).items() if name != CONTENT and not is_hidden(name)}
+    written = content["files"]
+    wrong = {name for name in found.keys() | written.keys() if found.get(name) != written.get(name)}
+    if content["sha256"] != seal(content):
+        wrong.add(CONTENT)
+    if wrong:
+        raise ClinfitError(
+            f"the pack {folder} is not as it was written: {', '.join(sorted(wrong))} changed, missing or added",
+            expected="the files whose SHA-256 the pack lists",
+            fix="copy the pack again, or run the study again",
+        )
+
+
+def seal(content: dict[str, Any]) -> str:
+    """SHA-256 of the content without its own seal."""
+    return hash_json({key: value for key, value in content.items() if key != "sha256"})
+
+
+def is_hidden(name: str) -> bool:
+    """Files such as .DS_Store, which systems leave behind and no model reads."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_packs(run: RunFolder, study: Study, results: Results) -> dict[str, Path]:
+    """A pack for every finished model of a run: run name -> folder."""
+    packs = {}
+    for folder in run.models():
+        record = read_json(folder.record)
+        if record["status"] == "done":
+            write_pack(folder, record, study, results)
+            packs[folder.path.name] = folder.pack
+    return packs
+
+
+def write_pack(folder: ModelFolder, record: dict[str, Any], study: Study, results: Results) -> None:
+    """The pack of one trained model, unless it is there already with the same content."""
+    last = max(int(number) for number in record["stages"])
+    content = {
+        "format": FORMAT,
+        "clinfit": clinfit.__version__,
+        "study": {"name": study.name, "sha256": study_hash(study)},
+        "run": folder.path.name,
+        "model": {
+            "family": record["family"],
+            "spec": record["spec"],
+            "seed": record["seed"],
+            "sha256": record["stages"][str(last)]["model"],
+            "details": record["stages"][str(last)]["details"],
+        },
+        "tasks": {
+            name: {"task": served_task(task), **evaluated(results, name, record, last)}
+            for name, task in study.tasks.items()
+        },
+    }
+    if (folder.pack / CONTENT).is_file():
+        there = read_json(folder.pack / CONTENT)
+        if {key: there.get(key) for key in content} == content:
+            return
+    with new_folder(folder.pack) as pack:
+        shutil.copytree(folder.model(last), pack / "model")
+        write_text(pack / "README.md", card(content))
+        content["files"] = hash_files(pack)
+        write_json(pack / CONTENT, content | {"sha256": seal(content)})
+
+
+def served_task(task: Task) -> dict[str, Any]:
+    """The task with everything that new records need; where the training data lay stays behind."""
+    content = task.model_dump(mode="json")
+    content["data"] |= {"path": "the training data is not in the pack", "files": None}
+    return content
+
+
+def evaluated(results: Results, task: str, record: dict[str, Any], stage: int) -> dict[str, Any]:
+    """Threshold and metrics of the system that the pack holds."""
+    system = next(
+        system
+        for system in results["tasks"][task]["systems"]
+        if (system["model"], system["seed"], system["stage"]) == (record["model"], record["seed"], stage)
+    )
+    return {"threshold": system["threshold"], "n": system["n"], "metrics": system["metrics"]}
