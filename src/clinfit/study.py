@@ -71,7 +71,7 @@ class LabelColumn(Section):
 
 
 class SplitRule(Section):
-    """How records are divided: by ratio, by a column of the file, or by one file a split (see `Data.files`)."""
+    """How records are divided: by ratio or by a column of the file (or by one file a split, see `data.files`)."""
 
     train: Fraction = Field(default=0.6, description="share of the records to learn from")
     validation: Fraction = Field(
@@ -298,7 +298,7 @@ class Train(Section):
 class Neural(ModelSection):
     """What encoders and causal models share."""
 
-    base: str = Field(description="clinfit/tiny, a local folder, or a hub id")
+    base: str = Field(description="clinfit/tiny, clinfit/minilm (the extra `minilm`), a local folder, or a hub id")
     revision: str | None = Field(default=None, description="hub revision; default: main, its commit is recorded")
     lora: Lora = Field(default_factory=Lora, description="the adapter that is trained")
     train: Train = Field(default_factory=Train, description="how it is trained")

@@ -119,9 +119,8 @@ def _model_checks(place: Place, model: ModelSpec, task: Task) -> Iterator[Proble
             except re.error as error:
                 here = (*place, "patterns", position)
                 yield Problem(here, f"{shown(here)}: {pattern!r} is no regular expression ({error})")
-    has_text = any(column.type == "text" for column in task.data.columns.values())
-    has_no_text = bool(task.data.columns) and not has_text
-    if isinstance(model, Baseline | Classical) and model.kind in {"keyword", "tfidf-logistic"} and has_no_text:
+    no_text = bool(task.data.columns) and all(column.type != "text" for column in task.data.columns.values())
+    if isinstance(model, Baseline | Classical) and model.kind in {"keyword", "tfidf-logistic"} and no_text:
         yield Problem((*place, "kind"), f"{shown(place)}: {model.kind} needs an input of type text, and there is none")
     if model.family != "baseline" and isinstance(model.class_weights, dict):
         for label in model.class_weights:

@@ -7,7 +7,7 @@ as Yes and No stay text; 3e-4 is a number; 010 and 2024-01-31 stay text.
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +16,8 @@ from clinfit.errors import ClinfitError, nearest
 from clinfit.study import Evaluation, ModelSpec, Stage, Study, Task
 from clinfit.study_checks import cross_checks
 from clinfit.study_messages import Place, Problem, problems_in, shown
+
+T = TypeVar("T")
 
 
 def read_study(path: Path) -> Study:
@@ -54,19 +56,23 @@ def _valid_parts(data: Mapping[str, Any]) -> dict[str, Any]:
         "tasks": {
             name: task
             for name, raw in (tasks.items() if isinstance(tasks, Mapping) else ())
-            if (task := _valid(Task, raw)) is not None
+            if (task := _valid(_TASK, raw)) is not None
         },
-        "models": {k: model for k, raw in enumerate(listed) if (model := _valid(ModelSpec, raw)) is not None},
-        "stages": _valid(list[Stage], stages) or [],
-        "evaluation": _valid(Evaluation, data.get("evaluation", {})),
+        "models": {k: model for k, raw in enumerate(listed) if (model := _valid(_MODEL, raw)) is not None},
+        "stages": _valid(_STAGES, stages) or [],
+        "evaluation": _valid(_EVALUATION, data.get("evaluation", {})),
         "model_names": [str(raw.get("name")) if isinstance(raw, Mapping) else "" for raw in listed],
     }
 
 
-def _valid(kind: Any, raw: Any) -> Any:
+_TASK, _MODEL = TypeAdapter(Task), TypeAdapter[ModelSpec](ModelSpec)
+_STAGES, _EVALUATION = TypeAdapter(list[Stage]), TypeAdapter(Evaluation)
+
+
+def _valid(kind: TypeAdapter[T], raw: Any) -> T | None:
     """`raw` as a section of that kind, None when it is not one."""
     try:
-        return TypeAdapter(kind).validate_python(raw)
+        return kind.validate_python(raw)
     except ValidationError:
         return None
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,7 +42,7 @@ def problems_in(error: ValidationError, data: Any) -> list[Problem]:
     """The errors of one validation of `data`; `data` is the whole study as it was read."""
     located = _without_other_alternatives([_Located.of(details, data) for details in error.errors()])
     misspelt = {
-        (*item.place[:-1], nearest(str(item.place[-1]), _properties(json_schema(), item.details["loc"][:-1])))
+        (*item.place[:-1], nearest(str(item.place[-1]), _properties(_schema(), item.details["loc"][:-1])))
         for item in located
         if item.details["type"] == "extra_forbidden"
     }
@@ -154,7 +155,8 @@ def _plain(item: _Located) -> str:
     if kind == "union_tag_not_found":
         return f"{place} lacks the key family, one of {', '.join(_families())}"
     if kind == "union_tag_invalid":
-        return f"{place}.family: {_found(context['tag'])} is not a family; {did_you_mean(context['tag'], _families())}"
+        family = context["tag"]
+        return f"{place}.family: {family!r} is not a family; {did_you_mean(family, _families(), what='families')}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
         hint = did_you_mean(found, choices) if isinstance(found, str) else ""
@@ -193,9 +195,14 @@ def _found(value: Any) -> str:
 # ---------------------------------------------------------------- known keys, from the JSON Schema
 
 
+@lru_cache(maxsize=1)
+def _schema() -> dict[str, Any]:
+    return json_schema()
+
+
 def _unknown_key(loc: Place, place: Place) -> str:
     key, block = str(place[-1]), place[:-1]
-    sections = json_schema()
+    sections = _schema()
     properties = _properties(sections, loc[:-1])
     elsewhere = [
         f"{name}.{key}" for name, part in properties.items() if key in _follow(sections, part).get("properties", {})
@@ -228,5 +235,5 @@ def _follow(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _families() -> list[str]:
-    models = json_schema()["properties"]["models"]["items"]
+    models = _schema()["properties"]["models"]["items"]
     return list(models["discriminator"]["mapping"])
