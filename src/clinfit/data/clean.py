@@ -1,0 +1,103 @@
+"""Cleaning steps for text, each counted; training data and new data go through the same function.
+
+Dropping records is apart (`records_to_drop`): it belongs to training data only, where the counts are reported. New
+data to predict lose nothing.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from clinfit.data.records import Value
+from clinfit.study import Cleaning
+
+Columns = Mapping[str, Sequence[Value]]
+
+#: [1], [2,3], [4-6]; not the interval of "95% CI [1, 3]".
+NUMBERED_CITATION = re.compile(
+    r"(?<!CI )(?<!CI: )(?<!CI, )(?<!CI = )(?<!CI)(?<!interval )[ \t]?\[\d{1,3}(?:\s*[-–,;]\s*\d{1,3})*\]"
+)
+_AUTHORS = r"[A-Z][\w'’-]+(?:\s+et\s+al\.?,?|\s+(?:and|&)\s+[A-Z][\w'’-]+,?|,)"
+#: (Smith et al., 2019), (Smith and Jones 2019; Lee, 2020a).
+NAMED_CITATION = re.compile(rf"[ \t]?\({_AUTHORS}\s+(?:19|20)\d\d[a-z]?(?:;\s*{_AUTHORS}\s+(?:19|20)\d\d[a-z]?)*\)")
+
+#: <ID:123>, PMID: 123, doi:10.1/x, and a copyright notice that ends its line (at most 200 characters of it).
+METADATA = re.compile(
+    r"<ID:\s*\w+>[ \t]*\n?"
+    r"|\b(?:PMID|PMCID)\s*:?\s*(?:PMC)?\d+\.?"
+    r"|\bdoi\s*:?\s*(?:https?://(?:dx\.)?doi\.org/)?10\.\d{4,9}/\S+"
+    r"|https?://(?:dx\.)?doi\.org/10\.\S+"
+    r"|(?:(?<=[.!?])[ \t]+|^[ \t]*)(?:Copyright\b|©|\([cC]\)\s*(?:19|20)\d\d)[^\n]{0,200}$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def strip_citations(text: str) -> str:
+    """The text without reference marks: [1], [2,3], (Smith et al., 2019)."""
+    return NAMED_CITATION.sub("", NUMBERED_CITATION.sub("", text))
+
+
+def strip_metadata(text: str) -> str:
+    """The text without record numbers, PMID, DOI and copyright notices."""
+    return METADATA.sub("", text)
+
+
+def normalise_whitespace(text: str) -> str:
+    """One space for a run of spaces, one line break for a run of breaks, none at the ends."""
+    return re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text)).strip()
+
+
+def normalised(text: str) -> str:
+    """The text as duplicates are compared: case-folded, every run of other than letters and digits one space.
+
+    Short values keep their signs, since `ER+` and `ER-` are not the same.
+    """
+    words = re.sub(r"[\W_]+", " ", text.casefold()).strip()
+    return words if words.count(" ") >= 4 else " ".join(text.casefold().split())
+
+
+def same_inputs_key(values: Iterable[Value]) -> tuple[Value, ...]:
+    """Equal for records whose inputs are the same up to case, punctuation and spaces."""
+    return tuple(normalised(value) if isinstance(value, str) else value for value in values)
+
+
+def clean_inputs(
+    columns: Columns, text_inputs: Sequence[str], clean: Cleaning
+) -> tuple[dict[str, list[Value]], dict[str, int]]:
+    """The columns with their text inputs cleaned, and for each step that is on how many records it changed.
+
+    columns: input name -> one value a record. A text that cleaning empties is missing (None).
+    """
+    steps = [step for step in (strip_citations, strip_metadata, normalise_whitespace) if getattr(clean, step.__name__)]
+    cleaned: dict[str, list[Value]] = {name: list(values) for name, values in columns.items()}
+    counts: dict[str, int] = {}
+    for step in steps:
+        changed: set[int] = set()
+        for name in text_inputs:
+            before = cleaned[name]
+            after: list[Value] = [step(value) or None if isinstance(value, str) else value for value in before]
+            changed |= {at for at, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]}
+            cleaned[name] = after
+        counts[step.__name__] = len(changed)
+    return cleaned, counts
+
+
+def records_to_drop(columns: Columns, targets: Sequence[str], clean: Cleaning) -> dict[int, str]:
+    """Position -> reason for each record that the cleaning drops.
+
+    Reasons: `missing <input>`, `duplicate`, and `duplicate with another label`, for which the first record's label
+    stays.
+    """
+    dropped: dict[int, str] = {}
+    for name in clean.drop_missing:
+        for at, value in enumerate(columns[name]):
+            if value is None:
+                dropped.setdefault(at, f"missing {name}")
+    if clean.drop_duplicates:
+        first: dict[tuple[Value, ...], int] = {}
+        for at, values in enumerate(zip(*columns.values(), strict=True)):
+            if at not in dropped:
+                kept = first.setdefault(same_inputs_key(values), at)
+                if kept != at:
+                    same = targets[kept] == targets[at]
+                    dropped[at] = "duplicate" if same else "duplicate with another label"
+    return dropped
