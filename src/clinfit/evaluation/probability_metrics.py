@@ -54,7 +54,9 @@ class Ranking:
         return auroc, average
 
 
-def brier_terms(gold: NDArray[np.int64], probabilities: Floats, answered: NDArray[np.bool_], positive: int | None) -> Floats:
+def brier_terms(
+    gold: NDArray[np.int64], probabilities: Floats, answered: NDArray[np.bool_], positive: int | None
+) -> Floats:
     """(n,) squared errors: of P(positive) for a binary task (0 to 1), else summed over labels (0 to 2).
 
     An item without probabilities counts as wrong with certainty: 1, or 2.

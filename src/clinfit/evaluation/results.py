@@ -101,7 +101,10 @@ class Curves(TypedDict):
 
 
 class SystemResult(TypedDict):
-    """One (model, stage, seed) on the test split. moment: `before` and `after` for a model shown at both."""
+    """One (model, stage, seed) on the test split. moment: `before` and `after` for a model shown at both.
+
+    cost: train_seconds, parameters, trainable_parameters, seconds_p50 and seconds_p95 an item, prompt_tokens_mean.
+    """
 
     name: str
     model: str
@@ -118,7 +121,7 @@ class SystemResult(TypedDict):
     classes: list[ClassResult]
     confusion: Confusion
     curves: Curves | None
-    cost: dict[str, float | int | None]  # train_seconds, parameters, trainable_parameters, seconds_per_item (median), ...
+    cost: dict[str, float | int | None]
     alarms: list[str]
 
 
@@ -162,7 +165,7 @@ class Flips(TypedDict):
 
 
 class Comparison(TypedDict):
-    """kind: before-after, versus-majority, versus-baseline."""
+    """kind: before-after, versus-majority, versus-baseline. gained_most: the label whose F1 rose most (before-after)."""
 
     kind: str
     reference: str

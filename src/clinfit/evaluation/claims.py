@@ -1,0 +1,204 @@
+"""What may be said of each comparison: Holm over all comparisons, trivial answers, one sentence a row.
+
+Family of Holm's correction: all comparisons of the task, separately for each metric. `Trivial answers` are majority and
+(binary tasks) always-positive; a difference to them counts when its own interval and test show it, uncorrected.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from clinfit.evaluation.classification import Scored
+from clinfit.evaluation.comparison import McNemar, PairedDifference, flips, holm, mcnemar, paired_difference, right
+from clinfit.evaluation.definitions import METRICS
+from clinfit.evaluation.results import Comparison, Difference
+from clinfit.evaluation.wording import change, evidence, number, p_value, title
+
+Direction = Literal["better", "worse", "no difference shown", "not estimable"]
+
+#: Metrics in which a trivial answer is a fair opponent. For the others (sensitivity: always-positive has 1) the primary
+#: metric decides whether the better system beats the trivial answers.
+FAIR = frozenset(
+    {"accuracy", "balanced_accuracy", "macro_f1", "f1", "mcc", "kappa", "auroc", "macro_auroc", "auprc"}
+    | {"brier", "brier_sum", "log_loss"}
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """kind: before-after, versus-majority, versus-baseline; names of the two systems."""
+
+    kind: str
+    reference: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Unbeaten:
+    """A trivial answer that a system is not shown to beat."""
+
+    name: str
+    value: float
+    metric: str
+
+
+def unbeaten(system: Scored, trivial: dict[str, Scored], metric: str, primary: str) -> Unbeaten | None:
+    """The first trivial answer that the system is not shown to beat in the metric, None when it beats them all."""
+    used = metric if metric.partition(":")[0] in FAIR else primary
+    for name, answers in trivial.items():
+        found = paired_difference(used, answers, system)
+        if found.reference is None:
+            continue
+        if found.gain <= 0 or (found.p is not None and found.p >= 1 - system.confidence):
+            return Unbeaten(name, found.reference, used)
+    return None
+
+
+def compared_metrics(labels: Sequence[str], positive: int | None, primary: str) -> list[str]:
+    """Rows of a comparison: the primary metric first, then the rest in the order of the table, then each label."""
+    if positive is None:
+        names = ["accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auroc", "brier_sum", "log_loss"]
+    else:
+        names = ["accuracy", "balanced_accuracy", "sensitivity", "specificity", "balance_gap", "ppv", "npv", "f1"]
+        names += ["macro_f1", "mcc", "auroc", "auprc", "brier", "log_loss"]
+    names = [primary, *(name for name in names if name != primary)]
+    return names + [f"{name}:{label}" for label in labels for name in ("precision", "recall", "f1")]
+
+
+def compare(
+    pairs: Sequence[Pair], scored: dict[str, Scored], trivial: dict[str, Scored], primary: str
+) -> list[Comparison]:
+    """All comparisons of a task, in the order of the pairs."""
+    if not pairs:
+        return []
+    answers = scored[pairs[0].new].answers
+    metrics = compared_metrics(answers.labels, answers.positive, primary)
+    found = {
+        (pair, metric): paired_difference(metric, scored[pair.reference], scored[pair.new])
+        for pair in pairs
+        for metric in metrics
+    }
+    corrected: dict[tuple[Pair, str], float] = {}
+    for metric in metrics:
+        family = [pair for pair in pairs if found[pair, metric].p is not None]
+        adjusted = holm([found[pair, metric].p or 0.0 for pair in family])
+        corrected |= {(pair, metric): p for pair, p in zip(family, adjusted, strict=True)}
+    tests = [mcnemar(right(scored[pair.reference].answers), right(scored[pair.new].answers)) for pair in pairs]
+    return [
+        _comparison(
+            pair,
+            [_row(pair, found[pair, name], corrected.get((pair, name)), scored, trivial, primary) for name in metrics],
+            test,
+            p_holm,
+            scored,
+        )
+        for pair, test, p_holm in zip(pairs, tests, holm([test.p for test in tests]), strict=True)
+    ]
+
+
+def _comparison(
+    pair: Pair, rows: list[Difference], test: McNemar, p_holm: float, scored: dict[str, Scored]
+) -> Comparison:
+    new = scored[pair.new].answers
+    gained, gained_sentence = _gained_most(rows) if pair.kind == "before-after" else (None, "")
+    counts = (
+        f"Of {len(new)} items, {test.c} are right only with {pair.new} and {test.b} only with {pair.reference} "
+        f"(exact McNemar, {p_value(test.p)})."
+    )
+    return Comparison(
+        kind=pair.kind,
+        reference=pair.reference,
+        new=pair.new,
+        n=len(new),
+        flips=flips(scored[pair.reference].answers, new),
+        mcnemar={"b": test.b, "c": test.c, "p": test.p, "p_holm": p_holm},
+        rows=rows,
+        gained_most=gained,
+        sentence=" ".join(part for part in (rows[0]["sentence"], counts, gained_sentence) if part),
+    )
+
+
+def _gained_most(rows: Sequence[Difference]) -> tuple[str | None, str]:
+    """The label whose F1 rose most, and the sentence that names it."""
+    by_label = [row for row in rows if row["metric"].startswith("f1:") and row["difference"] is not None]
+    best = max(by_label, key=lambda row: row["difference"] or 0.0, default=None)
+    if best is None or (best["difference"] or 0.0) <= 0:
+        return None, ""
+    metric, others = best["metric"], [row for row in by_label if row is not best]
+    text = f"{best['label']!r} gained most: F1 {change(metric, best['difference'] or 0.0)} points"
+    if others:
+        text += " (" + ", ".join(f"{row['label']!r} {change(metric, row['difference'] or 0.0)}" for row in others) + ")"
+    shown = "" if best["direction"] == "better" else "; this gain is not told from chance"
+    return best["label"], f"{text}{shown}."
+
+
+def _row(
+    pair: Pair,
+    found: PairedDifference,
+    p_holm: float | None,
+    scored: dict[str, Scored],
+    trivial: dict[str, Scored],
+    primary: str,
+) -> Difference:
+    new = scored[pair.new]
+    direction = _direction(found, p_holm, new.confidence)
+    obstacle = unbeaten(new, trivial, found.metric, primary) if direction == "better" else None
+    definition = METRICS[found.name]
+    relative = None
+    if found.difference is not None and found.reference:
+        relative = found.difference / abs(found.reference)
+    return Difference(
+        metric=found.metric,
+        title=title(found.metric),
+        label=found.label,
+        percent=definition.percent,
+        reference=found.reference,
+        new=found.new,
+        difference=found.difference,
+        points=100 * found.difference if definition.percent and found.difference is not None else None,
+        relative=relative,
+        low=found.low,
+        high=found.high,
+        method=found.method,
+        test=found.test,
+        p=found.p,
+        p_holm=p_holm,
+        direction=direction,
+        supported=direction == "better" and obstacle is None,
+        reason=found.reason,
+        sentence=_sentence(pair, found, p_holm, direction, obstacle, new.confidence),
+    )
+
+
+def _direction(found: PairedDifference, p_holm: float | None, confidence: float) -> Direction:
+    if found.difference is None or found.low is None:
+        return "not estimable"
+    if found.gain == 0 or (p_holm is not None and p_holm >= 1 - confidence):
+        return "no difference shown"
+    return "better" if found.gain > 0 else "worse"
+
+
+def _sentence(
+    pair: Pair,
+    found: PairedDifference,
+    p_holm: float | None,
+    direction: Direction,
+    obstacle: Unbeaten | None,
+    confidence: float,
+) -> str:
+    name = title(found.metric)
+    if found.reference is None or found.new is None:
+        return f"{name}: {pair.new} and {pair.reference} cannot be compared; {found.reason}."
+    values = f"{number(found.metric, found.new)} against {number(found.metric, found.reference)}"
+    facts = f"{values}, {evidence(found, p_holm, confidence)}"
+    if direction == "better":
+        if obstacle is None:
+            return f"{name}: {pair.new} is better than {pair.reference}, {facts}."
+        value = number(obstacle.metric, obstacle.value)
+        return (
+            f"{name}: {pair.new} scores better than {pair.reference}, {facts}, but is not shown to be better than "
+            f"{obstacle.name} ({title(obstacle.metric)} {value}), so no improvement is claimed."
+        )
+    if direction == "worse":
+        return f"{name}: {pair.new} is worse than {pair.reference}, {facts}."
+    return f"{name}: {pair.new} is not shown to be better than {pair.reference}, {facts}."

@@ -1,0 +1,165 @@
+"""From predictions to metrics.json: nothing else is read, no model is loaded, and the same input gives the same bytes.
+
+`results.py` holds the shape of what comes out.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from clinfit.errors import ClinfitError
+from clinfit.evaluation.assemble import seed_summaries, split_counts, system_result, withheld_result
+from clinfit.evaluation.canaries import run_canaries
+from clinfit.evaluation.claims import Pair, compare, unbeaten
+from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
+from clinfit.evaluation.gates import (
+    check_canaries,
+    check_floors,
+    check_items,
+    check_runs,
+    check_system,
+    check_test_size,
+)
+from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
+from clinfit.evaluation.results import FORMAT, Facts, Results, TaskResult
+from clinfit.evaluation.systems import System, find_systems
+from clinfit.evaluation.verdict import advice, verdict, withheld_verdict
+from clinfit.findings import Finding
+from clinfit.study import Study, Task
+
+
+def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None) -> Results:
+    """Every number of the report.
+
+    predictions: validation and test rows of all systems, concatenated. facts: see results.Facts. Raises ClinfitError
+    when a task has no test predictions.
+    """
+    known = facts or Facts()
+    return Results(
+        format=FORMAT,
+        study=study.name,
+        description=study.description,
+        confidence=study.evaluation.confidence,
+        bootstrap=study.evaluation.bootstrap,
+        tasks={
+            name: _evaluate_task(study, name, task, predictions[predictions["task"] == name], known)
+            for name, task in study.tasks.items()
+        },
+    )
+
+
+def _evaluate_task(study: Study, name: str, task: Task, rows: pd.DataFrame, facts: Facts) -> TaskResult:
+    systems = find_systems(study, rows)
+    if not systems:
+        raise ClinfitError(
+            f"there are no test predictions for task {name!r}",
+            expected="at least one model that has predicted the test split",
+            fix="run the study first; a study in which every model failed cannot be evaluated",
+        )
+    result = TaskResult(
+        labels=list(task.labels),
+        positive=task.positive_label,
+        primary=primary_name(study.evaluation.primary, len(task.labels)),
+        counts=split_counts(systems[0], facts.get("counts", {}).get(name, {})),
+        systems=[],
+        ranking=[],
+        baseline=None,
+        seeds=[],
+        comparisons=[],
+        findings=[],
+        canaries=[],
+        verdict=[],
+        advice=[],
+        withheld=False,
+    )
+    findings = [Finding(**finding) for finding in facts.get("findings", {}).get(name, [])]
+    findings += check_runs(facts) + check_floors(study.evaluation.floors) + check_items(systems, task.labels)
+    if not any(finding.code == "labels-outside-schema" for finding in findings):
+        result["canaries"] = run_canaries(systems[0].test["gold"].tolist(), task.labels, task.positive_label)
+        findings += check_canaries(result["canaries"])
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        result["withheld"] = True
+        result["systems"] = [withheld_result(system, study, task, facts, errors[0].title) for system in systems]
+        result["verdict"] = withheld_verdict(errors)
+    else:
+        systems = with_majority(study, task, systems, result["counts"])
+        findings += _fill(result, study, task, measure(study, task, systems), facts)
+    result["findings"] = [finding.as_dict() for finding in findings]
+    return result
+
+
+def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured], facts: Facts) -> list[Finding]:
+    """Systems, comparisons and words into the result; returns the findings about the numbers."""
+    primary = result["primary"]
+    trivial = trivial_answers(task, measured[0].scored, result["counts"])
+    obstacles = {item.name: unbeaten(item.scored, trivial, primary, primary) for item in measured}
+    findings = check_test_size(measured[0].answers)
+    for item in measured:
+        floors, obstacle = study.evaluation.floors, obstacles[item.name]
+        findings += check_system(item.system, item.answers, item.metrics, item.choice, floors, obstacle)
+    baseline = _baseline(study, measured)
+    pairs = _pairs(study, [item.system for item in measured], baseline)
+    result["systems"] = [system_result(item, facts) for item in measured]
+    result["ranking"] = _ranking(measured, primary)
+    result["baseline"] = baseline.name if baseline is not None else None
+    result["seeds"] = seed_summaries(measured)
+    result["comparisons"] = compare(pairs, {item.name: item.scored for item in measured}, trivial, primary)
+    result["verdict"] = verdict(
+        measured, result["ranking"], obstacles, result["comparisons"], primary, result["baseline"]
+    )
+    result["advice"] = advice(measured, obstacles)
+    return findings
+
+
+def _ranking(measured: Sequence[Measured], primary: str) -> list[str]:
+    """Names, best primary value on test first; equal ones in the order of the study, not estimable ones last."""
+    sign = 1 if primary in LOWER_IS_BETTER else -1
+
+    def key(item: Measured) -> float:
+        metric = item.metrics.get(primary)
+        return float("inf") if metric is None or metric.value is None else sign * metric.value
+
+    return [item.name for item in sorted(measured, key=key)]
+
+
+def _baseline(study: Study, measured: Sequence[Measured]) -> System | None:
+    """The system to compare with: the study's, else the simple one that is best on validation, never on test."""
+    named = [item.system for item in measured if item.system.model == study.evaluation.baseline]
+    if named:
+        return named[-1] if named[-1].moment == "after" else named[0]
+    simple = [item for item in measured if item.system.simple]
+    best = max(simple, key=lambda item: _or_lowest(item.validation_primary), default=None)
+    return best.system if best is not None else None
+
+
+def _or_lowest(value: float | None) -> float:
+    return float("-inf") if value is None else value
+
+
+def _pairs(study: Study, systems: Sequence[System], baseline: System | None) -> list[Pair]:
+    """Before and after of each trained model; each trained system against majority and against the baseline."""
+    majority = next(system for system in systems if is_majority(study, system))
+    before = {system.run: system.name for system in systems if system.moment == "before"}
+    pairs = [
+        Pair("before-after", before[system.run], system.name)
+        for system in systems
+        if system.moment == "after" and system.run in before
+    ]
+    trained = [system for system in systems if system.trained]
+    pairs += [Pair("versus-majority", _same_seed(systems, majority, system), system.name) for system in trained]
+    if baseline is not None and not is_majority(study, baseline):
+        pairs += [
+            Pair("versus-baseline", _same_seed(systems, baseline, system), system.name)
+            for system in trained
+            if system.model != baseline.model
+        ]
+    return pairs
+
+
+def _same_seed(systems: Sequence[System], reference: System, system: System) -> str:
+    """The reference's run with the system's seed, where there is one."""
+    for other in systems:
+        if (other.model, other.stage, other.seed) == (reference.model, reference.stage, system.seed):
+            return other.name
+    return reference.name

@@ -1,0 +1,147 @@
+"""Systems to scores: the threshold chosen on validation, answers under it, one shared bootstrap, all metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from clinfit.evaluation.answers import UNPARSED, Answers, label_codes, read_answers
+from clinfit.evaluation.classification import Scored, overall_metrics
+from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
+from clinfit.evaluation.intervals import Resamples
+from clinfit.evaluation.metric import Metric
+from clinfit.evaluation.results import SplitCounts
+from clinfit.evaluation.scoring import Scorer, estimates, replicates
+from clinfit.evaluation.systems import System
+from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold
+from clinfit.predictions import PROBABILITY
+from clinfit.study import Baseline, Evaluation, Study, Task, Threshold
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A system with its decision rule, its scores and its metrics.
+
+    validation_primary: the primary metric on validation, larger is better; None where it cannot be estimated.
+    """
+
+    system: System
+    choice: ThresholdChoice
+    scored: Scored
+    metrics: dict[str, Metric]
+    validation_primary: float | None
+
+    @property
+    def name(self) -> str:
+        return self.system.name
+
+    @property
+    def answers(self) -> Answers:
+        return self.scored.answers
+
+
+def with_majority(study: Study, task: Task, systems: Sequence[System], counts: dict[str, SplitCounts]) -> list[System]:
+    """The systems, with the majority answer added when the study has none: no table without a trivial row."""
+    if any(is_majority(study, system) for system in systems):
+        return list(systems)
+    shares = label_shares(task, counts)
+    first = systems[0]
+    name = "majority" if all(system.model != "majority" for system in systems) else "majority (reference)"
+    constant = {PROBABILITY + label: share for label, share in zip(task.labels, shares, strict=True)}
+
+    def answer(rows: pd.DataFrame) -> pd.DataFrame:
+        label = task.labels[int(shares.argmax())]
+        return rows.assign(model=name, predicted=label, status="ok", label_mass=np.nan, seconds=0.0, **constant)
+
+    added = System(name, name, first.seed, 0, None, "baseline", answer(first.test), answer(first.validation))
+    return [added, *systems]
+
+
+def is_majority(study: Study, system: System) -> bool:
+    """Whether this is the answer that is most frequent in training, always."""
+    specs = {spec.name: spec for spec in study.models}
+    spec = specs.get(system.model)
+    if spec is None:
+        return system.model in ("majority", "majority (reference)")
+    return isinstance(spec, Baseline) and spec.kind == "majority"
+
+
+def label_shares(task: Task, counts: dict[str, SplitCounts]) -> np.ndarray:
+    """(K,) share of each label in the first split that has counts: training, else validation, else test."""
+    split = next(name for name in ("train", "validation", "test") if name in counts and counts[name]["n"])
+    labels = counts[split]["labels"]
+    return np.array([labels.get(label, 0) for label in task.labels]) / sum(labels.values())
+
+
+def trivial_answers(task: Task, template: Scored, counts: dict[str, SplitCounts]) -> dict[str, Scored]:
+    """Majority and, for a binary task, always-positive, on the items of `template`: what a useful system must beat."""
+    shares = label_shares(task, counts)
+    chosen = {int(shares.argmax()): shares}
+    positive = template.answers.positive
+    if positive is not None:
+        chosen.setdefault(positive, np.eye(2)[positive])
+    n = len(template.answers)
+    answers = [
+        replace(template.answers, predicted=np.full(n, code), probabilities=np.tile(row, (n, 1)))
+        for code, row in chosen.items()
+    ]
+    names = [f"always answering {task.labels[code]!r}" for code in chosen]
+    return dict(zip(names, _score(answers, template.resamples, template.confidence), strict=True))
+
+
+def measure(study: Study, task: Task, systems: Sequence[System]) -> list[Measured]:
+    """All systems on the same test items under the same resamples."""
+    evaluation = study.evaluation
+    choices = [_choose(evaluation.threshold, task, system) for system in systems]
+    answers = [_decide(system.test, task, choice) for system, choice in zip(systems, choices, strict=True)]
+    groups = systems[0].test["group"].fillna(systems[0].test["id"])
+    clusters = pd.factorize(groups)[0].astype(np.int64) if groups.duplicated().any() else None
+    resamples = Resamples(answers[0].gold, clusters, evaluation.bootstrap)
+    scored = _score(answers, resamples, evaluation.confidence)
+    return [
+        Measured(system, choice, scores, overall_metrics(scores), _validation_primary(evaluation, task, system, choice))
+        for system, choice, scores in zip(systems, choices, scored, strict=True)
+    ]
+
+
+def _score(answers: Sequence[Answers], resamples: Resamples, confidence: float) -> list[Scored]:
+    scorers = [Scorer(answer) for answer in answers]
+    return [
+        Scored(scorer.answers, estimates(scorer), drawn, resamples, confidence)
+        for scorer, drawn in zip(scorers, replicates(scorers, resamples), strict=True)
+    ]
+
+
+def _choose(rule: Threshold, task: Task, system: System) -> ThresholdChoice:
+    """The study's rule on the system's validation items."""
+    if rule.rule == "argmax":
+        return ThresholdChoice()
+    if task.positive_label is None:
+        return ThresholdChoice(rule.rule, note="the task has more than two labels; the most probable label is taken")
+    answers = read_answers(system.validation, task.labels, task.positive_label)
+    usable = answers.has_probabilities
+    if rule.rule != "fixed" and not usable.any():
+        return ThresholdChoice(rule.rule, note="no validation items; the most probable label is taken")
+    hit = answers.gold[usable] == answers.positive
+    return choose_threshold(rule, hit, answers.probabilities[usable, list(task.labels).index(task.positive_label)])
+
+
+def _decide(rows: pd.DataFrame, task: Task, choice: ThresholdChoice) -> Answers:
+    """Answers under the threshold; unparsed answers stay unparsed."""
+    answers = read_answers(rows, task.labels, task.positive_label)
+    if choice.value is None:
+        return answers
+    decided = label_codes(apply_threshold(answers.probabilities, task.labels, task.positive_label, choice), task.labels)
+    open_items = (answers.predicted == UNPARSED) | ~answers.has_probabilities
+    return replace(answers, predicted=np.where(open_items, answers.predicted, decided))
+
+
+def _validation_primary(evaluation: Evaluation, task: Task, system: System, choice: ThresholdChoice) -> float | None:
+    if not len(system.validation):
+        return None
+    name = primary_name(evaluation.primary, len(task.labels))
+    value = estimates(Scorer(_decide(system.validation, task, choice))).get(name, float("nan"))
+    if np.isnan(value):
+        return None
+    return -value if name in LOWER_IS_BETTER else value

@@ -1,0 +1,157 @@
+"""The verdict box: a few sentences, each derived from the numbers, none saying more than they support."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clinfit.evaluation.answers import confusion
+from clinfit.evaluation.claims import Unbeaten
+from clinfit.evaluation.comparison import paired_difference
+from clinfit.evaluation.definitions import METRICS
+from clinfit.evaluation.measure import Measured
+from clinfit.evaluation.results import Comparison
+from clinfit.evaluation.wording import evidence, number, with_interval
+from clinfit.findings import Finding
+
+#: Screening advice asks for at least this specificity: a system that calls everyone positive screens nobody.
+SCREENING_SPECIFICITY = 0.5
+#: Before-after sentences in the verdict; the rest stand in the comparison table.
+SHOWN_GAINS = 2
+
+
+def withheld_verdict(errors: Sequence[Finding]) -> list[str]:
+    """Why there are no headline numbers."""
+    lines = ["No headline numbers are given, because the evaluation found an error."]
+    for error in errors[:4]:
+        lines.append(f"{error.title}: {error.evidence}." if error.evidence else f"{error.title}.")
+    return lines
+
+
+def verdict(
+    measured: Sequence[Measured],
+    ranking: Sequence[str],
+    obstacles: dict[str, Unbeaten | None],
+    comparisons: Sequence[Comparison],
+    primary: str,
+    baseline: str | None,
+) -> list[str]:
+    """Three to six sentences: the winner, whether its lead is supported, the language models, the gain of training."""
+    by_name = {item.name: item for item in measured}
+    top = by_name[ranking[0]]
+    lines = [_winner(top, primary), *_lead(top, ranking, by_name, obstacles, primary)]
+    lines += _language_models(ranking, by_name, comparisons, baseline)
+    gains = [item for item in comparisons if item["kind"] == "before-after"]
+    lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]
+    return [*lines, *_caution(top)][:6]
+
+
+def _winner(top: Measured, primary: str) -> str:
+    answers = top.answers
+    support = np.bincount(answers.gold, minlength=len(answers.labels))
+    counts = ", ".join(f"{count} {label!r}" for label, count in zip(answers.labels, support, strict=True))
+    metric = top.metrics.get(primary)
+    title = METRICS[primary].title
+    if metric is None or metric.value is None:
+        reason = metric.reason if metric is not None else "it is not defined for this task"
+        return f"On {len(answers)} test items ({counts}) no system has an estimable {title}: {reason}."
+    best = with_interval(primary, metric, top.scored.confidence)
+    return f"On {len(answers)} test items ({counts}), {top.name} has the best {title}: {best}."
+
+
+def _lead(
+    top: Measured,
+    ranking: Sequence[str],
+    by_name: dict[str, Measured],
+    obstacles: dict[str, Unbeaten | None],
+    primary: str,
+) -> list[str]:
+    """Whether the winner beats the trivial answers, and the next system."""
+    obstacle = obstacles[top.name]
+    if obstacle is not None:
+        value = number(obstacle.metric, obstacle.value)
+        rivals = [name for name in ranking if by_name[name].system.family != "baseline"]
+        who = "no system" if all(obstacles[name] is not None for name in rivals) else top.name
+        verb = "is shown" if who == "no system" else "is not shown"
+        majority = _majority_accuracy(top, obstacle)
+        return [
+            f"On these {len(top.answers)} items {who} {verb} to be better than {obstacle.name} "
+            f"({METRICS[obstacle.metric].title} {value}{majority})."
+        ]
+    if len(ranking) < 2:
+        return []
+    second = by_name[ranking[1]]
+    found = paired_difference(primary, second.scored, top.scored)
+    shown = found.gain > 0 and (found.p is None or found.p < 1 - top.scored.confidence)
+    facts = evidence(found, None, top.scored.confidence)
+    if shown:
+        return [f"Its lead over the next, {second.name}, is more than chance would give: {facts}."]
+    return [f"It is not shown to be better than the next, {second.name}: {facts}."]
+
+
+def _majority_accuracy(top: Measured, obstacle: Unbeaten) -> str:
+    """Accuracy of the trivial answer, for a reader to whom its primary metric says little."""
+    if obstacle.metric == "accuracy":
+        return ""
+    share = np.bincount(top.answers.gold, minlength=len(top.answers.labels)) / len(top.answers)
+    label = next(label for label in top.answers.labels if obstacle.name.endswith(repr(label)))
+    return f", accuracy {100 * share[top.answers.labels.index(label)]:.1f} %"
+
+
+def _language_models(
+    ranking: Sequence[str], by_name: dict[str, Measured], comparisons: Sequence[Comparison], baseline: str | None
+) -> list[str]:
+    """The best trained language model against the simple baseline."""
+    best = next((n for n in ranking if by_name[n].system.language_model and by_name[n].system.trained), None)
+    if best is None or baseline is None:
+        return []
+    for comparison in comparisons:
+        if comparison["new"] == best and comparison["kind"] == "versus-baseline":
+            return [f"Language models against simple ones: {comparison['rows'][0]['sentence']}"]
+    return []
+
+
+def _caution(top: Measured) -> list[str]:
+    smallest = int(np.bincount(top.answers.gold, minlength=len(top.answers.labels)).min())
+    if smallest >= 100:
+        return []
+    return [f"The smallest class has {smallest} test items, so every number here is uncertain: read the intervals."]
+
+
+def advice(measured: Sequence[Measured], obstacles: dict[str, Unbeaten | None]) -> list[str]:
+    """Which system for which use, among those shown to be better than the trivial answers (binary tasks)."""
+    if measured[0].answers.positive is None:
+        return []
+    useful = [item for item in measured if obstacles[item.name] is None]
+    if not useful:
+        obstacle = next(found for found in obstacles.values() if found is not None)
+        return [f"No system can be advised for any use: none is shown to be better than {obstacle.name}."]
+    lines = []
+    screening = [item for item in useful if _value(item, "specificity") >= SCREENING_SPECIFICITY]
+    if screening:
+        item = max(screening, key=lambda item: _value(item, "sensitivity"))
+        lines.append(f"Screening (few missed): {item.name} {_caught(item)}.")
+    item = max(useful, key=lambda item: _value(item, "balanced_accuracy"))
+    lines.append(f"Balanced: {item.name}, balanced accuracy {_told(item, 'balanced_accuracy')}.")
+    item = max(useful, key=lambda item: _value(item, "accuracy"))
+    lines.append(f"Overall: {item.name}, accuracy {_told(item, 'accuracy')}.")
+    return lines
+
+
+def _value(item: Measured, metric: str) -> float:
+    value = item.metrics[metric].value
+    return -np.inf if value is None else value
+
+
+def _told(item: Measured, metric: str) -> str:
+    return with_interval(metric, item.metrics[metric], item.scored.confidence)
+
+
+def _caught(item: Measured) -> str:
+    counts, positive = confusion(item.answers), item.answers.positive
+    assert positive is not None
+    negative = 1 - positive
+    return (
+        f"finds {counts[positive, positive]} of {counts[positive].sum()} positives "
+        f"and raises {counts[negative, positive]} false alarms among {counts[negative].sum()} negatives; sensitivity "
+        f"{_told(item, 'sensitivity')}"
+    )

@@ -1,0 +1,58 @@
+"""Numbers as plain words: the sentences of comparisons, written from the numbers alone."""
+
+from clinfit.evaluation.comparison import PairedDifference
+from clinfit.evaluation.definitions import METRICS
+from clinfit.evaluation.metric import Metric
+
+
+def number(metric: str, value: float) -> str:
+    """A value as the reader expects it: 89.7 % for shares, 0.953 for the rest."""
+    return f"{100 * value:.1f} %" if METRICS[metric.partition(":")[0]].percent else f"{value:.3f}"
+
+
+def change(metric: str, value: float) -> str:
+    """A difference with its sign, in points for shares; the unit is left to `unit`."""
+    return f"{100 * value:+.1f}" if METRICS[metric.partition(":")[0]].percent else f"{value:+.3f}"
+
+
+def unit(metric: str) -> str:
+    return " points" if METRICS[metric.partition(":")[0]].percent else ""
+
+
+def title(metric: str) -> str:
+    """Accuracy; F1 of 'cancer'."""
+    name, _, label = metric.partition(":")
+    if name == "f1" and label:
+        return f"F1 of {label!r}"
+    return f"{METRICS[name].title} of {label!r}" if label else METRICS[name].title
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def with_interval(metric: str, result: Metric, confidence: float) -> str:
+    """0.953 (95 % interval 0.921 to 0.973)."""
+    if result.value is None:
+        return f"not estimable ({result.reason})"
+    text = number(metric, result.value)
+    if result.low is None or result.high is None:
+        return f"{text} (no interval)"
+    low, high = number(metric, result.low), number(metric, result.high)
+    return f"{text} ({100 * confidence:g} % interval {low} to {high})"
+
+
+def evidence(found: PairedDifference, p_holm: float | None, confidence: float) -> str:
+    """+5.0 points (95 % interval +0.6 to +9.4; McNemar, exact, p = 0.036)."""
+    if found.difference is None:
+        return found.reason or "not estimable"
+    parts = []
+    if found.low is not None and found.high is not None:
+        low, high = change(found.metric, found.low), change(found.metric, found.high)
+        parts.append(f"{100 * confidence:g} % interval {low} to {high}")
+    else:
+        parts.append(found.reason or "no interval")
+    if found.p is not None and found.test is not None:
+        corrected = "" if p_holm is None or abs(p_holm - found.p) < 1e-12 else f", {p_value(p_holm)} after Holm"
+        parts.append(f"{found.test}, {p_value(found.p)}{corrected}")
+    return f"{change(found.metric, found.difference)}{unit(found.metric)} ({'; '.join(parts)})"
