@@ -7,7 +7,6 @@ tests/test_reference.py fails while either file differs from what this script wo
 
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,7 +14,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from clinfit.cli import app
 from clinfit.study import Section, Study, json_schema
 
 ROOT = Path(__file__).parents[1]
@@ -40,9 +42,8 @@ BOUNDS = {Gt: ("gt", ">"), Ge: ("ge", "≥"), Lt: ("lt", "<"), Le: ("le", "≤")
 
 def reference() -> str:
     """The text of docs/reference.md."""
-    return (
-        "\n".join([HEAD, *(_section(kind, path) for kind, path in _sections().items()), *_commands()]).rstrip() + "\n"
-    )
+    sections = [_section(kind, path) for kind, path in _sections().items()]
+    return "\n".join([HEAD, *sections, *_commands()]).rstrip() + "\n"
 
 
 def schema() -> str:
@@ -162,13 +163,6 @@ def _default(field: FieldInfo) -> str:
 
 def _commands() -> list[str]:
     """The help of every verb of the command line."""
-    if find_spec("clinfit.cli") is None:
-        return []
-    from typer.main import get_command
-    from typer.testing import CliRunner
-
-    from clinfit.cli import app
-
     runner = CliRunner(env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
     verbs = getattr(get_command(app), "commands", {})
     parts = ["## Command line", ""]

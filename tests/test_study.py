@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from clinfit.errors import ClinfitError
@@ -141,6 +141,7 @@ def test_several_misspelt_keys_come_as_one_error_with_lines_and_nearest_names(wr
         ("name: abstracts", "name: ../x", 1, "must start with a letter or digit"),
         ("title: title,", "title: 5,", 7, "inputs.title must be text, and is the number 5"),
         ("title: title,", "title: {colum: title},", 7, "colum is not a key of tasks.cancer.data.inputs.title"),
+        ("title: title,", "title: label,", 7, "inputs.title reads the label column"),
         ("title: title,", "record: title,", 7, "has a meaning of its own in prompts"),
         ("title: title,", "title: {column: title, unit: mm},", 7, "a unit goes with type: number"),
         ("{title: title, abstract: abstract}", "{}", 5, "declares no inputs"),
@@ -295,6 +296,7 @@ def test_the_resolved_study_loads_back_to_an_equal_one(write) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40))
+@example(text="a\x85b\nc\u2028\r\n d \n")
 def test_any_text_survives_the_resolved_study(tmp_path: Path, text: str) -> None:
     (tmp_path / "study.yaml").write_text(STUDY, encoding="utf-8")
     study = load_study(tmp_path / "study.yaml").model_copy(update={"description": text})

@@ -73,6 +73,8 @@ def _task_checks(place: Place, task: Task) -> Iterator[Problem]:
             yield Problem(
                 here, f"{shown(here)}: `{{{{ {name} }}}}` has a meaning of its own in prompts; rename the input"
             )
+        if column.column == task.data.label_column.column:
+            yield Problem(here, f"{shown(here)} reads the label column, so the answer would be part of the question")
         if column.unit is not None and column.type != "number":
             yield Problem(here, f"{shown(here)}: a unit goes with type: number, and the type is {column.type}")
     for position, name in enumerate(task.data.clean.drop_missing):

@@ -156,7 +156,9 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    rare_breaks = any(mark in text for mark in "\r\x85\u2028\u2029")  # YAML would read them as line ends
+    style = '"' if rare_breaks else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
