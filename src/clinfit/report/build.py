@@ -1,0 +1,124 @@
+"""The report: one HTML file that needs nothing but itself, made from results alone.
+
+No model, no torch, no network and no patient text: what goes in is metrics.json, the records of the run (study, data
+description, environment, model records) and the training logs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import clinfit
+from clinfit.evaluation.results import Results
+from clinfit.report.format import flatten
+from clinfit.report.glossary import MEANINGS, TERMS, definition
+from clinfit.report.models import failures, model_view, training_figures
+from clinfit.report.task import TaskView, task_view
+from clinfit.study import Study, study_hash, study_yaml
+
+DISCLAIMER = (
+    "This report and the models it describes are for research. They are not a medical device and must not be used in "
+    "the care of patients without validation on the population and in the setting of use, and without the approval "
+    "that applies there. The results hold for the tested records only; performance elsewhere may be worse. Decisions "
+    "about a patient are made by the person who is responsible for the patient, never by the model."
+)
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that a report is made from.
+
+    results: metrics.json. study: the resolved study. data: data/<task>.json by task. environment: environment.json.
+    models: the run.json of every model and seed, failed ones too. logs: the rows of log.jsonl by run name
+    (`<model>-seed<seed>`) and stage. command: what to type to get these results again.
+    """
+
+    results: Results
+    study: Study
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    models: Sequence[Mapping[str, Any]] = ()
+    logs: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    command: str = "clinfit run study.yaml"
+
+
+def write_report(inputs: ReportInputs, path: Path) -> None:
+    """Write the page; the same inputs give the same bytes."""
+    path.write_text(render(inputs), encoding="utf-8")
+
+
+def render(inputs: ReportInputs) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=PackageLoader("clinfit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(context(inputs))
+
+
+def context(inputs: ReportInputs) -> dict[str, Any]:
+    """What the templates may use."""
+    results, study = inputs.results, inputs.study
+    failed = failures(inputs.models)
+    tasks = [
+        task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed)
+        for number, (name, task) in enumerate(results["tasks"].items())
+    ]
+    return {
+        "css": Markup(resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")),
+        "version": clinfit.__version__,
+        "study": study,
+        "contents": contents(tasks),
+        "tasks": tasks,
+        "training": training_figures(inputs.models, inputs.logs, study.evaluation.primary),
+        "models": [model_view(record) for record in inputs.models],
+        "command": inputs.command,
+        "provenance": provenance(inputs),
+        "environment": flatten(inputs.environment),
+        "study_yaml": study_yaml(study),
+        "disclaimer": DISCLAIMER,
+        "glossary": [(definition(name), meaning) for name, meaning in MEANINGS.items()],
+        "terms": TERMS,
+    }
+
+
+def contents(tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
+    """Anchor and title of what the reader may want to jump to; the task is named when there are several."""
+    entries = []
+    for task in tasks:
+        prefix = f"{task.name}: " if len(tasks) > 1 else ""
+        parts = [("verdict", "Verdict"), ("systems", "All systems")]
+        parts += [("change", "Before and after")] if task.before_after else []
+        parts += [("confusion", "Confusion matrices"), ("data", "Data")]
+        entries += [(f"{task.anchor}-{part}", prefix + title) for part, title in parts]
+    ends = (
+        ("models", "Models"),
+        ("provenance", "How to reproduce"),
+        ("disclaimer", "Disclaimer"),
+        ("glossary", "Glossary"),
+    )
+    return entries + list(ends)
+
+
+def provenance(inputs: ReportInputs) -> list[tuple[str, str]]:
+    """What identifies the run: hashes, version, commit, seeds."""
+    rows = [
+        ("study (SHA-256)", study_hash(inputs.study)),
+        ("seeds", ", ".join(map(str, inputs.study.seeds))),
+        ("clinfit", clinfit.__version__),
+        ("commit", inputs.environment.get("commit") or "—"),
+        ("intervals", f"{inputs.results['confidence']:.0%}, {inputs.results['bootstrap']} bootstrap resamples"),
+        ("format of metrics.json", inputs.results["format"]),
+    ]
+    for task, described in inputs.data.items():
+        if "fingerprint" in described:
+            rows.append((f"data of {task}", str(described["fingerprint"])))
+    return rows

@@ -1,0 +1,55 @@
+"""The results on a terminal: one table a task and the sentences of its verdict."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from clinfit.evaluation.results import Results, TaskResult
+from clinfit.report.format import Cell
+from clinfit.report.glossary import definition
+from clinfit.report.tables import best, by_rank, cell_of
+
+#: Beside the primary metric; a terminal has room for few.
+BINARY_METRICS = ("accuracy", "sensitivity", "specificity", "auroc")
+MANY_LABELS_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc")
+
+
+def print_summary(results: Results, console: Console) -> None:
+    """Systems by main metrics, best first, then errors, warnings and verdict of every task."""
+    for name, task in results["tasks"].items():
+        console.print(summary_table(name, task, results["confidence"]))
+        for finding in task["findings"]:
+            if finding["level"] in ("error", "warn"):
+                colour = "bold red" if finding["level"] == "error" else "yellow"
+                about = f" ({finding['system']})" if finding["system"] else ""
+                console.print(Text(f"{finding['level']}: {finding['title']}{about}", style=colour))
+        for sentence in task["verdict"]:
+            console.print(Text(sentence))
+
+
+def summary_table(name: str, task: TaskResult, confidence: float) -> Table:
+    """The primary metric with its interval and a few others without; the best simple baseline has a mark."""
+    usual = BINARY_METRICS if task["positive"] is not None else MANY_LABELS_METRICS
+    others = [metric for metric in usual if metric != task["primary"]]
+    n = task["counts"].get("test", {"n": 0})["n"]
+    table = Table(title=f"{name}: {n} test records", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("system", no_wrap=True)
+    table.add_column(f"{definition(task['primary']).title} [{confidence:.0%}]".replace("[", "\\["), justify="right")
+    for metric in others:
+        table.add_column(definition(metric).title, justify="right")
+    simple = best(task, simple=True)
+    for system in by_rank(task):
+        mark = " (best simple)" if system is simple else ""
+        cells = [short(cell_of(system, metric)) for metric in others]
+        table.add_row(Text(system["name"] + mark), Text(shown(cell_of(system, task["primary"]))), *map(Text, cells))
+    return table
+
+
+def shown(cell: Cell) -> str:
+    return short(cell) if cell.empty else cell.plain
+
+
+def short(cell: Cell) -> str:
+    """A number, or a dash where there is none: the reasons stand in the report."""
+    return cell.text if not cell.empty or cell.text == "withheld" else "\N{EM DASH}"

@@ -1,0 +1,309 @@
+"""The results of a task as tables ready to print: rows, cells and their words. Templates only lay them out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clinfit.evaluation.results import Comparison, Confusion, Difference, MetricDict, SystemResult, TaskResult
+from clinfit.report.format import NOTHING, Cell, count, decimal, interval, metric_cell, p_value, per_cent, signed
+from clinfit.report.glossary import MEANINGS, definition
+
+#: Columns of the comparison of all systems, after the primary metric.
+BINARY_COLUMNS = ("accuracy", "sensitivity", "specificity", "balance_gap", "f1", "mcc", "auroc", "brier")
+MANY_LABELS_COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auroc", "brier_sum")
+
+#: Families that need no neural network: what a fine-tuned model has to beat.
+SIMPLE_FAMILIES = ("baseline", "classical")
+
+
+@dataclass(frozen=True)
+class Column:
+    key: str
+    title: str
+    meaning: str
+    formula: str
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class SystemRow:
+    """One system; `failed` holds why a model that did not finish has no numbers."""
+
+    name: str
+    under: str
+    cells: list[Cell]
+    best_simple: bool = False
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """One metric before and after."""
+
+    title: str
+    before: Cell
+    after: Cell
+    change: Cell
+    relative: Cell
+    p: Cell
+    direction: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    before: str
+    after: str
+    n: int
+    rows: list[ChangeRow]
+    sentence: str
+    flips: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems on the same records, by the primary metric; every other metric is in `rows`."""
+
+    new: str
+    reference: str
+    difference: Cell
+    p: Cell
+    flips: str
+    sentence: str
+    rows: list[ChangeRow]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A cell of a confusion matrix. tint: opacity of its shading; wrong answers have another colour."""
+
+    count: str
+    share: str
+    tint: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    name: str
+    hint: str
+    columns: list[str]
+    rows: list[tuple[str, list[Share]]]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A table of texts; the first cell of each row is its heading."""
+
+    caption: str
+    hint: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def is_simple(system: SystemResult) -> bool:
+    return system["family"] in SIMPLE_FAMILIES
+
+
+def by_rank(task: TaskResult) -> list[SystemResult]:
+    """Best primary value first; systems without one come last, in the order of the study."""
+    place = {name: k for k, name in enumerate(task["ranking"])}
+    return sorted(task["systems"], key=lambda system: place.get(system["name"], len(place)))
+
+
+def best(task: TaskResult, *, simple: bool) -> SystemResult | None:
+    """The first of the ranking among the simple systems, or among the trained neural ones."""
+    fitting = (s for s in by_rank(task) if is_simple(s) == simple and (simple or s["moment"] != "before"))
+    return next(fitting, None)
+
+
+def metric_of(system: SystemResult, name: str, label: str | None = None) -> MetricDict | None:
+    """A metric of a system, or of one of its labels."""
+    if label is None:
+        return system["metrics"].get(name)
+    return next((entry["metrics"].get(name) for entry in system["classes"] if entry["label"] == label), None)
+
+
+def cell_of(system: SystemResult, name: str, label: str | None = None) -> Cell:
+    return metric_cell(metric_of(system, name, label), percent=definition(name).percent)
+
+
+# ---------------------------------------------------------------- all systems
+
+
+def columns_of(task: TaskResult) -> list[Column]:
+    """The primary metric first, then the usual ones that any system has."""
+    usual = BINARY_COLUMNS if len(task["labels"]) == 2 else MANY_LABELS_COLUMNS
+    keys = [task["primary"], *(key for key in usual if key != task["primary"])]
+    if any(system["unparsed"] for system in task["systems"]):
+        keys.append("unparsed")
+    found = [key for key in keys if any(key in system["metrics"] for system in task["systems"])]
+    return [
+        Column(key, definition(key).title, MEANINGS.get(key, ""), definition(key).formula, key == task["primary"])
+        for key in found
+    ]
+
+
+def system_rows(task: TaskResult, columns: Sequence[Column], failures: Mapping[str, str]) -> list[SystemRow]:
+    """Best primary value first; then systems without one; then models that did not finish."""
+    simple = best(task, simple=True)
+    rows = []
+    for system in by_rank(task):
+        marks = [mark for mark, applies in (
+            (system["family"] or "", True),
+            ("best simple baseline", system is simple),
+            ("reference of the comparisons", system["name"] == task["baseline"] and system is not simple),
+        ) if applies and mark]  # fmt: skip
+        cells = [cell_of(system, column.key) for column in columns]
+        rows.append(SystemRow(system["name"], ", ".join(marks), cells, system is simple))
+    return rows + [SystemRow(name, "", [], failed=reason) for name, reason in failures.items()]
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+def before_after(task: TaskResult) -> list[BeforeAfter]:
+    systems = {system["name"]: system for system in task["systems"]}
+    return [
+        BeforeAfter(
+            comparison["reference"],
+            comparison["new"],
+            comparison["n"],
+            change_rows(comparison, systems),
+            comparison["sentence"],
+            _flips(comparison),
+        )
+        for comparison in task["comparisons"]
+        if comparison["kind"] == "before-after"
+    ]
+
+
+def pairs(task: TaskResult) -> list[Pair]:
+    """Every comparison that is not before against after: with the majority and with the baseline."""
+    systems = {system["name"]: system for system in task["systems"]}
+    found = []
+    for comparison in task["comparisons"]:
+        if comparison["kind"] == "before-after":
+            continue
+        row = next((r for r in comparison["rows"] if r["metric"] == task["primary"] and r["label"] is None), None)
+        found.append(
+            Pair(
+                comparison["new"],
+                comparison["reference"],
+                change_cell(row) if row else NOTHING,
+                p_cell(row) if row else NOTHING,
+                _flips(comparison),
+                comparison["sentence"],
+                change_rows(comparison, systems),
+            )
+        )
+    return found
+
+
+def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult]) -> list[ChangeRow]:
+    """One row a metric; values keep the interval of their own system where the results hold it."""
+    rows = []
+    for row in comparison["rows"]:
+        old, new = (systems.get(comparison[side]) for side in ("reference", "new"))
+        rows.append(
+            ChangeRow(
+                row["title"],
+                _value_cell(row["reference"], row, old),
+                _value_cell(row["new"], row, new),
+                change_cell(row),
+                _relative_cell(row),
+                p_cell(row),
+                row["direction"] if row["supported"] else "",
+                row["sentence"],
+            )
+        )
+    return rows
+
+
+def _value_cell(value: float | None, row: Difference, system: SystemResult | None) -> Cell:
+    metric = metric_of(system, row["metric"], row["label"]) if system else None
+    if metric is not None and metric["value"] == value:
+        return metric_cell(metric, percent=row["percent"])
+    if value is None:
+        return Cell("not estimable")
+    return Cell(per_cent(value) if row["percent"] else decimal(value), "", repr(value), repr(value))
+
+
+def change_cell(row: Difference) -> Cell:
+    """Points for shares, the plain difference otherwise, with the paired interval in the same unit."""
+    if row["difference"] is None:
+        return Cell("not estimable", f"({row['reason']})" if row["reason"] else "")
+    shown = row["points"] if row["percent"] else row["difference"]
+    assert shown is not None, "a share that has a difference has points"
+    text = signed(shown, 1) if row["percent"] else signed(shown, 3)
+    note = "; ".join(filter(None, [repr(shown), row["method"] and f"interval: {row['method']}", row["reason"]]))
+    return Cell(text, interval(row["low"], row["high"], percent=row["percent"]), repr(shown), note)
+
+
+def _relative_cell(row: Difference) -> Cell:
+    if row["relative"] is None:
+        return NOTHING
+    return Cell(f"{signed(row['relative'] * 100)} %", "", repr(row["relative"]), repr(row["relative"]))
+
+
+def p_cell(row: Difference) -> Cell:
+    """The p value of the row's own test and, beneath, after Holm's correction."""
+    if row["p"] is None:
+        return NOTHING
+    holm = "" if row["p_holm"] is None else f"Holm {p_value(row['p_holm'])}"
+    return Cell(p_value(row["p"]), holm, repr(row["p"]), "; ".join(filter(None, [row["test"], repr(row["p"])])))
+
+
+def _flips(comparison: Comparison) -> str:
+    """The 2 x 2 table of agreement in words: what a paired test looks at."""
+    flips, mcnemar = comparison["flips"], comparison["mcnemar"]
+    text = (
+        f"Of {comparison['n']} records {flips['fixed']} became right, {flips['broken']} became wrong, "
+        f"{flips['both_right']} were right both times and {flips['both_wrong']} wrong both times"
+    )
+    p = mcnemar.get("p")
+    return text + (f" (McNemar's exact test: p {_equals(p)})." if p is not None else ".")
+
+
+def _equals(p: float) -> str:
+    shown = p_value(p)
+    return shown if shown.startswith("<") else f"= {shown}"
+
+
+# ---------------------------------------------------------------- confusion and labels
+
+
+def matrix(system: SystemResult) -> Matrix:
+    """Counts and per cent of each row; the last column is what could not be read as a label."""
+    confusion: Confusion = system["confusion"]
+    threshold = system["threshold"]
+    rule = "" if threshold["value"] is None else f"threshold {threshold['value']:.3f} ({threshold['rule']})"
+    rows = []
+    for label, counts in zip(confusion["rows"], confusion["counts"], strict=True):
+        total = sum(counts)
+        shares = [value / total if total else 0.0 for value in counts]
+        cells = [
+            Share(count(value), per_cent(share, 0) if total else "no records", 0.4 * share, column == label)
+            for value, share, column in zip(counts, shares, confusion["columns"], strict=True)
+        ]
+        rows.append((label, cells))
+    return Matrix(system["name"], rule, confusion["columns"], rows)
+
+
+def label_table(system: SystemResult) -> Plain:
+    """Each label against the rest: support, how often it was answered, precision, recall and F1."""
+    names = [
+        name
+        for name in ("precision", "recall", "f1", "auroc")
+        if metric_of(system, name, system["classes"][0]["label"])
+    ]
+    rows = [
+        [
+            entry["label"],
+            count(entry["support"]),
+            count(entry["predicted"]),
+            *(cell_of(system, name, entry["label"]).plain for name in names),
+        ]
+        for entry in system["classes"]
+    ]
+    titles = [definition(name).title for name in ("precision", "recall")] + ["F1", "AUROC"]
+    return Plain(system["name"], "", ["Label", "Records", "Answered", *titles[: len(names)]], rows)
