@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Outputs, Workspace
-from clinfit.models.features import input_types
+from clinfit.models.features import document, input_types
 from clinfit.study import Baseline, Task
 
 FILE = "model.json"
@@ -114,8 +114,8 @@ class BaselineModel:
         """(n,) whether any pattern is found in any text input of the record."""
         patterns = [self._compiled(pattern) for pattern in self.spec.patterns]
         names = [name for name, kind in input_types(self.task, records).items() if kind == "text"]
-        texts = [[str(record.inputs.get(name) or "") for name in names] for record in records]
-        return np.array([any(p.search(text) for p in patterns for text in row) for row in texts], dtype=bool)
+        documents = [document(record, names) for record in records]
+        return np.array([any(pattern.search(text) for pattern in patterns) for text in documents], dtype=bool)
 
     def _compiled(self, pattern: str) -> re.Pattern[str]:
         try:

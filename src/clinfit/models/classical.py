@@ -17,7 +17,6 @@ from scipy.sparse import csr_array
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
@@ -26,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Outputs, Workspace
-from clinfit.models.features import InputType, Numbers, check_texts, design, frame, input_types
+from clinfit.models.features import InputType, Numbers, design, fit_design, frame, input_types
 from clinfit.study import Classical, Task
 from clinfit.training.sampling import epoch_indices, label_weights
 
@@ -67,14 +66,6 @@ class Examples:
         return Examples(self.table.iloc[rows], self.targets[rows], self.groups[rows])
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted map to the design matrix and a fitted estimator on top of it."""
-
-    features: ColumnTransformer
-    estimator: Estimator
-
-
 class ClassicalModel:
     """tfidf-logistic, lasso, random-forest or gradient-boosting.
 
@@ -96,18 +87,19 @@ class ClassicalModel:
         start = time.perf_counter()
         self.types = self._types(train)
         examples = self._examples(train)
-        check_texts(examples.table, self.types)
         self._check_targets(examples.targets)
         self.alarms: list[str] = []
         with threadpool_limits(limits=1):
             details = self._fit(examples, self._examples(validation) if validation else None, workspace)
-        parameters = _parameter_count(self.fitted.estimator)
+        parameters = _parameter_count(self.estimator)
         return FitSummary(time.perf_counter() - start, parameters, parameters, details, self.alarms)
 
     def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
         start = time.perf_counter()
-        with threadpool_limits(limits=1):
-            probabilities = self._probabilities(self.fitted, frame(records, self.types))
+        probabilities = np.zeros((len(records), len(self.task.labels)))
+        if records:
+            matrix = self._matrix(self.features, frame(records, self.types))
+            probabilities = self._probabilities(self.estimator, matrix)
         return Outputs(probabilities, np.full(len(records), (time.perf_counter() - start) / max(len(records), 1)))
 
     def save(self, folder: Path) -> None:
@@ -119,14 +111,15 @@ class ClassicalModel:
             "types": self.types,
         }
         (folder / FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
-        skops.io.dump([self.fitted.features, self.fitted.estimator], folder / WEIGHTS, compression=ZIP_DEFLATED)
+        skops.io.dump([self.features, self.estimator], folder / WEIGHTS, compression=ZIP_DEFLATED)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         state = json.loads((folder / FILE).read_text(encoding="utf-8"))
         model = cls(Classical.model_validate(state["spec"]), Task.model_validate(state["task"]), state["seed"])
         model.types = state["types"]
-        model.fitted = Fitted(*skops.io.load(folder / WEIGHTS, trusted=TRUSTED))
+        model.features, model.estimator = skops.io.load(folder / WEIGHTS, trusted=TRUSTED)
+        _check_nodes(model.estimator, len(model.features.get_feature_names_out()))
         return model
 
     # ------------------------------------------------------------ records
@@ -170,14 +163,14 @@ class ClassicalModel:
         if self.spec.kind in LINEAR:
             strength, path, chosen_on = self._choose_strength(train, validation, workspace)
             details |= {"C": strength, "C_path": path, "C_chosen_on": chosen_on}
-        self.fitted = self._fit_one(train, strength)
+        self.features = self._fit_features(train)
+        self.estimator = self._fit_estimator(self._matrix(self.features, train.table), train.targets, strength)
         workspace.progress(1, 1, f"{self.spec.kind}: fitted")
-        estimator = self.fitted.estimator
-        details["features"] = len(self.fitted.features.get_feature_names_out())
-        if isinstance(estimator, LogisticRegression):
-            details["nonzero_coefficients"] = int(np.count_nonzero(estimator.coef_))
-            if estimator.n_iter_.max() >= estimator.max_iter:
-                self.alarms.append(f"the solver stopped after {estimator.max_iter} iterations without converging")
+        details["features"] = len(self.features.get_feature_names_out())
+        if isinstance(self.estimator, LogisticRegression):
+            details["nonzero_coefficients"] = int(np.count_nonzero(self.estimator.coef_))
+            if self.estimator.n_iter_.max() >= self.estimator.max_iter:
+                self.alarms.append(f"the solver did not converge within {self.estimator.max_iter} iterations")
         return details
 
     def _choose_strength(
@@ -190,16 +183,20 @@ class ClassicalModel:
             self.alarms.append("too few training records of a label to choose C by cross-validation: took C nearest 1")
             return min(grid, key=lambda c: abs(np.log(c))), [], "nothing"
         losses = np.zeros((len(splits), len(grid)))
-        sizes = [len(judged.targets) for _, judged in splits]
         for i, (learnt, judged) in enumerate(splits):
             features = self._fit_features(learnt)
+            matrix, unseen = self._matrix(features, learnt.table), self._matrix(features, judged.table)
+            weights = self._shares(learnt.targets)[judged.targets]
             for j, c in enumerate(grid):
-                fitted = Fitted(features, self._fit_estimator(features, learnt, c))
-                losses[i, j] = self._log_loss(fitted, judged, self._weights(learnt.targets))
+                estimator = self._fit_estimator(matrix, learnt.targets, c)
+                losses[i, j] = self._log_loss(self._probabilities(estimator, unseen), judged.targets, weights)
                 workspace.progress(i * len(grid) + j + 1, losses.size + 1, f"C={c:g}: log loss {losses[i, j]:.4f}")
-        mean = np.average(losses, axis=0, weights=sizes)
+        mean = np.average(losses, axis=0, weights=[len(judged.targets) for _, judged in splits])
+        best = int(mean.argmin())
+        if best == len(grid) - 1 > 0:
+            self.alarms.append(f"C={grid[best]:g} is the largest of c_grid; a larger one might fit better")
         path = [{"C": c, "log_loss": float(loss)} for c, loss in zip(grid, mean, strict=True)]
-        return grid[int(mean.argmin())], path, "validation" if validation else f"{len(splits)}-fold cross-validation"
+        return grid[best], path, "validation" if validation else f"{len(splits)}-fold cross-validation"
 
     def _folds(self, train: Examples) -> Iterator[tuple[Examples, Examples]]:
         """Up to five folds, stratified by label, groups kept together; none when a label has a single group."""
@@ -210,25 +207,18 @@ class ClassicalModel:
         for learnt, judged in folds.split(train.table, train.targets, train.groups):
             yield train.part(learnt), train.part(judged)
 
-    def _fit_one(self, train: Examples, strength: float) -> Fitted:
-        features = self._fit_features(train)
-        return Fitted(features, self._fit_estimator(features, train, strength))
-
     def _fit_features(self, train: Examples) -> ColumnTransformer:
         numbers, terms = FEATURES[self.spec.kind]
-        features = design(self.types, numbers=numbers, max_terms=terms, n=len(train.targets)).fit(train.table)
-        for _, step, _ in features.transformers_:
-            if isinstance(step, TfidfVectorizer):  # NumPy integers would each become a file of their own
-                step.vocabulary_ = {term: int(column) for term, column in step.vocabulary_.items()}
-        return features
+        features = design(self.types, numbers=numbers, max_terms=terms, n=len(train.targets))
+        return fit_design(features, train.table)
 
-    def _fit_estimator(self, features: ColumnTransformer, train: Examples, strength: float) -> Estimator:
-        rows = self._rows(train.targets)
-        targets = train.targets[rows]
+    def _fit_estimator(self, matrix: Any, targets: NDArray[np.int64], strength: float) -> Estimator:
+        rows = self._rows(targets)
+        repeated = targets[rows]
         estimator = self._estimator(strength, len(np.unique(targets)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told by an alarm instead
-            estimator.fit(self._matrix(features, train.table)[rows], targets, self._weights(targets)[targets])
+            estimator.fit(matrix[rows], repeated, self._weights(repeated)[repeated])
         if isinstance(estimator, RandomForestClassifier):
             estimator.n_jobs = 1  # threads would add the trees' votes in a varying order
         return estimator
@@ -261,6 +251,12 @@ class ClassicalModel:
     def _weights(self, targets: NDArray[np.int64]) -> NDArray[np.float64]:
         return label_weights(self.spec.class_weights, self.task.labels, targets)
 
+    def _shares(self, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(K,) what a record of each label counts for in training: its weight times how often it is repeated."""
+        repeated = targets[self._rows(targets)]
+        counts, copies = (np.bincount(t, minlength=len(self.task.labels)) for t in (targets, repeated))
+        return self._weights(repeated) * copies / np.maximum(counts, 1)
+
     # ------------------------------------------------------------ answering
 
     def _matrix(self, features: ColumnTransformer, table: pd.DataFrame) -> Any:
@@ -271,25 +267,17 @@ class ClassicalModel:
         matrix = csr_array(features.transform(table))
         return matrix.toarray() if self.spec.kind == "gradient-boosting" else matrix
 
-    def _probabilities(self, fitted: Fitted, table: pd.DataFrame) -> NDArray[np.float64]:
+    def _probabilities(self, estimator: Estimator, matrix: Any) -> NDArray[np.float64]:
         """(n, K) in label order; a label that training does not hold gets 0."""
-        probabilities = np.zeros((len(table), len(self.task.labels)))
-        if len(table):
-            matrix = self._matrix(fitted.features, table)
-            present = np.asarray(fitted.estimator.classes_, dtype=np.int64)
-            probabilities[:, present] = fitted.estimator.predict_proba(matrix)
+        probabilities = np.zeros((matrix.shape[0], len(self.task.labels)))
+        probabilities[:, np.asarray(estimator.classes_, dtype=np.int64)] = estimator.predict_proba(matrix)
         return probabilities
 
-    def _log_loss(self, fitted: Fitted, judged: Examples, weights: NDArray[np.float64]) -> float:
-        probabilities = self._probabilities(fitted, judged.table)
-        return float(
-            log_loss(
-                judged.targets,
-                probabilities,
-                labels=np.arange(len(self.task.labels)),
-                sample_weight=weights[judged.targets],
-            )
-        )
+    def _log_loss(
+        self, probabilities: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> float:
+        labels = np.arange(len(self.task.labels))
+        return float(log_loss(targets, probabilities, labels=labels, sample_weight=weights))
 
 
 def _parameter_count(estimator: Estimator) -> int:
@@ -299,3 +287,22 @@ def _parameter_count(estimator: Estimator) -> int:
     if isinstance(estimator, RandomForestClassifier):
         return sum(tree.tree_.node_count for tree in estimator.estimators_)
     return sum(len(tree.nodes) for trees in estimator._predictors for tree in trees)
+
+
+def _check_nodes(estimator: Estimator, columns: int) -> None:
+    """Refuse trees whose nodes point outside the tree or the matrix: scikit-learn would read foreign memory."""
+    if isinstance(estimator, RandomForestClassifier):
+        trees = [tree.tree_ for tree in estimator.estimators_]
+        nodes = [(t.children_left, t.children_right, t.feature, t.children_left == -1) for t in trees]
+    elif isinstance(estimator, HistGradientBoostingClassifier):
+        arrays = [tree.nodes for trees in estimator._predictors for tree in trees]
+        features = [np.where(a["is_categorical"], -1, a["feature_idx"].astype(np.int64)) for a in arrays]  # we fit none
+        nodes = [(a["left"], a["right"], f, a["is_leaf"] == 1) for a, f in zip(arrays, features, strict=True)]
+    else:
+        return
+    for left, right, feature, leaf in nodes:
+        inner = np.flatnonzero(~leaf)
+        children = np.stack([left[inner], right[inner]]).astype(np.int64)
+        sound = (children > inner).all() and (children < len(leaf)).all() and (feature[inner] < columns).all()
+        if not sound or (feature[inner] < 0).any():
+            raise ClinfitError(f"{WEIGHTS} is damaged: a tree points outside itself", fix="run the study again")
