@@ -37,7 +37,7 @@ class Answers:
     @property
     def has_probabilities(self) -> NDArray[np.bool_]:
         """(n,) whether the system gave probabilities for the item."""
-        return np.isfinite(self.probabilities).all(axis=1)
+        return np.asarray(np.isfinite(self.probabilities).all(axis=1))
 
     def scores(self, label: int) -> Floats:
         """(n,) P(label), where an item without probabilities is as wrong as it can be: intention to classify."""
@@ -45,24 +45,59 @@ class Answers:
         return np.where(self.has_probabilities, self.probabilities[:, label], worst)
 
 
-def label_codes(values: Sequence[object], labels: Sequence[str]) -> Ints:
-    """Index of each value among the labels; UNPARSED for anything else. Labels match exactly, never by likeness."""
-    index = {label: k for k, label in enumerate(labels)}
-    return np.array([index.get(value, UNPARSED) if isinstance(value, str) else UNPARSED for value in values], np.int64)
+def label_codes(values: NDArray[np.object_] | Sequence[str], labels: Sequence[str]) -> Ints:
+    """Index of each value among the labels; UNPARSED for anything else. Labels match exactly: True is not 'True'."""
+    return pd.Index(list(labels), dtype=object).get_indexer(np.asarray(values, dtype=object)).astype(np.int64)
 
 
-def read_answers(table: pd.DataFrame, labels: Sequence[str], positive: str | None) -> Answers:
-    """A system's rows of one split. Rows whose status is not `ok` are unparsed, whatever `predicted` holds."""
-    predicted = label_codes(table["predicted"].tolist(), labels)
-    predicted[(table["status"] != "ok").to_numpy()] = UNPARSED
-    return Answers(
-        labels=tuple(labels),
-        positive=None if positive is None else list(labels).index(positive),
-        gold=label_codes(table["gold"].tolist(), labels),
-        predicted=predicted,
-        probabilities=table[[PROBABILITY + label for label in labels]].to_numpy(dtype=np.float64),
-        label_mass=pd.to_numeric(table["label_mass"]).to_numpy(dtype=np.float64),
+@dataclass(frozen=True)
+class Rows:
+    """A predictions table's rows of one system and split, sorted by id, as arrays of length n.
+
+    gold, predicted: label indices, UNPARSED for what is no declared label. undeclared: parsed predictions among the
+    latter. groups: code of each item's group. The rest as in the table, nan for null.
+    """
+
+    ids: pd.Index
+    groups: Ints
+    gold: Ints
+    predicted: Ints
+    undeclared: int
+    probabilities: Floats
+    label_mass: Floats
+    seconds: Floats
+    prompt_tokens: Floats
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    def answers(self, labels: Sequence[str], positive: str | None) -> Answers:
+        """These rows as the input of every metric."""
+        code = None if positive is None else list(labels).index(positive)
+        return Answers(tuple(labels), code, self.gold, self.predicted, self.probabilities, self.label_mass)
+
+
+def read_rows(table: pd.DataFrame, labels: Sequence[str]) -> Rows:
+    """Rows of one system and split. An answer whose status is not `ok` is unparsed, whatever `predicted` holds."""
+    table = table.sort_values("id", kind="stable")
+    predicted = label_codes(np.asarray(table["predicted"], dtype=object), labels)
+    parsed = np.asarray(table["status"] == "ok")
+    undeclared = int((parsed & (predicted == UNPARSED)).sum())
+    return Rows(
+        ids=pd.Index(table["id"]),
+        groups=pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64),
+        gold=label_codes(np.asarray(table["gold"], dtype=object), labels),
+        predicted=np.where(parsed, predicted, UNPARSED),
+        undeclared=undeclared,
+        probabilities=np.column_stack([_numbers(table, PROBABILITY + label) for label in labels]),
+        label_mass=_numbers(table, "label_mass"),
+        seconds=_numbers(table, "seconds"),
+        prompt_tokens=_numbers(table, "prompt_tokens"),
     )
+
+
+def _numbers(table: pd.DataFrame, column: str) -> Floats:
+    return table[[column]].to_numpy(dtype=np.float64, na_value=np.nan)[:, 0]
 
 
 def confusion(answers: Answers) -> Ints:

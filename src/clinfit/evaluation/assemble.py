@@ -1,11 +1,11 @@
 """The parts of metrics.json that are plain copies of what is known: systems, split counts, seeds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
-from clinfit.evaluation.answers import UNPARSED, Answers, confusion, label_codes
+from clinfit.evaluation.answers import UNPARSED, Answers, Rows, confusion
 from clinfit.evaluation.classification import label_table
 from clinfit.evaluation.curves import curves
 from clinfit.evaluation.definitions import primary_name
@@ -25,23 +25,25 @@ from clinfit.evaluation.thresholds import ThresholdChoice
 from clinfit.study import Study, Task
 
 
-def split_counts(system: System, known: Mapping[str, Mapping[str, int]]) -> dict[str, SplitCounts]:
+def split_counts(system: System, task: Task, known: Mapping[str, Mapping[str, int]]) -> dict[str, SplitCounts]:
     """Records, groups and labels of each split: from the data where known, else from the system's own rows."""
     rows = {"validation": system.validation, "test": system.test}
     counts: dict[str, SplitCounts] = {}
     for split in ("train", "validation", "test"):
         part = rows.get(split)
-        labels = dict(known[split]) if split in known else _label_counts(part)
+        labels = dict(known[split]) if split in known else _label_counts(part, task)
         if labels:
-            groups = None if part is None or not len(part) else int(part["group"].nunique())
+            groups = None if part is None or not len(part) else len(np.unique(part.groups))
             counts[split] = SplitCounts(n=sum(labels.values()), groups=groups, labels=labels)
     return counts
 
 
-def _label_counts(rows: pd.DataFrame | None) -> dict[str, int]:
-    if rows is None:
+def _label_counts(rows: Rows | None, task: Task) -> dict[str, int]:
+    """Items of each declared label; empty when there are no rows."""
+    if rows is None or not len(rows):
         return {}
-    return {str(label): int(count) for label, count in rows["gold"].value_counts().sort_index().items()}
+    declared = rows.gold[rows.gold != UNPARSED]
+    return dict(zip(task.labels, np.bincount(declared, minlength=len(task.labels)).tolist(), strict=True))
 
 
 def system_result(item: Measured, facts: Facts) -> SystemResult:
@@ -56,8 +58,7 @@ def system_result(item: Measured, facts: Facts) -> SystemResult:
 def withheld_result(system: System, study: Study, task: Task, facts: Facts, why: str) -> SystemResult:
     """An entry without numbers: counts and confusion show what went wrong, the headline metrics are withheld."""
     reason = f"withheld: {why}"
-    known = label_codes(system.test["gold"].tolist(), task.labels)
-    answers = _countable(system, task, known)
+    n, answers = len(system.test), _countable(system, task)
     names = [
         "accuracy",
         primary_name(study.evaluation.primary, len(task.labels)),
@@ -67,21 +68,24 @@ def withheld_result(system: System, study: Study, task: Task, facts: Facts, why:
     ]
     if task.binary:
         names += ["sensitivity", "specificity", "f1", "auroc", "auprc", "brier"]
-    metrics = {name: Metric(None, n=len(known)).withheld(reason) for name in dict.fromkeys(names)}
-    by_label = {name: Metric(None, n=len(known)).withheld(reason) for name in ("precision", "recall", "f1", "auroc")}
+    metrics = {name: Metric(None, n=n).withheld(reason) for name in dict.fromkeys(names)}
+    by_label = {name: Metric(None, n=n).withheld(reason) for name in ("precision", "recall", "f1", "auroc")}
     classes = [_class_result(answers, k, by_label) for k in range(len(task.labels))]
     return _entry(system, answers, ThresholdChoice(), metrics, classes, None, facts)
 
 
-def _countable(system: System, task: Task, gold: np.ndarray) -> Answers:
-    """The rows whose gold label is declared."""
-    inside = gold != UNPARSED
-    predicted = label_codes(system.test["predicted"].tolist(), task.labels)
-    predicted[(system.test["status"] != "ok").to_numpy()] = UNPARSED
-    n, k = int(inside.sum()), len(task.labels)
-    positive = None if task.positive_label is None else list(task.labels).index(task.positive_label)
-    nothing = np.full((n, k), np.nan)
-    return Answers(tuple(task.labels), positive, gold[inside], predicted[inside], nothing, np.full(n, np.nan))
+def _countable(system: System, task: Task) -> Answers:
+    """The rows whose gold label is declared, without probabilities."""
+    answers = system.test.answers(task.labels, task.positive_label)
+    inside = answers.gold != UNPARSED
+    n = int(inside.sum())
+    return replace(
+        answers,
+        gold=answers.gold[inside],
+        predicted=answers.predicted[inside],
+        probabilities=np.full((n, len(task.labels)), np.nan),
+        label_mass=np.full(n, np.nan),
+    )
 
 
 def _class_result(answers: Answers, label: int, metrics: dict[str, Metric]) -> ClassResult:
@@ -135,11 +139,10 @@ def _entry(
     )
 
 
-def _inference_cost(rows: pd.DataFrame) -> dict[str, float | int | None]:
+def _inference_cost(rows: Rows) -> dict[str, float | int | None]:
     """Seconds an item (median and 95th percentile) and prompt tokens an item (mean)."""
-    seconds = pd.to_numeric(rows["seconds"]).to_numpy(dtype=np.float64)
-    seconds = seconds[np.isfinite(seconds)]
-    tokens = pd.to_numeric(rows["prompt_tokens"]).astype("Float64").dropna()
+    seconds = rows.seconds[np.isfinite(rows.seconds)]
+    tokens = rows.prompt_tokens[np.isfinite(rows.prompt_tokens)]
     return {
         "seconds_p50": float(np.quantile(seconds, 0.5)) if len(seconds) else None,
         "seconds_p95": float(np.quantile(seconds, 0.95)) if len(seconds) else None,

@@ -2,7 +2,7 @@
 
 A published gain (accuracy 0.48 to 0.76) was produced by a harness that mapped every gold label and every unparsed
 answer to one class; small p values do not protect from that. So each evaluation scores predictors whose metrics are
-known in closed form on its own gold labels and its own way of reading predictions.
+known in closed form, on its own gold labels and by its own way of reading predictions.
 """
 
 from collections.abc import Sequence
@@ -11,122 +11,120 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import read_answers
+from clinfit.evaluation.answers import read_rows
 from clinfit.evaluation.results import Canary
 from clinfit.evaluation.scoring import Scorer, estimates
 from clinfit.predictions import PROBABILITY
 
+Floats = NDArray[np.float64]
+Expected = dict[str, float | None]
+
 TOLERANCE = 1e-9
-#: A random predictor's metric must lie within this many standard errors of its expectation.
+#: The random predictor's accuracy must lie within this many standard errors of 1 / K.
 RANDOM_ERRORS = 6.0
 
 
-def run_canaries(gold: Sequence[str], labels: Sequence[str], positive: str | None) -> list[Canary]:
-    """Every canary on these gold labels, each of which must be one of the labels."""
-    codes = np.array([list(labels).index(label) for label in gold], dtype=np.int64)
-    constant = list(labels).index(positive) if positive is not None else int(np.bincount(codes).argmax())
-    n, k = len(codes), len(labels)
-    support = np.bincount(codes, minlength=k)
-    several = (support > 0).sum() > 1
-    share = support / n
-    recall = 1 / (support > 0).sum() if several else None
-    binary_ranking = positive is not None and several
-    certain = np.eye(k)
-    wrong = (codes + 1) % k
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, k, size=n)
-    perfect: dict[str, float | None] = {"accuracy": 1.0, "unparsed": 0.0, "log_loss": 0.0}
-    inverted: dict[str, float | None] = {"accuracy": 0.0, "unparsed": 0.0}
-    always: dict[str, float | None] = {"accuracy": float(share[constant]), "balanced_accuracy": recall}
-    unparsed: dict[str, float | None] = {"accuracy": 0.0, "unparsed": 1.0, "macro_f1": 0.0}
-    perfect |= {"balanced_accuracy": 1.0 if several else None, "mcc": 1.0 if several else None, "macro_f1": 1.0}
-    inverted["macro_f1"] = 0.0
-    always["mcc"] = 0.0 if several else None
-    unparsed["mcc"] = 0.0 if several else None
-    if positive is None:
-        perfect["macro_auroc"] = 1.0 if several else None
-    else:
-        negatives, positives = float(support[1 - constant]), float(support[constant])
-        perfect |= {"auroc": 1.0 if binary_ranking else None, "auprc": 1.0 if binary_ranking else None, "brier": 0.0}
-        inverted |= {"auroc": 0.0 if binary_ranking else None, "brier": 1.0}
-        inverted["mcc"] = -1.0 if several else None
-        always |= {
-            "sensitivity": 1.0 if positives else None,
-            "specificity": 0.0 if negatives else None,
-            "auroc": 0.5 if binary_ranking else None,
-            "auprc": float(share[constant]) if binary_ranking else None,
-            "f1": 2 * positives / (2 * positives + negatives) if positives else None,
-            "brier": float(share[1 - constant]),
-            "npv": None,
-        }
-        unparsed |= {"sensitivity": 0.0 if positives else None, "specificity": 0.0 if negatives else None}
-        unparsed |= {"auroc": None, "brier": None, "ppv": None}
-    chance = {"accuracy": 1 / k}
+def run_canaries(gold: NDArray[np.int64], labels: Sequence[str], positive: str | None) -> list[Canary]:
+    """Perfect, inverted, constant (the positive label, else the most frequent), random and all-unparsed predictors.
+
+    gold: (n,) label indices of the test items.
+    """
+    k, certain = len(labels), np.eye(len(labels))
+    constant = int(np.bincount(gold).argmax()) if positive is None else list(labels).index(positive)
+    support = np.bincount(gold, minlength=k).astype(np.float64)
+    binary = positive is not None
+    drawn = np.random.default_rng(0).integers(0, k, size=len(gold))
+    always = np.tile(certain[constant], (len(gold), 1))
+    predictors: list[tuple[str, Floats | None, Expected, float]] = [
+        ("perfect", certain[gold], _perfect(support, binary), TOLERANCE),
+        ("inverted", certain[(gold + 1) % k], _inverted(support, binary), TOLERANCE),
+        (f"always {labels[constant]}", always, _constant(support, constant, binary), TOLERANCE),
+        ("random", certain[drawn], {"accuracy": 1 / k}, RANDOM_ERRORS * np.sqrt((k - 1) / len(gold)) / k),
+        ("all unparsed", None, _unparsed(support, binary), TOLERANCE),
+    ]
     return [
-        _exact("perfect", gold, labels, positive, certain[codes], perfect),
-        _exact("inverted", gold, labels, positive, certain[wrong], inverted),
-        _exact(f"always {labels[constant]}", gold, labels, positive, np.tile(certain[constant], (n, 1)), always),
-        _random(gold, labels, positive, certain[drawn], chance),
-        _exact("all unparsed", gold, labels, positive, None, unparsed),
+        _canary(name, _measure(gold, labels, positive, probabilities), expected, tolerance)
+        for name, probabilities, expected, tolerance in predictors
     ]
 
 
-def _table(gold: Sequence[str], labels: Sequence[str], probabilities: NDArray[np.float64] | None) -> pd.DataFrame:
-    """A predictions table, so that canaries take the same way in as real systems."""
-    n = len(gold)
-    rows = np.full((n, len(labels)), np.nan) if probabilities is None else probabilities
-    predicted = [None] * n if probabilities is None else [labels[k] for k in rows.argmax(1)]
-    table = pd.DataFrame({"gold": list(gold), "predicted": predicted, "label_mass": np.full(n, np.nan)})
-    table["status"] = "unparsed" if probabilities is None else "ok"
-    for k, label in enumerate(labels):
-        table[PROBABILITY + label] = rows[:, k]
-    return table
+def _canary(name: str, values: dict[str, float], expected: Expected, tolerance: float) -> Canary:
+    found = {metric: _or_none(values.get(metric, float("nan"))) for metric in expected}
+    passed = all(_same(found[metric], value, tolerance) for metric, value in expected.items())
+    return Canary(name=name, passed=passed, expected=expected, found=found)
 
 
 def _measure(
-    gold: Sequence[str],
-    labels: Sequence[str],
-    positive: str | None,
-    probabilities: NDArray[np.float64] | None,
-    names: Sequence[str],
-) -> dict[str, float | None]:
-    values = estimates(Scorer(read_answers(_table(gold, labels, probabilities), labels, positive)))
-    return {name: _or_none(values.get(name, float("nan"))) for name in names}
+    gold: NDArray[np.int64], labels: Sequence[str], positive: str | None, probabilities: Floats | None
+) -> dict[str, float]:
+    """The metrics of a predictor by way of a predictions table, as for every real system."""
+    n, names = len(gold), np.array(labels, dtype=object)
+    rows = np.full((n, len(labels)), np.nan) if probabilities is None else probabilities
+    table = pd.DataFrame({PROBABILITY + label: rows[:, k] for k, label in enumerate(labels)})
+    table["id"] = table["group"] = np.arange(n)
+    table["gold"] = names[gold]
+    table["predicted"] = None if probabilities is None else names[rows.argmax(1)]
+    table["status"] = "unparsed" if probabilities is None else "ok"
+    table["label_mass"] = table["seconds"] = table["prompt_tokens"] = np.nan
+    return estimates(Scorer(read_rows(table, labels).answers(labels, positive)))
 
 
 def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _exact(
-    name: str,
-    gold: Sequence[str],
-    labels: Sequence[str],
-    positive: str | None,
-    probabilities: NDArray[np.float64] | None,
-    expected: dict[str, float | None],
-) -> Canary:
-    found = _measure(gold, labels, positive, probabilities, list(expected))
-    passed = all(_same(found[metric], value, TOLERANCE) for metric, value in expected.items())
-    return Canary(name=name, passed=passed, expected=expected, found=found)
-
-
 def _same(found: float | None, expected: float | None, tolerance: float) -> bool:
     if found is None or expected is None:
         return found is expected
-    return abs(found - expected) <= tolerance
+    return bool(abs(found - expected) <= tolerance)
 
 
-def _random(
-    gold: Sequence[str],
-    labels: Sequence[str],
-    positive: str | None,
-    probabilities: NDArray[np.float64],
-    expected: dict[str, float],
-) -> Canary:
-    """Labels drawn evenly and without looking: right in 1 of K, within sampling error."""
-    found = _measure(gold, labels, positive, probabilities, list(expected))
-    share = expected["accuracy"]
-    error = np.sqrt(share * (1 - share) / len(gold))
-    passed = _same(found["accuracy"], share, RANDOM_ERRORS * error)
-    return Canary(name="random", passed=bool(passed), expected=dict(expected), found=found)
+# ---------------------------------------------------------------- closed forms; support: (K,) items of each label
+
+
+def _if_several(support: Floats, value: float) -> float | None:
+    """The value, or None where the test set holds one class: nothing that compares classes is then estimable."""
+    return value if (support > 0).sum() > 1 else None
+
+
+def _perfect(support: Floats, binary: bool) -> Expected:
+    one = _if_several(support, 1.0)
+    expected: Expected = {"accuracy": 1.0, "balanced_accuracy": one, "macro_f1": 1.0, "mcc": one, "log_loss": 0.0}
+    expected["unparsed"] = 0.0
+    return expected | ({"auroc": one, "auprc": one, "brier": 0.0} if binary else {"macro_auroc": one, "brier_sum": 0.0})
+
+
+def _inverted(support: Floats, binary: bool) -> Expected:
+    """Always wrong; of more than two labels the next one is answered."""
+    expected: Expected = {"accuracy": 0.0, "balanced_accuracy": _if_several(support, 0.0), "macro_f1": 0.0}
+    if not binary:
+        return expected | {"brier_sum": 2.0}
+    return expected | {"mcc": _if_several(support, -1.0), "auroc": _if_several(support, 0.0), "brier": 1.0}
+
+
+def _constant(support: Floats, answer: int, binary: bool) -> Expected:
+    share = float(support[answer] / support.sum())
+    present = int((support > 0).sum())
+    expected: Expected = {
+        "accuracy": share,
+        "balanced_accuracy": _if_several(support, 1 / present),
+        "mcc": _if_several(support, 0.0),
+        "kappa": _if_several(support, 0.0),
+    }
+    if not binary:
+        return expected | {"macro_auroc": _if_several(support, 0.5)}
+    return expected | {
+        "sensitivity": 1.0 if share > 0 else None,
+        "specificity": 0.0 if share < 1 else None,
+        "f1": 2 * share / (1 + share) if share > 0 else None,
+        "auroc": _if_several(support, 0.5),
+        "auprc": _if_several(support, share),
+        "brier": 1 - share,
+        "npv": None,
+    }
+
+
+def _unparsed(support: Floats, binary: bool) -> Expected:
+    zero = _if_several(support, 0.0)
+    expected: Expected = {"accuracy": 0.0, "balanced_accuracy": zero, "macro_f1": 0.0, "mcc": zero, "unparsed": 1.0}
+    return expected | ({"auroc": None, "brier": None, "ppv": None} if binary else {"macro_auroc": None})

@@ -42,14 +42,14 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
         confidence=study.evaluation.confidence,
         bootstrap=study.evaluation.bootstrap,
         tasks={
-            name: _evaluate_task(study, name, task, predictions[predictions["task"] == name], known)
+            name: _evaluate_task(study, name, task, predictions.loc[predictions["task"] == name], known)
             for name, task in study.tasks.items()
         },
     )
 
 
-def _evaluate_task(study: Study, name: str, task: Task, rows: pd.DataFrame, facts: Facts) -> TaskResult:
-    systems = find_systems(study, rows)
+def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, facts: Facts) -> TaskResult:
+    systems = find_systems(study, task, table)
     if not systems:
         raise ClinfitError(
             f"there are no test predictions for task {name!r}",
@@ -60,7 +60,7 @@ def _evaluate_task(study: Study, name: str, task: Task, rows: pd.DataFrame, fact
         labels=list(task.labels),
         positive=task.positive_label,
         primary=primary_name(study.evaluation.primary, len(task.labels)),
-        counts=split_counts(systems[0], facts.get("counts", {}).get(name, {})),
+        counts=split_counts(systems[0], task, facts.get("counts", {}).get(name, {})),
         systems=[],
         ranking=[],
         baseline=None,
@@ -75,7 +75,7 @@ def _evaluate_task(study: Study, name: str, task: Task, rows: pd.DataFrame, fact
     findings = [Finding(**finding) for finding in facts.get("findings", {}).get(name, [])]
     findings += check_runs(facts) + check_floors(study.evaluation.floors) + check_items(systems, task.labels)
     if not any(finding.code == "labels-outside-schema" for finding in findings):
-        result["canaries"] = run_canaries(systems[0].test["gold"].tolist(), task.labels, task.positive_label)
+        result["canaries"] = run_canaries(systems[0].test.gold, task.labels, task.positive_label)
         findings += check_canaries(result["canaries"])
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:

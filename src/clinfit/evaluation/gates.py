@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from clinfit.errors import nearest
-from clinfit.evaluation.answers import UNPARSED, Answers, confusion, label_codes
+from clinfit.evaluation.answers import UNPARSED, Answers, confusion
 from clinfit.evaluation.claims import Unbeaten
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, METRICS
 from clinfit.evaluation.metric import Metric
@@ -32,18 +32,15 @@ def check_items(systems: Sequence[System], labels: Sequence[str]) -> list[Findin
 def _outside_labels(systems: Sequence[System], labels: Sequence[str]) -> list[Finding]:
     found = []
     for system in systems:
-        answered = system.test["status"] == "ok"
-        gold = int((label_codes(system.test["gold"].tolist(), labels) == UNPARSED).sum())
-        given = system.test.loc[answered, "predicted"].tolist()
-        predicted = int((label_codes(given, labels) == UNPARSED).sum())
+        gold, predicted = int((system.test.gold == UNPARSED).sum()), system.test.undeclared
         if gold or predicted:
+            evidence = f"{gold} gold labels and {predicted} predictions of {len(system.test)} items"
             found.append(
                 Finding(
                     "error",
                     "labels-outside-schema",
-                    "Some labels are not among the declared labels",
-                    f"{gold} gold labels and {predicted} predictions of {len(system.test)} items; declared: "
-                    + ", ".join(labels),
+                    f"{system.name}: some labels are not among the declared labels",
+                    f"{evidence}; declared: {', '.join(labels)}",
                     "map every value of the label column to a declared label; the types must match too",
                     system.name,
                 )
@@ -53,19 +50,19 @@ def _outside_labels(systems: Sequence[System], labels: Sequence[str]) -> list[Fi
 
 def _misaligned(systems: Sequence[System]) -> list[Finding]:
     found = []
-    first = systems[0]
-    ids, gold = first.test["id"].tolist(), first.test["gold"].tolist()
+    first = systems[0].test
     for system in systems:
-        others, other_gold = system.test["id"].tolist(), system.test["gold"].tolist()
-        repeated = len(others) - len(set(others))
-        differing = len(set(ids) ^ set(others))
-        golds = 0 if repeated or differing else sum(a != b for a, b in zip(gold, other_gold, strict=False))
-        if repeated or differing or golds:
+        rows = system.test
+        repeated = len(rows) - int(rows.ids.nunique())
+        same = rows.ids.equals(first.ids)
+        differing = 0 if same else len(rows.ids.symmetric_difference(first.ids))
+        golds = int((rows.gold != first.gold).sum()) if same else 0
+        if repeated or not same or golds:
             found.append(
                 Finding(
                     "error",
                     "misaligned-items",
-                    f"{system.name} was not tested on the same items as {first.name}",
+                    f"{system.name} was not tested on the same items as {systems[0].name}, each once",
                     f"{differing} ids in one of the two only, {repeated} repeated ids, {golds} different gold labels",
                     "predict the same test split with every model",
                     system.name,
@@ -75,16 +72,16 @@ def _misaligned(systems: Sequence[System]) -> list[Finding]:
 
 
 def _one_class(systems: Sequence[System], labels: Sequence[str]) -> list[Finding]:
-    gold = systems[0].test["gold"]
-    if gold.nunique() != 1:
+    codes = np.unique(systems[0].test.gold)
+    if len(codes) != 1 or codes[0] == UNPARSED:
         return []
-    only = gold.iloc[0]
+    only, n = labels[codes[0]], len(systems[0].test)
     return [
         Finding(
             "error",
             "one-class-test",
             f"Every item of the test set is {only!r}",
-            f"{len(gold)} items; always answering {only!r} would score an accuracy of 100 %, whatever it has learned",
+            f"{n} items; always answering {only!r} would score an accuracy of 100 %, whatever it has learned",
             "check the label map (true is not 'true'), and split so that the test set holds "
             + " and ".join(repr(label) for label in labels),
         )

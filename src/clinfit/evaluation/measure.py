@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
-from clinfit.evaluation.answers import UNPARSED, Answers, label_codes, read_answers
+from clinfit.evaluation.answers import UNPARSED, Answers, Rows, label_codes
 from clinfit.evaluation.classification import Scored, overall_metrics
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.intervals import Resamples
@@ -15,7 +14,6 @@ from clinfit.evaluation.results import SplitCounts
 from clinfit.evaluation.scoring import Scorer, estimates, replicates
 from clinfit.evaluation.systems import System
 from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold
-from clinfit.predictions import PROBABILITY
 from clinfit.study import Baseline, Evaluation, Study, Task, Threshold
 
 
@@ -48,11 +46,17 @@ def with_majority(study: Study, task: Task, systems: Sequence[System], counts: d
     shares = label_shares(task, counts)
     first = systems[0]
     name = "majority" if all(system.model != "majority" for system in systems) else "majority (reference)"
-    constant = {PROBABILITY + label: share for label, share in zip(task.labels, shares, strict=True)}
 
-    def answer(rows: pd.DataFrame) -> pd.DataFrame:
-        label = task.labels[int(shares.argmax())]
-        return rows.assign(model=name, predicted=label, status="ok", label_mass=np.nan, seconds=0.0, **constant)
+    def answer(rows: Rows) -> Rows:
+        n = len(rows)
+        return replace(
+            rows,
+            predicted=np.full(n, int(shares.argmax())),
+            probabilities=np.tile(shares, (n, 1)),
+            label_mass=np.full(n, np.nan),
+            seconds=np.zeros(n),
+            prompt_tokens=np.full(n, np.nan),
+        )
 
     added = System(name, name, first.seed, 0, None, "baseline", answer(first.test), answer(first.validation))
     return [added, *systems]
@@ -95,9 +99,9 @@ def measure(study: Study, task: Task, systems: Sequence[System]) -> list[Measure
     evaluation = study.evaluation
     choices = [_choose(evaluation.threshold, task, system) for system in systems]
     answers = [_decide(system.test, task, choice) for system, choice in zip(systems, choices, strict=True)]
-    groups = systems[0].test["group"].fillna(systems[0].test["id"])
-    clusters = pd.factorize(groups)[0].astype(np.int64) if groups.duplicated().any() else None
-    resamples = Resamples(answers[0].gold, clusters, evaluation.bootstrap)
+    groups = systems[0].test.groups
+    grouped = len(np.unique(groups)) < len(groups)
+    resamples = Resamples(answers[0].gold, groups if grouped else None, evaluation.bootstrap)
     scored = _score(answers, resamples, evaluation.confidence)
     return [
         Measured(system, choice, scores, overall_metrics(scores), _validation_primary(evaluation, task, system, choice))
@@ -119,7 +123,7 @@ def _choose(rule: Threshold, task: Task, system: System) -> ThresholdChoice:
         return ThresholdChoice()
     if task.positive_label is None:
         return ThresholdChoice(rule.rule, note="the task has more than two labels; the most probable label is taken")
-    answers = read_answers(system.validation, task.labels, task.positive_label)
+    answers = system.validation.answers(task.labels, task.positive_label)
     usable = answers.has_probabilities
     if rule.rule != "fixed" and not usable.any():
         return ThresholdChoice(rule.rule, note="no validation items; the most probable label is taken")
@@ -127,9 +131,9 @@ def _choose(rule: Threshold, task: Task, system: System) -> ThresholdChoice:
     return choose_threshold(rule, hit, answers.probabilities[usable, list(task.labels).index(task.positive_label)])
 
 
-def _decide(rows: pd.DataFrame, task: Task, choice: ThresholdChoice) -> Answers:
+def _decide(rows: Rows, task: Task, choice: ThresholdChoice) -> Answers:
     """Answers under the threshold; unparsed answers stay unparsed."""
-    answers = read_answers(rows, task.labels, task.positive_label)
+    answers = rows.answers(task.labels, task.positive_label)
     if choice.value is None:
         return answers
     decided = label_codes(apply_threshold(answers.probabilities, task.labels, task.positive_label, choice), task.labels)

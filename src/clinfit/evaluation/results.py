@@ -165,7 +165,7 @@ class Flips(TypedDict):
 
 
 class Comparison(TypedDict):
-    """kind: before-after, versus-majority, versus-baseline. gained_most: the label whose F1 rose most (before-after)."""
+    """kind: before-after, versus-majority, versus-baseline. gained_most (before-after): label whose F1 rose most."""
 
     kind: str
     reference: str

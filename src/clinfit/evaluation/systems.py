@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import pandas as pd
 
-from clinfit.study import Study
+from clinfit.evaluation.answers import Rows, read_rows
+from clinfit.study import Study, Task
 
 KEY = ["model", "seed", "stage"]
+Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class System:
-    """One (model, seed, stage) with its test and validation rows, each sorted by item id."""
+    """One (model, seed, stage) with its test and validation rows."""
 
     name: str
     model: str
@@ -21,8 +23,8 @@ class System:
     stage: int
     moment: Literal["before", "after"] | None
     family: str | None
-    test: pd.DataFrame
-    validation: pd.DataFrame
+    test: Rows
+    validation: Rows
 
     @property
     def run(self) -> str:
@@ -43,7 +45,7 @@ class System:
         return self.family in ("baseline", "classical")
 
 
-def find_systems(study: Study, rows: pd.DataFrame) -> list[System]:
+def find_systems(study: Study, task: Task, table: pd.DataFrame) -> list[System]:
     """Every system with test rows, in the study's order of models, then by seed and stage.
 
     A model seen at several stages is called `tiny (before)` at stage 0 and `tiny (after)` at the last; a model with
@@ -51,30 +53,20 @@ def find_systems(study: Study, rows: pd.DataFrame) -> list[System]:
     """
     families = {spec.name: spec.family for spec in study.models}
     order = {name: place for place, name in enumerate(families)}
-    tests = rows[rows["split"] == "test"]
-    keys = sorted(
-        {(str(model), int(seed), int(stage)) for model, seed, stage in tests[KEY].drop_duplicates().to_numpy()},
-        key=lambda key: (order.get(key[0], len(order)), key),
-    )
-    grouped = {(str(model), int(seed), int(stage)): part for (model, seed, stage), part in rows.groupby(KEY)}
+    parts: dict[Key, dict[str, Rows]] = {}
+    for values, part in table.groupby([*KEY, "split"], sort=True):
+        model, seed, stage, split = cast(tuple[str, int, int, str], values)
+        parts.setdefault((str(model), int(seed), int(stage)), {})[split] = read_rows(part, task.labels)
+    keys = [key for key, splits in parts.items() if "test" in splits]
+    nothing = read_rows(table.iloc[:0], task.labels)
     systems = []
-    for model, seed, stage in keys:
+    for model, seed, stage in sorted(keys, key=lambda key: (order.get(key[0], len(order)), key)):
         stages = [key[2] for key in keys if key[:2] == (model, seed)]
         seeds = {key[1] for key in keys if key[0] == model}
         name, moment = _name(model, seed, stage, stages, len(seeds) > 1)
-        part = grouped[model, seed, stage].sort_values("id", kind="stable")
-        systems.append(
-            System(
-                name,
-                model,
-                seed,
-                stage,
-                moment,
-                families.get(model),
-                part[part["split"] == "test"],
-                part[part["split"] == "validation"],
-            )
-        )
+        splits = parts[model, seed, stage]
+        test, validation = splits["test"], splits.get("validation", nothing)
+        systems.append(System(name, model, seed, stage, moment, families.get(model), test, validation))
     return systems
 
 

@@ -46,7 +46,7 @@ def apply_threshold(
 ) -> list[str]:
     """(n, K) probabilities to n labels; evaluation and the served pack both decide here."""
     if choice.value is None:
-        return [labels[k] for k in probabilities.argmax(axis=1)]
+        return [str(labels[k]) for k in probabilities.argmax(axis=1)]
     if positive is None or len(labels) != 2:
         raise ValueError("a threshold needs two labels and a positive one")
     negative = next(label for label in labels if label != positive)
