@@ -291,7 +291,7 @@ def _splits(
     kept_targets = [targets[at] for at in kept]
     needed: list[Split]
     if task.data.files is not None:
-        splits: list[Split] = [split for split in (files[at] for at in kept) if split is not None]
+        splits: list[Split] = [split for at in kept if (split := files[at])]
         needed = [split for split in SPLITS if split in task.data.files]
     elif rule.column is not None:
         named = splits_from_column(rows[rule.column].tolist(), rule)

@@ -109,7 +109,7 @@ def _by_group(
 def splits_from_column(cells: Sequence[object], rule: SplitRule) -> list[Split]:
     """The split that the file's own column names; an unknown or missing value is an error."""
     names: dict[str, Split] = {str(name): name for name in SPLITS}
-    mapped = {key.strip(): split for key, split in (rule.map or {}).items()}
+    mapped: dict[str, Split] = {key.strip(): split for key, split in (rule.map or {}).items()}
     texts = [as_text(cell) or "missing" for cell in cells]
     splits: list[Split | None] = [
         mapped.get(text) if rule.map is not None else names.get(text.casefold()) for text in texts
