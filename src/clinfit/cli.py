@@ -87,14 +87,17 @@ def predict(
 @app.command()
 def evaluate(run: RunPath) -> None:
     """Make metrics and report again from a run's saved predictions; no model is loaded."""
+    from clinfit.report.summary import print_summary
     from clinfit.runs.folder import existing_run, locked
-    from clinfit.runs.outcome import evaluate_run, print_results
+    from clinfit.runs.outcome import evaluate_run
+    from clinfit.runs.progress import new_console
     from clinfit.study import load_study
 
     folder = existing_run(run)
     with locked(folder.path):
         results = evaluate_run(folder, load_study(folder.study), f"clinfit evaluate {run}")
-    print_results(results, folder.report)
+    print_summary(results, new_console())
+    typer.echo(folder.report)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from clinfit.data.audit import audit
 from clinfit.data.load import TaskData, load_task
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.results import Results
+from clinfit.report.summary import print_summary
 from clinfit.runs.environment import describe_environment
 from clinfit.runs.failures import Failure, failure_of, traceback_text
 from clinfit.runs.folder import (
@@ -32,9 +33,9 @@ from clinfit.runs.folder import (
     write_text,
 )
 from clinfit.runs.model_run import Job, ModelRun
-from clinfit.runs.outcome import evaluate_run, print_results
+from clinfit.runs.outcome import evaluate_run
 from clinfit.runs.pack import write_packs
-from clinfit.runs.progress import Monitor
+from clinfit.runs.progress import Monitor, new_console
 from clinfit.study import Baseline, Causal, Encoder, ModelSpec, Study, Task, load_study, study_hash, study_yaml
 
 
@@ -42,12 +43,14 @@ from clinfit.study import Baseline, Causal, Encoder, ModelSpec, Study, Task, loa
 class Result:
     """What a run leaves behind. results: the content of metrics.json. packs: by run name `<model>-seed<seed>`.
 
+    results and report are None when no model finished.
+
     failed: run name -> how it failed.
     """
 
     folder: Path
-    results: Results
-    report: Path
+    results: Results | None
+    report: Path | None
     packs: dict[str, Path] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
 
@@ -81,25 +84,27 @@ def run(
     folder = RunFolder(Path(out) if out else Path("runs") / study.name / study_hash(study)[:8])
     refuse_other_study(folder, study)
     refuse_other_data(folder, data)
-    with locked(folder.path), disk_errors(folder.path), sigterm_interrupts():
-        monitor = Monitor(folder, console or Console())
+    monitor, again = Monitor(folder, console or new_console()), command(source, out, models)
+    with locked(folder.path), disk_errors(folder.path), sigterm_interrupts(), told(monitor, again):
         remove_leftovers(folder.path)
         write_inputs(folder, study, descriptions)
-        try:
-            failed = run_models(study, chosen, data, folder, monitor, debug)
-            results = evaluate_run(folder, study, command(source, out, models))
-            packs = write_packs(folder, study, results)
-        except KeyboardInterrupt:
-            monitor.update(state="interrupted")
-            monitor.say(f"Stopped; what is finished is kept. To continue: {command(source, out, models)}")
-            raise
-        except Exception:
-            monitor.update(state="failed")
-            raise
-        monitor.update(state="failed" if failed else "done")
-        for name, failure in failed.items():
-            monitor.say(f"{name} failed: {failure.reason}")
-        print_results(results, folder.report, monitor.console)
+        failed = run_models(study, chosen, data, monitor, debug)
+        return conclude(study, failed, monitor, again)
+
+
+def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: str) -> Result:
+    """Metrics, report and packs of all models that are done; the report's path is the last line."""
+    folder = monitor.folder
+    if not any(read_json(model.record)["status"] == "done" for model in folder.models()):
+        monitor.update(state="failed")
+        return Result(folder.path, None, None, {}, failed)
+    results = evaluate_run(folder, study, again)
+    packs = write_packs(folder, study, results)
+    monitor.update(state="failed" if failed else "done")
+    for name, failure in failed.items():
+        monitor.say(f"{name} failed: {failure.reason}")
+    print_summary(results, monitor.console)
+    monitor.say(str(folder.report))
     return Result(folder.path, results, folder.report, packs, failed)
 
 
@@ -184,7 +189,6 @@ def run_models(
     study: Study,
     chosen: list[ModelSpec],
     data: dict[str, TaskData],
-    folder: RunFolder,
     monitor: Monitor,
     debug: bool,
 ) -> dict[str, Failure]:
@@ -195,7 +199,7 @@ def run_models(
     for job in jobs:
         states[job.name] = "running"
         monitor.update(models=states)
-        failure = finish_model(ModelRun(job, folder, monitor), monitor, debug)
+        failure = finish_model(ModelRun(job, monitor), monitor, debug)
         states[job.name] = "failed" if failure else "done"
         if failure:
             failed[job.name] = failure
@@ -225,6 +229,20 @@ def finish_model(model: ModelRun, monitor: Monitor, debug: bool) -> Failure | No
         return failure
     monitor.say(f"{model.job.name}: {'done' if worked else 'already done'}")
     return None
+
+
+@contextmanager
+def told(monitor: Monitor, again: str) -> Iterator[None]:
+    """Say how the run ended when it did not come to its end. again: what to type to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        monitor.update(state="interrupted")
+        monitor.say(f"Stopped; what is finished is kept. To continue: {again}")
+        raise
+    except Exception:
+        monitor.update(state="failed")
+        raise
 
 
 @contextmanager

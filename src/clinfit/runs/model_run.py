@@ -23,7 +23,6 @@ from clinfit.models.families import create_model, load_model
 from clinfit.predictions import Source, predictions_table, read_predictions
 from clinfit.runs.folder import (
     ModelFolder,
-    RunFolder,
     hash_file,
     hash_folder,
     hash_json,
@@ -137,9 +136,9 @@ def base_identity(name: str, revision: str | None) -> dict[str, Any]:
 class ModelRun:
     """The steps of a job; `finish` does what is left to do."""
 
-    def __init__(self, job: Job, run: RunFolder, monitor: Monitor) -> None:
-        self.job, self.run, self.monitor = job, run, monitor
-        self.folder: ModelFolder = run.model(job.spec.name, job.seed)
+    def __init__(self, job: Job, monitor: Monitor) -> None:
+        self.job, self.monitor, self.run = job, monitor, monitor.folder
+        self.folder = self.run.model(job.spec.name, job.seed)
         self.record: dict[str, Any] = {}
         self._model: tuple[int, Model] | None = None
 

@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.evaluation.results import Facts, MetricDict, ModelFacts, Results, TaskResult
+from clinfit.evaluation.results import Facts, ModelFacts, Results
 from clinfit.predictions import read_predictions
 from clinfit.report.build import ReportInputs, write_report
-from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, read_json, write_json
+from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, new_file, read_json, write_json
 from clinfit.study import Study
 
 
@@ -25,7 +22,8 @@ def evaluate_run(folder: RunFolder, study: Study, command: str) -> Results:
         raise ClinfitError(f"{folder.path} holds no predictions", fix="run the study to its end first")
     results = evaluate(study, tables, facts_of(folder, study))
     write_json(folder.metrics, results)
-    write_report(report_inputs(folder, study, results, command), folder.report)
+    with new_file(folder.report) as path:
+        write_report(report_inputs(folder, study, results, command), path)
     return results
 
 
@@ -37,15 +35,19 @@ def report_inputs(folder: RunFolder, study: Study, results: Results, command: st
         data={task: read_json(folder.data(task)) for task in study.tasks},
         environment=read_json(folder.environment),
         models=[record for _, record in records(folder)],
-        logs={model.path.name: training_log(model) for model, _ in records(folder)},
+        logs=training_logs(folder),
         command=command,
     )
 
 
-def training_log(model: ModelFolder) -> list[dict[str, Any]]:
-    """The rows of log.jsonl of all stages, in order."""
-    logs = sorted(model.path.glob("stages/*/log.jsonl"), key=lambda path: int(path.parent.name))
-    return [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+def training_logs(folder: RunFolder) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """The rows of every log.jsonl, by run name and stage."""
+    logs = {}
+    for model in folder.models():
+        for log in sorted(model.path.glob("stages/*/log.jsonl"), key=lambda path: int(path.parent.name)):
+            rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            logs[model.path.name, int(log.parent.name)] = rows
+    return logs
 
 
 def saved_predictions(folder: RunFolder) -> pd.DataFrame:
@@ -99,43 +101,3 @@ def model_facts(record: dict[str, Any]) -> ModelFacts:
         facts["trainable_parameters"] = stages[-1]["trainable_parameters"]
         facts["alarms"] = [alarm for stage in stages for alarm in stage["alarms"]]
     return facts
-
-
-# ---------------------------------------------------------------- on the terminal
-
-
-def print_results(results: Results, report: Path, console: Console | None = None) -> None:
-    """One table a task, best system first, the sentences of its verdict, and last the path of the report."""
-    console = console or Console()
-    for name, task in results["tasks"].items():
-        console.print(results_table(f"{results['study']}: {name}", task), highlight=False)
-        for sentence in task["verdict"]:
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    console.print(str(report), markup=False, highlight=False, soft_wrap=True)
-
-
-def results_table(title: str, task: TaskResult) -> Table:
-    """The primary metric with its interval and a few others, as in the report's first table."""
-    others = ["accuracy", "balanced_accuracy", "sensitivity", "specificity"]
-    shown = [
-        task["primary"],
-        *(name for name in others if name != task["primary"] and (task["positive"] or name != "s")),
-    ]
-    table = Table(title=title, title_justify="left")
-    table.add_column("system")
-    for name in shown:
-        table.add_column(name, justify="right")
-    systems = {system["name"]: system for system in task["systems"]}
-    for name in [*task["ranking"], *(name for name in systems if name not in task["ranking"])]:
-        metrics = systems[name]["metrics"]
-        table.add_row(name, *(shown_metric(metrics.get(metric), interval=metric == shown[0]) for metric in shown))
-    return table
-
-
-def shown_metric(metric: MetricDict | None, *, interval: bool) -> str:
-    if metric is None:
-        return ""
-    if metric["value"] is None:
-        return metric["status"]
-    bounds = f" ({metric['low']:.3f} to {metric['high']:.3f})" if interval and metric["low"] is not None else ""
-    return f"{metric['value']:.3f}{bounds}"

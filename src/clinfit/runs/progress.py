@@ -1,6 +1,7 @@
 """What a run tells while it works: status.json for other terminals, a bar on a terminal, plain lines in a log."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,15 @@ from clinfit.runs.folder import RunFolder, read_json, write_json
 LINE_EVERY = 10.0
 STATUS_EVERY = 1.0
 
+#: Columns of a log.
+LOG_WIDTH = 140
+
 Advance = Callable[[int, int, str], None]
+
+
+def new_console() -> Console:
+    """Standard output; a log is given room for a table, since it has no width of its own."""
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def now() -> str:
