@@ -81,8 +81,9 @@ def metric_cell(metric: MetricDict | None, *, percent: bool = False) -> Cell:
         return NOTHING
     value, reason = metric["value"], metric["reason"] or ""
     if value is None:
-        word = "withheld" if metric["status"] == "withheld" else "not estimable"
-        return Cell(word, f"({reason})" if reason else "")
+        if metric["status"] == "withheld":
+            return Cell("withheld", reason.removeprefix("withheld: "))
+        return Cell("not estimable", f"({reason})" if reason else "")
     facts = [metric["method"] and f"interval: {metric['method']}", f"n = {metric['n']}"]
     facts += [f"events = {metric['events']}"] if metric["events"] is not None else []
     mark = "*" if metric["status"] == "unreliable" else ""

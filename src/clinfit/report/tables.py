@@ -1,10 +1,21 @@
 """The results of a task as tables ready to print: rows, cells and their words. Templates only lay them out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from clinfit.evaluation.results import Comparison, Confusion, Difference, MetricDict, SystemResult, TaskResult
-from clinfit.report.format import NOTHING, Cell, count, decimal, interval, metric_cell, p_value, per_cent, signed
+from clinfit.report.format import (
+    NOTHING,
+    Cell,
+    count,
+    decimal,
+    duration,
+    interval,
+    metric_cell,
+    p_value,
+    per_cent,
+    signed,
+)
 from clinfit.report.glossary import MEANINGS, definition
 
 #: Columns of the comparison of all systems, after the primary metric.
@@ -26,13 +37,13 @@ class Column:
 
 @dataclass(frozen=True)
 class SystemRow:
-    """One system; `failed` holds why a model that did not finish has no numbers."""
+    """One system; `instead` says why there are no numbers: withheld, or a model that did not finish."""
 
     name: str
     under: str
     cells: list[Cell]
     best_simple: bool = False
-    failed: str = ""
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class BeforeAfter:
     n: int
     rows: list[ChangeRow]
     sentence: str
-    flips: str
+    agreement: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class Pair:
     reference: str
     difference: Cell
     p: Cell
-    flips: str
+    agreement: str
     sentence: str
     rows: list[ChangeRow]
 
@@ -88,6 +99,15 @@ class Matrix:
     hint: str
     columns: list[str]
     rows: list[tuple[str, list[Share]]]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of cells; each row has its heading apart."""
+
+    caption: str
+    columns: list[str]
+    rows: list[tuple[str, list[Cell]]]
 
 
 @dataclass(frozen=True)
@@ -144,7 +164,7 @@ def columns_of(task: TaskResult) -> list[Column]:
 
 
 def system_rows(task: TaskResult, columns: Sequence[Column], failures: Mapping[str, str]) -> list[SystemRow]:
-    """Best primary value first; then systems without one; then models that did not finish."""
+    """Best primary value first; then systems without one; then models that did not finish (name -> why)."""
     simple = best(task, simple=True)
     rows = []
     for system in by_rank(task):
@@ -153,9 +173,18 @@ def system_rows(task: TaskResult, columns: Sequence[Column], failures: Mapping[s
             ("best simple baseline", system is simple),
             ("reference of the comparisons", system["name"] == task["baseline"] and system is not simple),
         ) if applies and mark]  # fmt: skip
-        cells = [cell_of(system, column.key) for column in columns]
-        rows.append(SystemRow(system["name"], ", ".join(marks), cells, system is simple))
-    return rows + [SystemRow(name, "", [], failed=reason) for name, reason in failures.items()]
+        why = withheld_reason(system)
+        cells = [] if why else [cell_of(system, column.key) for column in columns]
+        rows.append(SystemRow(system["name"], ", ".join(marks), cells, system is simple, why))
+    return rows + [SystemRow(name, "", [], instead=f"did not finish: {why}") for name, why in failures.items()]
+
+
+def withheld_reason(system: SystemResult) -> str:
+    """Why the numbers of a system are withheld, '' when they are not."""
+    for metric in system["metrics"].values():
+        if metric["status"] == "withheld":
+            return metric["reason"] or "withheld"
+    return ""
 
 
 # ---------------------------------------------------------------- comparisons
@@ -170,7 +199,7 @@ def before_after(task: TaskResult) -> list[BeforeAfter]:
             comparison["n"],
             change_rows(comparison, systems),
             comparison["sentence"],
-            _flips(comparison),
+            _agreement(comparison),
         )
         for comparison in task["comparisons"]
         if comparison["kind"] == "before-after"
@@ -191,7 +220,7 @@ def pairs(task: TaskResult) -> list[Pair]:
                 comparison["reference"],
                 change_cell(row) if row else NOTHING,
                 p_cell(row) if row else NOTHING,
-                _flips(comparison),
+                _agreement(comparison),
                 comparison["sentence"],
                 change_rows(comparison, systems),
             )
@@ -220,7 +249,8 @@ def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult]) -> 
 
 
 def _value_cell(value: float | None, row: Difference, system: SystemResult | None) -> Cell:
-    metric = metric_of(system, row["metric"], row["label"]) if system else None
+    name = row["metric"].partition(":")[0]  # a label's own metric is called precision:<label>
+    metric = metric_of(system, name, row["label"]) if system else None
     if metric is not None and metric["value"] == value:
         return metric_cell(metric, percent=row["percent"])
     if value is None:
@@ -253,20 +283,10 @@ def p_cell(row: Difference) -> Cell:
     return Cell(p_value(row["p"]), holm, repr(row["p"]), "; ".join(filter(None, [row["test"], repr(row["p"])])))
 
 
-def _flips(comparison: Comparison) -> str:
-    """The 2 x 2 table of agreement in words: what a paired test looks at."""
-    flips, mcnemar = comparison["flips"], comparison["mcnemar"]
-    text = (
-        f"Of {comparison['n']} records {flips['fixed']} became right, {flips['broken']} became wrong, "
-        f"{flips['both_right']} were right both times and {flips['both_wrong']} wrong both times"
-    )
-    p = mcnemar.get("p")
-    return text + (f" (McNemar's exact test: p {_equals(p)})." if p is not None else ".")
-
-
-def _equals(p: float) -> str:
-    shown = p_value(p)
-    return shown if shown.startswith("<") else f"= {shown}"
+def _agreement(comparison: Comparison) -> str:
+    """The half of the 2 x 2 table that the comparison's sentence does not tell."""
+    flips = comparison["flips"]
+    return f"Both are right on {flips['both_right']} and both are wrong on {flips['both_wrong']} of the records."
 
 
 # ---------------------------------------------------------------- confusion and labels
@@ -282,28 +302,58 @@ def matrix(system: SystemResult) -> Matrix:
         total = sum(counts)
         shares = [value / total if total else 0.0 for value in counts]
         cells = [
-            Share(count(value), per_cent(share, 0) if total else "no records", 0.4 * share, column == label)
+            Share(count(value), per_cent(share, 0) if total else "—", 0.4 * share, column == label)
             for value, share, column in zip(counts, shares, confusion["columns"], strict=True)
         ]
         rows.append((label, cells))
     return Matrix(system["name"], rule, confusion["columns"], rows)
 
 
-def label_table(system: SystemResult) -> Plain:
-    """Each label against the rest: support, how often it was answered, precision, recall and F1."""
-    names = [
-        name
-        for name in ("precision", "recall", "f1", "auroc")
-        if metric_of(system, name, system["classes"][0]["label"])
-    ]
+def label_table(system: SystemResult) -> Grid:
+    """Each label against the rest: support, how often it was answered, precision, recall, F1 and AUROC."""
+    names = list(system["classes"][0]["metrics"])
     rows = [
-        [
+        (
             entry["label"],
-            count(entry["support"]),
-            count(entry["predicted"]),
-            *(cell_of(system, name, entry["label"]).plain for name in names),
-        ]
+            [
+                number_cell(entry["support"]),
+                number_cell(entry["predicted"]),
+                *(cell_of(system, name, entry["label"]) for name in names),
+            ],
+        )
         for entry in system["classes"]
     ]
-    titles = [definition(name).title for name in ("precision", "recall")] + ["F1", "AUROC"]
-    return Plain(system["name"], "", ["Label", "Records", "Answered", *titles[: len(names)]], rows)
+    return Grid(system["name"], ["Label", "Records", "Answered", *(definition(name).title for name in names)], rows)
+
+
+# ---------------------------------------------------------------- every number
+
+
+def every_metric(task: TaskResult) -> Grid:
+    """All metrics (rows) of all systems (columns): what the tables above had no room for."""
+    systems = by_rank(task)
+    names = dict.fromkeys(name for system in systems for name in system["metrics"])
+    rows = [(definition(name).title, [cell_of(system, name) for system in systems]) for name in names]
+    return Grid("Every metric of every system", ["Metric", *(system["name"] for system in systems)], rows)
+
+
+def cost_table(task: TaskResult) -> Grid:
+    """What each system costs: time to fit, size, time to answer."""
+    rows = []
+    for system in by_rank(task):
+        cost = system["cost"]
+        cells = [
+            number_cell(cost.get("train_seconds"), duration),
+            number_cell(cost.get("parameters"), count),
+            number_cell(cost.get("trainable_parameters"), count),
+            number_cell(cost.get("seconds_p50"), duration),
+            number_cell(cost.get("seconds_p95"), duration),
+        ]
+        rows.append((system["name"], cells))
+    heads = ["System", "Time to fit", "Parameters", "of them trained", "Time a record, median", "95th percentile"]
+    return Grid("Cost", heads, rows)
+
+
+def number_cell(value: float | None, show: Callable[[float], str] = count) -> Cell:
+    """A plain number without an interval."""
+    return NOTHING if value is None else Cell(show(value), "", repr(value), repr(value))

@@ -15,6 +15,7 @@ from clinfit.report.panels import Panels, panels
 from clinfit.report.tables import (
     BeforeAfter,
     Column,
+    Grid,
     Matrix,
     Pair,
     Plain,
@@ -24,6 +25,8 @@ from clinfit.report.tables import (
     by_rank,
     cell_of,
     columns_of,
+    cost_table,
+    every_metric,
     is_simple,
     label_table,
     matrix,
@@ -40,7 +43,7 @@ class TaskView:
     name: str
     anchor: str
     level: str
-    withheld: str
+    withheld: bool
     errors: list[dict[str, Any]]
     warnings: list[dict[str, Any]]
     notes: list[dict[str, Any]]
@@ -57,7 +60,9 @@ class TaskView:
     before_after: list[BeforeAfter]
     pairs: list[Pair]
     matrices: list[Matrix]
-    labels: list[Plain]
+    labels: list[Grid]
+    every: Grid | None
+    cost: Grid
     seeds: Plain | None
     panels: list[Panels]
     data: DataView
@@ -81,7 +86,7 @@ def task_view(
         name=name,
         anchor=anchor,
         level="error" if by_level["error"] else "warn" if by_level["warn"] else "ok",
-        withheld="; ".join(f["title"] for f in by_level["error"]) if task["withheld"] else "",
+        withheld=task["withheld"],
         errors=by_level["error"],
         warnings=by_level["warn"],
         notes=by_level["info"],
@@ -98,7 +103,9 @@ def task_view(
         before_after=before_after(task),
         pairs=pairs(task),
         matrices=[matrix(system) for system in task["systems"]],
-        labels=[label_table(system) for system in systems],
+        labels=[] if task["withheld"] else [label_table(system) for system in systems],
+        every=None if task["withheld"] else every_metric(task),
+        cost=cost_table(task),
         seeds=seed_table(task),
         panels=panels(task, confidence, anchor),
         data=data_view(task, described),

@@ -1,0 +1,149 @@
+"""The model card of a pack: README.md in the format of the Hugging Face hub, with every number's interval."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from clinfit.evaluation.results import MetricDict, Results, TaskResult
+from clinfit.report.build import DISCLAIMER
+from clinfit.report.format import Cell, flatten, metric_cell
+from clinfit.report.glossary import definition
+
+#: Metrics of the card, in its order; a system has the binary or the multi-class ones.
+METRICS = (
+    "auroc", "macro_auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv",
+    "macro_f1", "mcc", "brier", "brier_sum", "unparsed",
+)  # fmt: skip
+
+#: Names of the hub's metric pages.
+HUB_METRICS = {"auroc": "roc_auc", "accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_correlation"}
+
+
+def model_card(results: Results, pack: Mapping[str, Any]) -> str:
+    """The card.
+
+    pack: the content of pack.json (see runs/pack.py): `run`, `clinfit`, `study`, `model` with family, spec, seed,
+    sha256 and details, and for every task its `task`, `threshold`, `n` and `metrics`.
+    """
+    front = yaml.safe_dump(front_matter(pack), sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n" + "\n".join(sections(results, pack)) + "\n"
+
+
+def front_matter(pack: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata that the hub reads; a licence is not claimed, since it follows from the base and the data."""
+    spec, family, study = pack["model"]["spec"], pack["model"]["family"], pack["study"]["name"]
+    front: dict[str, Any] = {"library_name": "clinfit", "pipeline_tag": "text-classification"}
+    if "base" in spec:
+        front["base_model"] = spec["base"]
+    front["tags"] = ["clinfit", "medical", family]
+    front["model-index"] = [
+        {
+            "name": pack["run"],
+            "results": [
+                {
+                    "task": {"type": "text-classification", "name": name},
+                    "dataset": {
+                        "type": pack["study"]["name"],
+                        "name": f"{pack['study']['name']}: {name}",
+                        "split": "test",
+                    },
+                    "metrics": hub_metrics(served["metrics"]),
+                }
+                for name, served in pack["tasks"].items()
+            ],
+        }
+    ]
+    return front
+
+
+def hub_metrics(metrics: Mapping[str, MetricDict]) -> list[dict[str, Any]]:
+    """Only numbers that exist: the hub has no place for `not estimable`."""
+    return [
+        {"type": HUB_METRICS.get(name, name), "name": definition(name).title, "value": metrics[name]["value"]}
+        for name in METRICS
+        if name in metrics and metrics[name]["value"] is not None
+    ]
+
+
+def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
+    """The card line by line."""
+    model, study = pack["model"], pack["study"]
+    yield f"# {pack['run']}"
+    yield ""
+    yield (
+        f"`{model['spec']['name']}` ({model['family']}) of the study `{study['name']}`, seed {model['seed']}, "
+        f"made by clinfit {pack['clinfit']}."
+    )
+    yield from ("", f"> **Research use only.** {DISCLAIMER}", "")
+    yield from ("## Intended use", "")
+    for name, served in pack["tasks"].items():
+        yield task_line(name, served)
+    yield from (
+        "",
+        "For research on records like those of the test split, by people who check its answers. Not for decisions "
+        "about a patient, not for other kinds of documents, other languages or other places without a validation there.",
+        "",
+        "## How to use it",
+        "",
+        "```",
+        "clinfit predict PACK --input new.csv --output answers.csv",
+        "```",
+    )
+    for name, served in pack["tasks"].items():
+        yield from evaluation(name, served, results["tasks"].get(name), results["confidence"], pack["run"])
+    yield from ("", "## Training", "")
+    yield from facts(model)
+    yield from ("", "## Identity", "")
+    yield f"- study (SHA-256): `{study['sha256']}`"
+    yield f"- model (SHA-256): `{model['sha256']}`"
+
+
+def task_line(name: str, served: Mapping[str, Any]) -> str:
+    """What it answers, from what, and how a probability becomes a decision."""
+    task, threshold = served["task"], served["threshold"]
+    decision = "the most probable label"
+    if threshold["value"] is not None:
+        positive = task["positive"] or task["labels"][-1]
+        decision = f"{positive} from a probability of {threshold['value']:.4g} (rule: {threshold['rule']})"
+    inputs = ", ".join(task["data"]["inputs"])
+    return f"- **{name}**: answers one of {', '.join(task['labels'])} from {inputs}. Decision: {decision}."
+
+
+def evaluation(
+    name: str, served: Mapping[str, Any], task: TaskResult | None, confidence: float, run: str
+) -> Iterator[str]:
+    """The table of metrics, then verdict and warnings of the whole comparison."""
+    yield from ("", f"## Evaluation: {name}", "", f"On {served['n']} test records that training never saw:", "")
+    yield from (f"| metric | value | {confidence:.0%} interval |", "|---|---:|---:|")
+    for metric in METRICS:
+        if metric in served["metrics"]:
+            known = definition(metric)
+            value, interval = columns(metric_cell(served["metrics"][metric], percent=known.percent))
+            yield f"| {known.title} | {value} | {interval} |"
+    if task is None:
+        return
+    yield from ("", "What the comparison with the other systems of the study says:", "")
+    yield from (f"- {sentence}" for sentence in task["verdict"])
+    limits = [f for f in task["findings"] if f["level"] != "info" and about(f["system"], run, task)]
+    if limits:
+        yield from ("", "Limits found by the checks:", "")
+        yield from (f"- {finding['title']}. {finding['evidence']}".rstrip() for finding in limits)
+
+
+def about(system: str | None, run: str, task: TaskResult) -> bool:
+    """Whether a finding is about the data or about the model of this pack."""
+    own = {entry["name"] for entry in task["systems"] if f"{entry['model']}-seed{entry['seed']}" == run}
+    return system is None or system == run or system in own
+
+
+def columns(cell: Cell) -> tuple[str, str]:
+    """Value and interval; a table cell may not hold a bar."""
+    return cell.text.replace("|", "/"), cell.interval.replace("|", "/")
+
+
+def facts(model: Mapping[str, Any]) -> Iterator[str]:
+    """The settings of the study and the values that the trainer really used."""
+    rows = flatten({"study": model["spec"], "used": model["details"]})
+    yield from ("| setting | value |", "|---|---|")
+    yield from (f"| {name} | {text.replace('|', '/')} |" for name, text in rows)
