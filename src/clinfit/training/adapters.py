@@ -1,0 +1,83 @@
+"""LoRA, rsLoRA and DoRA through PEFT, in PEFT's own format."""
+
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from clinfit.errors import ClinfitError, nearest
+from clinfit.study import Lora
+
+
+def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str, base_name: str) -> PeftModel:
+    """The model with a fresh adapter around it; base weights are frozen, adapter weights are fp32.
+
+    The seed is set here, right before the adapter's weights are drawn, so that the same seed gives the same adapter
+    whatever ran before. Raises ClinfitError when a target names no module.
+    """
+    _check_targets(model, lora)
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        task_type=task_type,
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT takes any number
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        base_model_name_or_path=base_name,
+    )
+    adapted = get_peft_model(model, config)
+    config.base_model_name_or_path = base_name  # not the folder it happened to be loaded from
+    let_inputs_keep_their_type(adapted)
+    return adapted
+
+
+def let_inputs_keep_their_type(model: torch.nn.Module) -> None:
+    """Leave the casts to autocast: PEFT would copy every layer's bf16 input to fp32 first."""
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
+
+
+def adapter_facts(model: torch.nn.Module) -> dict[str, Any]:
+    """What the adapter really is, read back from its layers: rank, alpha, scaling, dropout, adapted modules."""
+    layers = {
+        name: module for name, module in model.named_modules() if hasattr(module, "lora_A") and hasattr(module, "r")
+    }
+    first = next(iter(layers.values()))
+    return {
+        "rank": first.r["default"],
+        "alpha": first.lora_alpha["default"],
+        "scaling": first.scaling["default"],
+        "dropout": getattr(first.lora_dropout["default"], "p", 0.0),
+        "dora": bool(first.use_dora.get("default", False)),
+        "modules": sorted({name.rsplit(".", 1)[-1] for name in layers}),
+        "layers": len(layers),
+    }
+
+
+def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
+    """(all parameters, trainable parameters)."""
+    return (
+        sum(parameter.numel() for parameter in model.parameters()),
+        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+    )
+
+
+def _check_targets(model: PreTrainedModel, lora: Lora) -> None:
+    if lora.targets == "all-linear":
+        return
+    linear = sorted(
+        {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if "Linear" in type(module).__name__}
+    )
+    names = {name for name, _ in model.named_modules()}
+    unmatched = [t for t in lora.targets if not any(name == t or name.endswith("." + t) for name in names)]
+    if unmatched:
+        close = nearest(unmatched[0], linear)
+        raise ClinfitError(
+            f"lora.targets: {', '.join(unmatched)} match no module of this base",
+            expected=f"all-linear, or some of {', '.join(linear)}",
+            fix=f"did you mean {close}?" if close else "",
+        )

@@ -1,0 +1,132 @@
+"""What a killed run needs to continue exactly: trainable weights, optimizer moments, position. Safetensors and JSON.
+
+A checkpoint is a folder that appears by one rename, so that at any moment the newest complete one can be used:
+
+    step-000050/   weights.safetensors  optimizer.safetensors  state.json
+    best-000040/   weights.safetensors
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+@dataclass
+class Position:
+    """Where the training is. `best_*` is None until the first validation; `signature` names settings and data."""
+
+    signature: str
+    step: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    cells: int = 0
+    best_step: int | None = None
+    best_value: float | None = None
+    validations_without_gain: int = 0
+    stopped_early: bool = False
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoint folder of one fit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".tmp-*"):
+            shutil.rmtree(leftover)
+
+    def latest(self) -> Position | None:
+        """Position of the newest complete checkpoint, None where there is none."""
+        folder = self._newest("step-")
+        return None if folder is None else Position(**json.loads((folder / "state.json").read_text()))
+
+    def save(self, position: Position, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write the checkpoint of this step and drop older ones."""
+        name = f"step-{position.step:06d}"
+        temporary = self._begin(name)
+        save_file(trainable(module), temporary / "weights.safetensors")
+        save_file(_flat_state(optimizer), temporary / "optimizer.safetensors")
+        (temporary / "state.json").write_text(json.dumps(asdict(position), indent=1))
+        self._finish(temporary, name)
+
+    def save_best(self, step: int, module: nn.Module) -> None:
+        """Keep this step's weights as the best."""
+        name = f"best-{step:06d}"
+        temporary = self._begin(name)
+        save_file(trainable(module), temporary / "weights.safetensors")
+        self._finish(temporary, name, keep=2)  # the previous best may still be the one a checkpoint names
+
+    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Put the newest checkpoint's weights and moments back."""
+        folder = self._newest("step-")
+        assert folder is not None
+        set_trainable(module, load_file(folder / "weights.safetensors"))
+        _set_flat_state(optimizer, load_file(folder / "optimizer.safetensors"))
+
+    def restore_best(self, step: int, module: nn.Module) -> None:
+        """Put the best weights back."""
+        set_trainable(module, load_file(self.folder / f"best-{step:06d}" / "weights.safetensors"))
+
+    def _newest(self, prefix: str) -> Path | None:
+        return max(self.folder.glob(prefix + "*"), default=None)
+
+    def _begin(self, name: str) -> Path:
+        temporary = self.folder / f".tmp-{name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        return temporary
+
+    def _finish(self, temporary: Path, name: str, keep: int = 1) -> None:
+        for path in temporary.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        target = self.folder / name
+        if target.exists():  # the same step again, after a kill between validation and checkpoint
+            shutil.rmtree(target)
+        temporary.rename(target)
+        older = sorted(self.folder.glob(name.split("-")[0] + "-*"))[:-keep]
+        for folder in older:
+            shutil.rmtree(folder)
+
+
+def trainable(module: nn.Module) -> dict[str, Tensor]:
+    """Name to value of every trainable parameter, on the processor."""
+    return {
+        name: parameter.detach().cpu().contiguous().clone()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+@torch.no_grad()
+def set_trainable(module: nn.Module, values: dict[str, Tensor]) -> None:
+    """Copy values into the trainable parameters; both must have the same names."""
+    parameters = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if parameters.keys() != values.keys():
+        raise ValueError(f"checkpoint and model differ in {sorted(parameters.keys() ^ values.keys())[:3]}")
+    for name, parameter in parameters.items():
+        parameter.copy_(values[name])
+
+
+def _flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{index}.{key}": value.detach().cpu().contiguous().clone()
+        for index, state in optimizer.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def _set_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in flat.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
