@@ -12,9 +12,11 @@ from clinfit.study import Cleaning
 
 Columns = Mapping[str, Sequence[Value]]
 
-#: [1], [2,3], [4-6]; not the interval of "95% CI [1, 3]".
+_NUMBERS = r"\[\d{1,3}(?:\s*[-–,;]\s*\d{1,3})*\]"
+#: [1], [2,3], [4-6]. Brackets that follow a number, or a word for a spread, give an interval ("64 years [55-72]",
+#: "95% CI [1, 3]") and are kept.
 NUMBERED_CITATION = re.compile(
-    r"(?<!CI )(?<!CI: )(?<!CI, )(?<!CI = )(?<!CI)(?<!interval )[ \t]?\[\d{1,3}(?:\s*[-–,;]\s*\d{1,3})*\]"
+    rf"(?P<interval>(?:\d|\b(?:CI|CrI|IQR|interval|range|median|mean)\b)[^\[\]\n.;]{{0,12}}{_NUMBERS})|[ \t]?{_NUMBERS}"
 )
 _AUTHORS = r"[A-Z][\w'’-]+(?:\s+et\s+al\.?,?|\s+(?:and|&)\s+[A-Z][\w'’-]+,?|,)"
 #: (Smith et al., 2019), (Smith and Jones 2019; Lee, 2020a).
@@ -33,7 +35,7 @@ METADATA = re.compile(
 
 def strip_citations(text: str) -> str:
     """The text without reference marks: [1], [2,3], (Smith et al., 2019)."""
-    return NAMED_CITATION.sub("", NUMBERED_CITATION.sub("", text))
+    return NAMED_CITATION.sub("", NUMBERED_CITATION.sub(lambda found: found["interval"] or "", text))
 
 
 def strip_metadata(text: str) -> str:

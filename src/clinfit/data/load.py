@@ -126,7 +126,7 @@ def fingerprint(records: Sequence[Record]) -> str:
     digest = hashlib.sha256()
     for record in records:
         line = [record.id, record.group, record.inputs, record.target, record.split]
-        digest.update(json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        digest.update(json.dumps(line).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -6,15 +6,15 @@ xlsx, parquet and jsonl. What a cell means is decided later (`values`, `labels`)
 
 import codecs
 import csv
-import io
 import json
 import re
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 import openpyxl
 import pandas as pd
@@ -58,9 +58,9 @@ def _read(path: Path, data: Data) -> pd.DataFrame:
     if path.stat().st_size == 0:
         raise ClinfitError(f"{path.name} is empty", expected="a header and at least one row")
     if name.endswith((".csv", ".tsv")):
-        return _delimited(decode(path.read_bytes(), data.encoding, path.name), path)
+        return _delimited(path, data.encoding)
     if name.endswith((".jsonl", ".ndjson")):
-        return _json_lines(decode(path.read_bytes(), data.encoding, path.name), path.name)
+        return _json_lines(path, data.encoding)
     if name.endswith(".xlsx"):
         return _excel(path, data.sheet)
     if name.endswith(".parquet"):
@@ -88,13 +88,28 @@ def _must_exist(path: Path) -> None:
 def decode(content: bytes, encoding: str, name: str) -> str:
     """Bytes to text; a byte-order mark is dropped. A wrong encoding is an error that names one which works."""
     try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise ClinfitError(f"encoding {encoding!r} is not known", fix="encoding: utf-8 (or cp1252, latin-1)") from error
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")
+        return content.decode(_codec(encoding))
     except UnicodeError as error:
         raise _wrong_encoding(content, encoding, name) from error
+
+
+@contextmanager
+def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
+    """The file, read line by line, so that a large one is in memory once; errors as in `decode`."""
+    try:
+        with path.open(encoding=_codec(encoding), newline="") as file:
+            yield file
+    except UnicodeError as error:
+        raise _wrong_encoding(path.read_bytes(), encoding, path.name) from error
+
+
+def _codec(encoding: str) -> str:
+    """The codec's name, for utf-8 the one that drops a byte-order mark."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError as error:
+        raise ClinfitError(f"encoding {encoding!r} is not known", fix="encoding: utf-8 (or cp1252, latin-1)") from error
+    return "utf-8-sig" if name == "utf-8" else name
 
 
 def _wrong_encoding(content: bytes, encoding: str, name: str) -> ClinfitError:
@@ -117,55 +132,57 @@ def _decodes(content: bytes, encoding: str) -> bool:
     return True
 
 
-def _delimited(text: str, path: Path) -> pd.DataFrame:
+def _delimited(path: Path, encoding: str) -> pd.DataFrame:
     """csv and tsv. A csv whose header has semicolons and no comma is read as such (spreadsheets in much of Europe)."""
-    header_line = text.split("\n", 1)[0]
-    comma = ";" if ";" in header_line and "," not in header_line else ","
     csv.field_size_limit(sys.maxsize)  # the module's limit of 131,072 characters would refuse long reports
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else comma, strict=True
-    )
     rows: list[list[str]] = []
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        for row in reader:
-            if row and len(row) != len(header):
-                raise ClinfitError(
-                    f"{path.name}, line {reader.line_num}: {len(row)} values under {len(header)} column names",
-                    expected="as many values as columns",
-                    fix="put a value that holds a comma, a quote or a line break in double quotes",
-                )
-            if row:
-                rows.append(row)
-    except csv.Error as error:
-        raise ClinfitError(
-            f"{path.name}, line {reader.line_num}: the quotes do not match ({error})",
-            expected='values in double quotes, with "" for a quote inside',
-            fix="save the file again as csv from the program it came from",
-        ) from error
+    with _opened(path, encoding) as file:
+        header_line = file.readline()
+        file.seek(0)
+        comma = ";" if ";" in header_line and "," not in header_line else ","
+        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else comma, strict=True)
+        try:
+            header = [name.strip() for name in next(reader, [])]
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise ClinfitError(
+                        f"{path.name}, line {reader.line_num}: {len(row)} values under {len(header)} column names",
+                        expected="as many values as columns",
+                        fix="put a value that holds a comma, a quote or a line break in double quotes",
+                    )
+                if row:
+                    rows.append(row)
+        except csv.Error as error:
+            raise ClinfitError(
+                f"{path.name}, line {reader.line_num}: the quotes do not match ({error})",
+                expected='values in double quotes, with "" for a quote inside',
+                fix="save the file again as csv from the program it came from",
+            ) from error
     return _table(rows, header, path.name)
 
 
-def _json_lines(text: str, name: str) -> pd.DataFrame:
+def _json_lines(path: Path, encoding: str) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ClinfitError(
-                f"{name}, line {number}, column {error.colno}: not valid JSON ({error.msg})",
-                expected="one JSON object a line",
-                fix=f"correct line {number}, or save the records as one object a line",
-            ) from error
-        if not isinstance(row, dict):
-            raise ClinfitError(
-                f"{name}, line {number}: a JSON {type(row).__name__}, not an object", expected="one JSON object a line"
-            )
-        rows.append(row)
+    with _opened(path, encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                rows.append(_json_object(line, f"{path.name}, line {number}"))
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    return _table([[row.get(column) for column in columns] for row in rows], columns, name)
+    return _table([[row.get(column) for column in columns] for row in rows], columns, path.name)
+
+
+def _json_object(line: str, where: str) -> dict[str, object]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ClinfitError(
+            f"{where}, column {error.colno}: not valid JSON ({error.msg})",
+            expected="one JSON object a line",
+            fix="correct this line, or save the records as one object a line",
+        ) from error
+    if not isinstance(row, dict):
+        raise ClinfitError(f"{where}: a JSON {type(row).__name__}, not an object", expected="one JSON object a line")
+    return row
 
 
 def _table(rows: list, header: list[str], name: str) -> pd.DataFrame:

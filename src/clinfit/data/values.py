@@ -15,6 +15,7 @@ from clinfit.errors import ClinfitError
 
 #: Spellings of "no value", compared without case and surrounding spaces.
 MISSING_MARKERS = frozenset({"", "na", "n/a", "nan", "null", "<na>", "?"})
+LONGEST_MARKER = max(map(len, MISSING_MARKERS))
 
 #: How many offending ids or values a message shows.
 EXAMPLES = 5
@@ -23,7 +24,8 @@ EXAMPLES = 5
 def is_missing(cell: Any) -> bool:
     """True for None, NaN, NaT, pandas.NA and texts that are one of MISSING_MARKERS."""
     if isinstance(cell, str):
-        return cell.strip().casefold() in MISSING_MARKERS
+        text = cell.strip()
+        return len(text) <= LONGEST_MARKER and text.casefold() in MISSING_MARKERS
     return bool(pd.api.types.is_scalar(cell) and pd.isna(cell))
 
 

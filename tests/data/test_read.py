@@ -1,0 +1,245 @@
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clinfit.data.read import read_rows
+from clinfit.errors import ClinfitError
+from clinfit.study import Data
+
+
+def data(**block: Any) -> Data:
+    return Data.model_validate({"path": "x", **block})
+
+
+def read(path: Path, **block: Any) -> pd.DataFrame:
+    return read_rows(path.name, path.parent, data(**block))
+
+
+def error_of(path: Path, **block: Any) -> ClinfitError:
+    with pytest.raises(ClinfitError) as error:
+        read(path, **block)
+    return error.value
+
+
+TABLE = pd.DataFrame({"id": ["1", "2"], "text": ["a, b", 'say "no"\nnow'], "label": ["yes", "NA"]})
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.xlsx", "t.parquet"])
+def test_every_format_gives_the_same_table(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    writers: dict[str, Callable[[], Any]] = {
+        ".csv": lambda: TABLE.to_csv(path, index=False),
+        ".tsv": lambda: TABLE.to_csv(path, index=False, sep="\t"),
+        ".jsonl": lambda: TABLE.to_json(path, orient="records", lines=True),
+        ".xlsx": lambda: TABLE.to_excel(path, index=False),
+        ".parquet": lambda: TABLE.to_parquet(path),
+    }
+    writers[path.suffix]()
+    assert read(path).to_dict("records") == TABLE.to_dict("records")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.xlsx", "t.parquet"])
+def test_typed_formats_keep_booleans_apart_from_numbers(tmp_path: Path, name: str) -> None:
+    table = pd.DataFrame({"flag": [True, False], "count": [1, 0], "text": ["a", "b"]})
+    path = tmp_path / name
+    if name == "t.jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in [{"flag": True, "count": 1}, {"flag": False, "count": 0}]))
+    else:
+        table.to_excel(path, index=False) if name == "t.xlsx" else table.to_parquet(path)
+    rows = read(path)
+    assert [type(cell) for cell in rows["flag"]] == [bool, bool]
+    assert all(isinstance(cell, int | np.integer) and not isinstance(cell, bool) for cell in rows["count"])
+
+
+def test_parquet_integers_with_gaps_stay_integers(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"id": pd.array([2**60 + 1, None], dtype="Int64")}).to_parquet(path)
+    assert read(path)["id"].tolist() == [2**60 + 1, None]
+
+
+def test_semicolons_of_a_european_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id;text\n1;a, b\n")
+    assert read(path).to_dict("records") == [{"id": "1", "text": "a, b"}]
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n1,a\n", encoding="utf-8-sig")
+    assert list(read(path).columns) == ["id", "text"]
+
+
+def test_long_reports_are_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n1," + "x" * 300_000 + "\n")
+    assert len(read(path)["text"][0]) == 300_000
+
+
+def test_sheets_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.xlsx"
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame({"a": [1]}).to_excel(book, sheet_name="first", index=False)
+        pd.DataFrame({"b": [2]}).to_excel(book, sheet_name="Visits", index=False)
+    assert list(read(path).columns) == ["a"]
+    assert list(read(path, sheet="Visits").columns) == ["b"]
+    assert "sheet: Visits" in error_of(path, sheet="visit").fix
+
+
+# ---------------------------------------------------------------- what can be wrong with a file
+
+
+def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "abstracts.csv").write_text("a\n1\n")
+    assert error_of(tmp_path / "abstract.csv").fix == "path: abstracts.csv"
+    assert "no folder" in error_of(tmp_path / "nowhere" / "abstract.csv").found
+
+
+@pytest.mark.parametrize(("name", "content"), [("t.csv", ""), ("t.csv", "a,b\n"), ("t.jsonl", ""), ("t.jsonl", "\n\n")])
+def test_an_empty_file(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert any(word in error_of(tmp_path / name).found for word in ("empty", "no records"))
+
+
+def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "t.sav").write_text("x")
+    assert ".parquet" in error_of(tmp_path / "t.sav").expected
+
+
+@pytest.mark.parametrize(
+    ("content", "declared", "works"),
+    [
+        ("id,text\n1,Müller – 5°\n".encode("cp1252"), "utf-8", "cp1252"),
+        ("id,text\n1,Müller \x81\n".encode("latin-1"), "utf-8", "latin-1"),
+        ("id,text\n1,Müller\n".encode(), "ascii", "utf-8"),
+        ("id,text\n1,Müller\n".encode("utf-16"), "utf-8", "utf-16"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_wrong_encoding_names_one_that_reads_the_file(
+    tmp_path: Path, content: bytes, declared: str, works: str, suffix: str
+) -> None:
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(content)
+    if suffix == ".csv":
+        read(path, encoding=works)
+    assert error_of(path, encoding=declared).fix == f"encoding: {works}"
+
+
+def test_an_encoding_that_does_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    assert "utf8000" in error_of(tmp_path / "t.csv", encoding="utf8000").found
+
+
+def test_a_binary_file_called_csv(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"PK\x03\x04\x00\x00\xff\xfe\x00")
+    assert "not a text file" in error_of(tmp_path / "t.csv").found
+
+
+def test_a_row_with_too_many_values_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text\n1,secret, told\n")
+    error = error_of(tmp_path / "t.csv")
+    assert "line 2: 3 values under 2 column names" in error.found
+    assert "secret" not in str(error)
+
+
+def test_an_open_quote_does_not_swallow_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('id,text\n1,"never closed\n2,b\n3,c\n')
+    assert "quotes do not match" in error_of(tmp_path / "t.csv").found
+
+
+def test_a_column_name_that_stands_twice(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text,text\n1,a,b\n")
+    assert "several columns are called text" in error_of(tmp_path / "t.csv").found
+
+
+@pytest.mark.parametrize("line", ['{"a": 1', "[1, 2]", "nothing"])
+def test_a_bad_json_line_is_named_by_its_number(tmp_path: Path, line: str) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n\n' + line + "\n")
+    assert "t.jsonl, line 3" in error_of(tmp_path / "t.jsonl").found
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t.parquet", "t.tar.gz"])
+def test_a_file_that_is_not_what_its_name_says(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("id,text\n1,a\n")
+    assert "cannot be read" in error_of(tmp_path / name).found
+
+
+# ---------------------------------------------------------------- folders
+
+ABSTRACT = "<ID:7>\nTitle: On x\nAbstract: First line.\nSecond line.\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in {
+        "ill/1.txt": ABSTRACT,
+        "well/2.txt": ABSTRACT.replace("7", "8"),
+        "well/.DS_Store": "junk",
+    }.items():
+        path = tmp_path / "texts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "texts"
+
+
+def pack(folder: Path, archive: Path, prefix: str = "") -> Path:
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in sorted(folder.rglob("*.txt")):
+            tar.add(path, prefix + str(path.relative_to(folder)))
+    return archive
+
+
+def test_a_folder_a_class(folder: Path) -> None:
+    assert read(folder).to_dict("records") == [
+        {"id": "1", "label": "ill", "text": ABSTRACT},
+        {"id": "2", "label": "well", "text": ABSTRACT.replace("7", "8")},
+    ]
+
+
+def test_title_and_abstract_lines(folder: Path) -> None:
+    first = read(folder, parse_abstracts=True).to_dict("records")[0]
+    assert first == {"id": "7", "label": "ill", "title": " On x", "abstract": " First line.\nSecond line.\n"}
+
+
+def test_files_without_these_lines_are_an_error(folder: Path) -> None:
+    (folder / "ill" / "3.txt").write_text("A note.")
+    assert "ill/3.txt" in error_of(folder, parse_abstracts=True).found
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "Dataset/deep/"])
+def test_an_archive_reads_as_its_folder(folder: Path, tmp_path: Path, prefix: str) -> None:
+    archive = pack(folder, tmp_path / "texts.tar.gz", prefix)
+    assert read(archive).to_dict("records") == read(folder).to_dict("records")
+
+
+@pytest.mark.parametrize("name", ["../../evil.txt", "/etc/evil.txt"])
+def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "t.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"x"))
+    assert "outside its own folder" in error_of(archive).found
+
+
+def test_links_in_an_archive_are_passed_over(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "t.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder / "ill" / "1.txt", "ill/1.txt")
+        link = tarfile.TarInfo("ill/2.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    assert read(archive)["id"].tolist() == ["1"]
+
+
+def test_an_archive_cut_short(folder: Path, tmp_path: Path) -> None:
+    archive = pack(folder, tmp_path / "t.tar.gz")
+    archive.write_bytes(archive.read_bytes()[:-40])
+    assert "cannot be read" in error_of(archive).found
