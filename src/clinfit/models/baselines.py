@@ -48,7 +48,7 @@ class BaselineModel:
         return FitSummary(seconds=time.perf_counter() - start, details=details, alarms=alarms)
 
     def _fit_keyword(self, train: Sequence[Record], targets: NDArray[np.int64]) -> tuple[dict[str, float], list[str]]:
-        if "text" not in input_types(self.task, train).values():
+        if "text" not in input_types(self.task).values():
             raise ClinfitError(
                 f"model {self.spec.name!r} of kind keyword has no text to search",
                 expected="at least one input of type text",
@@ -113,7 +113,7 @@ class BaselineModel:
     def _matches(self, records: Sequence[Record]) -> NDArray[np.bool_]:
         """(n,) whether any pattern is found in any text input of the record."""
         patterns = [self._compiled(pattern) for pattern in self.spec.patterns]
-        names = [name for name, kind in input_types(self.task, records).items() if kind == "text"]
+        names = [name for name, kind in input_types(self.task).items() if kind == "text"]
         documents = [document(record, names) for record in records]
         return np.array([any(pattern.search(text) for pattern in patterns) for text in documents], dtype=bool)
 

@@ -20,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
+from skops.io.exceptions import UntrustedTypesFoundException
 from threadpoolctl import threadpool_limits
 
 from clinfit.data.records import Record
@@ -85,7 +86,7 @@ class ClassicalModel:
     def fit(self, train: Sequence[Record], validation: Sequence[Record], workspace: Workspace) -> FitSummary:
         """Learn from `train`. A fit takes seconds, so one that was killed starts again and ends the same."""
         start = time.perf_counter()
-        self.types = self._types(train)
+        self.types = self._types()
         examples = self._examples(train)
         self._check_targets(examples.targets)
         self.alarms: list[str] = []
@@ -99,7 +100,8 @@ class ClassicalModel:
         probabilities = np.zeros((len(records), len(self.task.labels)))
         if records:
             matrix = self._matrix(self.features, frame(records, self.types))
-            probabilities = self._probabilities(self.estimator, matrix)
+            with threadpool_limits(limits=1):
+                probabilities = self._probabilities(self.estimator, matrix)
         return Outputs(probabilities, np.full(len(records), (time.perf_counter() - start) / max(len(records), 1)))
 
     def save(self, folder: Path) -> None:
@@ -108,7 +110,6 @@ class ClassicalModel:
             "spec": self.spec.model_dump(mode="json"),
             "task": self.task.model_dump(mode="json"),
             "seed": self.seed,
-            "types": self.types,
         }
         (folder / FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
         skops.io.dump([self.features, self.estimator], folder / WEIGHTS, compression=ZIP_DEFLATED)
@@ -117,15 +118,22 @@ class ClassicalModel:
     def load(cls, folder: Path) -> Self:
         state = json.loads((folder / FILE).read_text(encoding="utf-8"))
         model = cls(Classical.model_validate(state["spec"]), Task.model_validate(state["task"]), state["seed"])
-        model.types = state["types"]
-        model.features, model.estimator = skops.io.load(folder / WEIGHTS, trusted=TRUSTED)
+        model.types = model._types()
+        try:
+            model.features, model.estimator = skops.io.load(folder / WEIGHTS, trusted=TRUSTED)
+        except UntrustedTypesFoundException as error:
+            raise ClinfitError(
+                f"{folder / WEIGHTS} holds types that a saved model never has; it was not loaded",
+                expected="the file that `clinfit run` wrote",
+                fix="run the study again, or ask whoever sent the file",
+            ) from error
         _check_nodes(model.estimator, len(model.features.get_feature_names_out()))
         return model
 
     # ------------------------------------------------------------ records
 
-    def _types(self, train: Sequence[Record]) -> dict[str, InputType]:
-        types = input_types(self.task, train)
+    def _types(self) -> dict[str, InputType]:
+        types = input_types(self.task)
         if self.spec.kind != "tfidf-logistic":
             return types
         texts: dict[str, InputType] = {name: "text" for name, kind in types.items() if kind == "text"}

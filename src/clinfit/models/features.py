@@ -34,15 +34,9 @@ DOCUMENT = "(text)"
 MANY_RECORDS = 100
 
 
-def input_types(task: Task, records: Sequence[Record]) -> dict[str, InputType]:
-    """Input name -> type, as the task declares; inputs that a reader made itself are text or number by their values."""
-    if task.data.columns:
-        return {name: column.type for name, column in task.data.columns.items()}
-    names = dict.fromkeys(name for record in records for name in record.inputs)
-    return {
-        name: "text" if any(isinstance(record.inputs.get(name), str) for record in records) else "number"
-        for name in names
-    }
+def input_types(task: Task) -> dict[str, InputType]:
+    """Input name -> type, as the task declares."""
+    return {name: column.type for name, column in task.data.columns.items()}
 
 
 def document(record: Record, names: Sequence[str]) -> str:
