@@ -107,16 +107,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder made by prepare.py")
     parser.add_argument("--model", default="small_ft")
     parser.add_argument("--precision", choices=["fp32", "bf16"], required=True)
-    parser.add_argument("--examples", type=int, help="train: number of examples")
-    parser.add_argument("--every", type=int, default=1, help="score: every k-th of the prompts")
+    parser.add_argument("--examples", type=int, help="the first n examples")
+    parser.add_argument("--every", type=int, help="score: every k-th of the prompts that are kept for scoring")
     parser.add_argument("--result", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
-    base = options.work / options.model
-    if options.job == "train":
-        train(base, options.precision, training_examples(options.work, options.examples), options.result)
+    if options.every:
+        examples = scoring_examples(options.work, options.every)
     else:
-        score(base, options.precision, scoring_examples(options.work, options.every), options.result)
+        examples = training_examples(options.work, options.examples)
+    measure = train if options.job == "train" else score
+    measure(options.work / options.model, options.precision, examples, options.result)
 
 
 if __name__ == "__main__":

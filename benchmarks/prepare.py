@@ -11,6 +11,7 @@ import os
 import random
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -117,7 +118,7 @@ def teach_to_answer(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast,
         print(f"small_ft step {step}: loss {loss.item():.3f}", flush=True)
 
 
-def parameters_of(model: LlamaForCausalLM, size: Size) -> dict[str, object]:
+def parameters_of(model: LlamaForCausalLM, size: Size) -> dict[str, Any]:
     """What report.py needs for the work that is needed: all parameters, and those inside the layers."""
     in_layers = sum(p.numel() for name, p in model.named_parameters() if ".layers." in name)
     return asdict(size) | {"parameters": model.num_parameters(), "parameters_in_layers": in_layers}

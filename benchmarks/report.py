@@ -80,7 +80,7 @@ def rate(runs: Runs, row: str) -> float | None:
     if seconds is None:
         return None
     first = runs[row][0]
-    return first.get("examples", first.get("prompts")) / seconds
+    return (first["examples"] if "examples" in first else first["prompts"]) / seconds
 
 
 def ratio(a: float | None, b: float | None) -> float | None:
