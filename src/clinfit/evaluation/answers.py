@@ -40,8 +40,8 @@ class Answers:
         return np.asarray(np.isfinite(self.probabilities).all(axis=1))
 
     def scores(self, label: int) -> Floats:
-        """(n,) P(label), where an item without probabilities is as wrong as it can be: intention to classify."""
-        worst = (self.gold != label).astype(np.float64)
+        """(n,) P(label), to rank by; an item without probabilities ranks on the wrong side of all others (-1 or 2)."""
+        worst = np.where(self.gold == label, -1.0, 2.0)
         return np.where(self.has_probabilities, self.probabilities[:, label], worst)
 
 

@@ -1,7 +1,7 @@
 """What may be said of each comparison: Holm over all comparisons, trivial answers, one sentence a row.
 
-Family of Holm's correction: all comparisons of the task, separately for each metric. `Trivial answers` are majority and
-(binary tasks) always-positive; a difference to them counts when its own interval and test show it, uncorrected.
+Family of Holm's correction: all comparisons of the task, separately for each metric. Trivial answers are the constant
+ones, always the same label; a difference to them counts when its own interval and test show it, uncorrected.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from clinfit.evaluation.wording import change, evidence, number, p_value, title
 
 Direction = Literal["better", "worse", "no difference shown", "not estimable"]
 
-#: Metrics in which a trivial answer is a fair opponent. For the others (sensitivity: always-positive has 1) the primary
-#: metric decides whether the better system beats the trivial answers.
+#: Metrics in which a constant answer is a fair opponent. It is none in sensitivity (always-positive has 1), and in
+#: macro F1 even random answers beat it.
 FAIR = frozenset(
-    {"accuracy", "balanced_accuracy", "macro_f1", "f1", "mcc", "kappa", "auroc", "macro_auroc", "auprc"}
+    {"accuracy", "balanced_accuracy", "f1", "mcc", "kappa", "auroc", "macro_auroc", "auprc"}
     | {"brier", "brier_sum", "log_loss"}
 )
 
@@ -42,15 +42,21 @@ class Unbeaten:
     metric: str
 
 
-def unbeaten(system: Scored, trivial: dict[str, Scored], metric: str, primary: str) -> Unbeaten | None:
-    """The first trivial answer that the system is not shown to beat in the metric, None when it beats them all."""
-    used = metric if metric.partition(":")[0] in FAIR else primary
-    for name, answers in trivial.items():
-        found = paired_difference(used, answers, system)
-        if found.reference is None:
-            continue
-        if found.gain <= 0 or (found.p is not None and found.p >= 1 - system.confidence):
-            return Unbeaten(name, found.reference, used)
+def unbeaten(system: Scored, trivial: dict[str, Scored], primary: str, metric: str | None = None) -> Unbeaten | None:
+    """The first trivial answer that the system is not shown to beat, None when it beats them all.
+
+    It must beat them in the primary metric and, where that is FAIR, in `metric` too.
+    """
+    used = [primary]
+    if metric is not None and metric != primary and metric.partition(":")[0] in FAIR:
+        used.append(metric)
+    for name in used:
+        for answer, scored in trivial.items():
+            found = paired_difference(name, scored, system)
+            if found.reference is None:
+                continue
+            if found.gain <= 0 or (found.p is not None and found.p >= 1 - system.confidence):
+                return Unbeaten(answer, found.reference, name)
     return None
 
 
@@ -142,7 +148,7 @@ def _row(
 ) -> Difference:
     new = scored[pair.new]
     direction = _direction(found, p_holm, new.confidence)
-    obstacle = unbeaten(new, trivial, found.metric, primary) if direction == "better" else None
+    obstacle = unbeaten(new, trivial, primary, found.metric) if direction == "better" else None
     definition = METRICS[found.name]
     relative = None
     if found.difference is not None and found.reference:

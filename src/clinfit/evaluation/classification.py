@@ -107,14 +107,13 @@ def _bootstrapped(scored: Scored, name: str, base: Metric) -> Metric:
         # |d| has a bootstrap bias near 0; the interval of the signed difference has none, and gives that of |d|.
         drawn = scored.replicates["sensitivity"] - scored.replicates["specificity"]
     low, high, lost = percentile(drawn, scored.confidence)
+    if lost > UNDEFINED_LIMIT:
+        base = replace(base, status="unreliable", reason=f"undefined in {100 * lost:.0f} % of the resamples")
     if low is None or high is None or high - low < 1e-12:
         return replace(base, reason=base.reason or "all resamples agree, so they give no interval")
     if name == "balance_gap":
         low, high = (0.0 if low < 0 < high else min(abs(low), abs(high))), max(abs(low), abs(high))
-    metric = replace(base, low=low, high=high, method=scored.resamples.method)
-    if lost > UNDEFINED_LIMIT:
-        return replace(metric, status="unreliable", reason=f"undefined in {100 * lost:.0f} % of the resamples")
-    return metric
+    return replace(base, low=low, high=high, method=scored.resamples.method)
 
 
 def _auroc(scored: Scored, label: int) -> Metric:

@@ -93,7 +93,7 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
     """Systems, comparisons and words into the result; returns the findings about the numbers."""
     primary = result["primary"]
     trivial = trivial_answers(task, measured[0].scored, result["counts"])
-    obstacles = {item.name: unbeaten(item.scored, trivial, primary, primary) for item in measured}
+    obstacles = {item.name: unbeaten(item.scored, trivial, primary) for item in measured}
     findings = check_test_size(measured[0].answers)
     for item in measured:
         floors, obstacle = study.evaluation.floors, obstacles[item.name]

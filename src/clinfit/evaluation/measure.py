@@ -79,18 +79,24 @@ def label_shares(task: Task, counts: dict[str, SplitCounts]) -> np.ndarray:
 
 
 def trivial_answers(task: Task, template: Scored, counts: dict[str, SplitCounts]) -> dict[str, Scored]:
-    """Majority and, for a binary task, always-positive, on the items of `template`: what a useful system must beat."""
+    """Always the same label, for each label, majority first, on the items of `template`: what a useful system beats.
+
+    Majority has the shares of training as its probabilities, the others are certain of their label.
+    """
     shares = label_shares(task, counts)
-    chosen = {int(shares.argmax()): shares}
-    positive = template.answers.positive
-    if positive is not None:
-        chosen.setdefault(positive, np.eye(2)[positive])
-    n = len(template.answers)
+    majority, n = int(shares.argmax()), len(template.answers)
+    order = [majority, *(k for k in range(len(shares)) if k != majority)]
+    certain = np.eye(len(shares))
     answers = [
-        replace(template.answers, predicted=np.full(n, code), probabilities=np.tile(row, (n, 1)))
-        for code, row in chosen.items()
+        replace(
+            template.answers,
+            predicted=np.full(n, k),
+            probabilities=np.tile(shares if k == majority else certain[k], (n, 1)),
+            label_mass=np.full(n, np.nan),
+        )
+        for k in order
     ]
-    names = [f"always answering {task.labels[code]!r}" for code in chosen]
+    names = [f"always answering {task.labels[k]!r}" for k in order]
     return dict(zip(names, _score(answers, template.resamples, template.confidence), strict=True))
 
 

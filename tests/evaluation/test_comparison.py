@@ -1,0 +1,105 @@
+"""Paired differences, their tests and Holm's correction."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from clinfit.errors import ClinfitError
+from clinfit.evaluation.classification import Scored
+from clinfit.evaluation.comparison import check_same_items, flips, holm, mcnemar, paired_difference
+from clinfit.evaluation.intervals import Resamples
+from clinfit.evaluation.scoring import Scorer, estimates, replicates
+
+
+def pair(first, second, *, groups=None, draws=1000):
+    """Two systems under shared resamples."""
+    resamples = Resamples(first.gold, groups, draws)
+    scorers = [Scorer(first), Scorer(second)]
+    drawn = replicates(scorers, resamples)
+    return [Scored(s.answers, estimates(s), d, resamples, 0.95) for s, d in zip(scorers, drawn, strict=True)]
+
+
+def discordant(make_answers, b, c, both_right, both_wrong):
+    """b only the first right, c only the second; half of each are positive."""
+    first = np.array([True] * b + [False] * c + [True] * both_right + [False] * both_wrong)
+    second = np.array([False] * b + [True] * c + [True] * both_right + [False] * both_wrong)
+    gold = np.arange(len(first)) % 2
+    return [make_answers(gold, np.where(right, gold, 1 - gold)) for right in (first, second)]
+
+
+@pytest.mark.parametrize(
+    ("c", "p", "low", "high"),
+    [(0, 1e-4, 2.4, 7.6), (10, 0.017, 1.1, 8.9), (15, 0.036, 0.6, 9.4), (20, 0.058, 0.1, 9.8)],
+)
+def test_a_gain_of_15_in_300_depends_on_the_reversals(make_answers, c, p, low, high):
+    first, second = discordant(make_answers, c, c + 15, 254 - c, 46 - 15 - c)
+    found = paired_difference("accuracy", *pair(first, second))
+    assert found.difference == pytest.approx(0.05)
+    assert found.p == pytest.approx(p, abs=6e-4)
+    assert (100 * found.low, 100 * found.high) == pytest.approx((low, high), abs=0.06)
+
+
+def test_the_bootstrap_agrees_with_bonett_price(make_answers):
+    first, second = pair(*discordant(make_answers, 15, 30, 239, 16), draws=4000)
+    drawn = second.replicates["accuracy"] - first.replicates["accuracy"]
+    assert np.quantile(100 * drawn, [0.025, 0.975]) == pytest.approx([0.7, 9.3], abs=0.35)
+
+
+def test_mcnemar_is_the_binomial_test():
+    a, b = np.array([1, 1, 1, 0, 0, 1], bool), np.array([0, 0, 1, 1, 0, 1], bool)
+    found = mcnemar(a, b)
+    assert (found.b, found.c, found.p) == (2, 1, pytest.approx(binomtest(2, 3).pvalue))
+    assert mcnemar(a, a).p == 1.0
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_sensitivity_is_tested_on_the_positives_alone(make_answers):
+    """Published: 30 and 22 of 36 found; with the fewest reversals p = .008 (36 positives, 8 discordant)."""
+    gold = [1] * 36 + [0] * 23
+    first = make_answers(gold, [1] * 22 + [0] * 14 + [0] * 12 + [1] * 11)
+    second = make_answers(gold, [1] * 30 + [0] * 6 + [0] * 4 + [1] * 19)
+    found = paired_difference("sensitivity", *pair(first, second))
+    assert found.p == pytest.approx(0.008, abs=5e-4)
+    assert found.difference == pytest.approx(8 / 36)
+    assert paired_difference("accuracy", *pair(first, second)).difference == 0
+
+
+def test_lower_is_better_for_losses(make_answers):
+    gold = [0, 1] * 50
+    good = make_answers(
+        gold, gold, np.array([[0.9, 0.1], [0.1, 0.9]] * 50) + np.linspace(0, 0.04, 100)[:, None] * [1, -1]
+    )
+    bad = make_answers(gold, gold, np.full((100, 2), 0.5) + np.linspace(0, 0.2, 100)[:, None] * [1, -1])
+    assert paired_difference("brier", *pair(bad, good)).gain == 1
+    assert paired_difference("brier", *pair(good, bad)).gain == -1
+
+
+def test_groups_take_the_bootstrap_instead_of_formulas(make_answers):
+    first, second = discordant(make_answers, 15, 30, 239, 16)
+    found = paired_difference("accuracy", *pair(first, second, groups=np.arange(300) // 3))
+    assert "by group" in found.method
+    assert found.p is None
+
+
+def test_undefined_for_one_of_them_is_said(make_answers):
+    never, sometimes = make_answers([0, 1] * 10, [0] * 20), make_answers([0, 1] * 10, [0, 1] * 10)
+    found = paired_difference("ppv", *pair(never, sometimes))
+    assert (found.difference, found.gain, found.reason) == (None, 0, "not estimable for both systems")
+
+
+def test_flips(make_answers):
+    first, second = discordant(make_answers, 4, 6, 5, 3)
+    found = flips(first, second)
+    assert (found["broken"], found["fixed"], found["both_right"], found["both_wrong"]) == (4, 6, 5, 3)
+    assert sum(counts["fixed"] for counts in found["by_label"].values()) == 6
+
+
+@pytest.mark.parametrize("other", [["a", "c"], ["a"], ["b", "a"], ["a", "b", "b"]])
+def test_other_items_are_refused(other):
+    with pytest.raises(ClinfitError, match="same items"):
+        check_same_items("first", ["a", "b"], "second", other)

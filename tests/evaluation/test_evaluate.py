@@ -1,0 +1,284 @@
+"""The whole evaluation: published claims told honestly, gates, invariances, JSON."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clinfit.errors import ClinfitError
+from clinfit.evaluation.evaluate import evaluate
+
+
+def outcome(study, *tables, facts=None):
+    """The task's result, through JSON and back."""
+    text = json.dumps(evaluate(study, pd.concat(tables), facts), allow_nan=False)
+    return json.loads(text)["tasks"]["outcome"]
+
+
+def codes(result, system=None):
+    return [finding["code"] for finding in result["findings"] if system in (None, finding["system"])]
+
+
+def system(result, name):
+    return next(entry for entry in result["systems"] if entry["name"] == name)
+
+
+def learned(gold, strength, seed=0):
+    """(n, 2) probabilities that lean towards the gold label."""
+    rng = np.random.default_rng(seed)
+    sign = np.where(np.array(gold) == "Yes", 1, -1)
+    yes = 1 / (1 + np.exp(-(strength * sign + rng.normal(size=len(gold)))))
+    return np.column_stack([1 - yes, yes])
+
+
+def said(probabilities):
+    return ["Yes" if yes > no else "No" for no, yes in probabilities]
+
+
+GOLD = ["Yes", "No"] * 60
+
+
+def ranked(rows, model, strength, *, gold=GOLD, seed=0, **options):
+    probabilities = learned(gold, strength, seed)
+    return rows(model, gold, said(probabilities), probabilities=probabilities, **options)
+
+
+# ---------------------------------------------------------------- published claims
+
+
+@pytest.mark.parametrize("primary", ["accuracy", "auroc"])
+def test_equal_to_random_forest_on_59_patients_is_below_always_yes(make_study, rows, from_counts, primary):
+    gold, model = from_counts(30, 6, 19, 4)
+    _, forest = from_counts(22, 14, 11, 12)
+    result = outcome(make_study(primary=primary), rows("tiny", gold, model), rows("forest", gold, forest))
+    words = " ".join(result["verdict"])
+    assert "no system is shown to be better than always answering 'Yes'" in words
+    assert "61.0 %" in words
+    assert result["advice"][0].startswith("No system can be advised")
+    accuracy = system(result, "tiny")["metrics"]["accuracy"]
+    assert (accuracy["low"], accuracy["high"]) == pytest.approx((0.449, 0.694), abs=5e-4)
+    assert {"small-test-set", "not-better-than-majority"} <= set(codes(result))
+    assert not any(row["supported"] for comparison in result["comparisons"] for row in comparison["rows"])
+    assert system(result, "majority")["metrics"]["accuracy"]["value"] == pytest.approx(36 / 59)
+
+
+def test_one_class_test_withholds_every_headline_number(make_study, rows):
+    """The published 0.48 to 0.76, with precision 1.00: all 200 gold labels had become one class."""
+    before = rows("tiny", ["Yes"] * 200, ["Yes"] * 96 + ["No"] * 104, stage=0)
+    after = rows("tiny", ["Yes"] * 200, ["Yes"] * 152 + ["No"] * 48)
+    result = outcome(make_study(), before, after)
+    assert result["withheld"]
+    assert "one-class-test" in codes(result)
+    assert result["comparisons"] == result["ranking"] == []
+    assert "No headline numbers" in result["verdict"][0]
+    for entry in result["systems"]:
+        assert {metric["status"] for metric in entry["metrics"].values()} == {"withheld"}
+        assert all(metric["value"] is None for metric in entry["metrics"].values())
+    assert system(result, "tiny (after)")["confusion"]["counts"] == [[0, 0, 0], [48, 152, 0]]
+
+
+@pytest.mark.parametrize("gold", [[True, False] * 20, ["Yes", "no"] * 20, ["Yes", None] * 20])
+def test_gold_labels_outside_the_schema_are_an_error_not_a_class(make_study, rows, gold):
+    result = outcome(make_study(), rows("tiny", gold, ["Yes"] * 40))
+    assert "labels-outside-schema" in codes(result)
+    assert result["withheld"]
+    assert result["canaries"] == []
+
+
+@pytest.mark.parametrize(("reversals", "supported"), [(15, True), (25, False)])
+def test_gain_of_five_points_on_300(make_study, rows, reversals, supported):
+    gold = ["Yes", "No"] * 150
+    was = np.arange(300) < 254
+    now = was.copy()
+    now[:reversals] = False
+    now[254 : 254 + reversals + 15] = True
+    flip = {"Yes": "No", "No": "Yes"}
+    before, after = ([g if ok else flip[g] for g, ok in zip(gold, right, strict=True)] for right in (was, now))
+    result = outcome(make_study(), rows("tiny", gold, before, stage=0), rows("tiny", gold, after))
+    comparison = result["comparisons"][0]
+    row = comparison["rows"][0]
+    assert (comparison["kind"], row["metric"]) == ("before-after", "accuracy")
+    assert row["points"] == pytest.approx(5.0)
+    assert row["relative"] == pytest.approx(15 / 254)
+    assert row["p"] == pytest.approx(0.036 if supported else 0.082, abs=6e-4)
+    assert row["supported"] is supported
+    assert ("is better than" in row["sentence"]) is supported
+    assert ("is not shown to be better" in row["sentence"]) is not supported
+    assert comparison["mcnemar"] == pytest.approx(
+        {"b": reversals, "c": reversals + 15} | {name: comparison["mcnemar"][name] for name in ("p", "p_holm")}
+    )
+    assert comparison["gained_most"] in ("Yes", "No")
+    assert f"{comparison['gained_most']!r} gained most" in comparison["sentence"]
+
+
+# ---------------------------------------------------------------- claims
+
+
+def test_a_real_gain_that_stays_below_majority_is_not_called_an_improvement(make_study, rows):
+    gold = ["Yes"] * 270 + ["No"] * 30
+    before = ["No"] * 200 + ["Yes"] * 100
+    after = ["Yes"] * 220 + ["No"] * 50 + ["Yes"] * 30
+    result = outcome(make_study(), rows("tiny", gold, before, stage=0), rows("tiny", gold, after))
+    row = result["comparisons"][0]["rows"][0]
+    assert row["direction"] == "better"
+    assert not row["supported"]
+    assert "no improvement is claimed" in row["sentence"]
+
+
+def test_the_winner_and_the_language_model_are_named(make_study, rows):
+    tables = [ranked(rows, "tiny", 0.1, stage=0), ranked(rows, "tiny", 2.0), ranked(rows, "forest", 1.0, seed=1)]
+    tables += [ranked(rows, name, 1.0, split="validation", seed=2) for name in ("tiny", "forest")]
+    result = outcome(make_study(primary="auroc"), *tables)
+    assert result["ranking"][0] == "tiny (after)"
+    assert result["baseline"] == "forest"
+    kinds = [(c["kind"], c["reference"], c["new"]) for c in result["comparisons"]]
+    assert kinds == [
+        ("before-after", "tiny (before)", "tiny (after)"),
+        ("versus-majority", "majority", "forest"),
+        ("versus-majority", "majority", "tiny (after)"),
+        ("versus-baseline", "forest", "tiny (after)"),
+    ]
+    assert result["comparisons"][0]["rows"][0]["supported"]
+    assert any(sentence.startswith("Language models against simple ones") for sentence in result["verdict"])
+    assert 3 <= len(result["verdict"]) <= 6
+
+
+def test_baseline_is_chosen_on_validation_never_on_test(make_study, rows):
+    """On test the majority row is best, on validation the forest."""
+    gold = ["Yes"] * 80 + ["No"] * 40
+    wrong = learned(gold, -1.0)
+    tables = [rows("always", gold, ["Yes"] * 120), rows("forest", gold, said(wrong), probabilities=wrong)]
+    tables += [ranked(rows, "forest", 3.0, split="validation"), rows("always", GOLD, ["Yes"] * 120, split="validation")]
+    assert outcome(make_study(), *tables)["baseline"] == "forest"
+    assert outcome(make_study(baseline="always"), *tables)["baseline"] == "always"
+
+
+def test_a_study_without_majority_gets_one_from_the_training_labels(make_study, rows):
+    facts = {"counts": {"outcome": {"train": {"No": 30, "Yes": 10}}}}
+    result = outcome(make_study(), ranked(rows, "tiny", 1.0), facts=facts)
+    majority = result["systems"][0]
+    assert (majority["name"], majority["family"], majority["trained"]) == ("majority", "baseline", False)
+    assert majority["confusion"]["counts"] == [[60, 0, 0], [60, 0, 0]]
+    assert result["counts"]["train"] == {"n": 40, "groups": None, "labels": {"No": 30, "Yes": 10}}
+
+
+# ---------------------------------------------------------------- gates
+
+
+def test_other_items_or_other_gold_are_refused(make_study, rows):
+    first = ranked(rows, "tiny", 1.0)
+    for second in (
+        ranked(rows, "forest", 1.0).iloc[:-1],
+        pd.concat([ranked(rows, "forest", 1.0), ranked(rows, "forest", 1.0).iloc[:1]]),
+        ranked(rows, "forest", 1.0, gold=["No", "Yes"] * 60),
+    ):
+        result = outcome(make_study(), first, second)
+        assert "misaligned-items" in codes(result)
+        assert result["withheld"]
+
+
+def test_an_error_of_the_data_audit_withholds_too(make_study, rows):
+    leak = {"level": "error", "code": "group-leakage", "title": "Patients straddle splits", "evidence": "3 groups"}
+    result = outcome(make_study(), ranked(rows, "tiny", 1.0), facts={"findings": {"outcome": [leak]}})
+    assert result["withheld"]
+    assert "Patients straddle splits: 3 groups." in result["verdict"]
+
+
+def test_collapse_bias_unparsed_and_floor(make_study, rows):
+    study = make_study(floors={"sensitivity": 0.9, "sensitvity": 0.5})
+    constant = rows("forest", GOLD, ["No"] * 120)
+    leaning = [None] * 6 + ["Yes" if g == "Yes" or i % 3 else "No" for i, g in enumerate(GOLD[6:])]
+    result = outcome(study, constant, rows("tiny", GOLD, leaning))
+    assert {"constant-predictor", "not-better-than-majority", "below-floor"} <= set(codes(result, "forest"))
+    assert {"biased-predictions", "unparsed"} <= set(codes(result, "tiny"))
+    assert "unknown-floor" in codes(result)
+    tiny = system(result, "tiny")
+    assert tiny["unparsed"] == 6
+    assert tiny["unparsed_by_label"] == {"No": 3, "Yes": 3}
+    assert sum(map(sum, tiny["confusion"]["counts"])) == tiny["n"] == 120
+
+
+def test_three_labels_one_never_predicted(make_study, rows):
+    labels = ["a", "b", "c"]
+    gold = labels * 40
+    result = outcome(
+        make_study(labels, primary="auroc"), rows("tiny", gold, ["a" if g == "c" else g for g in gold], labels)
+    )
+    assert result["primary"] == "macro_auroc"
+    assert "never-predicted" in codes(result, "tiny")
+    assert all(canary["passed"] for canary in result["canaries"])
+    c = next(entry for entry in system(result, "tiny")["classes"] if entry["label"] == "c")
+    assert (c["support"], c["predicted"], c["metrics"]["recall"]["value"]) == (40, 0, 0.0)
+    assert c["metrics"]["precision"]["status"] == "undefined"
+
+
+def test_failed_models_and_alarms_are_told(make_study, rows):
+    models = {"tiny-seed42": {"alarms": ["one class only"]}, "forest-seed42": {"status": "failed", "reason": "memory"}}
+    result = outcome(make_study(), ranked(rows, "tiny", 1.0), facts={"models": models})
+    assert {"training-alarm", "model-failed"} <= set(codes(result))
+    assert system(result, "tiny")["alarms"] == ["one class only"]
+
+
+def test_no_test_predictions(make_study, rows):
+    with pytest.raises(ClinfitError, match="no test predictions"):
+        evaluate(make_study(), ranked(rows, "tiny", 1.0, split="validation"))
+
+
+# ---------------------------------------------------------------- thresholds, seeds, groups
+
+
+def test_the_threshold_comes_from_validation_and_moves_the_test_answers(make_study, rows):
+    shifted = learned(GOLD, 2.0)[:, 1] / 3
+    probabilities = np.column_stack([1 - shifted, shifted])
+    test = rows("tiny", GOLD, said(probabilities), probabilities=probabilities)
+    validation = test.assign(split="validation", id=test["id"].str.replace("test", "validation"))
+    plain = outcome(make_study(), test, validation)
+    tuned = outcome(make_study(threshold={"rule": "youden"}), test, validation)
+    assert system(plain, "tiny")["metrics"]["sensitivity"]["value"] == 0
+    assert system(tuned, "tiny")["metrics"]["sensitivity"]["value"] > 0.8
+    assert 0 < system(tuned, "tiny")["threshold"]["value"] < 0.33
+    assert system(tuned, "tiny")["metrics"]["auroc"] == system(plain, "tiny")["metrics"]["auroc"]
+    without = outcome(make_study(threshold={"rule": "youden"}), test)
+    assert "threshold-fallback" in codes(without, "tiny")
+
+
+def test_seeds_are_summarised_apart(make_study, rows):
+    tables = [ranked(rows, "tiny", 1.5, seed=k, stage=s).assign(seed=k) for k in (1, 2, 3) for s in (0, 1)]
+    result = outcome(make_study(seeds=(1, 2, 3)), *tables)
+    assert [entry["name"] for entry in result["systems"]][1:3] == ["tiny (before, seed 1)", "tiny (after, seed 1)"]
+    after = next(entry for entry in result["seeds"] if entry["system"] == "tiny (after)")
+    values = [system(result, f"tiny (after, seed {k})")["metrics"]["accuracy"]["value"] for k in (1, 2, 3)]
+    assert after["metrics"]["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert after["metrics"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert [c["new"] for c in result["comparisons"] if c["kind"] == "before-after"] == [
+        f"tiny (after, seed {k})" for k in (1, 2, 3)
+    ]
+
+
+def test_several_notes_of_one_patient_are_resampled_together(make_study, rows):
+    groups = [f"patient-{i // 4}" for i in range(120)]
+    result = outcome(make_study(), ranked(rows, "tiny", 1.0, groups=groups))
+    assert "by group" in system(result, "tiny")["metrics"]["accuracy"]["method"]
+    assert result["counts"]["test"]["groups"] == 30
+
+
+# ---------------------------------------------------------------- invariance
+
+
+def test_order_of_rows_changes_nothing_and_evaluating_again_gives_the_same_bytes(make_study, rows):
+    table = pd.concat([ranked(rows, "tiny", 0.2, stage=0), ranked(rows, "tiny", 1.0), ranked(rows, "forest", 1.0)])
+    shuffled = table.sample(frac=1, random_state=1)
+    first, again, moved = (
+        json.dumps(evaluate(make_study(primary="auroc"), data), sort_keys=True) for data in (table, table, shuffled)
+    )
+    assert first == again == moved
+
+
+def test_curves_are_consistent_with_the_metrics(make_study, rows):
+    result = outcome(make_study(), ranked(rows, "tiny", 1.0))
+    entry = system(result, "tiny")
+    false_positive, sensitivity, _ = np.array(entry["curves"]["roc"]).T
+    assert np.trapezoid(sensitivity, false_positive) == pytest.approx(entry["metrics"]["auroc"]["value"])
+    assert sum(map(sum, entry["curves"]["histogram"].values())) == entry["n"]
+    assert sum(bin_["n"] for bin_ in entry["curves"]["calibration"]) == entry["n"]

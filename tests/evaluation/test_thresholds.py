@@ -1,0 +1,88 @@
+"""Threshold rules: chosen on validation, >= by convention, and honest when nothing satisfies them."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold, sweep_thresholds
+from clinfit.study import Threshold
+
+LABELS = ["No", "Yes"]
+
+
+def test_positive_when_equal_to_the_threshold():
+    rows = np.array([[0.5, 0.5], [0.5 + 1e-9, 0.5 - 1e-9], [0.4, 0.6]])
+    assert apply_threshold(rows, LABELS, "Yes", ThresholdChoice("fixed", 0.5)) == ["Yes", "No", "Yes"]
+    assert apply_threshold(rows[:, ::-1], ["Yes", "No"], "Yes", ThresholdChoice("fixed", 0.5)) == ["Yes", "No", "Yes"]
+
+
+def test_without_threshold_the_most_probable_label_and_the_first_of_equals():
+    assert apply_threshold(np.array([[0.5, 0.5], [0.2, 0.8]]), LABELS, "Yes", ThresholdChoice()) == ["No", "Yes"]
+
+
+POSITIVE = np.array([0, 0, 0, 1, 0, 1, 1, 1], bool)
+SCORES = np.array([0.1, 0.2, 0.3, 0.35, 0.5, 0.6, 0.7, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("rule", "floor", "value", "sensitivity", "specificity"),
+    [
+        ("youden", None, 0.55, 0.75, 1.0),  # equal to 0.325 in J, nearer to 0.5
+        ("balanced-accuracy", None, 0.55, 0.75, 1.0),
+        ("f1", None, 0.325, 1.0, 0.75),
+        ("sensitivity", 0.9, 0.325, 1.0, 0.75),
+        ("specificity", 0.9, 0.55, 0.75, 1.0),
+    ],
+)
+def test_rules(rule, floor, value, sensitivity, specificity):
+    found = choose_threshold(Threshold(rule=rule, value=floor), POSITIVE, SCORES)
+    assert found.value == pytest.approx(value)
+    assert (found.achieved["sensitivity"], found.achieved["specificity"]) == (sensitivity, specificity)
+    assert (found.split, found.n, found.note) == ("validation", 8, None)
+
+
+def test_no_threshold_satisfies():
+    worst_first = choose_threshold(Threshold(rule="sensitivity", value=1.0), ~POSITIVE, SCORES)
+    assert worst_first.value is None
+    assert "no threshold reaches sensitivity 1" in worst_first.note
+
+
+@pytest.mark.parametrize(
+    ("positive", "scores", "note"),
+    [(np.ones(4, bool), np.arange(4) / 4, "one class"), (POSITIVE, np.full(8, 0.3), "same")],
+)
+def test_nothing_to_choose_from(positive, scores, note):
+    found = choose_threshold(Threshold(rule="youden"), positive, scores)
+    assert found.value is None
+    assert note in found.note
+
+
+def test_fixed_and_argmax_look_at_nothing():
+    assert choose_threshold(Threshold(rule="fixed", value=0.3), POSITIVE, SCORES) == ThresholdChoice("fixed", 0.3)
+    assert choose_threshold(Threshold(), POSITIVE, SCORES) == ThresholdChoice()
+
+
+def test_survives_json():
+    choice = choose_threshold(Threshold(rule="youden"), POSITIVE, SCORES)
+    assert ThresholdChoice.from_dict(dict(choice.as_dict())) == choice
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=30))
+def test_the_sweep_says_what_applying_gives(items):
+    positive, scores = (np.array(column) for column in zip(*items, strict=True))
+    assume(0 < positive.sum() < len(positive))
+    sweep = sweep_thresholds(positive, scores)
+    for threshold, sensitivity, specificity in zip(sweep.thresholds, sweep.sensitivity, sweep.specificity, strict=True):
+        called = (
+            np.array(
+                apply_threshold(
+                    np.column_stack([1 - scores, scores]), LABELS, "Yes", ThresholdChoice("fixed", threshold)
+                )
+            )
+            == "Yes"
+        )
+        assert called.any()
+        assert not called.all()
+        assert sensitivity == pytest.approx(called[positive].mean())
+        assert specificity == pytest.approx((~called[~positive]).mean())
