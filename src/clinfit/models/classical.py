@@ -74,8 +74,8 @@ class ClassicalModel:
     Linear models: L2 (tfidf-logistic) or L1 (lasso, Tibshirani 1996) logistic regression; the inverse strength C of
     the penalty is the one with the smallest log loss on validation (ties: the stronger penalty), or by 5-fold
     cross-validation on training, groups kept together, when there are no validation records.
-    Label weights are sample weights everywhere, in that log loss too. One thread: results do not depend on the
-    machine's number of cores.
+    Label weights are sample weights everywhere, in that log loss too. Sums are taken on one thread, so that results do
+    not depend on the machine's number of cores (the trees of a forest grow side by side, each by its own seed).
     """
 
     def __init__(self, spec: Classical, task: Task, seed: int) -> None:
