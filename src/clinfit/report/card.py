@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from clinfit.evaluation.results import MetricDict, Results, TaskResult
+from clinfit.evaluation.results import MetricDict, Results, SystemResult, TaskResult
 from clinfit.report.build import DISCLAIMER
 from clinfit.report.format import Cell, flatten, metric_cell
 from clinfit.report.glossary import definition
@@ -43,11 +43,7 @@ def front_matter(pack: Mapping[str, Any]) -> dict[str, Any]:
             "results": [
                 {
                     "task": {"type": "text-classification", "name": name},
-                    "dataset": {
-                        "type": pack["study"]["name"],
-                        "name": f"{pack['study']['name']}: {name}",
-                        "split": "test",
-                    },
+                    "dataset": {"type": study, "name": f"{study}: {name}", "split": "test"},
                     "metrics": hub_metrics(served["metrics"]),
                 }
                 for name, served in pack["tasks"].items()
@@ -82,7 +78,7 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         "",
         "For research on records like those of the test split, by people who check its answers. Not for decisions "
-        "about a patient, not for other kinds of documents, other languages or other places without a validation there.",
+        "about a patient, and not for other kinds of documents, other languages or other places without validation.",
         "",
         "## How to use it",
         "",
@@ -132,9 +128,13 @@ def evaluation(
 
 
 def about(system: str | None, run: str, task: TaskResult) -> bool:
-    """Whether a finding is about the data or about the model of this pack."""
-    own = {entry["name"] for entry in task["systems"] if f"{entry['model']}-seed{entry['seed']}" == run}
+    """Whether a finding is about the data or about the trained model of this pack."""
+    own = {entry["name"] for entry in task["systems"] if _is_packed(entry, run)}
     return system is None or system == run or system in own
+
+
+def _is_packed(entry: SystemResult, run: str) -> bool:
+    return f"{entry['model']}-seed{entry['seed']}" == run and entry["moment"] != "before"
 
 
 def columns(cell: Cell) -> tuple[str, str]:

@@ -42,7 +42,8 @@ class Curve:
 def forest_figure(estimates: Sequence[Estimate], metric: str, percent: bool, confidence: float, name: str) -> Markup:
     """One line a system: the estimate and its interval; simple baselines are hollow."""
     with style():
-        figure = new_figure(7.4, 0.8 + 0.27 * len(estimates))
+        longest = max(len(item.name) for item in estimates)
+        figure = new_figure(7.4, 0.85 + 0.27 * len(estimates), left=0.2 + 0.075 * longest)
         axes = figure.subplots()
         for y, item in enumerate(estimates):
             colour = GREY if item.simple else PALETTE[0]

@@ -39,7 +39,6 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": GREY,
     "ytick.color": GREY,
-    "figure.constrained_layout.use": True,
 }
 
 
@@ -52,10 +51,16 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) outside pyplot, so that nothing global is left behind."""
+def new_figure(width: float, height: float, *, left: float = 0.62) -> Figure:
+    """An empty figure (inches) outside pyplot, so that nothing global is left behind.
+
+    Margins are fixed, `left` for the labels: the axes of panels side by side line up, in half the time of a layout.
+    """
     figure = Figure(figsize=(width, height))
     FigureCanvasSVG(figure)
+    figure.subplots_adjust(
+        left=left / width, right=1 - 0.15 / width, bottom=0.5 / height, top=1 - 0.3 / height, hspace=0.12
+    )
     return figure
 
 

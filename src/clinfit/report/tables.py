@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isclose
 
 from clinfit.evaluation.results import Comparison, Confusion, Difference, MetricDict, SystemResult, TaskResult
 from clinfit.report.format import (
@@ -251,7 +252,8 @@ def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult]) -> 
 def _value_cell(value: float | None, row: Difference, system: SystemResult | None) -> Cell:
     name = row["metric"].partition(":")[0]  # a label's own metric is called precision:<label>
     metric = metric_of(system, name, row["label"]) if system else None
-    if metric is not None and metric["value"] == value:
+    known = metric["value"] if metric is not None else None
+    if metric is not None and (known is value or (known is not None and value is not None and isclose(known, value))):
         return metric_cell(metric, percent=row["percent"])
     if value is None:
         return Cell("not estimable")
@@ -343,7 +345,7 @@ def cost_table(task: TaskResult) -> Grid:
     for system in by_rank(task):
         cost = system["cost"]
         cells = [
-            number_cell(cost.get("train_seconds"), duration),
+            NOTHING if system["moment"] == "before" else number_cell(cost.get("train_seconds"), duration),
             number_cell(cost.get("parameters"), count),
             number_cell(cost.get("trainable_parameters"), count),
             number_cell(cost.get("seconds_p50"), duration),

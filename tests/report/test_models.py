@@ -1,0 +1,41 @@
+"""Training and failures as the report tells them."""
+
+from clinfit.report.models import best_step, failures, model_view, training_figures
+
+from .conftest import log_rows, model_record
+
+
+def test_best_step_follows_the_rule_that_picked_the_checkpoint() -> None:
+    assert best_step(log_rows(), "loss") == 42
+    assert best_step(log_rows(), "primary") == 63
+
+
+def test_best_step_takes_the_first_of_equals_and_falls_back_to_the_loss() -> None:
+    rows = [
+        {"step": 1, "validation_loss": 0.5, "validation_primary": None},
+        {"step": 2, "validation_loss": 0.4, "validation_primary": None},
+        {"step": 3, "validation_loss": 0.4, "validation_primary": None},
+    ]
+    assert best_step(rows, "primary") == 2
+    assert best_step([{"step": 1, "loss": 0.5}], "loss") is None
+
+
+def test_training_figure_marks_the_kept_checkpoint() -> None:
+    (figure,) = training_figures([model_record("tiny", "causal")], {("tiny-seed42", 1): log_rows()}, "auroc")
+    assert "checkpoint kept from step 63" in figure
+
+
+def test_stages_are_told_apart() -> None:
+    logs = {("tiny-seed42", 1): log_rows(), ("tiny-seed42", 2): log_rows()}
+    figures = training_figures([], logs, "auroc")
+    assert "Training of tiny-seed42, stage 1" in figures[0]
+    assert "Training of tiny-seed42, stage 2" in figures[1]
+
+
+def test_failures_and_facts() -> None:
+    records = [model_record("tiny", "causal", "out of memory"), model_record("lasso", "classical")]
+    assert failures(records) == {"tiny-seed42": "out of memory"}
+    view = model_view(model_record("tiny", "causal"))
+    facts = dict(view.facts)
+    assert "4.80" in facts["trained parameters"] and facts["precision"] == "bf16"
+    assert "fitted in 3.1 min" in view.summary

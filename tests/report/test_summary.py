@@ -1,0 +1,32 @@
+"""The table on the terminal."""
+
+import io
+
+from rich.console import Console
+
+from clinfit.report.build import ReportInputs
+from clinfit.report.summary import print_summary
+
+
+def printed(inputs: ReportInputs) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    print_summary(inputs.results, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_systems_best_first_with_the_primary_interval(cases: dict[str, ReportInputs]) -> None:
+    (task,) = cases["binary"].results["tasks"].values()
+    text = printed(cases["binary"])
+    places = [text.index(f"\n {name}") for name in task["ranking"]]
+    assert places == sorted(places)
+    best = next(system for system in task["systems"] if system["name"] == task["ranking"][0])
+    primary = best["metrics"]["auroc"]
+    assert f"{primary['value']:.3f} [{primary['low']:.3f}, {primary['high']:.3f}]" in text
+    assert all(sentence.split(":")[0] in text for sentence in task["verdict"])
+    assert "AUROC [95%]" in text
+
+
+def test_errors_and_withheld_numbers(cases: dict[str, ReportInputs]) -> None:
+    text = printed(cases["one class"])
+    assert "error: " in text and "withheld" in text
+    assert "1.000" not in text
