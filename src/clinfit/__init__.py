@@ -1,8 +1,8 @@
 """clinfit fits language models to clinical text and patient data, and shows whether they fit.
 
-study = clinfit.load_study("studies/quickstart.yaml")
-result = clinfit.run(study)
-pack = clinfit.load_pack(result.packs["tfidf"])
+>>> study = clinfit.load_study("studies/quickstart.yaml")
+>>> result = clinfit.run(study)
+>>> answers = clinfit.load_pack(result.packs["lasso-seed42"]).predict("new.csv")
 """
 
 from importlib import import_module

@@ -288,41 +288,41 @@ def test_ctrl_c_tells_how_to_continue(make_study: StudyMaker, monkeypatch: pytes
 
 SLOW = """
 import sys, time
-from pathlib import Path
-import clinfit
-from clinfit.predictions import probabilities_of, read_predictions
+from clinfit import cli
 from clinfit.runs import model_run
+study, pause = sys.argv[1], float(sys.argv[2])
 create = model_run.create_model
 def slow(spec, task, seed):
     model = create(spec, task, seed)
     fit = model.fit
     def slow_fit(train, validation, workspace):
         print("fitting", spec.name, flush=True)
-        time.sleep(float(sys.argv[2]))
+        time.sleep(pause)
         return fit(train, validation, workspace)
     model.fit = slow_fit
     return model
 model_run.create_model = slow
-from clinfit import cli
-sys.argv = ["clinfit", "run", sys.argv[1], "--out", "apart/killed"]
+sys.argv = ["clinfit", "run", study, "--out", "apart/killed"]
 cli.main()
 """
 
 
 def start(study: Path, pause: float) -> subprocess.Popen[str]:
+    """A run in its own process, returned when its first fit has begun; every fit takes `pause` seconds more."""
     program = [sys.executable, "-c", SLOW, str(study), str(pause)]
-    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    while "fitting" not in (line := process.stdout.readline()):
+        assert line, "it ended early"
+    return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_with_130_and_one_line(make_study: StudyMaker, number: signal.Signals) -> None:
     process = start(make_study(), 60)
-    assert process.stdout is not None
-    while "fitting" not in (line := process.stdout.readline()):
-        assert line, "it ended early"
     process.send_signal(number)
-    output = process.stdout.read()
-    assert process.wait(30) == 130
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
     assert "To continue: clinfit run" in output and "Traceback" not in output
     assert not list(Path("apart").rglob("*.tmp-*"))
 
@@ -331,13 +331,12 @@ def test_signals_end_with_130_and_one_line(make_study: StudyMaker, number: signa
 def test_killed_at_three_moments_it_ends_as_if_it_never_was(make_study: StudyMaker) -> None:
     study = make_study()
     whole, _ = run(study, out="whole")
-    for pause in (0.0, 0.4, 1.1):
+    for pause in (0.1, 0.7, 1.0):
         process = start(study, 0.5)
-        assert process.stdout is not None
-        process.stdout.readline()
         time.sleep(pause)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
     result, _ = run(study, out="apart/killed")
     assert result.ok and outcome(result.folder) == outcome(whole.folder)
     assert not list(Path("apart").rglob("*.tmp-*"))

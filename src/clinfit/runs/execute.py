@@ -215,7 +215,8 @@ def seeds_of(spec: ModelSpec, study: Study) -> list[int]:
 def finish_model(model: ModelRun, monitor: Monitor, debug: bool) -> Failure | None:
     """Finish one model; how it failed, or None when all is well."""
     try:
-        worked = model.finish()
+        with disk_errors(model.folder.path):
+            worked = model.finish()
     except DiskError:
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -56,7 +57,7 @@ class Pack:
 
         Returns one row an item, in order: id, p_<label> for each label, predicted, status.
         """
-        records = items if isinstance(items, Sequence) and not isinstance(items, str) else read_inputs(self.task, items)
+        records = records_of(self.task, items)
         probabilities = self.model.predict(records).probabilities
         check_probabilities(probabilities, len(records), len(self.task.labels))
         table = pd.DataFrame({"id": [record.id for record in records]})
@@ -64,6 +65,15 @@ class Pack:
             table[PROBABILITY + label] = probabilities[:, k]
         predicted = apply_threshold(probabilities, self.task.labels, self.task.positive_label, self.threshold)
         return table.assign(predicted=predicted, status="ok")
+
+
+def records_of(task: Task, items: Sequence[Record] | pd.DataFrame | Path | str) -> Sequence[Record]:
+    """Records from whatever holds them; a table goes through the reader of files, so that it is read as one."""
+    if isinstance(items, pd.DataFrame):
+        with TemporaryDirectory(prefix="clinfit-") as folder:
+            items.to_parquet(Path(folder) / "table.parquet", index=False)
+            return read_inputs(task, Path(folder) / "table.parquet")
+    return read_inputs(task, Path(items)) if isinstance(items, str | Path) else items
 
 
 def load_pack(folder: Path | str) -> Pack:
