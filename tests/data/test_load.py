@@ -1,0 +1,221 @@
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinfit.data.load import fingerprint, load_task, read_inputs
+from clinfit.data.records import in_split
+from clinfit.errors import ClinfitError
+from clinfit.study import Task
+
+Rows = list[dict[str, Any]]
+MakeTask = Callable[..., Task]
+WriteCsv = Callable[..., Path]
+
+
+def error_of(task: Task, folder: Path) -> ClinfitError:
+    with pytest.raises(ClinfitError) as error:
+        load_task(task, folder)
+    return error.value
+
+
+def test_rows_become_records(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    data = load_task(make_task(path.name), path.parent)
+    records = {record.id: record for record in data.records}
+    assert list(records) == [row["patient"] for row in rows]
+    assert records["p3"].inputs == {"age": None, "note": "note number 3 of a visit, with findings 21"}
+    assert records["p5"].inputs == {"age": 45.0, "note": None}
+    assert [records["p0"].target, records["p1"].target] == ["well", "ill"]
+    assert records["p0"].group == "p0"
+    assert Counter(record.split for record in data.records) == {"train": 7, "validation": 3, "test": 2}
+
+
+def test_the_description_has_counts_and_ids_and_no_text(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    description = load_task(make_task(path.name), path.parent).describe()
+    assert "of a visit" not in json.dumps(description)
+    assert sum(len(ids) for ids in description["split_ids"].values()) == 12
+    assert description["splits"]["test"]["labels"] == {"well": 1, "ill": 1}
+    ages = description["inputs"]["age"]["splits"]
+    assert sum(ages[split]["missing"] for split in ages) == 1
+    assert ages["test"]["values"]["minimum"] <= ages["test"]["values"]["median"] <= ages["test"]["values"]["maximum"]
+
+
+def test_the_fingerprint_changes_with_anything(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    task = make_task(path.name)
+    data = load_task(task, path.parent)
+    assert data.fingerprint == load_task(task, path.parent).fingerprint
+    first, rest = data.records[0], data.records[1:]
+    changes: list[dict[str, Any]] = [
+        {"id": "x"},
+        {"group": "x"},
+        {"target": None},
+        {"split": None},
+        {"inputs": first.inputs | {"age": 0.5}},
+    ]
+    changed = [fingerprint([replace(first, **change), *rest]) for change in changes]
+    assert len({data.fingerprint, fingerprint([*rest, first]), *changed}) == len(changes) + 2
+
+
+def test_row_numbers_are_ids_without_an_id_column(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    assert [record.id for record in load_task(make_task(path.name, id=None), path.parent).records][:3] == [
+        "1",
+        "2",
+        "3",
+    ]
+
+
+def test_one_file_a_split(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    train, test = write_csv(rows[:8], "train.csv"), write_csv(rows[8:], "test.csv")
+    data = load_task(make_task(None, files={"test": test.name, "train": train.name}, id=None), train.parent)
+    assert [record.id for record in in_split(data.records, "test")] == ["test-1", "test-2", "test-3", "test-4"]
+    assert len(in_split(data.records, "train")) == 8
+    assert data.source == "train.csv + test.csv"
+
+
+def test_splits_by_a_column(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    for at, row in enumerate(rows):
+        row["part"] = "dev" if at < 4 else "train"
+    path = write_csv(rows)
+    rule = {"column": "part", "map": {"dev": "test", "train": "train"}}
+    data = load_task(make_task(path.name, split=rule), path.parent)
+    assert [record.id for record in in_split(data.records, "test")] == ["p0", "p1", "p2", "p3"]
+
+
+def test_groups_stay_together(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    visits = [row | {"visit": f"{row['patient']}-{at}"} for row in rows for at in range(2)]
+    path = write_csv(visits)
+    records = load_task(make_task(path.name, id="visit", group="patient"), path.parent).records
+    assert len({(record.group, record.split) for record in records}) == 12
+
+
+def test_limit_takes_the_first_rows(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    data = load_task(make_task(path.name, limit=8), path.parent)
+    assert [record.id for record in data.records] == [f"p{at}" for at in range(8)]
+    assert data.notes.rows == 8
+
+
+def test_what_cleaning_drops_is_counted(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    copies = [row | {"patient": f"{row['patient']}-copy"} for row in rows[:2]]
+    path = write_csv([*rows, *copies])
+    clean = {"drop_missing": ["note"], "drop_duplicates": True, "normalise_whitespace": True}
+    data = load_task(make_task(path.name, clean=clean), path.parent)
+    assert data.notes.dropped == {"missing note": 1, "duplicate": 2}
+    assert len(data.records) == 11
+    assert data.describe()["rows"] == 14
+
+
+def test_a_patient_column_that_repeats_is_noticed(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv([row | {"visit": f"{row['patient']}-{at}"} for row in rows for at in range(2)])
+    assert load_task(make_task(path.name, id="visit"), path.parent).notes.repeated_columns == {"patient": 12}
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_all_absent_columns_are_named_at_once(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    error = error_of(make_task(path.name, id="patients", label="outcom"), path.parent)
+    assert "'patients', 'outcom'" in error.found
+    assert "write patient for patients; write outcome for outcom" in error.fix
+
+
+def test_duplicate_ids(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv([*rows, *rows[:7]])
+    error = error_of(make_task(path.name), path.parent)
+    assert "7 ids" in error.found and "p0, p1, p2, p3, p4 and 2 more" in error.found
+    assert "group: patient" in error.fix
+
+
+def test_missing_ids(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    rows[4]["patient"] = ""
+    path = write_csv(rows)
+    assert "row 5" in error_of(make_task(path.name), path.parent).found
+
+
+def test_missing_and_unmapped_labels(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    rows[1]["outcome"], rows[2]["outcome"] = "", "dead"
+    path = write_csv(rows)
+    error = error_of(make_task(path.name), path.parent)
+    assert "missing (1 x)" in error.found and "dead (1 x)" in error.found
+
+
+def test_a_value_that_is_no_number_is_named_by_column_and_record(
+    rows: Rows, make_task: MakeTask, write_csv: WriteCsv
+) -> None:
+    rows[6]["age"] = "secret"
+    path = write_csv(rows)
+    error = error_of(make_task(path.name), path.parent)
+    assert "'age'" in error.found and "p6" in error.found
+    assert "secret" not in str(error)
+
+
+def test_the_label_may_not_be_an_input(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    assert "answer" in error_of(make_task(path.name, inputs={"x": "outcome"}), path.parent).found
+
+
+def test_no_inputs(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    assert "data.inputs is empty" in error_of(make_task(path.name, inputs={}), path.parent).found
+
+
+def test_one_row(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows[:1])
+    assert "1 record, too few" in error_of(make_task(path.name), path.parent).found
+
+
+def test_cleaning_that_leaves_nothing(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv([row | {"note": ""} for row in rows])
+    error = error_of(make_task(path.name, clean={"drop_missing": ["note"]}), path.parent)
+    assert "drops all 12 records" in error.found
+
+
+def test_a_label_map_from_text_on_booleans_stops(rows: Rows, make_task: MakeTask, tmp_path: Path) -> None:
+    lines = [json.dumps(row | {"outcome": row["outcome"] == "ill"}) for row in rows]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    quoted = {"column": "outcome", "map": {"True": "ill", "False": "well"}}
+    assert "map: {false: " in error_of(make_task("t.jsonl", label=quoted), tmp_path).fix
+    right = {"column": "outcome", "map": {True: "ill", False: "well"}}
+    targets = [record.target for record in load_task(make_task("t.jsonl", label=right), tmp_path).records]
+    assert targets == [row["outcome"] for row in rows]
+
+
+# ---------------------------------------------------------------- new data
+
+
+def test_new_data_need_neither_labels_nor_ids(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    new = write_csv([{"age": "50", "note": "a  b [1]"}, {"age": "", "note": ""}], "new.csv")
+    clean = {"strip_citations": True, "normalise_whitespace": True, "drop_missing": ["note"], "drop_duplicates": True}
+    records = read_inputs(make_task("data.csv", clean=clean), new)
+    assert [record.inputs for record in records] == [{"age": 50.0, "note": "a b"}, {"age": None, "note": None}]
+    assert [(r.id, r.group, r.target, r.split) for r in records] == [("1", "1", None, None), ("2", "2", None, None)]
+
+
+def test_labels_of_new_data_are_kept_where_they_are_known(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    rows[0]["outcome"] = "dead"
+    records = read_inputs(make_task("data.csv"), write_csv(rows, "new.csv"))
+    assert [record.target for record in records][:3] == [None, "ill", "well"]
+
+
+def test_the_same_file_gives_the_same_inputs_to_training_and_prediction(
+    rows: Rows, make_task: MakeTask, write_csv: WriteCsv
+) -> None:
+    path = write_csv(rows)
+    task = make_task(path.name, clean={"normalise_whitespace": True})
+    loaded, new = load_task(task, path.parent).records, read_inputs(task, path)
+    assert [(r.id, r.inputs, r.target) for r in loaded] == [(r.id, r.inputs, r.target) for r in new]
+
+
+def test_an_absent_input_column_of_new_data_is_an_error(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    new = write_csv([{"Age": "50", "notes": "a"}], "new.csv")
+    with pytest.raises(ClinfitError, match="'age', 'note'"):
+        read_inputs(make_task("data.csv"), new)

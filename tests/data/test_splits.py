@@ -1,0 +1,156 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinfit.data.records import SPLITS
+from clinfit.data.splits import assign_splits, check_splits, groups_that_straddle, splits_from_column
+from clinfit.errors import ClinfitError
+from clinfit.study import SplitRule
+
+LABELS = ["a", "b", "c"]
+RATIOS = st.sampled_from([(0.6, 0.2, 0.2), (0.7, 0.15, 0.15), (0.8, 0.0, 0.2), (0.34, 0.33, 0.33), (0.05, 0.05, 0.9)])
+
+
+def rule(ratios: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int = 1, stratify: bool = True) -> SplitRule:
+    return SplitRule(train=ratios[0], validation=ratios[1], test=ratios[2], seed=seed, stratify=stratify)
+
+
+def ungrouped(targets: list[str]) -> list[str]:
+    return [str(at) for at in range(len(targets))]
+
+
+@given(
+    counts=st.lists(st.integers(20, 80), min_size=3, max_size=3),
+    ratios=RATIOS,
+    seed=st.integers(0, 5),
+    stratify=st.booleans(),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_sizes_are_within_one_record_and_labels_within_two(
+    counts: list[int], ratios: tuple[float, float, float], seed: int, stratify: bool, data: st.DataObject
+) -> None:
+    targets = data.draw(st.permutations([label for label, n in zip(LABELS, counts, strict=True) for _ in range(n)]))
+    splits = assign_splits(targets, ungrouped(targets), LABELS, rule(ratios, seed, stratify))
+    sizes, cells = Counter(splits), Counter(zip(targets, splits, strict=True))
+    assert len(splits) == len(targets)
+    for split, ratio in zip(SPLITS, ratios, strict=True):
+        assert abs(sizes[split] - ratio * len(targets)) <= 1
+        for label, count in zip(LABELS, counts, strict=True):
+            assert not stratify or abs(cells[label, split] - ratio * count) <= 2
+            assert not stratify or ratio == 0 or cells[label, split] >= 1
+
+
+@given(rare=st.integers(3, 6), common=st.integers(30, 60), seed=st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+def test_a_rare_label_is_in_every_split(rare: int, common: int, seed: int) -> None:
+    targets = ["a"] * rare + ["b"] * common
+    splits = assign_splits(targets, ungrouped(targets), ["a", "b"], rule(seed=seed))
+    assert {split for split, target in zip(splits, targets, strict=True) if target == "a"} == set(SPLITS)
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 40), st.sampled_from(LABELS)), min_size=60, max_size=200),
+    ratios=RATIOS,
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_groups_never_straddle_and_nothing_is_lost(
+    rows: list[tuple[int, str]], ratios: tuple[float, float, float], seed: int
+) -> None:
+    groups, targets = [str(group) for group, _ in rows], [target for _, target in rows]
+    try:
+        splits = assign_splits(targets, groups, LABELS, rule(ratios, seed))
+    except ClinfitError:
+        return
+    assert len(splits) == len(rows)
+    assert groups_that_straddle(groups, splits) == []
+    assert ratios[1] > 0 or "validation" not in splits
+    assert splits == assign_splits(targets, groups, LABELS, rule(ratios, seed))
+
+
+@given(sizes=st.lists(st.integers(1, 5), min_size=100, max_size=160), seed=st.integers(0, 3), ratios=RATIOS)
+@settings(max_examples=25, deadline=None)
+def test_grouped_sizes_and_labels_are_near_their_shares(
+    sizes: list[int], seed: int, ratios: tuple[float, float, float]
+) -> None:
+    groups = [str(group) for group, size in enumerate(sizes) for _ in range(size)]
+    targets = [LABELS[0 if group % 3 else 1] for group, size in enumerate(sizes) for _ in range(size)]
+    splits = assign_splits(targets, groups, LABELS, rule(ratios, seed))
+    counts, cells = Counter(splits), Counter(zip(targets, splits, strict=True))
+    for split, ratio in zip(SPLITS, ratios, strict=True):
+        assert abs(counts[split] - ratio * len(groups)) <= max(sizes) + 1
+        for label, count in Counter(targets).items():
+            assert abs(cells[label, split] - ratio * count) <= 2 * max(sizes) + 1
+
+
+def test_large_groups_do_not_all_land_in_training() -> None:
+    groups = [f"large{at}" for at in range(10) for _ in range(20)] + [f"small{at}" for at in range(200)]
+    targets = ["a" if at % 2 else "b" for at in range(len(groups))]
+    splits = assign_splits(targets, groups, ["a", "b"], rule())
+    assert {split for split, group in zip(splits, groups, strict=True) if group.startswith("large")} == set(SPLITS)
+
+
+def test_another_seed_divides_otherwise() -> None:
+    targets = ["a", "b"] * 50
+    assert assign_splits(targets, ungrouped(targets), ["a", "b"], rule(seed=1)) != assign_splits(
+        targets, ungrouped(targets), ["a", "b"], rule(seed=2)
+    )
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_one_row() -> None:
+    with pytest.raises(ClinfitError) as error:
+        assign_splits(["a"], ["1"], ["a", "b"], rule())
+    assert "1 record, too few for 3 splits" in error.value.found
+
+
+def test_a_label_that_appears_once_is_named_with_its_count() -> None:
+    targets = ["a"] * 20 + ["b"]
+    with pytest.raises(ClinfitError) as error:
+        assign_splits(targets, ungrouped(targets), ["a", "b"], rule())
+    assert "'b' 1 time(s)" in error.value.found
+    assert "stratify: false" in error.value.fix
+
+
+def test_a_label_of_one_patient_cannot_be_in_three_splits() -> None:
+    targets = ["a"] * 20 + ["b"] * 10
+    groups = [str(at // 2) for at in range(20)] + ["one"] * 10
+    with pytest.raises(ClinfitError, match=r"'b' 10 time\(s\) in 1 group"):
+        assign_splits(targets, groups, ["a", "b"], rule())
+
+
+def test_nothing_to_test_is_an_error() -> None:
+    with pytest.raises(ClinfitError, match="nothing to test"):
+        assign_splits(["a", "b"] * 5, ungrouped(["a"] * 10), ["a", "b"], rule((0.8, 0.2, 0.0)))
+
+
+def test_an_empty_split_and_a_label_that_training_never_sees() -> None:
+    with pytest.raises(ClinfitError, match="the test split has no records"):
+        check_splits(["train"], ["a"], ["a"], ["train", "test"])
+    with pytest.raises(ClinfitError, match="no record of the train split has the label 'b'"):
+        check_splits(["train", "test"], ["a", "b"], ["a", "b"], ["train", "test"])
+
+
+# ---------------------------------------------------------------- by column
+
+
+def test_splits_by_column() -> None:
+    assert splits_from_column(["train", "Test", "validation"], SplitRule(column="part")) == [
+        "train",
+        "test",
+        "validation",
+    ]
+    mapped = SplitRule(column="part", map={"dev": "validation", "1": "train"})
+    assert splits_from_column(["dev", 1, 1.0], mapped) == ["validation", "train", "train"]
+
+
+def test_an_unknown_split_name_shows_the_map() -> None:
+    with pytest.raises(ClinfitError) as error:
+        splits_from_column(["train", "dev", None], SplitRule(column="part"))
+    assert "dev (1 x)" in error.value.found and "missing (1 x)" in error.value.found
+    assert "map: {dev: validation" in error.value.fix
