@@ -163,9 +163,10 @@ def test_c_at_the_end_of_the_grid_raises_an_alarm(tmp_path: Path) -> None:
 
 
 def test_without_validation_c_is_cross_validated_with_groups_kept_together(tmp_path: Path) -> None:
-    # Each patient twice; only a split by patient shows that the site number means nothing for a new patient.
-    train = [replace(r, id=f"{r.id}-{copy}") for r in patients(30) for copy in range(2)]
-    _, summary = fit(spec("lasso"), task_of(NUMBERS), train, [], tmp_path)
+    train = [replace(r, id=f"{r.id}-{copy}") for r in patients(30) for copy in range(2)]  # each patient twice
+    model, summary = fit(spec("lasso", c_grid=[0.1, 1.0]), task_of(NUMBERS), train, [], tmp_path)
+    for learnt, judged in model._folds(model._examples(train)):
+        assert not set(learnt.groups) & set(judged.groups)
     assert summary.details["C_chosen_on"] == "5-fold cross-validation"
     _, few = fit(spec("lasso"), task_of(NUMBERS), [*patients(8, share=0), patients(1, seed=9)[0]], [], tmp_path)
     assert few.details["C"] == 1.0
