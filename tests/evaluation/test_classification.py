@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from clinfit.evaluation.classification import Scored, label_table, overall_metrics
 from clinfit.evaluation.intervals import Resamples
-from clinfit.evaluation.scoring import Scorer, estimates, replicates
+from clinfit.evaluation.scoring import estimates, replicates
 
 
 def score(answers, *, groups=None, draws=200):
     resamples = Resamples(answers.gold, groups, draws)
-    scorer = Scorer(answers)
-    return Scored(answers, estimates(scorer), replicates([scorer], resamples)[0], resamples, 0.95)
+    return Scored(answers, estimates(answers), replicates([answers], resamples)[0], resamples, 0.95)
 
 
 def probabilities(yes):

@@ -8,15 +8,14 @@ from clinfit.errors import ClinfitError
 from clinfit.evaluation.classification import Scored
 from clinfit.evaluation.comparison import check_same_items, flips, holm, mcnemar, paired_difference
 from clinfit.evaluation.intervals import Resamples
-from clinfit.evaluation.scoring import Scorer, estimates, replicates
+from clinfit.evaluation.scoring import estimates, replicates
 
 
 def pair(first, second, *, groups=None, draws=1000):
     """Two systems under shared resamples."""
     resamples = Resamples(first.gold, groups, draws)
-    scorers = [Scorer(first), Scorer(second)]
-    drawn = replicates(scorers, resamples)
-    return [Scored(s.answers, estimates(s), d, resamples, 0.95) for s, d in zip(scorers, drawn, strict=True)]
+    drawn = replicates([first, second], resamples)
+    return [Scored(a, estimates(a), d, resamples, 0.95) for a, d in zip([first, second], drawn, strict=True)]
 
 
 def discordant(make_answers, b, c, both_right, both_wrong):

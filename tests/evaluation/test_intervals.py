@@ -113,25 +113,25 @@ def test_equal_rankings_are_not_different():
 
 def test_stratified_resamples_keep_the_size_of_each_label():
     strata = np.array([0] * 30 + [1] * 5)
-    weights = np.concatenate(list(Resamples(strata, None, 100).blocks()))
-    assert weights.shape == (100, 35)
-    assert (weights[:, :30].sum(1) == 30).all()
-    assert (weights[:, 30:].sum(1) == 5).all()
-    assert np.array_equal(weights, np.concatenate(list(Resamples(strata, None, 100).blocks())))
+    weights = np.concatenate(list(Resamples(strata, None, 100).blocks()), axis=1)
+    assert weights.shape == (35, 100)
+    assert (weights[:30].sum(0) == 30).all()
+    assert (weights[30:].sum(0) == 5).all()
+    assert np.array_equal(weights, np.concatenate(list(Resamples(strata, None, 100).blocks()), axis=1))
 
 
 def test_grouped_resamples_take_whole_groups():
     clusters = np.array([0, 0, 0, 1, 2, 2])
-    weights = np.concatenate(list(Resamples(np.zeros(6, int), clusters, 50).blocks()))
-    assert (weights[:, 0] == weights[:, 1]).all()
-    assert (weights[:, 0] == weights[:, 2]).all()
-    assert (weights[:, [0, 3, 4]].sum(1) == 3).all()
+    weights = np.concatenate(list(Resamples(np.zeros(6, int), clusters, 50).blocks()), axis=1)
+    assert (weights[0] == weights[1]).all()
+    assert (weights[0] == weights[2]).all()
+    assert (weights[[0, 3, 4]].sum(0) == 3).all()
 
 
 def test_bootstrap_of_a_mean_has_the_right_spread():
     values = np.random.default_rng(1).normal(size=500)
-    weights = np.concatenate(list(Resamples(np.zeros(500, int), None, 4000).blocks()))
-    assert np.std(weights @ values / 500) == pytest.approx(values.std() / np.sqrt(500), rel=0.05)
+    weights = np.concatenate(list(Resamples(np.zeros(500, int), None, 4000).blocks()), axis=1)
+    assert np.std(values @ weights / 500) == pytest.approx(values.std() / np.sqrt(500), rel=0.05)
 
 
 def test_undefined_replicates_are_counted():

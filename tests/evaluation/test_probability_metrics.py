@@ -23,15 +23,25 @@ weighted_items = st.lists(st.tuples(st.booleans(), st.integers(0, 8), st.integer
 def test_weighted_ranking_is_scikit_learns(items):
     positive, scores, weights = (np.array(column) for column in zip(*items, strict=True))
     assume(weights[positive].sum() > 0 and weights[~positive].sum() > 0)
-    auroc, average = Ranking.of(positive, scores.astype(float)).auroc_and_precision(weights[None].astype(float))
+    auroc, average = Ranking(positive, scores.astype(float)).auroc_and_precision(weights[:, None].astype(float))
     assert auroc[0] == pytest.approx(sk.roc_auc_score(positive, scores, sample_weight=weights))
     assert average[0] == pytest.approx(sk.average_precision_score(positive, scores, sample_weight=weights))
 
 
 def test_a_resample_without_a_class_has_no_ranking():
-    ranking = Ranking.of(np.array([True, False]), np.array([0.2, 0.1]))
-    auroc, average = ranking.auroc_and_precision(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
+    ranking = Ranking(np.array([True, False]), np.array([0.2, 0.1]))
+    auroc, average = ranking.auroc_and_precision(np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
     assert np.isnan(auroc).tolist() == np.isnan(average).tolist() == [True, True, False]
+
+
+def test_merged_levels_change_next_to_nothing():
+    rng = np.random.default_rng(0)
+    positive = rng.random(20_000) < 0.3
+    scores, ones = rng.normal(size=20_000) + positive, np.ones((20_000, 1))
+    exact, merged = (Ranking(positive, scores, most) for most in (None, 4096))
+    assert (len(exact.levels), len(merged.levels)) == (20_000, 4096)
+    for a, b in zip(exact.auroc_and_precision(ones), merged.auroc_and_precision(ones), strict=True):
+        assert a == pytest.approx(b, abs=2e-4)
 
 
 def test_losses_are_scikit_learns():

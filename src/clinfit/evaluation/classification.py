@@ -5,13 +5,14 @@ calibration, bootstrap for the rest. When items come in groups, formulas that ne
 bootstrap over groups.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from clinfit.evaluation.answers import Answers, confusion
 from clinfit.evaluation.intervals import (
     UNDEFINED_LIMIT,
+    DeLong,
     Interval,
     Resamples,
     delong,
@@ -43,10 +44,18 @@ class Scored:
     replicates: Values
     resamples: Resamples
     confidence: float
+    _delong: dict[int, DeLong] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def grouped(self) -> bool:
         return self.resamples.clusters is not None
+
+    def delong(self, label: int) -> DeLong:
+        """AUROC of P(label) with its variance components; kept, since every comparison needs it."""
+        if label not in self._delong:
+            answers = self.answers
+            self._delong[label] = delong(answers.gold == label, answers.scores(label))
+        return self._delong[label]
 
 
 def overall_metrics(scored: Scored) -> dict[str, Metric]:
@@ -125,9 +134,9 @@ def _auroc(scored: Scored, label: int) -> Metric:
         return undefined(NO_PROBABILITIES, n, events)
     if events in (0, n):
         return undefined(_one_class(answers, label), n, events)
-    scores = answers.scores(label)
-    estimate = delong(hit, scores)
-    reason = "no ranking: every item has the same probability" if np.ptp(scores) == 0 else _worst_case(answers)
+    estimate = scored.delong(label)
+    constant = np.ptp(answers.scores(label)) == 0
+    reason = "no ranking: every item has the same probability" if constant else _worst_case(answers)
     base = Metric(estimate.auroc, n=n, events=events, reason=reason)
     if scored.grouped:
         name = "auroc" if answers.positive == label else f"auroc:{answers.labels[label]}"

@@ -16,7 +16,7 @@ from clinfit.errors import ClinfitError
 from clinfit.evaluation.answers import Answers
 from clinfit.evaluation.classification import Scored
 from clinfit.evaluation.definitions import METRICS
-from clinfit.evaluation.intervals import UNDEFINED_LIMIT, PairedTest, bonett_price, delong, delong_paired, percentile
+from clinfit.evaluation.intervals import UNDEFINED_LIMIT, PairedTest, bonett_price, delong_paired, percentile
 from clinfit.evaluation.results import Flips
 
 Bools = NDArray[np.bool_]
@@ -107,7 +107,7 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     if subset is not None and not _grouped(new):
         return _paired_share(metric, before, after, reference, new, subset)
     if metric == "auroc" and not _grouped(new):
-        test = _paired_auroc(reference.answers, new.answers, new.confidence)
+        test = _paired_auroc(reference, new)
         reason = None if test.low is not None else "no variance: no interval"
         return PairedDifference(
             metric, before, after, test.difference, test.low, test.high, "DeLong, paired", "DeLong", test.p, reason
@@ -144,11 +144,10 @@ def _paired_share(
     )
 
 
-def _paired_auroc(reference: Answers, new: Answers, confidence: float) -> PairedTest:
-    assert new.positive is not None
-    hit = new.gold == new.positive
-    first, second = (delong(hit, answers.scores(new.positive)) for answers in (reference, new))
-    return delong_paired(first, second, confidence)
+def _paired_auroc(reference: Scored, new: Scored) -> PairedTest:
+    positive = new.answers.positive
+    assert positive is not None
+    return delong_paired(reference.delong(positive), new.delong(positive), new.confidence)
 
 
 def _paired_bootstrap(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:

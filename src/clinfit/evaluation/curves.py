@@ -23,13 +23,12 @@ def curves(answers: Answers, confidence: float) -> Curves | None:
     }
     if hit.all() or not hit.any():
         return Curves(roc=[], precision_recall=[], calibration=[], histogram=histogram)
-    ranking = Ranking.of(hit, scores)
-    positives, negatives = (steps[0] for steps in ranking.steps(np.ones((1, len(answers)))))
+    ranking = Ranking(hit, scores)
+    positives, negatives = (steps[:, 0] for steps in ranking.steps(np.ones((len(answers), 1))))
     found, alarms = positives.cumsum(), negatives.cumsum()
-    levels = scores[ranking.order][ranking.starts]
     sensitivity, false_alarms = found / found[-1], alarms / alarms[-1]
-    roc = np.column_stack([np.r_[0, false_alarms], np.r_[0, sensitivity], np.r_[1, levels]])
-    precision_recall = np.column_stack([sensitivity, found / (found + alarms), levels])
+    roc = np.column_stack([np.r_[0, false_alarms], np.r_[0, sensitivity], np.r_[1, ranking.levels]])
+    precision_recall = np.column_stack([sensitivity, found / (found + alarms), ranking.levels])
     return Curves(
         roc=_thin(roc),
         precision_recall=_thin(precision_recall),

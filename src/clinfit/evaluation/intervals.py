@@ -7,6 +7,7 @@ everything when items come in groups (several notes of one patient), because onl
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,10 +71,15 @@ class DeLong:
     positives: Floats  # (m,) share of negatives that each positive outranks
     negatives: Floats  # (k,) share of positives that outrank each negative
 
+    @cached_property
+    def variance(self) -> float:
+        """Variance of the AUROC; nan with fewer than two positives or negatives."""
+        return covariance(self, self)
+
     @property
     def error(self) -> float:
         """Standard error; nan with fewer than two positives or negatives."""
-        return float(np.sqrt(covariance(self, self)))
+        return float(np.sqrt(self.variance))
 
 
 def delong(positive: NDArray[np.bool_], scores: Floats) -> DeLong:
@@ -120,7 +126,7 @@ class PairedTest:
 def delong_paired(reference: DeLong, new: DeLong, confidence: float = 0.95) -> PairedTest:
     """Paired DeLong test of two AUROCs on the same items; equal rankings give p = 1."""
     difference = new.auroc - reference.auroc
-    variance = covariance(new, new) + covariance(reference, reference) - 2 * covariance(new, reference)
+    variance = new.variance + reference.variance - 2 * covariance(new, reference)
     if not np.isfinite(variance):
         return PairedTest(difference, None, None, None)
     if variance <= 1e-18:
@@ -155,30 +161,28 @@ class Resamples:
         return f"percentile bootstrap, {kind}, {self.draws} resamples"
 
     def blocks(self) -> Iterator[Floats]:
-        """Blocks of (b, n) weights: how often each item is in the resample; `draws` rows in all."""
+        """Blocks of (n, b) weights: how often each item is in each resample; `draws` columns in all."""
         n = len(self.strata)
         rng = np.random.default_rng(self.seed)
-        members = self._units()
+        members = [np.flatnonzero(self.strata == code) for code in np.unique(self.strata)]
         size = max(1, min(self.draws, BLOCK // max(n, 1)))
         for start in range(0, self.draws, size):
-            rows = min(size, self.draws - start)
+            columns = min(size, self.draws - start)
             if self.clusters is not None:
-                yield _draw(rng, rows, int(self.clusters.max()) + 1)[:, self.clusters]
+                yield _draw(rng, int(self.clusters.max()) + 1, columns)[self.clusters]
                 continue
-            weights = np.empty((rows, n))
+            weights = np.empty((n, columns))
             for items in members:
-                weights[:, items] = _draw(rng, rows, len(items))
+                weights[items] = _draw(rng, len(items), columns)
             yield weights
 
-    def _units(self) -> list[Ints]:
-        return [np.flatnonzero(self.strata == code) for code in np.unique(self.strata)]
 
-
-def _draw(rng: np.random.Generator, rows: int, units: int) -> Floats:
-    """(rows, units) counts of `units` draws with replacement."""
-    picks = rng.integers(0, units, size=(rows, units), dtype=np.int64)
-    picks += np.arange(rows, dtype=np.int64)[:, None] * units
-    return np.bincount(picks.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
+def _draw(rng: np.random.Generator, units: int, columns: int) -> Floats:
+    """(units, columns) counts of `units` draws with replacement, anew for each column."""
+    picks = rng.integers(0, units, size=(columns, units), dtype=np.int64)
+    picks *= columns
+    picks += np.arange(columns)[:, None]
+    return np.bincount(picks.ravel(), minlength=units * columns).reshape(units, columns).astype(np.float64)
 
 
 def percentile(replicates: Floats, confidence: float) -> tuple[float | None, float | None, float]:

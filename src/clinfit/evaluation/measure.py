@@ -11,7 +11,7 @@ from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.intervals import Resamples
 from clinfit.evaluation.metric import Metric
 from clinfit.evaluation.results import SplitCounts
-from clinfit.evaluation.scoring import Scorer, estimates, replicates
+from clinfit.evaluation.scoring import estimates, replicates
 from clinfit.evaluation.systems import System
 from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold
 from clinfit.study import Baseline, Evaluation, Study, Task, Threshold
@@ -115,11 +115,10 @@ def measure(study: Study, task: Task, systems: Sequence[System]) -> list[Measure
     ]
 
 
-def _score(answers: Sequence[Answers], resamples: Resamples, confidence: float) -> list[Scored]:
-    scorers = [Scorer(answer) for answer in answers]
+def _score(systems: Sequence[Answers], resamples: Resamples, confidence: float) -> list[Scored]:
     return [
-        Scored(scorer.answers, estimates(scorer), drawn, resamples, confidence)
-        for scorer, drawn in zip(scorers, replicates(scorers, resamples), strict=True)
+        Scored(answers, estimates(answers), drawn, resamples, confidence)
+        for answers, drawn in zip(systems, replicates(systems, resamples), strict=True)
     ]
 
 
@@ -151,7 +150,7 @@ def _validation_primary(evaluation: Evaluation, task: Task, system: System, choi
     if not len(system.validation):
         return None
     name = primary_name(evaluation.primary, len(task.labels))
-    value = estimates(Scorer(_decide(system.validation, task, choice))).get(name, float("nan"))
+    value = estimates(_decide(system.validation, task, choice)).get(name, float("nan"))
     if np.isnan(value):
         return None
     return -value if name in LOWER_IS_BETTER else value

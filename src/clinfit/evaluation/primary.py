@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Answers
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
-from clinfit.evaluation.scoring import Scorer, estimates
+from clinfit.evaluation.scoring import estimates
 
 
 def primary_value(
@@ -30,7 +30,7 @@ def primary_value(
         label_mass=np.full(len(gold), np.nan),
     )
     name = primary_name(metric, len(labels))
-    value = estimates(Scorer(answers)).get(name, float("nan"))
+    value = estimates(answers).get(name, float("nan"))
     if not np.isfinite(value):
         return None
     return -value if name in LOWER_IS_BETTER else value

@@ -1,12 +1,13 @@
-"""Metrics of probabilities, weighted: (b, n) resample weights in, (b,) values out; all-ones weights give the estimate.
+"""Metrics of probabilities, weighted: (n, b) resample weights in, (b,) values out; all-ones weights give the estimate.
 
-nan means undefined. A ranking is sorted once and then reused by every resample.
+nan means undefined. A ranking is sorted once and then serves every resample.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import expit
 
 Floats = NDArray[np.float64]
@@ -18,39 +19,45 @@ CALIBRATION_EVENTS = 20
 BINS = 10
 
 
-@dataclass(frozen=True)
 class Ranking:
-    """Scores against a yes/no outcome, sorted: `order` (n,) from high to low, `starts` first place of each tie."""
+    """Scores against a yes/no outcome as levels: items of one level are tied.
 
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    positive: NDArray[np.bool_]
+    levels: (L,) distinct scores from high to low. With more than `most` of them, neighbours are merged into `most`
+    levels of about equal size: AUROC and average precision then move by less than 1 / most, which is far inside their
+    intervals, and resamples cost by items and not by levels.
+    """
 
-    @classmethod
-    def of(cls, positive: NDArray[np.bool_], scores: Floats) -> "Ranking":
-        order = np.argsort(-scores, kind="stable")
-        ranked = scores[order]
-        starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.empty(0, np.int64)
-        return cls(order, starts, positive[order])
+    def __init__(self, positive: NDArray[np.bool_], scores: Floats, most: int | None = None) -> None:
+        distinct, place = np.unique(-scores, return_inverse=True)
+        if most is not None and len(distinct) > most:
+            sizes = np.bincount(place).cumsum()
+            merged = (sizes - 1) * most // len(scores)
+            _, starts, level = np.unique(merged, return_index=True, return_inverse=True)
+            distinct, place = distinct[starts], level[place]
+        self.levels = -distinct
+        n, count = len(scores), len(distinct)
+        # One row a level of the positives, then one a level of the negatives.
+        row = place + np.where(positive, 0, count)
+        self._rows = csr_array((np.ones(n), (row, np.arange(n))), shape=(2 * count, n))
 
     def steps(self, weights: Floats) -> tuple[Floats, Floats]:
-        """(b, ties) weight of positives and of negatives at each distinct score, from high to low."""
-        ranked = weights[:, self.order]
-        positives = np.add.reduceat(ranked * self.positive, self.starts, axis=1)
-        return positives, np.add.reduceat(ranked, self.starts, axis=1) - positives
+        """(L, b) weight of positives and of negatives at each level, from high to low."""
+        sums = self._rows @ weights
+        count = len(self.levels)
+        return sums[:count], sums[count:]
 
     def auroc_and_precision(self, weights: Floats) -> tuple[Floats, Floats]:
-        """AUROC (ties count half) and average precision; both nan without positives or without negatives."""
+        """(b,) AUROC (ties count half) and average precision; both nan without positives or without negatives."""
         positives, negatives = self.steps(weights)
-        found, alarms = positives.cumsum(1), negatives.cumsum(1)
-        all_positives, all_negatives = found[:, -1], alarms[:, -1]
-        outranked = (positives * (all_negatives[:, None] - alarms + negatives / 2)).sum(1)
+        found, alarms = positives.cumsum(0), negatives.cumsum(0)
+        all_positives, all_negatives = found[-1], alarms[-1]
+        outranked = (positives * (all_negatives - alarms + negatives / 2)).sum(0)
         called = found + alarms
         precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
         both = (all_positives > 0) & (all_negatives > 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             auroc = np.where(both, outranked / (all_positives * all_negatives), np.nan)
-            average = np.where(both, (positives * precision).sum(1) / all_positives, np.nan)
+            average = np.where(both, (positives * precision).sum(0) / all_positives, np.nan)
         return auroc, average
 
 

@@ -18,10 +18,17 @@ Floats = NDArray[np.float64]
 Values = dict[str, Floats]
 
 
-class Scorer:
-    """Sorts and counts once, then scores any number of weightings of the same items."""
+#: Levels of a ranking in resamples; test sets up to this size are ranked exactly.
+LEVELS = 4096
 
-    def __init__(self, answers: Answers) -> None:
+
+class Scorer:
+    """Sorts and counts once, then scores any number of weightings of the same items.
+
+    levels: see Ranking; None ranks exactly.
+    """
+
+    def __init__(self, answers: Answers, levels: int | None = None) -> None:
         n, k = len(answers), len(answers.labels)
         self.answers = answers
         column = np.where(answers.predicted == UNPARSED, k, answers.predicted)
@@ -32,19 +39,19 @@ class Scorer:
         if answers.has_probabilities.any():
             ranked = range(k) if answers.positive is None else [answers.positive]
             self._rankings = {
-                answers.labels[label]: Ranking.of(answers.gold == label, answers.scores(label)) for label in ranked
+                answers.labels[label]: Ranking(answers.gold == label, answers.scores(label), levels) for label in ranked
             }
 
     def __call__(self, weights: Floats) -> Values:
-        """(b, n) weights to (b,) values of every metric; nan where undefined."""
+        """(n, b) weights to (b,) values of every metric; nan where undefined."""
         answers = self.answers
         k = len(answers.labels)
-        counts = (self._cells @ weights.T).T.reshape(-1, k, k + 1)
+        counts = (self._cells @ weights).T.reshape(-1, k, k + 1)
         values = label_metrics.overall(counts, answers.positive)
         for name, columns in label_metrics.per_label(counts).items():
             values |= {f"{name}:{label}": columns[:, j] for j, label in enumerate(answers.labels)}
-        total = weights.sum(1)
-        values |= {name: label_metrics.divide(weights @ terms, total) for name, terms in self._means.items()}
+        total = counts.sum((1, 2))
+        values |= {name: label_metrics.divide(terms @ weights, total) for name, terms in self._means.items()}
         return values | self._ranking_values(weights)
 
     def _ranking_values(self, weights: Floats) -> Values:
@@ -74,15 +81,16 @@ def _mean_terms(answers: Answers) -> dict[str, Floats]:
     return terms
 
 
-def estimates(scorer: Scorer) -> dict[str, float]:
+def estimates(answers: Answers) -> dict[str, float]:
     """Every metric on the items as they are; nan where undefined."""
-    values = scorer(np.ones((1, len(scorer.answers))))
+    values = Scorer(answers)(np.ones((len(answers), 1)))
     return {name: float(value[0]) for name, value in values.items()}
 
 
-def replicates(scorers: Sequence[Scorer], resamples: Resamples) -> list[Values]:
-    """(draws,) values of every metric for every system; row r of each comes from the same resample."""
-    blocks: list[list[Values]] = [[] for _ in scorers]
+def replicates(systems: Sequence[Answers], resamples: Resamples) -> list[Values]:
+    """(draws,) values of every metric for every system; entry r of each comes from the same resample."""
+    scorers = [Scorer(answers, LEVELS) for answers in systems]
+    blocks: list[list[Values]] = [[] for _ in systems]
     for weights in resamples.blocks():
         for scorer, parts in zip(scorers, blocks, strict=True):
             parts.append(scorer(weights))
