@@ -239,7 +239,7 @@ class Classical(ModelSection):
         default=False, description="repeat minority records of the training split until classes are equal"
     )
     c_grid: list[Weight] = Field(
-        default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+        default_factory=lambda: [0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0],
         min_length=1,
         description="tfidf-logistic, lasso: inverse regularisation strengths tried; chosen by validation log loss",
     )

@@ -31,7 +31,7 @@ def write_saved(folder: Path, spec: Neural, task: Task, seed: int, *, base: dict
         "base": base,
         "precision": precision,
     }
-    (folder / "model.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    (folder / "model.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_saved(folder: Path, kind: type[Spec]) -> Saved[Spec]:
@@ -39,7 +39,7 @@ def read_saved(folder: Path, kind: type[Spec]) -> Saved[Spec]:
     path = folder / "model.json"
     if not path.is_file():
         raise ClinfitError(f"{folder} holds no saved model", expected="a folder with model.json")
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     return Saved(
         kind.model_validate(content["spec"]),
         Task.model_validate(content["task"]),
