@@ -169,6 +169,12 @@ def dump_yaml(content: dict[str, Any]) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
+def flow_yaml(value: Any) -> str:
+    """A value on one line: `[a, b]`, `{column: age, type: number}`, or quoted text where it needs quotes."""
+    flow = {"default_flow_style": True, "sort_keys": False, "allow_unicode": True, "width": 10**9}
+    return yaml.dump([value], Dumper=_Dumper, **flow).strip()[1:-1]
+
+
 def _parsed(text: str, path: Path) -> tuple[dict[str, Any], yaml.Node, list[Problem]]:
     """The data of a YAML file, its nodes (which know their lines), and keys that stand twice.
 
