@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.comparison import holm
 from clinfit.evaluation.evaluate import evaluate
 
 
@@ -142,6 +143,17 @@ def test_the_winner_and_the_language_model_are_named(make_study, rows):
     assert result["comparisons"][0]["rows"][0]["supported"]
     assert any(sentence.startswith("Language models against simple ones") for sentence in result["verdict"])
     assert 3 <= len(result["verdict"]) <= 6
+
+
+def test_holm_runs_over_all_comparisons_of_a_metric(make_study, rows):
+    tables = [ranked(rows, "tiny", 0.1, stage=0), ranked(rows, "tiny", 0.6), ranked(rows, "forest", 0.4, seed=1)]
+    result = outcome(make_study(primary="auroc"), *tables)
+    for place in range(len(result["comparisons"][0]["rows"])):
+        family = [comparison["rows"][place] for comparison in result["comparisons"]]
+        tested = [row for row in family if row["p"] is not None]
+        assert [row["p_holm"] for row in tested] == pytest.approx(holm([row["p"] for row in tested]))
+        for row in tested:
+            assert row["p_holm"] < 0.05 or not row["supported"]
 
 
 def test_baseline_is_chosen_on_validation_never_on_test(make_study, rows):

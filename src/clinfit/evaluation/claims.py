@@ -42,22 +42,36 @@ class Unbeaten:
     metric: str
 
 
-def unbeaten(system: Scored, trivial: dict[str, Scored], primary: str, metric: str | None = None) -> Unbeaten | None:
-    """The first trivial answer that the system is not shown to beat, None when it beats them all.
+class Trivial:
+    """The constant answers on the same items, and whether a system is shown to beat them."""
 
-    It must beat them in the primary metric and, where that is FAIR, in `metric` too.
-    """
-    used = [primary]
-    if metric is not None and metric != primary and metric.partition(":")[0] in FAIR:
-        used.append(metric)
-    for name in used:
-        for answer, scored in trivial.items():
-            found = paired_difference(name, scored, system)
+    def __init__(self, answers: dict[str, Scored], primary: str) -> None:
+        self._answers, self._primary = answers, primary
+        self._known: dict[tuple[str, str], Unbeaten | None] = {}
+
+    def unbeaten(self, name: str, system: Scored, metric: str | None = None) -> Unbeaten | None:
+        """The first constant answer that the named system is not shown to beat, None when it beats them all.
+
+        It must beat them in the primary metric and, where that is FAIR, in `metric` too.
+        """
+        found = self._in_metric(name, system, self._primary)
+        if found is None and metric is not None and metric.partition(":")[0] in FAIR:
+            return self._in_metric(name, system, metric)
+        return found
+
+    def _in_metric(self, name: str, system: Scored, metric: str) -> Unbeaten | None:
+        if (name, metric) not in self._known:
+            self._known[name, metric] = self._compare(system, metric)
+        return self._known[name, metric]
+
+    def _compare(self, system: Scored, metric: str) -> Unbeaten | None:
+        for answer, scored in self._answers.items():
+            found = paired_difference(metric, scored, system)
             if found.reference is None:
                 continue
             if found.gain <= 0 or (found.p is not None and found.p >= 1 - system.confidence):
-                return Unbeaten(answer, found.reference, name)
-    return None
+                return Unbeaten(answer, found.reference, metric)
+        return None
 
 
 def compared_metrics(labels: Sequence[str], positive: int | None, primary: str) -> list[str]:
@@ -71,9 +85,7 @@ def compared_metrics(labels: Sequence[str], positive: int | None, primary: str) 
     return names + [f"{name}:{label}" for label in labels for name in ("precision", "recall", "f1")]
 
 
-def compare(
-    pairs: Sequence[Pair], scored: dict[str, Scored], trivial: dict[str, Scored], primary: str
-) -> list[Comparison]:
+def compare(pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, primary: str) -> list[Comparison]:
     """All comparisons of a task, in the order of the pairs."""
     if not pairs:
         return []
@@ -93,7 +105,7 @@ def compare(
     return [
         _comparison(
             pair,
-            [_row(pair, found[pair, name], corrected.get((pair, name)), scored, trivial, primary) for name in metrics],
+            [_row(pair, found[pair, name], corrected.get((pair, name)), scored, trivial) for name in metrics],
             test,
             p_holm,
             scored,
@@ -143,12 +155,11 @@ def _row(
     found: PairedDifference,
     p_holm: float | None,
     scored: dict[str, Scored],
-    trivial: dict[str, Scored],
-    primary: str,
+    trivial: Trivial,
 ) -> Difference:
     new = scored[pair.new]
     direction = _direction(found, p_holm, new.confidence)
-    obstacle = unbeaten(new, trivial, primary, found.metric) if direction == "better" else None
+    obstacle = trivial.unbeaten(pair.new, new, found.metric) if direction == "better" else None
     definition = METRICS[found.name]
     relative = None
     if found.difference is not None and found.reference:

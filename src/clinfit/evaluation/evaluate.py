@@ -10,7 +10,7 @@ import pandas as pd
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.assemble import seed_summaries, split_counts, system_result, withheld_result
 from clinfit.evaluation.canaries import run_canaries
-from clinfit.evaluation.claims import Pair, compare, unbeaten
+from clinfit.evaluation.claims import Pair, Trivial, compare
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.gates import (
     check_canaries,
@@ -92,8 +92,8 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
 def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured], facts: Facts) -> list[Finding]:
     """Systems, comparisons and words into the result; returns the findings about the numbers."""
     primary = result["primary"]
-    trivial = trivial_answers(task, measured[0].scored, result["counts"])
-    obstacles = {item.name: unbeaten(item.scored, trivial, primary) for item in measured}
+    trivial = Trivial(trivial_answers(task, measured[0].scored, result["counts"]), primary)
+    obstacles = {item.name: trivial.unbeaten(item.name, item.scored) for item in measured}
     findings = check_test_size(measured[0].answers)
     for item in measured:
         floors, obstacle = study.evaluation.floors, obstacles[item.name]

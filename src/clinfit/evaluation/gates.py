@@ -127,7 +127,9 @@ def check_system(
 ) -> list[Finding]:
     """What a reader must know of one system. obstacle: a trivial answer that it is not shown to beat."""
     name = system.name
-    found = [*_answers(name, answers), *_floors(name, metrics, floors)]
+    found = _answers(name, answers)
+    if system.trained:
+        found += _floors(name, metrics, floors)
     if system.family != "baseline":
         found += _predictions(name, answers)
         if choice.note is not None:

@@ -34,7 +34,9 @@ class Scorer:
         column = np.where(answers.predicted == UNPARSED, k, answers.predicted)
         cell = answers.gold * (k + 1) + column
         self._cells = csr_array((np.ones(n), (cell, np.arange(n))), shape=(k * (k + 1), n))
-        self._means = _mean_terms(answers)
+        means = _mean_terms(answers)
+        self._means = list(means)
+        self._terms = np.array(list(means.values())).reshape(len(means), n)
         self._rankings: dict[str, Ranking] = {}
         if answers.has_probabilities.any():
             ranked = range(k) if answers.positive is None else [answers.positive]
@@ -51,7 +53,7 @@ class Scorer:
         for name, columns in label_metrics.per_label(counts).items():
             values |= {f"{name}:{label}": columns[:, j] for j, label in enumerate(answers.labels)}
         total = counts.sum((1, 2))
-        values |= {name: label_metrics.divide(terms @ weights, total) for name, terms in self._means.items()}
+        values |= dict(zip(self._means, self._terms @ weights / total, strict=True))
         return values | self._ranking_values(weights)
 
     def _ranking_values(self, weights: Floats) -> Values:
