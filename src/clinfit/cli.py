@@ -46,12 +46,13 @@ def run(
 
 @app.command()
 def check(study: StudyFile, online: Online = False) -> None:
-    """Check a study: its data, findings, the first prompt with its answer, memory and time."""
+    """Check a study: its data, findings, the first prompt with its answer, memory and time. Errors give exit code 1."""
     allow_online(online)
     from clinfit.check import check_study
     from clinfit.study import load_study
 
-    check_study(load_study(study))
+    if any(finding.level == "error" for finding in check_study(load_study(study))):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -125,14 +126,18 @@ def version() -> None:
     typer.echo(__version__)
 
 
-@app.callback()
-def options(
-    context: typer.Context,
-    show_version: Annotated[bool, typer.Option("--version", is_eager=True, help="print the version")] = False,
-) -> None:
-    if show_version:
+def print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="print the version")
+    ] = False,
+) -> None: ...
 
 
 # ---------------------------------------------------------------- what verbs share

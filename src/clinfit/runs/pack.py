@@ -25,7 +25,7 @@ from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold
 from clinfit.models.base import Model
 from clinfit.models.families import load_model
 from clinfit.predictions import PROBABILITY, check_probabilities
-from clinfit.runs.card import card
+from clinfit.report.card import model_card
 from clinfit.runs.folder import (
     ModelFolder,
     RunFolder,
@@ -40,6 +40,7 @@ from clinfit.study import Study, Task, study_hash
 
 FORMAT = "clinfit-pack/1"
 CONTENT = "pack.json"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -157,15 +158,22 @@ def write_pack(folder: ModelFolder, record: dict[str, Any], study: Study, result
             for name, task in study.tasks.items()
         },
     }
-    if (folder.pack / CONTENT).is_file():
-        there = read_json(folder.pack / CONTENT)
-        if {key: there.get(key) for key in content} == content:
-            return
+    card = model_card(results, content)
+    if is_there(folder.pack, content, card):
+        return
     with new_folder(folder.pack) as pack:
         shutil.copytree(folder.model(last), pack / "model")
-        write_text(pack / "README.md", card(content))
+        write_text(pack / CARD, card)
         content["files"] = hash_files(pack)
         write_json(pack / CONTENT, content | {"sha256": seal(content)})
+
+
+def is_there(pack: Path, content: dict[str, Any], card: str) -> bool:
+    """Whether the folder is a whole pack with this content and card, so that weights are not copied for nothing."""
+    if not (pack / CONTENT).is_file() or not (pack / CARD).is_file():
+        return False
+    there = read_json(pack / CONTENT)
+    return (pack / CARD).read_text(encoding="utf-8") == card and all(there.get(key) == content[key] for key in content)
 
 
 def served_task(task: Task) -> dict[str, Any]:

@@ -1,0 +1,300 @@
+"""The command line as a user meets it: in its own process, with what goes wrong at the start of a project."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import clinfit
+from clinfit.cli import one_flag_a_model
+from clinfit.runs.folder import hash_files
+
+SOURCE = str(Path(clinfit.__file__).parents[1])
+
+
+def clinfit_(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": SOURCE}
+    program = [sys.executable, "-m", "clinfit", *map(str, words)]
+    return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment, stdin=subprocess.DEVNULL)
+
+
+def table(n: int = 30) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": [f"r{k}" for k in range(n)],
+            "text": [f"note {k % 7} {'abc'[k % 3]}" for k in range(n)],
+            "label": [k % 2 for k in range(n)],
+        }
+    )
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    data = {
+        "path": "data.csv",
+        "id": "id",
+        "inputs": {"text": "text"},
+        "label": {"column": "label", "map": {0: "no", 1: "yes"}},
+    }
+    content: dict[str, Any] = {
+        "name": "small",
+        "tasks": {"t": {"labels": ["no", "yes"], "data": data | changes.pop("data", {})}},
+        "models": [{"name": "majority", "family": "baseline", "kind": "majority"}],
+        "evaluation": {"bootstrap": 100},
+    }
+    return content | changes
+
+
+def write(folder: Path, rows: pd.DataFrame | None = None, **changes: Any) -> None:
+    (table() if rows is None else rows).to_csv(folder / "data.csv", index=False)
+    (folder / "study.yaml").write_text(yaml.safe_dump(study(**changes)))
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def missing_study(folder: Path) -> None:
+    (folder / "study.yaml").unlink()
+
+
+def missing_data(folder: Path) -> None:
+    (folder / "data.csv").unlink()
+
+
+def misspelt_column(folder: Path) -> None:
+    write(folder, data={"inputs": {"text": "txt"}})
+
+
+def empty_file(folder: Path) -> None:
+    (folder / "data.csv").write_text("")
+
+
+def no_rows(folder: Path) -> None:
+    write(folder, table(0))
+
+
+def one_row(folder: Path) -> None:
+    write(folder, table(1))
+
+
+def wrong_encoding(folder: Path) -> None:
+    (folder / "data.csv").write_bytes("id,text,label\n1,Krebs ausgeschloßen,0\n2,x,1\n".encode("latin-1"))
+
+
+def duplicate_ids(folder: Path) -> None:
+    write(folder, table().assign(id="r1"))
+
+
+def unmapped_label(folder: Path) -> None:
+    write(folder, table().assign(label=lambda rows: [2, *rows["label"][1:]]))
+
+
+def missing_label(folder: Path) -> None:
+    write(folder, table().assign(label=lambda rows: [None, *rows["label"][1:]]))
+
+
+def booleans_by_words(folder: Path) -> None:
+    """The trap of old code: Python booleans through a map of words fell into one class."""
+    write(folder, table().assign(label=lambda rows: rows["label"] == 1), data={
+        "label": {"column": "label", "map": {"positive": "yes", "negative": "no"}}
+    })  # fmt: skip
+
+
+def label_once(folder: Path) -> None:
+    write(folder, table().assign(label=[1] + [0] * 29))
+
+
+def misspelt_keys(folder: Path) -> None:
+    write(folder, modles=[], evaluation={"primry": "auroc", "bootstrap": 100})
+
+
+def hub_id_offline(folder: Path) -> None:
+    write(folder, models=[{"name": "llama", "family": "causal", "base": "nobody/no-such-model"}])
+
+
+def base_that_is_nowhere(folder: Path) -> None:
+    write(folder, models=[{"name": "llama", "family": "causal", "base": "./no-such-folder"}])
+
+
+BAD_INPUT: dict[Callable[[Path], None], list[str]] = {
+    missing_study: ["study.yaml"],
+    missing_data: ["data.csv"],
+    misspelt_column: ["'txt'", "text"],
+    empty_file: ["data.csv", "empty"],
+    no_rows: ["data.csv"],
+    one_row: ["1"],
+    wrong_encoding: ["utf-8", "encoding"],
+    duplicate_ids: ["id", "r1"],
+    unmapped_label: ["label", "2"],
+    missing_label: ["label"],
+    booleans_by_words: ["label"],
+    label_once: ["yes"],
+    misspelt_keys: ["modles", "models", "primry", "primary"],
+    hub_id_offline: ["nobody/no-such-model", "--online"],
+    base_that_is_nowhere: ["no-such-folder"],
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_INPUT, ids=lambda spoil: spoil.__name__)
+def test_bad_input_ends_with_one_clear_message(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    write(tmp_path)
+    spoil(tmp_path)
+    before = hash_files(tmp_path)
+    done = clinfit_("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.startswith("clinfit: ")
+    assert [word for word in BAD_INPUT[spoil] if word not in done.stderr] == [], done.stderr
+    assert hash_files(tmp_path) == before and not (tmp_path / "out").exists()
+
+
+def test_messages_hold_no_patient_text(tmp_path: Path) -> None:
+    write(tmp_path, table().assign(text="zebrafishcanary", label=7))
+    done = clinfit_("run", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 2 and "zebrafishcanary" not in done.stderr + done.stdout
+
+
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    done = clinfit_("run", "study.yaml", "--out", "data.csv/run", cwd=tmp_path)
+    assert done.returncode == 2 and "cannot write" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_full_disk_ends_the_run_with_one_message(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
+    write(tmp_path)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
+    code = f"{limit}; from clinfit.cli import main; main()"
+    environment = os.environ | {"PYTHONPATH": SOURCE}
+    program = [sys.executable, "-c", code, "run", "study.yaml", "--out", "out"]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 2 and "cannot write" in done.stderr and "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("*.tmp-*"))
+
+
+# ---------------------------------------------------------------- verbs
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small study has run to `out`."""
+    folder = tmp_path_factory.mktemp("ran")
+    models = [
+        {"name": "majority", "family": "baseline", "kind": "majority"},
+        {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [1.0]},
+    ]
+    write(folder, models=models)
+    done = clinfit_("run", "study.yaml", "--out", "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "out/report.html"
+    return folder
+
+
+def test_models_by_name(tmp_path: Path) -> None:
+    write(tmp_path)
+    unknown = clinfit_("run", "study.yaml", "--models", "majorty", cwd=tmp_path)
+    assert unknown.returncode == 2 and "did you mean majority?" in unknown.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_evaluate_makes_the_same_metrics_again(ran: Path) -> None:
+    before = (ran / "out/metrics.json").read_bytes()
+    (ran / "out/metrics.json").unlink()
+    done = clinfit_("evaluate", "out", cwd=ran)
+    assert done.returncode == 0, done.stderr
+    assert (ran / "out/metrics.json").read_bytes() == before
+    assert done.stdout.splitlines()[-1] == "out/report.html"
+
+
+def test_status(ran: Path) -> None:
+    done = clinfit_("status", "out", cwd=ran)
+    assert done.returncode == 0 and "out: done" in done.stdout and "tfidf-seed42: done" in done.stdout
+    nowhere = clinfit_("status", "nowhere", cwd=ran)
+    assert nowhere.returncode == 2 and "is not a run folder" in nowhere.stderr
+
+
+def test_predict_refuses_to_overwrite_until_told(ran: Path) -> None:
+    words = ["predict", "out/models/tfidf-seed42/pack", "--input", "data.csv", "--output", "answers.csv"]
+    assert clinfit_(*words, cwd=ran).returncode == 0
+    answers = (ran / "answers.csv").read_bytes()
+    again = clinfit_(*words, cwd=ran)
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    assert clinfit_(*words, "--overwrite", cwd=ran).returncode == 0
+    assert (ran / "answers.csv").read_bytes() == answers
+
+
+@pytest.mark.parametrize(
+    ("pack", "target", "word"),
+    [
+        ("out/models/tfidf-seed42/pack", "answers.docx", ".parquet"),
+        ("out/models/tfidf-seed42/pack", "out", ".csv"),
+        ("out", "new.csv", "not a pack"),
+    ],
+)
+def test_predict_with_wrong_words(ran: Path, pack: str, target: str, word: str) -> None:
+    done = clinfit_("predict", pack, "--input", "data.csv", "--output", target, cwd=ran)
+    assert done.returncode == 2 and word in done.stderr and not (ran / "new.csv").exists()
+
+
+def test_predict_with_a_column_missing(ran: Path) -> None:
+    table().drop(columns="text").to_csv(ran / "bare.csv", index=False)
+    words = ["out/models/tfidf-seed42/pack", "--input", "bare.csv", "--output", "bare-answers.csv"]
+    done = clinfit_("predict", *words, cwd=ran)
+    assert done.returncode == 2 and "'text'" in done.stderr and not (ran / "bare-answers.csv").exists()
+
+
+def test_schema_is_json() -> None:
+    done = clinfit_("schema")
+    assert done.returncode == 0 and "tasks" in json.loads(done.stdout)["properties"]
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version(word: str) -> None:
+    done = clinfit_(word)
+    assert (done.returncode, done.stdout.strip()) == (0, clinfit.__version__)
+
+
+def test_usage_errors_end_with_2() -> None:
+    assert clinfit_("run").returncode == 2
+    assert clinfit_("rum", "study.yaml").returncode == 2
+
+
+# ---------------------------------------------------------------- the unexpected
+
+
+def test_an_unexpected_error_is_one_line_and_a_log_without_messages(tmp_path: Path) -> None:
+    code = (
+        "import sys, clinfit.study\n"
+        "def broken(): raise ValueError('zebrafishcanary')\n"
+        "clinfit.study.json_schema = broken\n"
+        "from clinfit.cli import main\n"
+        "main()"
+    )
+    environment = os.environ | {"PYTHONPATH": SOURCE, "TMPDIR": str(tmp_path)}
+    program = [sys.executable, "-c", code, "schema"]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "ValueError" in done.stderr
+    (log,) = tmp_path.glob("clinfit-*.log")
+    assert str(log) in done.stderr and "broken" in log.read_text()
+    assert "zebrafishcanary" not in done.stderr + log.read_text()
+    shown = subprocess.run([*program, "--debug"], capture_output=True, text=True, env=environment)
+    assert shown.returncode == 1 and "zebrafishcanary" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run s.yaml --models a", "run s.yaml --models a"),
+        ("run s.yaml --models a b --out x", "run s.yaml --models a --models b --out x"),
+        ("run --models a b s.yaml", "run --models a --models b s.yaml"),
+        ("run s.yaml --models a --models b", "run s.yaml --models a --models b"),
+        ("predict p --input a --output b", "predict p --input a --output b"),
+    ],
+)
+def test_several_names_after_models(words: str, expected: str) -> None:
+    assert one_flag_a_model(words.split()) == expected.split()
