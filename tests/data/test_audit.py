@@ -142,6 +142,14 @@ def test_a_repeated_patient_column_asks_for_a_group(task: Task, sound: list[Reco
     assert "group: patient" in found["group-not-declared"].advice
 
 
+def test_coarse_inputs_are_told_and_their_repeats_are_not(task: Task, sound: list[Record]) -> None:
+    records = [
+        Record(r.id, r.group, {"text": "cough" if at % 3 else "fever"}, r.target, r.split) for at, r in enumerate(sound)
+    ]
+    assert "only 2 records" in findings(task, records)["coarse-inputs"].title
+    assert "duplicates" not in findings(task, records)
+
+
 def test_errors_come_first_and_evidence_holds_no_text(task: Task, sound: list[Record], make_record: MakeRecord) -> None:
     texts = ["secret story one", "secret story two"]
     records = [

@@ -62,6 +62,12 @@ def test_tables_of_numbers_and_categories_are_compared_exactly(make_record: Call
     assert found.near == []
 
 
+def test_a_coarse_table_repeats_by_necessity(make_record: Callable[..., Record]) -> None:
+    records = [make_record(str(at), sex="f" if at % 2 else "m", smoker=bool(at % 3)) for at in range(40)]
+    found = find_duplicates(records)
+    assert (found.exact, found.near, found.combinations) == ([], [], 4)
+
+
 def test_leaked_are_test_records_that_repeat_training(make_record: Callable[..., Record]) -> None:
     records = [
         make_record("train", text(1)),

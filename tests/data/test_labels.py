@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,21 @@ def test_numbers_without_a_map_are_an_error_that_shows_the_map() -> None:
     with pytest.raises(ClinfitError) as error:
         LabelMap(LABELS).apply(["0", "1"])
     assert "map: {0: Non-Cancer, 1: Cancer}" in error.value.fix
+
+
+def test_a_map_with_a_gap_says_what_to_add() -> None:
+    with pytest.raises(ClinfitError) as error:
+        LabelMap(["no", "yes"], {0: "no", 1: "yes"}, "num").apply(["0", "1", "2", "2"])
+    assert "2 (2 x)" in error.value.found
+    assert "add to the map of num: 2: <label>" in error.value.fix
+
+
+def test_the_map_to_type_is_yaml_that_means_it() -> None:
+    labels = ["no", "yes"]
+    with pytest.raises(ClinfitError) as error:
+        LabelMap(labels, column="improved").apply(["TRUE", "FALSE"])
+    block = yaml.safe_load(error.value.fix.split("}}")[0] + "}}")["label"]
+    assert LabelMap(labels, block["map"], block["column"]).apply(["TRUE", "FALSE"]) == ["yes", "no"]
 
 
 def test_label_names_match_whatever_their_case_and_spaces() -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from clinfit.data.load import fingerprint, load_task, read_inputs
+from clinfit.data.load import fingerprint, inputs_from_rows, load_task, read_inputs
 from clinfit.data.records import in_split
 from clinfit.errors import ClinfitError
 from clinfit.study import Task
@@ -198,6 +199,11 @@ def test_new_data_need_neither_labels_nor_ids(rows: Rows, make_task: MakeTask, w
     records = read_inputs(make_task("data.csv", clean=clean), new)
     assert [record.inputs for record in records] == [{"age": 50.0, "note": "a b"}, {"age": None, "note": None}]
     assert [(r.id, r.group, r.target, r.split) for r in records] == [("1", "1", None, None), ("2", "2", None, None)]
+
+
+def test_a_table_in_memory_reads_as_its_file(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    task = make_task("data.csv")
+    assert inputs_from_rows(task, pd.DataFrame(rows)) == read_inputs(task, write_csv(rows))
 
 
 def test_labels_of_new_data_are_kept_where_they_are_known(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:

@@ -45,6 +45,7 @@ def audit(task: Task, data: TaskData) -> list[Finding]:
         *_cross_split(records, duplicates),
         *_conflicting_labels(records, duplicates),
         *_within_split(records, duplicates),
+        *_coarse_inputs(records, duplicates),
         *_small_test(task, records),
         *_imbalance(task, records),
         *_missing(task, records),
@@ -140,6 +141,17 @@ def _within_split(records: Sequence[Record], duplicates: Duplicates) -> Iterator
             )
 
 
+def _coarse_inputs(records: Sequence[Record], duplicates: Duplicates) -> Iterator[Finding]:
+    if duplicates.combinations is not None:
+        yield Finding(
+            "info",
+            "coarse-inputs",
+            f"the inputs can tell only {duplicates.combinations} records apart",
+            f"{len(records)} records; repeats are unavoidable and were not looked for",
+            "more inputs, or finer ones, may help every model",
+        )
+
+
 def _ids(records: Sequence[Record], groups: Iterable[list[int]]) -> list[str]:
     """The ids of all records in the groups, in the order of the records."""
     return [records[at].id for at in sorted({at for group in groups for at in group})]
@@ -212,11 +224,13 @@ def _label_counts(task: Task, records: Sequence[Record]) -> dict[str, int]:
 def _label_words(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
     """Labels whose own name stands in the text of their records more than twice as often as in other records."""
     texts = _text_inputs(task)
-    joined = [" ".join(str(r.inputs[name]) for name in texts if r.inputs[name] is not None) for r in records]
+    joined = [" ".join(str(r.inputs[name]) for name in texts if r.inputs[name] is not None).casefold() for r in records]
     for label in task.labels:
-        word = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)
-        own = [bool(word.search(text)) for text, r in zip(joined, records, strict=True) if r.target == label]
-        other = [bool(word.search(text)) for text, r in zip(joined, records, strict=True) if r.target != label]
+        folded = label.casefold()
+        word = re.compile(rf"(?<!\w){re.escape(folded)}(?!\w)")
+        holds = [folded in text and word.search(text) is not None for text in joined]
+        own = [held for held, record in zip(holds, records, strict=True) if record.target == label]
+        other = [held for held, record in zip(holds, records, strict=True) if record.target != label]
         share, elsewhere = sum(own) / max(1, len(own)), sum(other) / max(1, len(other))
         if share >= LABEL_WORD_SHARE and share > 2 * elsewhere:
             yield Finding(

@@ -110,8 +110,8 @@ CATALOG: dict[str, CatalogEntry] = {
         title="Breast Cancer Wisconsin (Diagnostic): malignant or benign from 30 features of cell nuclei",
         licence="CC BY 4.0",
         source="https://archive.ics.uci.edu/dataset/17 (the copy in scikit-learn)",
-        notes="569 tumours, 212 malignant and 357 benign, nothing missing; columns id, diagnosis and the 30 features "
-        "(mean_radius, ...), lengths in the arbitrary units of the image",
+        notes="569 tumours, 212 malignant and 357 benign, nothing missing; columns id (the row), diagnosis and 30 "
+        "features (mean_radius, ...), lengths in the arbitrary units of the image",
         read=_breast_cancer,
     ),
     "cancer-abstracts": CatalogEntry(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from math import prod
 
 import numpy as np
 from datasketch import MinHash
@@ -31,25 +32,34 @@ LEAST_WORDS = 10
 COMPARED = 50
 
 
+#: A table whose inputs can make only one different record for this many records, or fewer, repeats by necessity.
+COARSE = 5
+
+
 @dataclass(frozen=True)
 class Duplicates:
     """Positions of records that repeat each other.
 
     exact: groups of two or more with the same normalised inputs. near: pairs of such groups (or of single records)
-    with nearly the same text.
+    with nearly the same text. combinations: how many different records the inputs can make, where these are so few
+    that repeats are no sign of anything (then `exact` and `near` are empty); else None.
     """
 
     exact: list[list[int]]
     near: list[tuple[list[int], list[int]]]
+    combinations: int | None = None
 
 
 def find_duplicates(records: Sequence[Record]) -> Duplicates:
     """All exact duplicates, and all near duplicates: long texts that are alike, with the other inputs equal."""
+    long = _long_text_inputs(records)
+    possible = 0 if long else _combinations(records)
+    if 0 < possible * COARSE <= len(records):
+        return Duplicates([], [], possible)
     nodes: dict[tuple[Value, ...], list[int]] = defaultdict(list)
     for at, record in enumerate(records):
         nodes[same_inputs_key(record.inputs.values())].append(at)
     members = sorted(nodes.values(), key=lambda node: (all(records[at].split != "train" for at in node), node[0]))
-    long = _long_text_inputs(records)
     texts: list[str] = []
     others: list[tuple[Value, ...]] = []
     for node in members:
@@ -70,6 +80,12 @@ def _long_text_inputs(records: Sequence[Record]) -> list[str]:
             if isinstance(value, str) and value.count(" ") >= LEAST_WORDS - 1
         }
     )
+
+
+def _combinations(records: Sequence[Record]) -> int:
+    """Product of the numbers of different values that each input takes."""
+    rows = [tuple(record.inputs.values()) for record in records]
+    return prod(len(set(column)) for column in zip(*rows, strict=True)) if rows else 0
 
 
 def leaked_test_ids(records: Sequence[Record]) -> set[str]:

@@ -13,9 +13,13 @@ loses surrounding spaces, whole numbers lose their `.0`, booleans of every libra
 Everything else, and everything missing, is an error that counts what was found.
 """
 
+import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import yaml
 
 from clinfit.data.values import EXAMPLES, as_bool, as_text, is_missing
 from clinfit.errors import ClinfitError, nearest
@@ -102,11 +106,18 @@ class LabelMap:
     def _fix(self, values: list[str]) -> str:
         if not values:
             return "fill in the missing labels, or take these rows out of the file"
-        pairs = [
-            f"{value}: {nearest(value, self.labels) or self.labels[at % len(self.labels)]}"
-            for at, value in enumerate(values[:EXAMPLES])
+        flags = len(self.labels) == 2 and {value.casefold() for value in values} <= FLAGS.keys()
+        guesses = [
+            self.labels[value.casefold() in {"1", "true"}] if flags else nearest(value, self.labels)
+            for value in values[:EXAMPLES]
         ]
-        return f"label: {{column: {self.column}, map: {{{', '.join(pairs)}}}}}, with the right label at each value"
+        pairs = ", ".join(
+            f"{value}: {_as_yaml(guess) if guess else '<label>'}"
+            for value, guess in zip(values[:EXAMPLES], guesses, strict=True)
+        )
+        if self.map and not flags:
+            return f"add to the map of {self.column}: {pairs}, with the right label at each value"
+        return f"label: {{column: {self.column}, map: {{{pairs}}}}}, with the right label at each value"
 
 
 def _unambiguous(table: Mapping[str, str]) -> dict[str, str]:
@@ -122,6 +133,11 @@ def _spelling(value: Any) -> str:
     text = as_text(value) or ""
     whole, point, zeros = text.partition(".")
     return whole if point and not zeros.strip("0") and whole.removeprefix("-").isdecimal() else text
+
+
+def _as_yaml(label: str) -> str:
+    """The label as YAML needs it: quoted where it would be read as something else (no, yes, 1)."""
+    return label if re.fullmatch(r"[A-Za-z][\w -]*", label) and yaml.safe_load(label) == label else json.dumps(label)
 
 
 def _shown(value: Any) -> str:

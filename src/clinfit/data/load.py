@@ -108,10 +108,14 @@ def read_inputs(task: Task, path: Path) -> list[Record]:
     The id column may be absent (then row numbers) and so may the label column; a label that is missing or unknown
     gives no target.
     """
+    return inputs_from_rows(task, read_rows(path.name, path.parent, task.data), path.name)
+
+
+def inputs_from_rows(task: Task, rows: pd.DataFrame, source: str = "the table") -> list[Record]:
+    """As `read_inputs`, from a table in memory; `source` is its name in messages."""
     data = task.data
     _inputs_declared(data)
-    rows = read_rows(path.name, path.parent, data)
-    _columns_present(rows, [column.column for column in data.columns.values()], path.name)
+    _columns_present(rows, [column.column for column in data.columns.values()], source)
     ids = _ids(rows, data.id if data.id in rows.columns else None, [None] * len(rows))
     _unique(ids, data.id)
     groups = _groups(rows, data, ids) if data.group is not None and data.group in rows.columns else ids

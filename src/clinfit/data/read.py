@@ -42,9 +42,12 @@ def read_rows(source: str, folder: Path, data: Data) -> pd.DataFrame:
     """The table behind a `path` (relative to `folder`) or a `catalog:NAME`; raises ClinfitError when it cannot."""
     if source.startswith(CATALOG_PREFIX):
         return read_catalog(source.removeprefix(CATALOG_PREFIX))
-    path = folder / source
+    path = folder / Path(source).expanduser()
     _must_exist(path)
-    table = _read(path, data)
+    try:
+        table = _read(path, data)
+    except OSError as error:
+        raise ClinfitError(f"{path} cannot be read ({error.strerror})", expected="a file that you may read") from error
     if table.empty:
         raise ClinfitError(f"{path.name} holds no records", expected="a header and at least one row, or text files")
     return table

@@ -14,7 +14,7 @@ import pandas as pd
 from clinfit.errors import ClinfitError
 
 #: Spellings of "no value", compared without case and surrounding spaces.
-MISSING_MARKERS = frozenset({"", "na", "n/a", "nan", "null", "<na>", "?"})
+MISSING_MARKERS = frozenset({"", "na", "n/a", "nan", "null", "<na>", "#n/a", "?"})
 LONGEST_MARKER = max(map(len, MISSING_MARKERS))
 
 #: How many offending ids or values a message shows.
