@@ -145,6 +145,29 @@ def test_the_winner_and_the_language_model_are_named(make_study, rows):
     assert 3 <= len(result["verdict"]) <= 6
 
 
+@pytest.mark.parametrize("primary", ["accuracy", "auroc", "f1", "macro_f1", "sensitivity", "brier", "log_loss", "mcc"])
+def test_predictors_of_known_worth(make_study, rows, primary):
+    """A perfect one is found useful by every primary metric; inverted, constant, random and unparsed ones by none."""
+    flip = {"Yes": "No", "No": "Yes"}
+    random = list(np.random.default_rng(5).choice(["Yes", "No"], len(GOLD)))
+    worthless = [[flip[g] for g in GOLD], ["Yes"] * len(GOLD), random, [None] * len(GOLD)]
+    perfect = outcome(make_study(primary=primary), rows("tiny", GOLD, GOLD))
+    assert "not-better-than-majority" not in codes(perfect)
+    assert "tiny has the best" in perfect["verdict"][0]
+    assert perfect["advice"][-1].startswith("Overall: tiny, accuracy 100.0 %")
+    for predicted in worthless:
+        result = outcome(make_study(primary=primary), rows("tiny", GOLD, predicted))
+        assert "not-better-than-majority" in codes(result, "tiny")
+        assert not any(row["supported"] for comparison in result["comparisons"] for row in comparison["rows"])
+
+
+def test_primary_of_two_labels_on_three(make_study, rows):
+    labels = ["a", "b", "c"]
+    result = outcome(make_study(labels, primary="sensitivity"), rows("tiny", labels * 10, labels * 10, labels))
+    assert result["primary"] == "balanced_accuracy"
+    assert "primary-form" in codes(result)
+
+
 def test_holm_runs_over_all_comparisons_of_a_metric(make_study, rows):
     tables = [ranked(rows, "tiny", 0.1, stage=0), ranked(rows, "tiny", 0.6), ranked(rows, "forest", 0.4, seed=1)]
     result = outcome(make_study(primary="auroc"), *tables)

@@ -46,13 +46,14 @@ class Trivial:
     """The constant answers on the same items, and whether a system is shown to beat them."""
 
     def __init__(self, answers: dict[str, Scored], primary: str) -> None:
-        self._answers, self._primary = answers, primary
+        self._answers = answers
+        self._primary = primary if primary in FAIR else "balanced_accuracy"
         self._known: dict[tuple[str, str], Unbeaten | None] = {}
 
     def unbeaten(self, name: str, system: Scored, metric: str | None = None) -> Unbeaten | None:
         """The first constant answer that the named system is not shown to beat, None when it beats them all.
 
-        It must beat them in the primary metric and, where that is FAIR, in `metric` too.
+        It must beat them in the primary metric (balanced accuracy where that is not FAIR) and in `metric` if FAIR.
         """
         found = self._in_metric(name, system, self._primary)
         if found is None and metric is not None and metric.partition(":")[0] in FAIR:
@@ -61,17 +62,22 @@ class Trivial:
 
     def _in_metric(self, name: str, system: Scored, metric: str) -> Unbeaten | None:
         if (name, metric) not in self._known:
-            self._known[name, metric] = self._compare(system, metric)
+            ahead = ((answer, self._ahead(scored, system, metric)) for answer, scored in self._answers.items())
+            self._known[name, metric] = next(
+                (Unbeaten(answer, value, metric) for answer, value in ahead if value is not None), None
+            )
         return self._known[name, metric]
 
-    def _compare(self, system: Scored, metric: str) -> Unbeaten | None:
-        for answer, scored in self._answers.items():
-            found = paired_difference(metric, scored, system)
-            if found.reference is None:
-                continue
-            if found.gain <= 0 or (found.p is not None and found.p >= 1 - system.confidence):
-                return Unbeaten(answer, found.reference, metric)
-        return None
+    def _ahead(self, constant: Scored, system: Scored, metric: str) -> float | None:
+        """The constant answer's value where the system is not shown to beat it, else None."""
+        found = paired_difference(metric, constant, system)
+        if found.reference is None:
+            return None
+        if found.low is None and found.difference is not None:
+            # All resamples agree, as they do for perfect answers: the labels themselves then decide.
+            found = paired_difference("accuracy", constant, system)
+        shown = found.gain > 0 and (found.p is None or found.p < 1 - system.confidence)
+        return None if shown else constant.estimates[metric]
 
 
 def compared_metrics(labels: Sequence[str], positive: int | None, primary: str) -> list[str]:

@@ -65,8 +65,17 @@ METRICS: dict[str, Definition] = {
 LOWER_IS_BETTER = frozenset(name for name, definition in METRICS.items() if definition.better == "lower")
 
 
+#: What a study's primary metric becomes for more than two labels.
+MULTI_CLASS = {
+    "auroc": "macro_auroc",
+    "auprc": "macro_auroc",
+    "brier": "brier_sum",
+    "f1": "macro_f1",
+    "sensitivity": "balanced_accuracy",
+    "specificity": "balanced_accuracy",
+}
+
+
 def primary_name(metric: str, labels: int) -> str:
     """The name under which a study's primary metric is reported: for more than two labels, the multi-class form."""
-    if labels == 2:
-        return metric
-    return {"auroc": "macro_auroc", "brier": "brier_sum", "f1": "macro_f1"}.get(metric, metric)
+    return metric if labels == 2 else MULTI_CLASS.get(metric, metric)

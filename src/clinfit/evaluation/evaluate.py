@@ -16,6 +16,7 @@ from clinfit.evaluation.gates import (
     check_canaries,
     check_floors,
     check_items,
+    check_primary,
     check_runs,
     check_system,
     check_test_size,
@@ -73,7 +74,8 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
         withheld=False,
     )
     findings = [Finding(**finding) for finding in facts.get("findings", {}).get(name, [])]
-    findings += check_runs(facts) + check_floors(study.evaluation.floors) + check_items(systems, task.labels)
+    findings += check_runs(facts) + check_floors(study.evaluation.floors)
+    findings += check_primary(study.evaluation.primary, result["primary"]) + check_items(systems, task.labels)
     if not any(finding.code == "labels-outside-schema" for finding in findings):
         result["canaries"] = run_canaries(systems[0].test.gold, task.labels, task.positive_label)
         findings += check_canaries(result["canaries"])

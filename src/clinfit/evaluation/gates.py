@@ -275,6 +275,18 @@ def check_canaries(canaries: Sequence[Canary]) -> list[Finding]:
     ]
 
 
+def check_primary(asked: str, used: str) -> list[Finding]:
+    """A primary metric of binary tasks on a task with more labels."""
+    if asked == used:
+        return []
+    title = f"The primary metric {asked} is reported as {used}, its form for more than two labels"
+    return [
+        Finding(
+            "info", "primary-form", title, METRICS[used].formula, "name another primary metric if this is not meant"
+        )
+    ]
+
+
 def check_runs(facts: Facts) -> list[Finding]:
     """Models that failed and alarms that training raised."""
     found = []

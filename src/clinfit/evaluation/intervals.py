@@ -130,8 +130,11 @@ def delong_paired(reference: DeLong, new: DeLong, confidence: float = 0.95) -> P
     if not np.isfinite(variance):
         return PairedTest(difference, None, None, None)
     if variance <= 1e-18:
-        # No variance and no difference: the same ranking. A difference without variance has no interval.
-        return PairedTest(difference, 0.0, 0.0, 1.0) if difference == 0 else PairedTest(difference, None, None, None)
+        if difference == 0:
+            return PairedTest(difference, 0.0, 0.0, 1.0)
+        # A perfect ranking against a blind one: the variance that a blind ranking has (Mann & Whitney, 1947).
+        positives, negatives = len(new.positives), len(new.negatives)
+        variance = (positives + negatives + 1) / (12 * positives * negatives)
     error = float(np.sqrt(variance))
     half = z_value(confidence) * error
     p = float(2 * norm.sf(abs(difference) / error))

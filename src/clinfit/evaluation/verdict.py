@@ -37,15 +37,16 @@ def verdict(
 ) -> list[str]:
     """Three to six sentences: the winner, whether its lead is supported, the language models, the gain of training."""
     by_name = {item.name: item for item in measured}
-    top = by_name[ranking[0]]
-    lines = [_winner(top, primary), *_lead(top, ranking, by_name, obstacles, primary)]
+    top = by_name[next((name for name in ranking if obstacles[name] is None), ranking[0])]
+    lines = [_winner(top, primary, alone=top.name == ranking[0]), *_lead(top, ranking, by_name, obstacles, primary)]
     lines += _language_models(ranking, by_name, comparisons, baseline)
     gains = [item for item in comparisons if item["kind"] == "before-after"]
     lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]
     return [*lines, *_caution(top)][:6]
 
 
-def _winner(top: Measured, primary: str) -> str:
+def _winner(top: Measured, primary: str, *, alone: bool) -> str:
+    """alone: no other system has a better value, useful or not."""
     answers = top.answers
     support = np.bincount(answers.gold, minlength=len(answers.labels))
     counts = ", ".join(f"{count} {label!r}" for label, count in zip(answers.labels, support, strict=True))
@@ -55,7 +56,8 @@ def _winner(top: Measured, primary: str) -> str:
         reason = metric.reason if metric is not None else "it is not defined for this task"
         return f"On {len(answers)} test items ({counts}) no system has an estimable {title}: {reason}."
     best = with_interval(primary, metric, top.scored.confidence)
-    return f"On {len(answers)} test items ({counts}), {top.name} has the best {title}: {best}."
+    among = "" if alone else " among the systems shown to be better than a constant answer"
+    return f"On {len(answers)} test items ({counts}), {top.name} has the best {title}{among}: {best}."
 
 
 def _lead(
@@ -77,9 +79,10 @@ def _lead(
             f"On these {len(top.answers)} items {who} {verb} to be better than {obstacle.name} "
             f"({METRICS[obstacle.metric].title} {value}{majority})."
         ]
-    if len(ranking) < 2:
+    place = list(ranking).index(top.name)
+    if place + 1 == len(ranking):
         return []
-    second = by_name[ranking[1]]
+    second = by_name[ranking[place + 1]]
     found = paired_difference(primary, second.scored, top.scored)
     shown = found.gain > 0 and (found.p is None or found.p < 1 - top.scored.confidence)
     facts = evidence(found, None, top.scored.confidence)
