@@ -263,7 +263,7 @@ def _estimates_table(plans: Sequence[Plan]) -> Table:
             f"{plan.estimate.memory / 1e9:.1f} GB",
             _duration(plan.estimate.seconds),
         )
-    table.caption = "for one seed on this machine as it is now; within a factor of two (src/clinfit/estimate.py)"
+    table.caption = "for one seed on this machine as it is now; a rough figure (src/clinfit/estimate.py)"
     table.caption_justify = "left"
     return table
 

@@ -35,7 +35,7 @@ TRAINED_BYTES = 16
 LOGIT_BYTES = 12
 #: Resident memory of a process that imported PyTorch, Transformers and PEFT, on Linux.
 PROGRAM_BYTES = 600e6
-#: Share of the measured matrix-product rate that whole steps reach (attention, norms, adapters, the optimizer).
+#: Share of the matrix-product rate that whole steps reach (attention, norms, adapters, the optimizer); assumed.
 STEP_EFFICIENCY = 0.5
 
 
