@@ -58,7 +58,7 @@ def test_metric_cell_without_a_number_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0123, "12.3 ms"), (61.2, "61.2 s"), (600, "10.0 min"), (9000, "2.5 h")]
+    ("seconds", "text"), [(0, "< 0.01 ms"), (0.0123, "12.3 ms"), (61.2, "61.2 s"), (600, "10.0 min"), (9000, "2.5 h")]
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -12,6 +12,7 @@ from clinfit.report.tables import Plain
 @dataclass(frozen=True)
 class DataView:
     tables: list[Plain]
+    inputs: Plain | None
     facts: list[tuple[str, str]]
     findings: list[Mapping[str, Any]]
 
@@ -19,12 +20,11 @@ class DataView:
 def data_view(task: TaskResult, described: Mapping[str, Any]) -> DataView:
     """Splits and labels from the results, the rest from data/<task>.json (see data/load.py, `TaskData.describe`)."""
     tables = [flow_table(described)] if "rows" in described else []
-    tables.append(split_table(task))
-    if described.get("inputs"):
-        tables.append(input_table(described["inputs"]))
+    tables.append(split_table(task, described.get("splits", {})))
+    inputs = input_table(described["inputs"]) if described.get("inputs") else None
     facts = [(name, text_of(described[name])) for name in ("source", "fingerprint") if name in described]
     told = {finding["code"] for finding in task["findings"]}
-    return DataView(tables, facts, [f for f in described.get("findings", []) if f["code"] not in told])
+    return DataView(tables, inputs, facts, [f for f in described.get("findings", []) if f["code"] not in told])
 
 
 def flow_table(described: Mapping[str, Any]) -> Plain:
@@ -36,16 +36,15 @@ def flow_table(described: Mapping[str, Any]) -> Plain:
     return Plain("From the file to the study", "", ["Step", "Records"], rows)
 
 
-def split_table(task: TaskResult) -> Plain:
-    """Records of each split by label."""
-    splits = task["counts"]
-    header = ["Split", "Records", "Groups", *task["labels"]]
+def split_table(task: TaskResult, described: Mapping[str, Mapping[str, Any]]) -> Plain:
+    """Records of each split by label; groups as the loader counted them."""
     rows = []
-    for split, entry in splits.items():
+    for split, entry in task["counts"].items():
         labels = [entry["labels"].get(label, 0) for label in task["labels"]]
         shares = [f"{count(value)} ({per_cent(value / entry['n'])})" if entry["n"] else "0" for value in labels]
-        rows.append([split, count(entry["n"]), "—" if entry["groups"] is None else count(entry["groups"]), *shares])
-    return Plain("Records by split and label", "", header, rows)
+        groups = described[split]["groups"] if split in described else entry["groups"]
+        rows.append([split, count(entry["n"]), "—" if groups is None else count(groups), *shares])
+    return Plain("Records by split and label", "", ["Split", "Records", "Groups", *task["labels"]], rows)
 
 
 def input_table(inputs: Mapping[str, Mapping[str, Any]]) -> Plain:

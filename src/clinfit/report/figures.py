@@ -17,6 +17,7 @@ from clinfit.evaluation.results import CalibrationBin
 from clinfit.report.svg import GREY, INK, LINES, PALETTE, inline_svg, new_figure, style
 
 UNIT = (-0.02, 1.02)
+_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 IDEAL: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": (0, (4, 3))}
 
 
@@ -116,8 +117,10 @@ def risk_figure(
         axes.set_xlabel(f"predicted probability of {event}")
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
-        axes.text(0.5, 0.98, f"truly {event}", transform=axes.transAxes, ha="center", va="top", color="#9c4400")
-        axes.text(0.5, 0.02, f"truly {other}", transform=axes.transAxes, ha="center", color="#00507d")
+        axes.text(
+            0.5, 0.98, f"truly {event}", transform=axes.transAxes, ha="center", va="top", color="#9c4400", bbox=_PAPER
+        )
+        axes.text(0.5, 0.02, f"truly {other}", transform=axes.transAxes, ha="center", color="#00507d", bbox=_PAPER)
         if threshold is not None:
             axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
         text = "; ".join(f"truly {label}: {_where(histogram[label], edges)}" for label in (event, other))

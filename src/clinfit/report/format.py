@@ -60,6 +60,8 @@ def p_value(p: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in the unit that a person would use."""
+    if seconds < 1e-5:
+        return "< 0.01 ms"
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 120:

@@ -325,7 +325,8 @@ def label_table(system: SystemResult) -> Grid:
         )
         for entry in system["classes"]
     ]
-    return Grid(system["name"], ["Label", "Records", "Answered", *(definition(name).title for name in names)], rows)
+    heads = ["F1" if name == "f1" else definition(name).title for name in names]
+    return Grid(system["name"], ["Label", "Records", "Answered", *heads], rows)
 
 
 # ---------------------------------------------------------------- every number
