@@ -1,4 +1,4 @@
-"""Two-layer bases with random weights: large enough to show a wrong mask, small enough for milliseconds."""
+"""What the tests of the engine share; the bases themselves are in two_layer.py."""
 
 import os
 from pathlib import Path
@@ -8,51 +8,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from clinfit.data.records import Record
 from clinfit.study import Data, Task
-
-SPECIALS = ["<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|pad|>"]
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
-)
-SENTENCES = [
-    "Tumour growth was seen in patients with lung carcinoma after chemotherapy.",
-    "Blood pressure fell in adults with hypertension who took the drug each day.",
-    "Is this abstract about cancer? Answer with one of Cancer or Non-Cancer. Title: Abstract: 0123456789",
-]
+from two_layer import SENTENCES, llama_base, train_tokenizer
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(min(2, os.cpu_count() or 1))
-
-
-def train_tokenizer(specials: list[str] = SPECIALS, template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of 400 tokens trained on the sentences above."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        SENTENCES * 3,
-        trainers.BpeTrainer(
-            vocab_size=400, special_tokens=specials, show_progress=False, initial_alphabet=alphabet
-        ),
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=specials[0],
-        eos_token=specials[1],
-        pad_token=specials[-1],
-        additional_special_tokens=specials[2:-1],
-    )
-    fast.chat_template = template
-    return fast
 
 
 @pytest.fixture(scope="session")
@@ -61,27 +25,8 @@ def tokenizer() -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
-    """Folder of a two-layer Llama (16 wide) with the tokenizer above."""
-    folder = tmp_path_factory.mktemp("bases") / "two-layer-llama"
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=5,
-        initializer_range=0.3,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def tiny_base() -> Path:
+    return llama_base()
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +45,10 @@ def text_records(text_task: Task) -> list[Record]:
         Record(
             id=f"r{i}",
             group=f"r{i}",
-            inputs={"title": None if i % 5 == 0 else f"Study {i}", "abstract": " ".join([SENTENCES[i % 2]] * (1 + i % 4))},
+            inputs={
+                "title": None if i % 5 == 0 else f"Study {i}",
+                "abstract": " ".join([SENTENCES[i % 2]] * (1 + i % 4)),
+            },
             target=text_task.labels[1 - i % 2],
         )
         for i in range(24)

@@ -5,7 +5,6 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from conftest import train_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.prompts.encode import Renderer
 from clinfit.study import Task
+from two_layer import train_tokenizer
 
 
 def test_training_ids_begin_with_the_serving_ids(text_task: Task, tokenizer: Any, text_records: list[Record]) -> None:
@@ -28,9 +28,7 @@ def test_training_ids_begin_with_the_serving_ids(text_task: Task, tokenizer: Any
 def test_ids_are_those_of_the_tokenizers_own_chat_template(text_task: Task, tokenizer: Any) -> None:
     record = Record("a", "a", {"title": "T", "abstract": "Tumour growth."}, "Cancer")
     encoded = Renderer(text_task, tokenizer).encode(record)
-    user = (
-        "Is this abstract about cancer? Answer with Non-Cancer or Cancer.\n\nTitle: T\nAbstract: Tumour growth."
-    )
+    user = "Is this abstract about cancer? Answer with Non-Cancer or Cancer.\n\nTitle: T\nAbstract: Tumour growth."
     chat = [{"role": "user", "content": user}, {"role": "assistant", "content": "Cancer"}]
     full = tokenizer.apply_chat_template(chat, tokenize=False)
     assert tokenizer.decode(encoded.ids) + "\n" == full
@@ -64,7 +62,9 @@ def test_shortening_keeps_instruction_and_answer(
     decoded = tokenizer.decode(encoded.prompt_ids)
     assert decoded.startswith("<|begin|><|user|>\nIs this abstract about cancer? Answer with Non-Cancer or Cancer.")
     assert decoded.endswith("<|end|>\n<|assistant|>\n")
-    assert (encoded.dropped > 0) == (encoded.prompt_ids != Renderer(text_task, tokenizer, max_length=9999).encode(record).prompt_ids)
+    assert (encoded.dropped > 0) == (
+        encoded.prompt_ids != Renderer(text_task, tokenizer, max_length=9999).encode(record).prompt_ids
+    )
 
 
 def test_an_instruction_that_does_not_fit_is_an_error(text_task: Task, tokenizer: Any) -> None:

@@ -7,6 +7,8 @@ sets HF_HUB_OFFLINE=0).
 import hashlib
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -213,9 +216,10 @@ def _from_pretrained(factory: Any, base: Base, **options: Any) -> Any:
 def _load_weights(
     factory: Any, base: Base, precision: Precision, allowed_missing: tuple[str, ...], **options: Any
 ) -> PreTrainedModel:
-    model, info = _from_pretrained(
-        factory, base, dtype=DTYPES[precision], use_safetensors=True, output_loading_info=True, **options
-    )
+    with _quiet():
+        model, info = _from_pretrained(
+            factory, base, dtype=DTYPES[precision], use_safetensors=True, output_loading_info=True, **options
+        )
     missing = [key for key in info["missing_keys"] if not any(part in key.split(".") for part in allowed_missing)]
     if missing:
         raise ClinfitError(
@@ -223,3 +227,17 @@ def _load_weights(
             expected="a complete model: random weights would be used otherwise",
         )
     return model.eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Transformers without its bars and its report of missing weights, which is read and judged here instead."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()

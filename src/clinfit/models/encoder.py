@@ -148,10 +148,10 @@ class EncoderModel:
             return [], 0
         texts = [document(self.task, record.inputs) for record in records]
         plain = loaded.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        room = self.spec.train.max_length - loaded.tokenizer.num_special_tokens_to_add()
-        cut = [shortened(ids, room, self.spec.train.shorten) for ids in plain]
+        before, after = special_frame(loaded.tokenizer)
+        room = self.spec.train.max_length - len(before) - len(after)
         dropped = sum(len(ids) > room for ids in plain)
-        return [loaded.tokenizer.build_inputs_with_special_tokens(ids) for ids in cut], dropped
+        return [[*before, *shortened(ids, room, self.spec.train.shorten), *after] for ids in plain], dropped
 
     def _logits(
         self, loaded: Loaded, records: Sequence[Record], batch_tokens: int | None
@@ -218,6 +218,13 @@ def head_logits(model: PreTrainedModel, rows: list[list[int]], pad_id: int) -> T
     lengths = torch.tensor([len(row) for row in rows], device=model.device)
     mask = (torch.arange(ids.shape[1], device=model.device) < lengths[:, None]).long()
     return model(input_ids=ids, attention_mask=mask).logits
+
+
+def special_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens that this tokenizer puts before and after a text."""
+    framed, plain = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
+    start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
+    return framed[:start], framed[start + len(plain) :]
 
 
 def shortened(ids: list[int], room: int, where: str) -> list[int]:
