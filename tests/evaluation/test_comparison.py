@@ -41,7 +41,7 @@ def test_a_gain_of_15_in_300_depends_on_the_reversals(make_answers, c, p, low, h
 def test_the_bootstrap_agrees_with_bonett_price(make_answers):
     first, second = pair(*discordant(make_answers, 15, 30, 239, 16), draws=4000)
     drawn = second.replicates["accuracy"] - first.replicates["accuracy"]
-    assert np.quantile(100 * drawn, [0.025, 0.975]) == pytest.approx([0.7, 9.3], abs=0.35)
+    assert np.quantile(100 * drawn, [0.025, 0.975]) == pytest.approx([0.7, 9.3], abs=0.4)  # 1 item: 0.33
 
 
 def test_mcnemar_is_the_binomial_test():
