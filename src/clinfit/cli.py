@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -188,6 +189,7 @@ DEBUG = "--debug"
 
 def main() -> None:
     """Run the command line. Exit codes: 0 fine, 1 failed, 2 for the user to fix, 130 stopped by Ctrl-C or SIGTERM."""
+    quiet_libraries()
     arguments = one_flag_a_model([word for word in sys.argv[1:] if word != DEBUG])
     try:
         app(arguments, prog_name="clinfit")
@@ -199,6 +201,13 @@ def main() -> None:
         from clinfit.runs.failures import failure_of, save_traceback
 
         fail(f"clinfit: unexpected {failure_of(error).reason}; traceback in {save_traceback(error)}", error, 1)
+
+
+def quiet_libraries() -> None:
+    """Leave the terminal to clinfit: what libraries say of their own insides is of no use to a user."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if DEBUG not in sys.argv:
+        warnings.filterwarnings("ignore", module=r"(peft|transformers)\.")
 
 
 def one_flag_a_model(words: list[str]) -> list[str]:
