@@ -34,7 +34,8 @@ def text_task() -> Task:
     return Task(
         labels=["Non-Cancer", "Cancer"],
         data=Data(path="unused.csv", inputs={"title": "title", "abstract": "abstract"}),
-        prompt="Is this abstract about cancer? Answer with {{ labels }}.\n\nTitle: {{ title }}\nAbstract: {{ abstract }}",
+        prompt="Is this abstract about cancer? Answer with {{ labels }}.\n\n"
+        "Title: {{ title }}\nAbstract: {{ abstract }}",
     )
 
 

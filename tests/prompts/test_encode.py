@@ -62,13 +62,14 @@ def test_shortening_keeps_instruction_and_answer(
     decoded = tokenizer.decode(encoded.prompt_ids)
     assert decoded.startswith("<|begin|><|user|>\nIs this abstract about cancer? Answer with Non-Cancer or Cancer.")
     assert decoded.endswith("<|end|>\n<|assistant|>\n")
-    assert (encoded.dropped > 0) == (
+    whole = Renderer(text_task, tokenizer, max_length=9999).encode(record)
+    assert (encoded.dropped > 0) == (encoded.prompt_ids != whole.prompt_ids)
         encoded.prompt_ids != Renderer(text_task, tokenizer, max_length=9999).encode(record).prompt_ids
     )
 
 
 def test_an_instruction_that_does_not_fit_is_an_error(text_task: Task, tokenizer: Any) -> None:
-    with pytest.raises(ClinfitError, match="raise train.max_length"):
+    with pytest.raises(ClinfitError, match=r"raise train\.max_length"):
         Renderer(text_task, tokenizer, max_length=40).encode(Record("a", "a", {"title": "T", "abstract": "x" * 500}))
 
 

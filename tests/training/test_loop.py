@@ -77,9 +77,7 @@ def test_the_loss_is_the_mean_negative_log_likelihood_of_the_answers(
     losses = AnswerLoss(loaded.base, encoded, pad_id=5)([0, 1, 2, 3])
     for item, loss in zip(encoded, losses, strict=True):
         logits = loaded.base(torch.tensor([item.ids])).logits[0].log_softmax(-1)
-        expected = -sum(
-            logits[len(item.prompt_ids) - 1 + i, token].item() for i, token in enumerate(item.answer_ids)
-        )
+        expected = -sum(logits[len(item.prompt_ids) - 1 + i, token].item() for i, token in enumerate(item.answer_ids))
         assert loss.item() == pytest.approx(expected, abs=1e-4)
     assert step_divisor("record", [2, 5, 2, 5]) == 4
     assert step_divisor("token", [2, 5, 2, 5]) == 14
@@ -261,9 +259,7 @@ def test_two_processes_train_as_one(spec: Causal, text_task: Task, text_records:
     given = {
         "spec": spec.model_dump(mode="json"),
         "task": text_task.model_dump(mode="json"),
-        "records": [
-            {"id": r.id, "group": r.group, "inputs": r.inputs, "target": r.target} for r in text_records
-        ],
+        "records": [{"id": r.id, "group": r.group, "inputs": r.inputs, "target": r.target} for r in text_records],
     }
     (tmp_path / "given.json").write_text(json.dumps(given))
     (tmp_path / "two").mkdir()

@@ -30,7 +30,7 @@ from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.scoring.answers import answer_logits, check_answer_logits, decode
 from clinfit.scoring.label_likelihood import LabelScorer
 from clinfit.study import Causal, Task
-from clinfit.training.adapters import adapter_facts, add_adapter, let_inputs_keep_their_type, parameter_counts
+from clinfit.training.adapters import adapter_facts, add_adapter, load_adapter, parameter_counts
 from clinfit.training.loop import Objective, TrainResult, Validation, train
 from clinfit.training.losses import answer_losses
 from clinfit.training.sampling import label_weights
@@ -128,9 +128,7 @@ class CausalModel:
         model = cls(saved.spec, saved.task, saved.seed)
         loaded = model._load(saved.precision, tokenizer_folder=folder / "tokenizer", base_sha256=saved.base["sha256"])
         if (folder / "adapter").is_dir():
-            loaded.adapted = PeftModel.from_pretrained(loaded.base, str(folder / "adapter"))  # type: ignore[arg-type]
-            let_inputs_keep_their_type(loaded.adapted)
-            loaded.adapted.eval()
+            loaded.adapted = load_adapter(loaded.base, folder / "adapter")
         return model
 
     # ------------------------------------------------------------ internals

@@ -30,7 +30,7 @@ from clinfit.models.saved import read_saved, write_saved
 from clinfit.prompts.batches import pad_right, token_batches
 from clinfit.prompts.template import document
 from clinfit.study import Encoder, Task
-from clinfit.training.adapters import adapter_facts, add_adapter, let_inputs_keep_their_type, parameter_counts
+from clinfit.training.adapters import adapter_facts, add_adapter, load_adapter, parameter_counts
 from clinfit.training.checkpoints import set_trainable, trainable
 from clinfit.training.loop import Objective, TrainResult, Validation, train
 from clinfit.training.sampling import label_weights
@@ -113,8 +113,7 @@ class EncoderModel:
         model = cls(saved.spec, saved.task, saved.seed)
         loaded = model._loaded = model._load(saved.precision, folder / "tokenizer", saved.base["sha256"])
         if saved.spec.method == "lora":
-            loaded.adapted = PeftModel.from_pretrained(loaded.model, str(folder / "adapter"))  # type: ignore[arg-type]
-            let_inputs_keep_their_type(loaded.adapted)
+            loaded.adapted = load_adapter(loaded.model, folder / "adapter")
         else:
             set_trainable(loaded.model, load_file(folder / "weights.safetensors"))
         loaded.model.eval()

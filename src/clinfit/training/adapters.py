@@ -1,5 +1,7 @@
 """LoRA, rsLoRA and DoRA through PEFT, in PEFT's own format."""
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,6 +10,7 @@ from transformers import PreTrainedModel
 
 from clinfit.errors import ClinfitError, nearest
 from clinfit.study import Lora
+from clinfit.training.low_rank import use_low_rank_layers
 
 
 def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str, base_name: str) -> PeftModel:
@@ -28,10 +31,24 @@ def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str
         use_dora=lora.dora,
         base_model_name_or_path=base_name,
     )
-    adapted = get_peft_model(model, config)
+    if not getattr(model, "is_quantized", False):
+        use_low_rank_layers(config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
+        adapted = get_peft_model(model, config)
     config.base_model_name_or_path = base_name  # not the folder it happened to be loaded from
     let_inputs_keep_their_type(adapted)
     return adapted
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """The model with a saved adapter around it, ready to predict."""
+    config = LoraConfig.from_pretrained(str(folder))
+    if not getattr(model, "is_quantized", False):
+        use_low_rank_layers(config)
+    adapted = PeftModel.from_pretrained(model, str(folder), config=config)  # type: ignore[arg-type]
+    let_inputs_keep_their_type(adapted)
+    return adapted.eval()
 
 
 def let_inputs_keep_their_type(model: torch.nn.Module) -> None:
