@@ -1,0 +1,243 @@
+"""The documents are true: their commands run, their links lead somewhere, their tables name what is there.
+
+Commands in `sh` and `python` blocks of README.md and docs/ are run, in order, in a copy of what they need; a small
+table of made-up notes stands in for the reader's own. ELSEWHERE lists the few that other tests run, and where.
+"""
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clinfit import __version__
+from clinfit.data.load import load_task
+from clinfit.study import load_study
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "clinfit"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+
+#: Commands that set the project up: run from a checkout, not from the reader's folder.
+ELSEWHERE = {
+    "make demo": "test_packaging.py: the target runs the quickstart; a shortened one is run there",
+    "make test": "test_packaging.py: the target runs pytest, which is what you are reading the result of",
+    "pip install .": "test_packaging.py: builds the wheel and uses it from another folder",
+    "pip install '.[minilm,tensorboard]'": "test_packaging.py: the extras exist and are pinned",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [Block(language, text) for language, text in found]
+
+
+def ids(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+# ---------------------------------------------------------------- the reader's folder
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder as a reader has it: notes.csv with 120 made-up notes of 40 patients, new.csv without labels."""
+    rows = []
+    for i in range(120):
+        fell = i // 3 % 2
+        note = f"Bed {i}. {'Fell' if fell else 'Slept well'} on day {i % 3}, vital signs stable."
+        rows.append(f'n{i},p{i // 3},"{note}",{fell}')
+    (tmp_path / "notes.csv").write_text("\n".join(["id,patient,note,fall", *rows]) + "\n")
+    new = ["id,note", "a,Patient fell beside the bed.", "b,Slept well and asked for tea."]
+    (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
+    return tmp_path
+
+
+def environment(desk: Path) -> dict[str, str]:
+    """`clinfit` and `python` on the path are those under test, installed or not."""
+    commands = desk / ".commands"
+    commands.mkdir(exist_ok=True)
+    for name, words in {"clinfit": "-m clinfit", "python": ""}.items():
+        (commands / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        (commands / name).chmod(0o755)
+    return os.environ | {
+        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(SOURCE.parent),
+        "COLUMNS": "120",
+    }
+
+
+def run(words: list[str], desk: Path) -> str:
+    done = subprocess.run(words, cwd=desk, env=environment(desk), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{words[-1]}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def read_through(page: Path, desk: Path) -> str:
+    """Do what a page says, from top to bottom; the output of its last command."""
+    output = ""
+    for block in blocks(page):
+        if block.language == "yaml":
+            (desk / f"{yaml.safe_load(block.text)['name']}.yaml").write_text(block.text)
+        elif block.language == "python":
+            output = run([sys.executable, "-c", block.text], desk)
+        elif block.language == "sh":
+            for line in block.text.splitlines():
+                if line not in ELSEWHERE:
+                    output = run(["bash", "-euc", line], desk)
+    return output
+
+
+@pytest.mark.slow
+def test_the_readme_works(desk: Path) -> None:
+    read_through(ROOT / "README.md", desk)
+    answers = (desk / "answers.csv").read_text().splitlines()
+    assert answers[0] == "id,p_no fall,p_fall,predicted,status"
+    assert len(answers) == 3
+
+
+@pytest.mark.slow
+def test_the_guide_works(desk: Path) -> None:
+    read_through(ROOT / "docs" / "guide.md", desk)
+    answers = [line.split(",") for line in (desk / "answers.csv").read_text().splitlines()]
+    assert [row[0] for row in answers] == ["id", "a", "b"]
+    assert len(list(desk.glob("runs/study/*/report.html"))) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_command_is_run_somewhere(page: Path) -> None:
+    """Only README and the guide hold commands; other pages show output and layouts."""
+    commands = [line for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()]
+    assert page.name in {"README.md", "guide.md"} or commands == []
+    unknown = [line for line in commands if line not in ELSEWHERE and not line.startswith("clinfit ")]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "guide.md"], ids=ids)
+def test_studies_on_a_page_can_be_run(page: Path, desk: Path) -> None:
+    studies = [block.text for block in blocks(page) if block.language == "yaml"]
+    assert studies
+    for text in studies:
+        (desk / "shown.yaml").write_text(text)
+        study = load_study(desk / "shown.yaml")
+        for task in study.tasks.values():
+            assert len(load_task(task, study.folder).records) > 100
+
+
+# ---------------------------------------------------------------- links, words, citation
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that headings get where Markdown is shown."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, anchor = target.partition("#")
+        if target.startswith("https://"):
+            continue
+        path = (page.parent / name) if name else page
+        assert path.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(path), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize(
+    "path", [*TEXTS, ROOT / "Makefile", ROOT / "constraints.txt", ROOT / ".ci" / "run", ROOT / "CITATION.cff"], ids=ids
+)
+def test_texts_are_finished_and_name_no_private_place(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    private = r"/" + r"work/|/" + r"root/|/" + r"home/\w|packages\." + r"internal"
+    unfinished = r"\b(TODO|FIXME|TBD|XXX|lorem ipsum)\b"
+    hosts = r"pypi\." + r"org/simple|files\.python" + r"hosted|download\.py" + r"torch|index-url\s+http"
+    assert re.findall(f"{private}|{unfinished}|{hosts}", text, re.IGNORECASE) == []
+
+
+def test_citation_and_changelog_name_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == __version__
+    assert citation["license"] == "MIT"
+    assert {"message", "title", "authors", "type", "date-released"} <= citation.keys()
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- pages that name code
+
+
+def test_the_metrics_page_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("make_metrics_page", ROOT / "scripts" / "make_metrics_page.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "type: make reference"
+
+
+def architecture_rows() -> Iterator[tuple[list[Path], list[str]]]:
+    """Files and main names of each row; a name without a folder lies beside the one before it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (`.*?) \|.*\| *(.*?) *\|$", text, re.MULTILINE):
+        places: list[Path] = []
+        for name in re.findall(r"`([^`]+)`", row[0]):
+            places.append(places[0].parent / name if places and "/" not in name else SOURCE / name)
+        yield places, re.findall(r"`(\w+)[^`]*`", row[1])
+
+
+def test_architecture_names_what_is_there() -> None:
+    listed = set()
+    for places, names in architecture_rows():
+        assert all(place.exists() for place in places), places
+        code = "\n".join(place.read_text(encoding="utf-8") for place in places if place.is_file())
+        absent = [name for name in names if not re.search(rf"^(class|def) {name}\b|^{name}\b.*=", code, re.MULTILINE)]
+        assert absent == [], places
+        listed |= set(places)
+    modules = {path for path in SOURCE.rglob("*.py") if not path.name.startswith("__")}
+    assert sorted(ids(path) for path in modules - listed) == []
+
+
+def finding_codes() -> set[str]:
+    """The codes of all findings that the source makes, where they are written as they are."""
+    codes = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
+                codes |= {arg.value for arg in node.args[1:2] if isinstance(arg, ast.Constant)}
+    return codes
+
+
+def test_the_guide_explains_every_finding() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    codes = finding_codes()
+    assert len(codes) > 15
+    assert sorted(code for code in codes if f"`{code}`" not in guide) == []
+
+
+def test_the_guide_explains_no_finding_that_does_not_exist() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    section = guide.partition("## Findings")[2].partition("\n## ")[0]
+    named = {
+        code for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for code in re.findall(r"`([^`]+)`", row)
+    }
+    code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    for name in named - {"clinfit check", "-validation", "-test"}:
+        stem = re.sub(r"-(train|validation|test)$", "-{split}", name)
+        assert f'"{name}"' in code or f'"{stem}"' in code, name

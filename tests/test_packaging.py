@@ -1,0 +1,157 @@
+"""What is installed and how: the Makefile's targets, the pinned versions, the wheel."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from clinfit import __version__
+
+ROOT = Path(__file__).parents[1]
+PINNED_EXTRAS = ("test", "minilm", "tensorboard")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_every_requirement_is_pinned_within_its_bounds(project: dict[str, Any], pins: dict[str, str]) -> None:
+    wanted = project["dependencies"] + [
+        text for extra in PINNED_EXTRAS for text in project["optional-dependencies"][extra]
+    ]
+    for requirement in map(Requirement, wanted):
+        pin = pins[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pin, prereleases=True), f"{requirement} and {pin}"
+
+
+def test_pins_are_exact_and_hold_on_every_machine(pins: dict[str, str]) -> None:
+    assert [name for name, version in pins.items() if re.search(r"[+*<>;]", version)] == []
+
+
+def test_versions_agree(project: dict[str, Any]) -> None:
+    assert project["version"] == __version__
+
+
+def test_extras_of_the_readme_exist(project: dict[str, Any]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = {extra for group in re.findall(r"pip install '\.\[([\w,]+)\]'", readme) for extra in group.split(",")}
+    assert named and named <= project["optional-dependencies"].keys()
+
+
+# ---------------------------------------------------------------- make
+
+
+def planned(target: str) -> list[str]:
+    """The commands that make would run for a target."""
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def clean_environment() -> dict[str, str]:
+    """Without what an outer make tells inner ones."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [
+        ("demo", ".venv/bin/clinfit run studies/quickstart.yaml"),
+        ("test", ".venv/bin/python -m pytest"),
+        ("test-fast", '.venv/bin/python -m pytest -m "not slow"'),
+        ("lint", ".venv/bin/pyright"),
+    ],
+)
+def test_targets_end_with_what_they_are_for(target: str, last: str) -> None:
+    assert planned(target)[-1] == last
+
+
+@needs_make
+def test_an_old_python_is_told(tmp_path: Path) -> None:
+    old = tmp_path / "old-python"
+    old.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" -c "import sys; sys.version_info = (3, 9, 2); $1"\n')
+    old.chmod(0o755)
+    words = ["make", "-s", "demo", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode != 0
+    assert "is Python 3.9, and clinfit needs 3.11 or newer" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+@needs_make
+def test_a_missing_python_is_told(tmp_path: Path) -> None:
+    words = ["make", "-s", "demo", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode != 0
+    assert "there is no no-such-python" in done.stderr
+
+
+# ---------------------------------------------------------------- the quickstart, shortened
+
+
+@pytest.mark.slow
+def test_the_quickstart_ends_with_its_report(tmp_path: Path) -> None:
+    """The study of `make demo` on 120 records, with fewer models and steps."""
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    path = tmp_path / "studies" / "quickstart.yaml"
+    study = yaml.safe_load(path.read_text(encoding="utf-8"))
+    study["tasks"]["diagnosis"]["data"]["limit"] = 120
+    study["models"] = [model for model in study["models"] if model["name"] in ("majority", "lasso", "tiny")]
+    study["models"][-1]["train"] |= {"epochs": 0.5, "learning_rate": 0.003}
+    path.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    words = [sys.executable, "-m", "clinfit", "run", "studies/quickstart.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = tmp_path / done.stdout.splitlines()[-1]
+    assert report.name == "report.html" and report.parent.parent == tmp_path / "runs" / "quickstart"
+    assert {folder.name for folder in report.parent.glob("models/*")} == {
+        "majority-seed42",
+        "lasso-seed42",
+        "tiny-seed42",
+    }
+
+
+# ---------------------------------------------------------------- the wheel
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("hatchling") is None, reason="hatchling is not installed (`make test` installs it)")
+def test_an_installed_package_works_from_anywhere(tmp_path: Path) -> None:
+    """`pip install .` without the network: the wheel holds templates, weights and card, and needs no checkout."""
+    words = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(tmp_path / "site"), str(ROOT)]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    package = tmp_path / "site" / "clinfit"
+    for name in ("py.typed", "report/templates/report.html.j2", "report/templates/style.css", "models/tiny/README.md"):
+        assert (package / name).is_file(), name
+    weights = list((package / "models" / "tiny").glob("*.safetensors"))
+    assert weights and sum(path.stat().st_size for path in weights) < 16e6
+    code = (
+        "import clinfit; print(clinfit.__file__); from clinfit.models.bases import find_base; find_base('clinfit/tiny')"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == package / "__init__.py"
