@@ -85,6 +85,13 @@ def test_a_prompt_file_is_replaced_by_its_text(write, tmp_path: Path) -> None:
     assert study.tasks["cancer"].prompt == "About cancer?\n{{ record }}\n"
 
 
+def test_a_base_beside_the_study_is_named_in_full(write, tmp_path: Path) -> None:
+    (tmp_path / "bases" / "ours").mkdir(parents=True)
+    model = load_study(write(changed("base: clinfit/tiny", "base: bases/ours"))).models[1]
+    assert isinstance(model, Causal)
+    assert model.base == str(tmp_path / "bases" / "ours")
+
+
 @pytest.mark.parametrize("name", ["quickstart", "cancer-abstracts"])
 def test_the_studies_that_come_with_the_project_load(name: str) -> None:
     study = load_study(ROOT / "studies" / f"{name}.yaml")

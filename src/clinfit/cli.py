@@ -46,14 +46,19 @@ def run(
 
 
 @app.command()
-def check(study: StudyFile, online: Online = False) -> None:
+def check(
+    study: StudyFile,
+    no_record: Annotated[bool, typer.Option("--no-record", help="do not show the first record's text")] = False,
+    online: Online = False,
+) -> None:
     """Check a study: its data, findings, the first prompt with its answer, memory and time. Errors give exit code 1."""
     allow_online(online)
     from clinfit.check import check_study
     from clinfit.study import load_study
 
-    if any(finding.level == "error" for finding in check_study(load_study(study))):
-        raise typer.Exit(1)
+    errors = {f.code for f in check_study(load_study(study), show_record=not no_record) if f.level == "error"}
+    if errors:
+        raise typer.Exit(2 if errors == {"model-cannot-run"} else 1)
 
 
 @app.command()

@@ -298,7 +298,10 @@ class Train(Section):
 class Neural(ModelSection):
     """What encoders and causal models share."""
 
-    base: str = Field(description="clinfit/tiny, clinfit/minilm (the extra `minilm`), a local folder, or a hub id")
+    base: str = Field(
+        description="clinfit/tiny, clinfit/minilm (the extra `minilm`), a folder (relative to the study file), "
+        "or a hub id"
+    )
     revision: str | None = Field(default=None, description="hub revision; default: main, its commit is recorded")
     lora: Lora = Field(default_factory=Lora, description="the adapter that is trained")
     train: Train = Field(default_factory=Train, description="how it is trained")

@@ -24,7 +24,7 @@ def read_study(path: Path) -> Study:
     """The study in a file; raises ClinfitError that lists everything that is wrong with it."""
     text = _text_of(path, what="study file")
     data, root, problems = _parsed(text, path)
-    data = _with_prompt_texts(data, path.parent, problems)
+    data = _with_base_folders(_with_prompt_texts(data, path.parent, problems), path.parent)
     study = None
     try:
         study = Study.model_validate(data)
@@ -121,6 +121,21 @@ def _with_prompt_text(name: str, task: Any, folder: Path, problems: list[Problem
     except ClinfitError as error:
         problems.append(Problem(place, f"{shown(place)}: {error.found}; {error.fix or error.expected}"))
         return {key: value for key, value in task.items() if key != "prompt"}
+
+
+def _with_base_folders(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The study with bases that are folders beside it named in full, so that they are found from anywhere."""
+    models = data.get("models")
+    if not isinstance(models, list):
+        return data
+    return data | {"models": [_with_base_folder(model, folder) for model in models]}
+
+
+def _with_base_folder(model: Any, folder: Path) -> Any:
+    base = model.get("base") if isinstance(model, dict) else None
+    if not isinstance(base, str) or base.startswith("clinfit/") or not (folder / base).is_dir():
+        return model
+    return model | {"base": str((folder / base).resolve())}
 
 
 # ---------------------------------------------------------------- YAML

@@ -94,12 +94,8 @@ def load_config(base: Base) -> PretrainedConfig:
     return _from_pretrained(AutoConfig, base)
 
 
-def load_causal(base: Base, precision: Precision, device: torch.device, four_bit: bool = False) -> PreTrainedModel:
-    """The base as a causal language model in evaluation mode.
-
-    Raises ClinfitError when it is another kind of model or lacks some of its weights.
-    """
-    config = load_config(base)
+def check_causal(base: Base, config: PretrainedConfig) -> None:
+    """Raise ClinfitError when the base is another kind of model."""
     architectures = config.architectures or []
     if not any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in architectures):
         raise ClinfitError(
@@ -108,6 +104,14 @@ def load_causal(base: Base, precision: Precision, device: torch.device, four_bit
             expected="an architecture that ends in ForCausalLM",
             fix="choose another base, or `family: encoder` for this one",
         )
+
+
+def load_causal(base: Base, precision: Precision, device: torch.device, four_bit: bool = False) -> PreTrainedModel:
+    """The base as a causal language model in evaluation mode.
+
+    Raises ClinfitError when it is another kind of model or lacks some of its weights.
+    """
+    check_causal(base, load_config(base))
     options: dict[str, Any] = {}
     if four_bit:
         from transformers import BitsAndBytesConfig

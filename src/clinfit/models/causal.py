@@ -177,6 +177,7 @@ class CausalModel:
             "best_step": result.best_step,
             "adapter": adapter_facts(loaded.adapted),
             "base": find_base(self.spec.base, self.spec.revision).as_dict(),
+            "base_commit": getattr(loaded.base.config, "_commit_hash", None),
             "max_length": self.spec.train.max_length,
             "shortened_records": sum(item.dropped > 0 for item in encoded),
             "dropped_tokens": sum(item.dropped for item in encoded),

@@ -193,6 +193,7 @@ class EncoderModel:
             "method": self.spec.method,
             "adapter": adapter_facts(loaded.adapted) if loaded.adapted is not None else None,
             "base": find_base(self.spec.base, self.spec.revision).as_dict(),
+            "base_commit": getattr(loaded.model.config, "_commit_hash", None),
             "max_length": self.spec.train.max_length,
             "shortened_records": dropped,
         }

@@ -131,12 +131,12 @@ def command(study: str | Path | None, out: Path | str | None, models: Sequence[s
 
 
 def check_bases(specs: Sequence[ModelSpec]) -> None:
-    """Raise ClinfitError for a base that is not at hand, before the first model is trained."""
+    """Raise ClinfitError for a base that cannot be trained as asked, before the first model is trained."""
     for spec in specs:
         if isinstance(spec, Causal | Encoder):
-            from clinfit.models.bases import find_base, load_config
+            from clinfit.models.precheck import check_base
 
-            load_config(find_base(spec.base, spec.revision))
+            check_base(spec)
 
 
 # ---------------------------------------------------------------- the folder

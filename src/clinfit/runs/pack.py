@@ -11,13 +11,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 import clinfit
-from clinfit.data.load import read_inputs
+from clinfit.data.load import inputs_from_rows, read_inputs
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.results import Results
@@ -69,11 +68,9 @@ class Pack:
 
 
 def records_of(task: Task, items: Sequence[Record] | pd.DataFrame | Path | str) -> Sequence[Record]:
-    """Records from whatever holds them; a table goes through the reader of files, so that it is read as one."""
+    """Records from whatever holds them."""
     if isinstance(items, pd.DataFrame):
-        with TemporaryDirectory(prefix="clinfit-") as folder:
-            items.to_parquet(Path(folder) / "table.parquet", index=False)
-            return read_inputs(task, Path(folder) / "table.parquet")
+        return inputs_from_rows(task, items)
     return read_inputs(task, Path(items)) if isinstance(items, str | Path) else items
 
 

@@ -19,7 +19,7 @@ def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str
     The seed is set here, right before the adapter's weights are drawn, so that the same seed gives the same adapter
     whatever ran before. Raises ClinfitError when a target names no module.
     """
-    _check_targets(model, lora)
+    check_targets(model, lora)
     torch.manual_seed(seed)
     config = LoraConfig(
         task_type=task_type,
@@ -83,7 +83,8 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     )
 
 
-def _check_targets(model: PreTrainedModel, lora: Lora) -> None:
+def check_targets(model: PreTrainedModel, lora: Lora) -> None:
+    """Raise ClinfitError when a target names no module of the base."""
     if lora.targets == "all-linear":
         return
     linear = sorted(

@@ -4,8 +4,8 @@ PEFT computes `base(x) + lora_B(lora_A(x)) * scaling` as separate operations: on
 passes over an activation-sized array forward and as many backward. On small hidden sizes those passes cost as much as
 the products. Here the low-rank part is added into the base's output by the product itself, forward and backward.
 
-The layer is a PEFT layer (PEFT's documented way to bring one's own LoRA layer, `LoraConfig._register_custom_module`), so
-that adapters stay in PEFT's format and plain `peft` loads them. Whatever is not plain LoRA (DoRA, dropout while
+The layer is a PEFT layer (PEFT's documented way to bring one's own LoRA layer, `LoraConfig._register_custom_module`),
+so that adapters stay in PEFT's format and plain `peft` loads them. Whatever is not plain LoRA (DoRA, dropout while
 training, several adapters, merged or switched-off ones) takes PEFT's own path.
 """
 
