@@ -27,7 +27,7 @@ def plain(model: PreTrainedModel, prompt: Sequence[int], answer: Sequence[int]) 
     return sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer))
 
 
-@pytest.mark.parametrize("labels", [LABELS, LABELS[:2], LABELS[:1] + [[72]], LABELS[1:3]])
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:2], [*LABELS[:1], [72]], LABELS[1:3]])
 @pytest.mark.parametrize("with_end", [False, True])
 def test_scores_equal_a_plain_forward(model: PreTrainedModel, labels: list[list[int]], with_end: bool) -> None:
     scores = LabelScorer(labels, [1], pad_id=5, with_end=with_end).score(model, PROMPTS)

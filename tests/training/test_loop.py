@@ -189,7 +189,7 @@ def test_a_diverging_loss_stops_with_advice(
     spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path
 ) -> None:
     wild = spec.model_copy(update={"train": spec.train.model_copy(update={"learning_rate": 1e30})})
-    with pytest.raises(ClinfitError, match="lower train.learning_rate"):
+    with pytest.raises(ClinfitError, match=r"lower train\.learning_rate"):
         CausalModel(wild, text_task, 1).fit(text_records[:18], [], Workspace(tmp_path))
 
 
