@@ -28,16 +28,19 @@ HERE = Path(__file__).parent
 PEERS = HERE / "peers"
 PRECISIONS = ("fp32", "bf16")
 TIMEOUT = 900
-#: Seconds a whole process takes on two cores of 2023, for planning only; unknown rows count 60.
+#: Seconds that a whole process takes on two cores of 2023, for planning only; rows that are not here count 25.
 TYPICAL_SECONDS = {
-    "train/small/fp32/trl": 110,
-    "train/small/bf16/trl": 75,
-    "train/small/fp32/hf": 60,
-    "train/small/fp32/llama_factory": 85,
-    "train/wide/fp32/trl": 120,
-    "train/wide/bf16/trl": 100,
-    "train/wide/fp32/llama_factory": 75,
-    "score/fp32/clinfit": 110,
+    "train/small/fp32/trl": 75,
+    "train/small/bf16/trl": 50,
+    "train/wide/fp32/trl": 80,
+    "train/wide/bf16/trl": 60,
+    "train/small/fp32/llama_factory": 50,
+    "train/small/bf16/llama_factory": 40,
+    "train/wide/fp32/llama_factory": 50,
+    "train/wide/bf16/llama_factory": 40,
+    "train/small/fp32/hf": 40,
+    "train/wide/fp32/hf": 40,
+    "score/fp32/clinfit": 70,
 }
 
 Record = dict[str, Any]
@@ -195,7 +198,7 @@ def append(path: Path, record: Record) -> None:
 def expected_seconds(name: str, records: list[Record]) -> float:
     """What the row took last time, else what it typically takes."""
     known = [record["process_seconds"] for record in records if record["job"] == name and "error" not in record]
-    return known[-1] if known else TYPICAL_SECONDS.get(name, 60)
+    return known[-1] if known else TYPICAL_SECONDS.get(name, 25)
 
 
 def plan(all_rows: list[Row], rounds: int, records: list[Record]) -> list[tuple[Row, int]]:

@@ -28,7 +28,7 @@ def test_finished_measurements_are_skipped_and_failed_ones_are_not():
 def test_last_measurement_is_the_estimate():
     records = [{"job": "a", "round": 0, "process_seconds": 5.0}, {"job": "a", "round": 1, "process_seconds": 7.0}]
     assert expected_seconds("a", records) == 7.0
-    assert expected_seconds("b", records) == 60
+    assert expected_seconds("b", records) == 25
 
 
 def test_without_its_python_llama_factory_is_left_out():
