@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.classification import Scored
-from clinfit.evaluation.comparison import check_same_items, flips, holm, mcnemar, paired_difference
+from clinfit.evaluation.comparison import bootstrap_p, check_same_items, flips, holm, mcnemar, paired_difference
 from clinfit.evaluation.intervals import Resamples
 from clinfit.evaluation.scoring import estimates, replicates
 
@@ -79,10 +79,21 @@ def test_lower_is_better_for_losses(make_answers):
 
 
 def test_groups_take_the_bootstrap_instead_of_formulas(make_answers):
-    first, second = discordant(make_answers, 15, 30, 239, 16)
+    first, second = discordant(make_answers, 5, 35, 239, 21)
     found = paired_difference("accuracy", *pair(first, second, groups=np.arange(300) // 3))
     assert "by group" in found.method
-    assert found.p is None
+    assert (found.test, found.gain) == ("paired bootstrap", 1)
+    assert 0 < found.p < 0.05
+
+
+def test_the_bootstrap_p_agrees_with_mcnemar_and_with_its_interval(make_answers):
+    first, second = pair(*discordant(make_answers, 15, 30, 239, 16), draws=4000)
+    assert bootstrap_p(second.replicates["accuracy"] - first.replicates["accuracy"]) == pytest.approx(0.03, abs=0.015)
+    assert bootstrap_p(np.zeros(200)) == 1.0
+    assert bootstrap_p(np.r_[np.full(199, 0.1), np.nan]) == pytest.approx(2 / 200)
+    found = paired_difference("macro_f1", first, second)
+    assert found.test == "paired bootstrap"
+    assert (found.p < 0.05) == (found.low > 0)
 
 
 def test_undefined_for_one_of_them_is_said(make_answers):

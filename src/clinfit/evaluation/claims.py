@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clinfit.evaluation.classification import Scored
-from clinfit.evaluation.comparison import McNemar, PairedDifference, flips, holm, mcnemar, paired_difference, right
+from clinfit.evaluation.comparison import (
+    McNemar,
+    PairedDifference,
+    flips,
+    grouped,
+    holm,
+    mcnemar,
+    paired_difference,
+    right,
+)
 from clinfit.evaluation.definitions import METRICS
-from clinfit.evaluation.results import Comparison, Difference
+from clinfit.evaluation.results import Comparison, Difference, McNemarDict
 from clinfit.evaluation.wording import change, evidence, number, p_value, title
 
 Direction = Literal["better", "worse", "no difference shown", "not estimable"]
@@ -112,22 +121,28 @@ def compare(pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, 
         _comparison(
             pair,
             [_row(pair, found[pair, name], corrected.get((pair, name)), scored, trivial) for name in metrics],
-            test,
-            p_holm,
+            _mcnemar(test, p_holm, independent=not grouped(scored[pair.new])),
             scored,
         )
         for pair, test, p_holm in zip(pairs, tests, holm([test.p for test in tests]), strict=True)
     ]
 
 
-def _comparison(
-    pair: Pair, rows: list[Difference], test: McNemar, p_holm: float, scored: dict[str, Scored]
-) -> Comparison:
+def _mcnemar(test: McNemar, p_holm: float, *, independent: bool) -> McNemarDict:
+    """Counts always; a p value only where items are independent of each other."""
+    if independent:
+        return McNemarDict(b=test.b, c=test.c, p=test.p, p_holm=p_holm, reason=None)
+    reason = "items of one group are not independent, as the test assumes"
+    return McNemarDict(b=test.b, c=test.c, p=None, p_holm=None, reason=reason)
+
+
+def _comparison(pair: Pair, rows: list[Difference], test: McNemarDict, scored: dict[str, Scored]) -> Comparison:
     new = scored[pair.new].answers
     gained, gained_sentence = _gained_most(rows) if pair.kind == "before-after" else (None, "")
+    exact = f" (exact McNemar, {p_value(test['p'])})" if test["p"] is not None else f" (no test: {test['reason']})"
     counts = (
-        f"Of {len(new)} items, {test.c} are right only with {pair.new} and {test.b} only with {pair.reference} "
-        f"(exact McNemar, {p_value(test.p)})."
+        f"Of {len(new)} items, {test['c']} are right only with {pair.new} and {test['b']} only with "
+        f"{pair.reference}{exact}."
     )
     return Comparison(
         kind=pair.kind,
@@ -135,7 +150,7 @@ def _comparison(
         new=pair.new,
         n=len(new),
         flips=flips(scored[pair.reference].answers, new),
-        mcnemar={"b": test.b, "c": test.c, "p": test.p, "p_holm": p_holm},
+        mcnemar=test,
         rows=rows,
         gained_most=gained,
         sentence=" ".join(part for part in (rows[0]["sentence"], counts, gained_sentence) if part),

@@ -1,8 +1,9 @@
 """Two systems on the same items: what changed, by how much, and whether that can be told from chance.
 
-Every difference carries a paired interval; accuracy, sensitivity, specificity and recall also the exact McNemar test,
-AUROC the paired DeLong test. An improvement is claimed only when the interval excludes no difference, the test agrees
-after Holm's correction over all comparisons of the study, and the better system beats the trivial answers.
+Every difference carries a paired interval and a p value: accuracy, sensitivity, specificity and recall take the exact
+McNemar test, AUROC the paired DeLong test, everything else, and everything when items come in groups, the paired
+bootstrap. An improvement is claimed only when the interval excludes no difference, the test agrees after Holm's
+correction over all comparisons of the study, and the better system beats the trivial answers.
 """
 
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 class PairedDifference:
     """One metric, new minus reference, before any correction for the number of comparisons.
 
-    test, p: None where only an interval exists. reason: why there is no interval or no difference.
+    test, p: None where there is no interval. reason: why there is no interval or no difference.
     """
 
     metric: str
@@ -104,9 +105,9 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     if before is None or after is None:
         return PairedDifference(metric, before, after, reason="not estimable for both systems")
     subset = _paired_items(metric, new.answers)
-    if subset is not None and not _grouped(new):
+    if subset is not None and not grouped(new):
         return _paired_share(metric, before, after, reference, new, subset)
-    if metric == "auroc" and not _grouped(new):
+    if metric == "auroc" and not grouped(new):
         test = _paired_auroc(reference, new)
         reason = None if test.low is not None else "no variance: no interval"
         return PairedDifference(
@@ -115,7 +116,8 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     return _paired_bootstrap(metric, before, after, reference, new)
 
 
-def _grouped(scored: Scored) -> bool:
+def grouped(scored: Scored) -> bool:
+    """Whether groups repeat, so that items are not independent."""
     return scored.resamples.clusters is not None
 
 
@@ -160,7 +162,20 @@ def _paired_bootstrap(metric: str, before: float, after: float, reference: Score
         )
     if high - low < 1e-12 and abs(after - before) > 1e-12:
         return PairedDifference(metric, before, after, base.difference, reason="all resamples agree: no interval")
-    return PairedDifference(metric, before, after, base.difference, low, high, f"paired {new.resamples.method}")
+    method = f"paired {new.resamples.method}"
+    return PairedDifference(
+        metric, before, after, base.difference, low, high, method, "paired bootstrap", bootstrap_p(drawn)
+    )
+
+
+def bootstrap_p(drawn: NDArray[np.float64]) -> float:
+    """Two-sided p value that inverts the percentile interval: twice the smaller tail beyond no difference.
+
+    Each tail is (1 + count) / (B + 1) over the B defined resamples, so that p is never 0 (Davison & Hinkley, 1997).
+    """
+    defined = drawn[np.isfinite(drawn)]
+    tail = min((defined <= 0).sum(), (defined >= 0).sum())
+    return float(min(1.0, 2 * (1 + tail) / (len(defined) + 1)))
 
 
 def right(answers: Answers) -> Bools:

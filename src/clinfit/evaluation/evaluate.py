@@ -15,6 +15,7 @@ from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.gates import (
     check_canaries,
     check_floors,
+    check_groups,
     check_items,
     check_primary,
     check_runs,
@@ -96,7 +97,7 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
     primary = result["primary"]
     trivial = Trivial(trivial_answers(task, measured[0].scored, result["counts"]), primary)
     obstacles = {item.name: trivial.unbeaten(item.name, item.scored) for item in measured}
-    findings = check_test_size(measured[0].answers)
+    findings = check_test_size(measured[0].answers) + check_groups(measured[0].system.test.groups)
     for item in measured:
         floors, obstacle = study.evaluation.floors, obstacles[item.name]
         findings += check_system(item.system, item.answers, item.metrics, item.choice, floors, obstacle)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from clinfit.errors import nearest
@@ -18,6 +19,8 @@ from clinfit.findings import Finding
 
 #: Fewest items of each class for a test set that is not called small (Riley et al., 2024).
 SMALL_CLASS = 100
+#: Fewest groups for which resampling whole groups gives an interval that can be trusted (Cameron & Miller, 2015).
+FEW_GROUPS = 30
 UNPARSED_LIMIT = 0.01
 #: Bias alert: predicted share further than this from the prevalence, and not by chance (exact test of the two errors).
 SHARE_LIMIT = 0.10
@@ -115,6 +118,22 @@ def check_test_size(answers: Answers) -> list[Finding]:
             )
         )
     return found
+
+
+def check_groups(groups: NDArray[np.int64]) -> list[Finding]:
+    """Whether there are enough groups to resample; groups: (n,) code of each test item's group."""
+    n = len(np.unique(groups))
+    if n == len(groups) or n >= FEW_GROUPS:
+        return []
+    return [
+        Finding(
+            "warn",
+            "few-groups",
+            f"The {len(groups)} test items come from {n} groups only",
+            f"intervals and tests resample whole groups; with fewer than {FEW_GROUPS} the intervals are too narrow",
+            "test on more groups (patients, documents), not on more items of the same ones",
+        )
+    ]
 
 
 def check_system(

@@ -164,6 +164,16 @@ class Flips(TypedDict):
     by_label: dict[str, dict[str, int]]
 
 
+class McNemarDict(TypedDict):
+    """b: items that only the reference has right; c: only the new system. p: null where groups repeat, see reason."""
+
+    b: int
+    c: int
+    p: float | None
+    p_holm: float | None
+    reason: str | None
+
+
 class Comparison(TypedDict):
     """kind: before-after, versus-majority, versus-baseline. gained_most (before-after): label whose F1 rose most."""
 
@@ -172,7 +182,7 @@ class Comparison(TypedDict):
     new: str
     n: int
     flips: Flips
-    mcnemar: dict[str, float | int | None]  # b (only reference right), c (only new right), p, p_holm
+    mcnemar: McNemarDict
     rows: list[Difference]
     gained_most: str | None
     sentence: str
