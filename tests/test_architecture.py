@@ -16,11 +16,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "clinfit"
 #: A module may import from its own layer and from layers below it (docs/architecture.md).
 LAYERS = [
     {"cli", "__main__"},
-    {"runs", "check", "estimate"},
+    {"runs", "check", "estimate", "starter"},
     {"report", "evaluation", "training", "models", "scoring", "predictions"},
     {"prompts"},
     {"data"},
-    {"study", "study_file", "study_checks", "study_messages", "starter"},
+    {"study", "study_file", "study_checks", "study_messages"},
     {"errors", "findings", "__init__"},
 ]
 #: Contracts without code of their own, which any layer may name.

@@ -34,13 +34,14 @@ def run(
     study: StudyFile,
     out: Annotated[Path | None, typer.Option(help="run folder; default: runs/<study>/<hash>")] = None,
     models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="reuse no models of other runs of this study")] = False,
     online: Online = False,
 ) -> None:
     """Train, evaluate and compare the models of a study; run it again to continue where it stopped."""
     allow_online(online)
     from clinfit.runs.execute import run as run_study
 
-    result = run_study(study, out=out, models=models, debug=DEBUG in sys.argv)
+    result = run_study(study, out=out, models=models, fresh=fresh, debug=DEBUG in sys.argv)
     if result.failed:
         raise typer.Exit(2 if all(failure.fixable for failure in result.failed.values()) else 1)
 
@@ -83,7 +84,7 @@ def predict(
 ) -> None:
     """Answer for new records with a pack: probabilities and decisions as in the evaluation."""
     allow_online(online)
-    check_output(target, overwrite)
+    check_output(target, overwrite, source)
     from clinfit.runs.pack import load_pack
 
     table = load_pack(pack).predict(source)
@@ -93,16 +94,19 @@ def predict(
 
 @app.command()
 def evaluate(run: RunPath) -> None:
-    """Make metrics and report again from a run's saved predictions; no model is loaded."""
+    """Make metrics, report and packs again from a run's saved predictions; no model is loaded."""
     from clinfit.report.summary import print_summary
     from clinfit.runs.folder import existing_run, locked
     from clinfit.runs.outcome import evaluate_run
+    from clinfit.runs.pack import write_packs
     from clinfit.runs.progress import new_console
     from clinfit.study import load_study
 
     folder = existing_run(run)
     with locked(folder.path):
-        results = evaluate_run(folder, load_study(folder.study), f"clinfit evaluate {run}")
+        study = load_study(folder.study)
+        results = evaluate_run(folder, study, f"clinfit evaluate {run}")
+        write_packs(folder, study, results, typer.echo)
     print_summary(results, new_console())
     typer.echo(folder.report)
 
@@ -156,7 +160,7 @@ def allow_online(online: bool) -> None:
     os.environ["HF_HUB_OFFLINE"] = "0" if online else "1"
 
 
-def check_output(path: Path, overwrite: bool) -> None:
+def check_output(path: Path, overwrite: bool, source: Path) -> None:
     """Refuse an output that cannot be written, before the work is done."""
     if path.suffix not in OUTPUTS:
         raise ClinfitError(
@@ -164,6 +168,8 @@ def check_output(path: Path, overwrite: bool) -> None:
         )
     if path.is_dir():
         raise ClinfitError(f"--output {path} is a folder", expected="a file name")
+    if path.exists() and source.exists() and path.samefile(source):
+        raise ClinfitError(f"--output {path} is the input file", expected="another name", fix="give another --output")
     if path.exists() and not overwrite:
         raise ClinfitError(f"{path} exists already", fix="give another name, or add --overwrite")
 
@@ -205,7 +211,9 @@ def main() -> None:
     except Exception as error:
         from clinfit.runs.failures import failure_of, save_traceback
 
-        fail(f"clinfit: unexpected {failure_of(error).reason}; traceback in {save_traceback(error)}", error, 1)
+        log = save_traceback(error)
+        where = f"traceback in {log}" if log else f"{DEBUG} shows the traceback"
+        fail(f"clinfit: unexpected {failure_of(error).reason}; {where}", error, 1)
 
 
 def quiet_libraries() -> None:

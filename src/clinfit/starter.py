@@ -17,7 +17,7 @@ from clinfit.data.load import SUBJECT_COLUMN
 from clinfit.data.read import CATALOG_PREFIX, ENCODINGS, read_rows
 from clinfit.data.values import as_bool, as_number, as_text, is_missing
 from clinfit.errors import ClinfitError
-from clinfit.runs.folder import disk_errors
+from clinfit.runs.folder import new_file
 from clinfit.study import Data
 from clinfit.study_checks import PROMPT_NAMES
 from clinfit.study_file import flow_yaml
@@ -45,9 +45,9 @@ def write_starter(path: Path, data: Path | None = None) -> None:
     rows, encoding = _rows(source, path.parent)
     columns = [_profile(str(name), rows[name].tolist()) for name in rows.columns]
     guess = _guess(columns, source)
-    with disk_errors(path):
-        prompt.write_text(_prompt(guess), encoding="utf-8")
-        path.write_text(_study(path, prompt, source, encoding, guess), encoding="utf-8")
+    with new_file(prompt) as prompt_draft, new_file(path) as study_draft:
+        prompt_draft.write_text(_prompt(guess), encoding="utf-8")
+        study_draft.write_text(_study(path, prompt, source, encoding, guess), encoding="utf-8")
 
 
 def _refuse(path: Path, prompt: Path) -> None:

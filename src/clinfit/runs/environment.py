@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ LIBRARIES = [
 THREAD_SETTINGS = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"]
 
 
-def describe_environment(seeds: Sequence[int], *, neural: bool) -> dict[str, Any]:
+def describe_environment(*, neural: bool) -> dict[str, Any]:
     """The record of environment.json; torch is only asked (and imported) when the study trains a neural model."""
     return {
         "clinfit": clinfit.__version__,
@@ -34,7 +33,6 @@ def describe_environment(seeds: Sequence[int], *, neural: bool) -> dict[str, Any
         "memory_gb": memory_gb(),
         "torch": describe_torch() if neural else None,
         "threads": {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ},
-        "seeds": list(seeds),
         "libraries": {name: library_version(name) for name in LIBRARIES},
     }
 

@@ -4,6 +4,7 @@ Run it again and it does what is left: finished steps are kept (see model_run.py
 and metrics and report are always made anew from the saved predictions.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ from clinfit.runs.folder import (
     write_text,
 )
 from clinfit.runs.model_run import Job, ModelRun
-from clinfit.runs.outcome import evaluate_run
+from clinfit.runs.outcome import evaluate_run, records
 from clinfit.runs.pack import write_packs
 from clinfit.runs.progress import Monitor, new_console
 from clinfit.study import Baseline, Causal, Encoder, ModelSpec, Study, Task, load_study, study_hash, study_yaml
@@ -64,17 +65,23 @@ def run(
     *,
     out: Path | str | None = None,
     models: Sequence[str] | None = None,
+    fresh: bool = False,
     console: Console | None = None,
     debug: bool = False,
 ) -> Result:
     """Do what is left of a study and write its report.
 
     study: a study or its file. out: the run folder; default: runs/<study>/<first 8 of its hash>. models: names of the
-    models to run; default: all. debug: let a model's exception through instead of noting it and going on.
+    models to run; default: all. fresh: train every model in this run; otherwise, and only in the default folder, a
+    finished model of another run of this study is reused when all that decides its answers is the same. debug: let a
+    model's exception through instead of noting it and going on.
+
+    Nothing is fetched from the hub unless HF_HUB_OFFLINE=0 is set before transformers is imported.
 
     Raises ClinfitError for what the user can fix, before anything is written, and KeyboardInterrupt for Ctrl-C and
     SIGTERM; what was finished by then is kept.
     """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     source = study if isinstance(study, str | Path) else None
     study = load_study(study) if isinstance(study, str | Path) else study
     chosen = choose_models(study, models)
@@ -84,22 +91,27 @@ def run(
     folder = RunFolder(Path(out) if out else Path("runs") / study.name / study_hash(study)[:8])
     refuse_other_study(folder, study)
     refuse_other_data(folder, data)
+    siblings = None if out or fresh else folder.path.parent
+    environment = describe_environment(neural=any(isinstance(spec, Causal | Encoder) for spec in study.models))
     monitor, again = Monitor(folder, console or new_console()), command(source, out, models)
-    with locked(folder.path), disk_errors(folder.path), sigterm_interrupts(), told(monitor, again):
+    with locked(folder.path), disk_errors(folder.path), sigterm_interrupts():
         remove_leftovers(folder.path)
-        write_inputs(folder, study, descriptions)
-        failed = run_models(study, chosen, data, monitor, debug)
-        return conclude(study, failed, monitor, again)
+        write_text(folder.study, study_yaml(study))  # first: with it, the folder is a run that can go on
+        with told(monitor, again):
+            write_inputs(folder, descriptions, environment)
+            jobs = [Job(study, spec, seed, data) for spec in chosen for seed in seeds_of(spec, study)]
+            failed = run_models([ModelRun(job, monitor, environment, siblings) for job in jobs], monitor, debug)
+            return conclude(study, failed, monitor, again)
 
 
 def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: str) -> Result:
     """Metrics, report and packs of all models that are done; the report's path is the last line."""
     folder = monitor.folder
-    if not any(read_json(model.record)["status"] == "done" for model in folder.models()):
+    if not any(record["status"] == "done" for _, record in records(folder)):
         monitor.update(state="failed")
         return Result(folder.path, None, None, {}, failed)
     results = evaluate_run(folder, study, again)
-    packs = write_packs(folder, study, results)
+    packs = write_packs(folder, study, results, monitor.say)
     monitor.update(state="failed" if failed else "done")
     for name, failure in failed.items():
         monitor.say(f"{name} failed: {failure.reason}")
@@ -151,7 +163,7 @@ def refuse_other_study(folder: RunFolder, study: Study) -> None:
             raise ClinfitError(
                 f"the study changed under an existing run: {folder.path} was made with another {', '.join(changed)}",
                 expected="the study that the folder was made with",
-                fix="leave out --out, or give a new folder; models that did not change are reused from beside it",
+                fix="leave out --out (models that did not change are then reused), or give a new folder",
             )
     elif folder.path.is_dir() and any(not item.name.startswith(".") for item in folder.path.iterdir()):
         raise ClinfitError(f"{folder.path} is not empty and holds no run", fix="give a new or empty folder with --out")
@@ -168,13 +180,12 @@ def refuse_other_data(folder: RunFolder, data: dict[str, TaskData]) -> None:
             )
 
 
-def write_inputs(folder: RunFolder, study: Study, descriptions: dict[str, dict[str, Any]]) -> None:
-    """study.yaml, data/<task>.json and environment.json; no patient text in any of them."""
-    write_text(folder.study, study_yaml(study))
+def write_inputs(folder: RunFolder, descriptions: dict[str, dict[str, Any]], environment: dict[str, Any]) -> None:
+    """data/<task>.json and environment.json, which tells where the run last trained; no patient text in them."""
     for name, description in descriptions.items():
         write_json(folder.data(name), description)
-    neural = any(isinstance(spec, Causal | Encoder) for spec in study.models)
-    write_json(folder.environment, describe_environment(study.seeds, neural=neural))
+    if not folder.environment.is_file():
+        write_json(folder.environment, environment)
 
 
 def describe_data(task: Task, data: TaskData) -> dict[str, Any]:
@@ -185,24 +196,18 @@ def describe_data(task: Task, data: TaskData) -> dict[str, Any]:
 # ---------------------------------------------------------------- the models
 
 
-def run_models(
-    study: Study,
-    chosen: list[ModelSpec],
-    data: dict[str, TaskData],
-    monitor: Monitor,
-    debug: bool,
-) -> dict[str, Failure]:
+def run_models(models: Sequence[ModelRun], monitor: Monitor, debug: bool) -> dict[str, Failure]:
     """Run every model with every seed; one that fails is noted and the others go on."""
-    jobs = [Job(study, spec, seed, data) for spec in chosen for seed in seeds_of(spec, study)]
-    states = {job.name: "waiting" for job in jobs}
+    states = {model.job.name: "waiting" for model in models}
     failed: dict[str, Failure] = {}
-    for job in jobs:
-        states[job.name] = "running"
+    for model in models:
+        name = model.job.name
+        states[name] = "running"
         monitor.update(models=states)
-        failure = finish_model(ModelRun(job, monitor), monitor, debug)
-        states[job.name] = "failed" if failure else "done"
+        failure = finish_model(model, monitor, debug)
+        states[name] = "failed" if failure else "done"
         if failure:
-            failed[job.name] = failure
+            failed[name] = failure
     monitor.update(models=states)
     return failed
 

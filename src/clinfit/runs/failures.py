@@ -48,8 +48,11 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(type(error).__name__ + where, False)
 
 
-def save_traceback(error: BaseException) -> Path:
-    """The traceback in a new temporary file."""
-    with tempfile.NamedTemporaryFile("w", prefix="clinfit-", suffix=".log", delete=False, encoding="utf-8") as file:
-        file.write(traceback_text(error))
+def save_traceback(error: BaseException) -> Path | None:
+    """The traceback in a new temporary file, None when no such file can be written."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="clinfit-", suffix=".log", delete=False, encoding="utf-8") as file:
+            file.write(traceback_text(error))
+    except OSError:
+        return None
     return Path(file.name)

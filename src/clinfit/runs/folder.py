@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 
 from clinfit.errors import ClinfitError
 
@@ -34,6 +36,9 @@ REFUSALS = {
     errno.EEXIST: ("a file stands where a folder is needed", "give another folder"),
 }
 
+#: Of these, what no reading ever meets.
+ONLY_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
 
 class DiskError(ClinfitError):
     """The disk refuses; unlike a model's failure it ends the whole run."""
@@ -41,17 +46,41 @@ class DiskError(ClinfitError):
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into a `DiskError` that names `path`."""
+    """Turn a full, read-only or forbidden disk into a `DiskError` that names `path`; other errors pass."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in REFUSALS:
+    except (OSError, SafetensorError) as error:
+        refusal = _refusal(error, path)
+        if refusal is None:
             raise
-        reason, fix = REFUSALS[error.errno]
+        reason, fix = refusal
         raise DiskError(f"cannot write {path}: {reason}", fix=fix) from error
 
 
+def _refusal(error: OSError | SafetensorError, path: Path) -> tuple[str, str] | None:
+    """Why `path` cannot be written; None when the error is another, such as a base that may not be read."""
+    if isinstance(error, SafetensorError):  # carries the system's number in its text only
+        found = re.search(r"os error (\d+)", str(error))
+        return REFUSALS.get(int(found[1])) if found else None
+    if error.errno in ONLY_WRITING or (error.errno in REFUSALS and _concerns(error, path)):
+        return REFUSALS[error.errno]
+    return None
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether the file that the system names lies where `path` is written, or is a folder on the way there."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return False
+    named, folder = (Path(place).resolve() for place in (error.filename, path.parent))
+    return named.is_relative_to(folder) or folder.is_relative_to(named)
+
+
 # ---------------------------------------------------------------- layout
+
+#: What every run.json holds from its first moment on.
+RECORD_KEYS = {
+    "study", "model", "seed", "family", "spec", "inputs", "before", "stages", "predictions", "status", "reason",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +92,20 @@ class ModelFolder:
     @property
     def record(self) -> Path:
         return self.path / "run.json"
+
+    def read_record(self) -> dict[str, Any]:
+        """The content of run.json; raises ClinfitError that names the file when it is missing or damaged."""
+        try:
+            content = json.loads(self.record.read_bytes())
+        except (OSError, ValueError):
+            content = None
+        if not isinstance(content, dict) or not content.keys() >= RECORD_KEYS:
+            raise ClinfitError(
+                f"{self.record} is damaged",
+                expected="the record of a model, as `clinfit run` writes it",
+                fix=f"put a copy of it back, or remove {self.path} to train this model again",
+            )
+        return content
 
     @property
     def pack(self) -> Path:

@@ -6,9 +6,11 @@ hash of what they wrote, and how it ended. A step is skipped when both hashes st
 
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 import clinfit
 from clinfit.data.load import TaskData
 from clinfit.data.records import Record, Split, in_split
+from clinfit.errors import ClinfitError
 from clinfit.evaluation.primary import primary_value
 from clinfit.models.base import Model, Workspace
 from clinfit.models.families import create_model, load_model
@@ -27,7 +30,6 @@ from clinfit.runs.folder import (
     hash_folder,
     hash_json,
     new_folder,
-    read_json,
     write_json,
     write_parquet,
 )
@@ -136,8 +138,10 @@ def base_identity(name: str, revision: str | None) -> dict[str, Any]:
 class ModelRun:
     """The steps of a job; `finish` does what is left to do."""
 
-    def __init__(self, job: Job, monitor: Monitor) -> None:
+    def __init__(self, job: Job, monitor: Monitor, environment: Mapping[str, Any], siblings: Path | None) -> None:
+        """environment: what it would be trained on (environment.py). siblings: where runs to reuse from lie."""
         self.job, self.monitor, self.run = job, monitor, monitor.folder
+        self.environment, self.siblings = environment, siblings
         self.folder = self.run.model(job.spec.name, job.seed)
         self.record: dict[str, Any] = {}
         self._model: tuple[int, Model] | None = None
@@ -156,38 +160,77 @@ class ModelRun:
         return True
 
     def fail(self, reason: str) -> None:
-        """Note why it ended; the next run tries again."""
+        """Note why it ended; the next run tries again. A damaged record is left as it is."""
         self._model = None
-        self._write(status="failed", reason=reason, ended=now())
+        if self.record:
+            self._write(status="failed", reason=reason, ended=now())
 
     # ------------------------------------------------------------ the record
 
     def _open(self) -> bool:
         """Find the record of an earlier run or start one; False when everything is done."""
         job = self.job
-        fresh = {
+        self.record = self.folder.read_record() if self.folder.record.exists() else self._blank()
+        known = {"inputs": job.inputs(), "before": job.before()}
+        if self.record["inputs"] != known["inputs"]:
+            self._set_aside()
+            self.record = self._from_sibling(known["inputs"]) or self._blank()
+        before = self.record["before"]
+        self.record |= known | {"spec": job.spec.model_dump(mode="json")}
+        if before != known["before"]:
+            self._forget_answers([0])
+        if self._complete():
+            self._write()
+            return False
+        self._write(status="running", reason=None)
+        return True
+
+    def _blank(self) -> dict[str, Any]:
+        """A record of which nothing is done."""
+        job = self.job
+        return {
             "study": job.study.name,
             "model": job.spec.name,
             "seed": job.seed,
             "family": job.spec.family,
             "spec": job.spec.model_dump(mode="json"),
-            "inputs": job.inputs(),
-            "before": job.before(),
+            "inputs": None,
+            "before": None,
+            "stages": {},
+            "predictions": {},
+            "status": "running",
+            "reason": None,
+            "began": now(),
         }
-        if not self._matches(self.folder):
-            self._reuse_sibling()
-        if self._matches(self.folder):
-            self.record = read_json(self.folder.record) | fresh
-            return not self._complete()
-        if self.folder.path.exists():
-            self.monitor.say(f"{job.name}: its model or data changed since it was trained; starting again")
-            shutil.rmtree(self.folder.path)
-        self.record = fresh | {"stages": {}, "predictions": {}}
-        self._write(status="running", reason=None, began=now())
-        return True
 
-    def _matches(self, folder: ModelFolder) -> bool:
-        return folder.record.exists() and read_json(folder.record).get("inputs") == self.job.inputs()
+    def _set_aside(self) -> None:
+        """Make room for a model whose inputs changed; what was trained is kept below `replaced/` of the run."""
+        if (self.folder.path / "stages").exists():
+            aside = self.run.path / "replaced"
+            aside.mkdir(exist_ok=True)
+            names = (aside / f"{self.job.name}-{number}" for number in count(1))
+            target = next(path for path in names if not path.exists())
+            self.folder.path.rename(target)
+            self.monitor.say(f"{self.job.name}: its inputs changed since it was trained; the old one is in {target}")
+        elif self.folder.path.exists():
+            shutil.rmtree(self.folder.path)
+
+    def _from_sibling(self, inputs: str) -> dict[str, Any] | None:
+        """Copy a finished run of the same model on the same inputs from another run of this study; its record."""
+        if self.siblings is None:
+            return None
+        for path in sorted(self.siblings.glob(f"*/models/{self.job.name}/run.json")):
+            other = ModelFolder(path.parent)
+            try:
+                found = other.read_record()
+            except ClinfitError:
+                continue
+            if (found["study"], found["status"], found["inputs"]) == (self.job.study.name, "done", inputs):
+                with new_folder(self.folder.path) as copy:
+                    shutil.copytree(other.path, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("pack", ".*"))
+                self.monitor.say(f"{self.job.name}: reused from {other.path}")
+                return found
+        return None
 
     def _complete(self) -> bool:
         stages = range(1, len(self.job.stages) + 1)
@@ -201,18 +244,6 @@ class ModelRun:
     def _write(self, **values: Any) -> None:
         self.record |= values
         write_json(self.folder.record, self.record)
-
-    def _reuse_sibling(self) -> None:
-        """Copy a finished run of the same model on the same inputs from another run of this study."""
-        for record in sorted(self.run.path.parent.glob(f"*/models/{self.job.name}/run.json")):
-            other = ModelFolder(record.parent)
-            found = read_json(record)
-            if found.get("study") != self.job.study.name or found.get("status") != "done" or not self._matches(other):
-                continue
-            with new_folder(self.folder.path) as copy:
-                shutil.copytree(other.path, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("pack", ".*"))
-            self.monitor.say(f"{self.job.name}: reused from {other.path}")
-            return
 
     # ------------------------------------------------------------ fit
 
@@ -235,8 +266,12 @@ class ModelRun:
         with new_folder(self.folder.model(number)) as folder:
             model.save(folder)
         self._model = None  # what is evaluated is what was saved
-        self.record["stages"][str(number)] = {"model": hash_folder(self.folder.model(number)), **asdict(summary)}
-        self._write()
+        digest = hash_folder(self.folder.model(number))
+        if digest != self.record["stages"].get(str(number), {}).get("model"):
+            self._forget_answers(range(number, len(self.job.stages) + 1))
+        self.record["stages"][str(number)] = {"model": digest, **asdict(summary)}
+        self._write(environment=self.environment)
+        write_json(self.run.environment, self.environment)
 
     def _untrained(self) -> Model:
         """The model before any training, the same object for stage 0 and the first fit."""
@@ -281,6 +316,14 @@ class ModelRun:
         labels = self.job.study.tasks[task].labels
         self._keep(step, predictions_table(source, task, labels, split, records, outputs))
 
+    def _forget_answers(self, numbers: Iterable[int]) -> None:
+        """Drop the answers of stages whose model is no longer the one that gave them, or is not asked for."""
+        for number in numbers:
+            for step in self._questions(number):
+                table = self.folder.predictions(*step)
+                self.record["predictions"].pop(table.name, None)
+                table.unlink(missing_ok=True)
+
     def _keep(self, step: tuple[str, Split, int], table: Any) -> None:
         path = self.folder.predictions(*step)
         write_parquet(path, table)
@@ -290,8 +333,11 @@ class ModelRun:
     def _share_before(self, step: tuple[str, Split, int]) -> bool:
         """Take stage-0 answers from another model of this run with the same base, when there are any."""
         for other in self.run.models():
-            found, table = read_json(other.record), other.predictions(*step)
-            same = other.path != self.folder.path and found.get("before") == self.record["before"]
+            try:
+                found, table = other.read_record(), other.predictions(*step)
+            except ClinfitError:
+                continue  # told where that model is run
+            same = other.path != self.folder.path and found["before"] == self.record["before"]
             if same and table.is_file() and hash_file(table) == found["predictions"].get(table.name):
                 answers = read_predictions(table)
                 self._keep(step, answers.assign(run=self.job.name, model=self.job.spec.name, seed=self.job.seed))

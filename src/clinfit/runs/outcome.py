@@ -33,11 +33,22 @@ def report_inputs(folder: RunFolder, study: Study, results: Results, command: st
         results=results,
         study=study,
         data={task: read_json(folder.data(task)) for task in study.tasks},
-        environment=read_json(folder.environment),
+        environment=environments(folder),
         models=[record for _, record in records(folder)],
         logs=training_logs(folder),
         command=command,
     )
+
+
+def environments(folder: RunFolder) -> dict[str, Any]:
+    """environment.json, and below `trained elsewhere` what was different where a model was trained."""
+    here = read_json(folder.environment)
+    elsewhere = {
+        model.path.name: {key: value for key, value in record["environment"].items() if value != here.get(key)}
+        for model, record in records(folder)
+        if record.get("environment", here) != here
+    }
+    return here | ({"trained elsewhere": elsewhere} if elsewhere else {})
 
 
 def training_logs(folder: RunFolder) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -45,8 +56,8 @@ def training_logs(folder: RunFolder) -> dict[tuple[str, int], list[dict[str, Any
     logs = {}
     for model in folder.models():
         for log in sorted(model.path.glob("stages/*/log.jsonl"), key=lambda path: int(path.parent.name)):
-            rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-            logs[model.path.name, int(log.parent.name)] = rows
+            lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # a line cut short by a kill has no line end
+            logs[model.path.name, int(log.parent.name)] = [json.loads(line) for line in lines]
     return logs
 
 
@@ -62,8 +73,20 @@ def saved_predictions(folder: RunFolder) -> pd.DataFrame:
 
 
 def records(folder: RunFolder) -> Iterator[tuple[ModelFolder, dict[str, Any]]]:
+    """The models whose record can be read."""
     for model in folder.models():
-        yield model, read_json(model.record)
+        try:
+            yield model, model.read_record()
+        except ClinfitError:
+            continue  # `facts_of` reports it
+
+
+def damaged_records(folder: RunFolder) -> Iterator[tuple[ModelFolder, ClinfitError]]:
+    for model in folder.models():
+        try:
+            model.read_record()
+        except ClinfitError as error:
+            yield model, error
 
 
 def read_intact(model: ModelFolder, record: dict[str, Any], name: str) -> pd.DataFrame:
@@ -79,8 +102,11 @@ def read_intact(model: ModelFolder, record: dict[str, Any], name: str) -> pd.Dat
 def facts_of(folder: RunFolder, study: Study) -> Facts:
     """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit."""
     data = {task: read_json(folder.data(task)) for task in study.tasks}
+    models = {model.path.name: model_facts(record) for model, record in records(folder)}
+    for model, error in damaged_records(folder):
+        models[model.path.name] = ModelFacts(family="unknown", status="failed", reason="; ".join(error.lines()))
     return Facts(
-        models={model.path.name: model_facts(record) for model, record in records(folder)},
+        models=models,
         counts={
             task: {split: part["labels"] for split, part in described["splits"].items()}
             for task, described in data.items()
@@ -92,7 +118,7 @@ def facts_of(folder: RunFolder, study: Study) -> Facts:
 def model_facts(record: dict[str, Any]) -> ModelFacts:
     """Cost and alarms over all stages; parameters as of the last."""
     stages = [record["stages"][number] for number in sorted(record["stages"], key=int)]
-    facts = ModelFacts(family=record["family"], status="done" if record["status"] == "done" else "failed")
+    facts = ModelFacts(family=record["family"], status=record["status"])
     if record["reason"]:
         facts["reason"] = record["reason"]
     if stages:

@@ -7,8 +7,9 @@
 A pack may be moved anywhere. `load_pack` refuses one in which a file is missing, changed or added.
 """
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,14 @@ from clinfit.runs.folder import (
     ModelFolder,
     RunFolder,
     hash_files,
+    hash_folder,
     hash_json,
     new_folder,
     read_json,
     write_json,
     write_text,
 )
+from clinfit.runs.outcome import records
 from clinfit.study import Study, Task, study_hash
 
 FORMAT = "clinfit-pack/1"
@@ -71,11 +74,19 @@ def records_of(task: Task, items: Sequence[Record] | pd.DataFrame | Path | str) 
     """Records from whatever holds them."""
     if isinstance(items, pd.DataFrame):
         return inputs_from_rows(task, items)
-    return read_inputs(task, Path(items)) if isinstance(items, str | Path) else items
+    if not isinstance(items, str | Path):
+        return items
+    if not Path(items).exists():
+        raise ClinfitError(f"there is no file {items} to predict")
+    return read_inputs(task, Path(items))
 
 
 def load_pack(folder: Path | str) -> Pack:
-    """The pack in a folder; raises ClinfitError when it is no pack or not as it was written."""
+    """The pack in a folder; raises ClinfitError when it is no pack or not as it was written.
+
+    Nothing is fetched from the hub unless HF_HUB_OFFLINE=0 is set before transformers is imported.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     folder = Path(folder)
     if not (folder / CONTENT).is_file():
         raise ClinfitError(
@@ -124,20 +135,47 @@ def is_hidden(name: str) -> bool:
 # ---------------------------------------------------------------- writing
 
 
-def write_packs(run: RunFolder, study: Study, results: Results) -> dict[str, Path]:
-    """A pack for every finished model of a run: run name -> folder."""
+def write_packs(
+    run: RunFolder, study: Study, results: Results, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Path]:
+    """A pack for every finished model of a run: run name -> folder. say: told which are not made and why.
+
+    Where the numbers are withheld there is no pack: its threshold and metrics could not be trusted either.
+    """
+    finished = [(folder, record) for folder, record in records(run) if record["status"] == "done"]
+    if reason := why_withheld(results):
+        for folder, _ in finished:
+            shutil.rmtree(folder.pack, ignore_errors=True)
+        say(f"No packs, since the numbers are withheld: {reason}")
+        return {}
     packs = {}
-    for folder in run.models():
-        record = read_json(folder.record)
-        if record["status"] == "done":
-            write_pack(folder, record, study, results)
+    for folder, record in finished:
+        if write_pack(folder, record, study, results):
             packs[folder.path.name] = folder.pack
+        else:
+            say(f"{folder.path.name}: no new pack, since its model is missing or was changed; run the study again")
     return packs
 
 
-def write_pack(folder: ModelFolder, record: dict[str, Any], study: Study, results: Results) -> None:
-    """The pack of one trained model, unless it is there already with the same content."""
-    last = max(int(number) for number in record["stages"])
+def why_withheld(results: Results) -> str | None:
+    """The error for which the numbers of a study are withheld, None when they are not."""
+    for task in results["tasks"].values():
+        if task["withheld"]:
+            return next(finding["title"] for finding in task["findings"] if finding["level"] == "error")
+    return None
+
+
+def last_stage(record: dict[str, Any]) -> int:
+    return max(int(number) for number in record["stages"])
+
+
+def write_pack(folder: ModelFolder, record: dict[str, Any], study: Study, results: Results) -> bool:
+    """Write the pack of one trained model, unless it is there already, whole and with the same content.
+
+    False when that cannot be, since the trained model is not as the run wrote it; an older pack then stays.
+    """
+    last = last_stage(record)
+    model = folder.model(last)
     content = {
         "format": FORMAT,
         "clinfit": clinfit.__version__,
@@ -157,19 +195,24 @@ def write_pack(folder: ModelFolder, record: dict[str, Any], study: Study, result
     }
     card = model_card(results, content)
     if is_there(folder.pack, content, card):
-        return
+        return True
+    if not model.is_dir() or hash_folder(model) != content["model"]["sha256"]:
+        return False
     with new_folder(folder.pack) as pack:
-        shutil.copytree(folder.model(last), pack / "model")
+        shutil.copytree(model, pack / "model")
         write_text(pack / CARD, card)
         content["files"] = hash_files(pack)
         write_json(pack / CONTENT, content | {"sha256": seal(content)})
+    return True
 
 
 def is_there(pack: Path, content: dict[str, Any], card: str) -> bool:
     """Whether the folder is a whole pack with this content and card, so that weights are not copied for nothing."""
-    if not (pack / CONTENT).is_file() or not (pack / CARD).is_file():
+    try:
+        there = read_json(pack / CONTENT)
+        verify(pack, there)
+    except (ClinfitError, KeyError, AttributeError):  # of a file that is JSON and no pack
         return False
-    there = read_json(pack / CONTENT)
     return (pack / CARD).read_text(encoding="utf-8") == card and all(there.get(key) == content[key] for key in content)
 
 
