@@ -17,7 +17,9 @@ from clinfit.study_messages import Place, Problem, did_you_mean, shown
 #: Names that a prompt may use beside the task's inputs: "A, B or C", and all inputs as lines.
 PROMPT_NAMES = ("labels", "record")
 #: Metrics and decisions that need a positive class.
-_BINARY_METRICS = {"f1", "sensitivity", "specificity"}
+_BINARY_METRICS = {"f1", "sensitivity", "specificity", "ppv", "npv"}
+#: Metrics that a floor may name.
+_FLOORS = (*get_args(Primary), "ppv", "npv", "kappa")
 
 
 def cross_checks(
@@ -141,9 +143,9 @@ def _evaluation_checks(evaluation: Evaluation, model_names: list[str]) -> Iterat
         hint = did_you_mean(evaluation.baseline, model_names, what="models")
         yield Problem(place, f"{shown(place)}: {evaluation.baseline} is not a model; {hint}")
     for metric in evaluation.floors:
-        if metric not in get_args(Primary):
+        if metric not in _FLOORS:
             place = ("evaluation", "floors", metric)
-            hint = did_you_mean(metric, get_args(Primary), what="metrics")
+            hint = did_you_mean(metric, _FLOORS, what="metrics")
             yield Problem(place, f"{shown(place)}: {metric} is not a metric; {hint}")
 
 

@@ -22,7 +22,7 @@ from clinfit.evaluation.canaries import run_canaries
 )
 def test_every_canary_passes(gold, labels, positive):
     found = run_canaries(np.array(gold), labels, positive)
-    assert len(found) == 5
+    assert len(found) == (5 if positive is None else 6)
     assert [canary["name"] for canary in found if not canary["passed"]] == []
 
 
@@ -32,6 +32,8 @@ def test_perfect_inverted_and_unparsed_values():
     assert by_name["inverted"]["accuracy"] == by_name["all unparsed"]["accuracy"] == 0
     assert by_name["always Yes"]["accuracy"] == pytest.approx(2 / 3)
     assert by_name["all unparsed"]["auroc"] is None
+    never = by_name["always No"]
+    assert (never["sensitivity"], never["specificity"], never["f1"], never["ppv"]) == (0, 1, 0, None)
 
 
 def test_a_harness_that_maps_the_unknown_to_yes_is_caught(monkeypatch):

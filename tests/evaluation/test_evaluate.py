@@ -219,6 +219,21 @@ def test_an_error_of_the_data_audit_withholds_too(make_study, rows):
     assert "Patients straddle splits: 3 groups." in result["verdict"]
 
 
+def test_what_the_data_audit_said_of_the_test_split_is_not_said_again(make_study, rows):
+    def audited(level, code):
+        return {"findings": {"outcome": [{"level": level, "code": code, "title": "so says the audit"}]}}
+
+    small = outcome(make_study(), ranked(rows, "tiny", 1.0), facts=audited("warn", "small-test"))
+    assert "small-test" in codes(small)
+    assert "small-test-set" not in codes(small)
+    one = outcome(make_study(), rows("tiny", ["Yes"] * 20, ["Yes"] * 20), facts=audited("error", "one-class-test"))
+    assert codes(one).count("one-class-test") == 1
+    labels = ["a", "b", "c"]
+    missing = audited("warn", "label-missing-in-test")
+    absent = outcome(make_study(labels), rows("tiny", ["a", "b"] * 10, ["a", "b"] * 10, labels), facts=missing)
+    assert "absent-label" not in codes(absent)
+
+
 def test_collapse_bias_unparsed_and_floor(make_study, rows):
     study = make_study(floors={"sensitivity": 0.9, "sensitvity": 0.5})
     constant = rows("forest", GOLD, ["No"] * 120)
@@ -247,10 +262,34 @@ def test_three_labels_one_never_predicted(make_study, rows):
     assert c["metrics"]["precision"]["status"] == "undefined"
 
 
+@pytest.mark.parametrize("primary", ["auroc", "accuracy"])
+def test_a_threshold_leaves_rules_as_they_are(make_study, rows, primary):
+    """A fixed 0.3 on a majority whose P(Yes) is 0.4 would turn it into always-Yes."""
+    facts = {"counts": {"outcome": {"train": {"No": 60, "Yes": 40}}}}
+    study = make_study(primary=primary, threshold={"rule": "fixed", "value": 0.3})
+    result = outcome(study, ranked(rows, "tiny", 1.0), facts=facts)
+    assert system(result, "majority")["confusion"]["counts"] == [[60, 0, 0], [60, 0, 0]]
+    assert system(result, "tiny")["threshold"]["value"] == 0.3
+
+
+def test_floors_follow_the_primary_metric_to_three_labels(make_study, rows):
+    labels = ["a", "b", "c"]
+    turned = {"a": "b", "b": "c", "c": "a"}
+    study = make_study(labels, primary="auroc", floors={"auroc": 0.9, "brier": 0.1})
+    result = outcome(study, rows("forest", labels * 10, [turned[x] for x in labels * 10], labels))
+    assert codes(result, "forest").count("below-floor") == 2
+
+
 def test_failed_models_and_alarms_are_told(make_study, rows):
     models = {"tiny-seed42": {"alarms": ["one class only"]}, "forest-seed42": {"status": "failed", "reason": "memory"}}
     result = outcome(make_study(), ranked(rows, "tiny", 1.0), facts={"models": models})
     assert {"training-alarm", "model-failed"} <= set(codes(result))
+    stopped = outcome(
+        make_study(), ranked(rows, "tiny", 1.0), facts={"models": {"forest-seed42": {"status": "running"}}}
+    )
+    assert "model-failed" not in codes(stopped)
+    title = next(f["title"] for f in stopped["findings"] if f["code"] == "model-unfinished")
+    assert title == "forest-seed42 did not finish and is not in the tables"
     assert system(result, "tiny")["alarms"] == ["one class only"]
 
 

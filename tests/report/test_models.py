@@ -25,6 +25,16 @@ def test_training_figure_marks_the_kept_checkpoint() -> None:
     assert "checkpoint kept from step 63" in figure
 
 
+def test_losses_are_drawn_with_their_own_sign() -> None:
+    rows = [
+        {"step": step, "loss": 0.7, "validation_loss": 0.6, "validation_primary": value}
+        for step, value in ((1, -0.25), (2, None), (3, -0.125))
+    ]
+    record = model_record("tiny", "causal")
+    (figure,) = training_figures([record], {("tiny-seed42", 1): rows}, "brier")
+    assert "validation Brier score from 0.25 to 0.125" in figure
+
+
 def test_stages_are_told_apart() -> None:
     logs = {("tiny-seed42", 1): log_rows(), ("tiny-seed42", 2): log_rows()}
     figures = training_figures([], logs, "auroc")

@@ -27,20 +27,23 @@ RANDOM_ERRORS = 6.0
 
 
 def run_canaries(gold: NDArray[np.int64], labels: Sequence[str], positive: str | None) -> list[Canary]:
-    """Perfect, inverted, constant (the positive label, else the most frequent), random and all-unparsed predictors.
+    """Perfect, inverted, constant (each of two labels, else the most frequent), random and all-unparsed predictors.
 
     gold: (n,) label indices of the test items.
     """
     k, certain = len(labels), np.eye(len(labels))
-    constant = int(np.bincount(gold).argmax()) if positive is None else list(labels).index(positive)
+    positive_at = None if positive is None else list(labels).index(positive)
     support = np.bincount(gold, minlength=k).astype(np.float64)
     binary = positive is not None
     drawn = np.random.default_rng(SEED).integers(0, k, size=len(gold))
-    always = np.tile(certain[constant], (len(gold), 1))
+    constants = [int(support.argmax())] if positive_at is None else [positive_at, 1 - positive_at]
     predictors: list[tuple[str, Floats | None, Expected, float]] = [
         ("perfect", certain[gold], _perfect(support, binary), TOLERANCE),
         ("inverted", certain[(gold + 1) % k], _inverted(support, binary), TOLERANCE),
-        (f"always {labels[constant]}", always, _constant(support, constant, binary), TOLERANCE),
+        *(
+            (f"always {labels[k]}", np.tile(certain[k], (len(gold), 1)), _constant(support, k, positive_at), TOLERANCE)
+            for k in constants
+        ),
         ("random", certain[drawn], {"accuracy": 1 / k}, RANDOM_ERRORS * np.sqrt((k - 1) / len(gold)) / k),
         ("all unparsed", None, _unparsed(support, binary), TOLERANCE),
     ]
@@ -104,7 +107,8 @@ def _inverted(support: Floats, binary: bool) -> Expected:
     return expected | {"mcc": _if_several(support, -1.0), "auroc": _if_several(support, 0.0), "brier": 1.0}
 
 
-def _constant(support: Floats, answer: int, binary: bool) -> Expected:
+def _constant(support: Floats, answer: int, positive: int | None) -> Expected:
+    """positive: the positive label of two; None for more labels."""
     share = float(support[answer] / support.sum())
     present = int((support > 0).sum())
     expected: Expected = {
@@ -113,17 +117,25 @@ def _constant(support: Floats, answer: int, binary: bool) -> Expected:
         "mcc": _if_several(support, 0.0),
         "kappa": _if_several(support, 0.0),
     }
-    if not binary:
+    if positive is None:
         return expected | {"macro_auroc": _if_several(support, 0.5)}
-    return expected | {
-        "sensitivity": 1.0 if share > 0 else None,
-        "specificity": 0.0 if share < 1 else None,
-        "f1": 2 * share / (1 + share) if share > 0 else None,
-        "auroc": _if_several(support, 0.5),
-        "auprc": _if_several(support, share),
-        "brier": 1 - share,
-        "npv": None,
-    }
+    own, other = ("sensitivity", "specificity") if answer == positive else ("specificity", "sensitivity")
+    prevalence = float(support[positive] / support.sum())
+    if answer == positive:
+        found: Expected = {"f1": 2 * share / (1 + share) if share > 0 else None, "npv": None}
+    else:
+        found = {"f1": 0.0 if prevalence > 0 else None, "ppv": None}
+    return (
+        expected
+        | found
+        | {
+            own: 1.0 if share > 0 else None,
+            other: 0.0 if share < 1 else None,
+            "auroc": _if_several(support, 0.5),
+            "auprc": _if_several(support, prevalence),
+            "brier": 1 - share,
+        }
+    )
 
 
 def _unparsed(support: Floats, binary: bool) -> Expected:

@@ -80,6 +80,7 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
     if not any(finding.code == "labels-outside-schema" for finding in findings):
         result["canaries"] = run_canaries(systems[0].test.gold, task.labels, task.positive_label)
         findings += check_canaries(result["canaries"])
+    findings = _told_once(findings)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         result["withheld"] = True
@@ -88,8 +89,21 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
     else:
         systems = with_majority(study, task, systems, result["counts"])
         findings += _fill(result, study, task, measure(study, task, systems), facts)
-    result["findings"] = [finding.as_dict() for finding in findings]
+    result["findings"] = [finding.as_dict() for finding in _told_once(findings)]
     return result
+
+
+def _told_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Without what the data audit has said already of the test split in its own words."""
+    twins = {"small-test-set": "small-test", "absent-label": "label-missing-in-test"}
+    told: set[str] = set()
+    kept = []
+    for finding in findings:
+        repeated = finding.code == "one-class-test" and finding.code in told
+        if not repeated and twins.get(finding.code) not in told:
+            kept.append(finding)
+        told.add(finding.code)
+    return kept
 
 
 def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured], facts: Facts) -> list[Finding]:

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from clinfit.errors import nearest
 from clinfit.evaluation.answers import UNPARSED, Answers, confusion
 from clinfit.evaluation.claims import Unbeaten
-from clinfit.evaluation.definitions import LOWER_IS_BETTER, METRICS
+from clinfit.evaluation.definitions import LOWER_IS_BETTER, METRICS, primary_name
 from clinfit.evaluation.metric import Metric
 from clinfit.evaluation.results import Canary, Facts
 from clinfit.evaluation.systems import System
@@ -148,7 +148,7 @@ def check_system(
     name = system.name
     found = _answers(name, answers)
     if system.trained:
-        found += _floors(name, metrics, floors)
+        found += _floors(name, metrics, floors, len(answers.labels))
     if system.family != "baseline":
         found += _predictions(name, answers)
         if choice.note is not None:
@@ -238,9 +238,10 @@ def _bias(name: str, label: str, given: int, support: int, right: int, n: int) -
     ]
 
 
-def _floors(name: str, metrics: dict[str, Metric], floors: dict[str, float]) -> list[Finding]:
+def _floors(name: str, metrics: dict[str, Metric], floors: dict[str, float], labels: int) -> list[Finding]:
     found = []
-    for metric, floor in floors.items():
+    for asked, floor in floors.items():
+        metric = primary_name(asked, labels)
         result = metrics.get(metric)
         if result is None or result.value is None:
             continue
@@ -307,13 +308,19 @@ def check_primary(asked: str, used: str) -> list[Finding]:
 
 
 def check_runs(facts: Facts) -> list[Finding]:
-    """Models that failed and alarms that training raised."""
+    """Models that failed or did not finish, and alarms that training raised."""
     found = []
     for run, model in facts.get("models", {}).items():
         if model.get("status") == "failed":
             reason = model.get("reason", "")
             advice = "see the run's log; the other models are not affected"
             found.append(Finding("warn", "model-failed", f"{run} failed and is not in the tables", reason, advice, run))
+        elif model.get("status") == "running":
+            title, advice = (
+                f"{run} did not finish and is not in the tables",
+                "start the same run again to go on with it",
+            )
+            found.append(Finding("warn", "model-unfinished", title, "", advice, run))
         found += [
             Finding("warn", "training-alarm", f"{run}: {alarm}", "", "see the training curves", run)
             for alarm in model.get("alarms", [])

@@ -18,7 +18,7 @@ class ModelFacts(TypedDict, total=False):
     parameters: int
     trainable_parameters: int
     alarms: list[str]
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "running"]
     reason: str
 
 

@@ -72,13 +72,14 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed)
         for number, (name, task) in enumerate(results["tasks"].items())
     ]
+    primary = next((task["primary"] for task in results["tasks"].values()), study.evaluation.primary)
     return {
         "css": Markup(resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")),
         "version": clinfit.__version__,
         "study": study,
         "contents": contents(tasks),
         "tasks": tasks,
-        "training": training_figures(inputs.models, inputs.logs, study.evaluation.primary),
+        "training": training_figures(inputs.models, inputs.logs, primary),
         "models": [model_view(record) for record in inputs.models],
         "command": inputs.command,
         "provenance": provenance(inputs),

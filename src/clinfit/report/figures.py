@@ -156,12 +156,20 @@ def precision_recall_figure(curves: Sequence[Curve], prevalence: float, name: st
         figure, axes = _square("Precision and recall", "recall (sensitivity)", "precision (PPV)")
         axes.axhline(prevalence, **IDEAL)
         for k, curve in enumerate(curves):
-            points = np.asarray(curve.points)
-            axes.step(points[:, 0], points[:, 1], where="post", label=curve.legend, **_line(k))
+            axes.plot(*precision_recall_steps(curve.points), label=curve.legend, **_line(k))
         axes.legend(loc="lower left")
         areas = "; ".join(curve.legend for curve in curves)
         text = f"Prevalence {prevalence:.3f}. Average precision: {areas}."
         return inline_svg(figure, name, "Precision-recall curves", text)
+
+
+def precision_recall_steps(points: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the curve from recall 0: the area beneath is the average precision, sum of precision x step.
+
+    points: (n, 2 or more) recall and precision, recall ascending; the result is two arrays of (2 n).
+    """
+    recall, precision = np.asarray(points)[:, :2].T
+    return np.repeat(np.r_[0.0, recall], 2)[1:-1], np.repeat(precision, 2)
 
 
 def _square(title: str, x: str, y: str) -> tuple[Any, Axes]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from clinfit.evaluation.definitions import LOWER_IS_BETTER
 from clinfit.report.figures import training_figure
 from clinfit.report.format import count, duration, flatten, per_cent, text_of
 from clinfit.report.glossary import definition
@@ -80,13 +81,13 @@ def _summary(record: ModelRecord) -> str:
 def training_figures(
     records: Sequence[ModelRecord], logs: Mapping[tuple[str, int], Sequence[LogRow]], primary: str
 ) -> list[Markup]:
-    """One figure for every stage of every model that has a log."""
+    """One figure for every stage of every model that has a log. primary: name under which the results report it."""
     select_by = {run_name(record): record.get("spec", {}).get("train", {}).get("select_by") for record in records}
     stages = Counter(name for name, _ in logs)
     title = definition(primary).title
     return [
         training_figure(
-            rows,
+            _as_reported(rows, primary),
             name if stages[name] == 1 else f"{name}, stage {stage}",
             title,
             best_step(rows, select_by.get(name) or "loss"),
@@ -95,6 +96,14 @@ def training_figures(
         for k, ((name, stage), rows) in enumerate(logs.items())
         if rows
     ]
+
+
+def _as_reported(rows: Sequence[LogRow], primary: str) -> Sequence[LogRow]:
+    """Logs hold larger-is-better values (models/base.py); Brier score and log loss get their own sign back."""
+    if primary not in LOWER_IS_BETTER:
+        return rows
+    logged = "validation_primary"
+    return [{**row, logged: -row[logged]} if row.get(logged) is not None else row for row in rows]
 
 
 def best_step(rows: Sequence[LogRow], select_by: str) -> int | None:

@@ -1,0 +1,22 @@
+"""What figures draw."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from clinfit.evaluation.answers import Answers
+from clinfit.evaluation.curves import curves
+from clinfit.report.figures import precision_recall_steps
+
+
+def test_the_area_under_the_drawn_curve_is_the_average_precision() -> None:
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 2, 80)
+    yes = np.round(np.clip(0.3 * gold + 0.7 * rng.random(80), 0, 1), 1)
+    nothing = np.full(80, np.nan)
+    answers = Answers(("no", "yes"), 1, gold, (yes > 0.5).astype(int), np.column_stack([1 - yes, yes]), nothing)
+    drawn = curves(answers, 0.95)
+    assert drawn is not None
+    recall, precision = precision_recall_steps(drawn["precision_recall"])
+    assert recall[0] == 0
+    assert np.trapezoid(precision, recall) == pytest.approx(average_precision_score(gold, yes))
