@@ -52,14 +52,14 @@ def check(
     no_record: Annotated[bool, typer.Option("--no-record", help="do not show the first record's text")] = False,
     online: Online = False,
 ) -> None:
-    """Check a study: its data, findings, the first prompt with its answer, memory and time. Errors give exit code 1."""
+    """Check a study: its data, findings, the first prompt with its answer, memory and time. Errors give exit code 2."""
     allow_online(online)
     from clinfit.check import check_study
     from clinfit.study import load_study
 
-    errors = {f.code for f in check_study(load_study(study), show_record=not no_record) if f.level == "error"}
-    if errors:
-        raise typer.Exit(2 if errors == {"model-cannot-run"} else 1)
+    findings = check_study(load_study(study), show_record=not no_record)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)  # whatever it finds is in the study or its data, so it is the user's to fix
 
 
 @app.command()
@@ -196,6 +196,7 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
 # ---------------------------------------------------------------- the way in
 
 DEBUG = "--debug"
+STOPPED = 130  # the shell's code for Ctrl-C, and what typer makes of KeyboardInterrupt
 
 
 def main() -> None:
@@ -206,8 +207,10 @@ def main() -> None:
         app(arguments, prog_name="clinfit")
     except ClinfitError as error:
         fail("clinfit: " + "\n".join(error.lines()), error, 2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            typer.echo("Stopped.", err=True)
+        raise
     except Exception as error:
         from clinfit.runs.failures import failure_of, save_traceback
 
