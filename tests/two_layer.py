@@ -20,8 +20,12 @@ SENTENCES = [
 
 
 def train_tokenizer(specials: list[str] = SPECIALS, template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of 400 tokens trained on the sentences above."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """A byte-level BPE tokenizer of 400 tokens trained on the sentences above.
+
+    specials: first the beginning, second the end of turn, last the padding. Only these have a name in the tokenizer;
+    the others are special added tokens, as the chat markup of Phi-3, Llama 3 and Gemma 3 is.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
@@ -36,8 +40,8 @@ def train_tokenizer(specials: list[str] = SPECIALS, template: str | None = CHAT_
         bos_token=specials[0],
         eos_token=specials[1],
         pad_token=specials[-1],
-        additional_special_tokens=specials[2:-1],
     )
+    fast.add_tokens([AddedToken(token, special=True, normalized=False) for token in specials[2:-1]])
     fast.chat_template = template
     return fast
 

@@ -255,8 +255,10 @@ NEW_PROCESS = """
 import json, sys
 from pathlib import Path
 import numpy as np
+import torch
 from clinfit.data.records import Record
 from clinfit.models.families import load_model
+torch.manual_seed(123)  # what a model draws while it loads must not show
 for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
     model = load_model(job["family"], Path(job["folder"]))
     np.save(job["answers"], model.predict([Record(**record) for record in job["records"]]).probabilities)

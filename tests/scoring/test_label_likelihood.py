@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from clinfit.errors import ClinfitError
 from clinfit.scoring.answers import answer_logits, check_answer_logits, decode
 from clinfit.scoring.label_likelihood import LabelScorer
 
@@ -121,5 +122,5 @@ def test_each_architecture_scores_labels_as_a_plain_forward_does(name: str) -> N
 
 def test_an_unknown_treatment_of_logits_stops(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.config, "logits_scaling", 7.0, raising=False)
-    with pytest.raises(ValueError, match="post-processes"):
+    with pytest.raises(ClinfitError, match="post-processes"):
         check_answer_logits(model, PROMPTS[0])

@@ -79,8 +79,11 @@ def test_oversampling_lengthens_the_epoch_and_balanced_does_not(
     assert steps == {"none": 6 * 3, "balanced": 6 * 3, "oversample": 6 * 4}
 
 
-def test_gradient_checkpointing_learns_the_same(text_task: Task, text_records: list[Record], tmp_path: Path) -> None:
-    plain, _ = answers("causal", text_task, text_records, tmp_path / "plain")
+@families
+def test_gradient_checkpointing_learns_the_same(
+    family: str, text_task: Task, text_records: list[Record], tmp_path: Path
+) -> None:
+    plain, _ = answers(family, text_task, text_records, tmp_path / "plain")
     saving = TRAIN.model_copy(update={"gradient_checkpointing": True})
-    checkpointed, _ = answers("causal", text_task, text_records, tmp_path / "saving", train=saving)
+    checkpointed, _ = answers(family, text_task, text_records, tmp_path / "saving", train=saving)
     np.testing.assert_allclose(checkpointed, plain, atol=1e-3)

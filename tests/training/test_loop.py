@@ -94,6 +94,9 @@ def test_padding_does_not_change_a_loss(spec: Causal, text_task: Task, text_reco
 def test_focal_and_weights_change_only_the_shares() -> None:
     losses, ones = torch.tensor([0.1, 2.0, 4.0]), torch.ones(3)
     assert torch.equal(focal(losses, 0), losses)
+    flat = torch.zeros(1, requires_grad=True)
+    focal(flat, 0.5).sum().backward()
+    assert flat.grad is not None and torch.isfinite(flat.grad).all()
     expected = (1 - torch.exp(-losses)) ** 2 * losses
     torch.testing.assert_close(focal(losses, 2.0), expected)
     assert StepLoss(3).share(losses, ones) == pytest.approx(losses.mean().item())
@@ -142,6 +145,32 @@ def test_a_stopped_run_ends_as_an_undisturbed_one(
     assert np.array_equal(whole.predict(text_records).probabilities, resumed.predict(text_records).probabilities)
     steps = [json.loads(line)["step"] for line in (tmp_path / "stopped" / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_best_that_a_checkpoint_names_outlives_later_ones(
+    spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path
+) -> None:
+    """Stopped long after its checkpoint, with several better validations in between, a run finds its best again."""
+    rare = spec.model_copy(
+        update={"train": spec.train.model_copy(update={"checkpoint_every": 4, "evaluate_every": 1, "epochs": 4.0})}
+    )
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 11:
+            raise KeyboardInterrupt
+
+    values = {"first": [0.5, 0.6, 0.7, 0.8, 0.81, 0.82, 0.83, 0.84, 0.85, 0.86, 0.87], "second": [0.1] * 4}
+    with pytest.raises(KeyboardInterrupt):
+        first = iter(values["first"])
+        by_primary = rare.model_copy(update={"train": rare.train.model_copy(update={"select_by": "primary"})})
+        fitted(by_primary, text_task, text_records, tmp_path, progress=stop, primary=lambda *_: next(first))
+    # The second look at steps 9 to 12 judges differently, as another machine might: the best of step 8 must be there.
+    second = iter(values["second"])
+    resumed = CausalModel(by_primary, text_task, seed=1)
+    workspace = Workspace(tmp_path, primary=lambda *_: next(second))
+    summary = resumed.fit(text_records[:18], text_records[18:], workspace)
+    assert summary.details["best_step"] == 8
+    assert [path.name for path in (tmp_path / "checkpoints").glob("best-*")] == ["best-000008"]
 
 
 def test_a_checkpoint_of_other_data_is_refused(

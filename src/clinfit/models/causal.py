@@ -8,23 +8,27 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinfit.data.records import Record
+from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Outputs, Workspace
 from clinfit.models.bases import (
     DTYPES,
     Precision,
+    check_length,
     default_device,
     find_base,
     four_bit_supported,
     load_causal,
+    load_config,
     load_tokenizer,
     resolve_precision,
 )
-from clinfit.models.saved import read_saved, write_saved
+from clinfit.models.saved import Saved, read_saved, write_saved
 from clinfit.prompts.batches import pad_right, token_batches
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.scoring.answers import answer_logits, check_answer_logits, decode
@@ -33,7 +37,7 @@ from clinfit.study import Causal, Task
 from clinfit.training.adapters import adapter_facts, add_adapter, load_adapter, parameter_counts
 from clinfit.training.loop import Objective, TrainResult, Validation, train
 from clinfit.training.losses import answer_losses
-from clinfit.training.sampling import label_weights
+from clinfit.training.sampling import record_weights
 from clinfit.training.signature import fit_signature
 
 
@@ -44,6 +48,7 @@ class Loaded:
     base: PreTrainedModel
     renderer: Renderer
     precision: Precision
+    four_bit: bool
     notes: list[str]
     adapted: PeftModel | None = None
 
@@ -64,20 +69,24 @@ class CausalModel:
             self._loaded = None  # fitted before: start from the base again
         loaded = self._load()
         encoded = loaded.renderer.encode_all(train_records)
+        looked_at = loaded.renderer.encode_all(validation)
         model = add_adapter(loaded.base, self.spec.lora, self.seed, task_type="CAUSAL_LM", base_name=self.spec.base)
         loaded.adapted = model
         if self.spec.train.gradient_checkpointing:
             loaded.base.gradient_checkpointing_enable({"use_reentrant": False})
             loaded.base.enable_input_require_grads()
         model.train()
-        targets = np.array([self.task.labels.index(str(record.target)) for record in train_records])
+        targets, gold = (
+            np.array([self.task.labels.index(str(record.target)) for record in records], dtype=np.int64)
+            for records in (train_records, validation)
+        )
         objective = Objective(
             module=AnswerLoss(loaded.base, encoded, loaded.renderer.tokenizer.pad_token_id),
             targets=targets,
             lengths=[len(item.ids) for item in encoded],
             answer_tokens=[len(item.answer_ids) for item in encoded],
-            weights=label_weights(self.spec.class_weights, self.task.labels, targets)[targets],
-            validate=(lambda: self._validation(validation, workspace)) if validation else None,
+            weights=record_weights(self.spec.class_weights, self.spec.sampling, self.task.labels, targets, self.seed),
+            validate=(lambda: self._validation(looked_at, gold, workspace)) if validation else None,
             sampling=self.spec.sampling,
             gamma=self.spec.focal_gamma,
         )
@@ -115,29 +124,36 @@ class CausalModel:
         loaded = self._load()
         folder.mkdir(parents=True, exist_ok=True)
         if loaded.adapted is not None:
-            loaded.adapted.save_pretrained(folder / "adapter")
+            # Whether embeddings changed would be looked up on the hub; LoRA leaves them as they are.
+            loaded.adapted.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
             (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the pack has its own
         loaded.renderer.tokenizer.save_pretrained(folder / "tokenizer")
         base = find_base(self.spec.base, self.spec.revision)
-        write_saved(folder, self.spec, self.task, self.seed, base=base.as_dict(), precision=loaded.precision)
+        write_saved(
+            folder,
+            self.spec,
+            self.task,
+            self.seed,
+            base=base.as_dict(),
+            precision=loaded.precision,
+            four_bit=loaded.four_bit,
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The saved model. Raises ClinfitError when the base is not the one it was trained on."""
         saved = read_saved(folder, Causal)
         model = cls(saved.spec, saved.task, saved.seed)
-        loaded = model._load(saved.precision, tokenizer_folder=folder / "tokenizer", base_sha256=saved.base["sha256"])
+        loaded = model._loaded = load_for_task(saved.spec, saved.task, saved, folder / "tokenizer")
         if (folder / "adapter").is_dir():
             loaded.adapted = load_adapter(loaded.base, folder / "adapter")
         return model
 
     # ------------------------------------------------------------ internals
 
-    def _load(
-        self, precision: str | None = None, tokenizer_folder: Path | None = None, base_sha256: str | None = None
-    ) -> Loaded:
+    def _load(self) -> Loaded:
         if self._loaded is None:
-            self._loaded = load_for_task(self.spec, self.task, precision, tokenizer_folder, base_sha256)
+            self._loaded = load_for_task(self.spec, self.task)
         return self._loaded
 
     def _scorer(self, loaded: Loaded, with_end: bool) -> LabelScorer:
@@ -150,14 +166,12 @@ class CausalModel:
         budget = batch_tokens or 4 * self.spec.train.batch_tokens
         return token_batches([len(item.prompt_ids) for item in encoded], budget)
 
-    def _validation(self, records: Sequence[Record], workspace: Workspace) -> Validation:
+    def _validation(self, encoded: list[Encoded], gold: NDArray[np.int64], workspace: Workspace) -> Validation:
         """Loss of the gold answers as in training (end of turn included), and the primary metric."""
         loaded = self._load()
-        encoded = loaded.renderer.encode_all(records)
         scorer = self._scorer(loaded, with_end=True)
-        n, k = len(records), len(self.task.labels)
+        n, k = len(encoded), len(self.task.labels)
         probabilities, losses = np.zeros((n, k)), np.zeros(n)
-        gold = np.array([self.task.labels.index(str(record.target)) for record in records])
         for batch in self._batches(loaded, encoded, None):
             with _autocast(loaded):
                 scores = scorer.score(loaded.base, [encoded[i].prompt_ids for i in batch])
@@ -208,26 +222,32 @@ class AnswerLoss(nn.Module):
 
 
 def load_for_task(
-    spec: Causal,
-    task: Task,
-    precision: str | None = None,
-    tokenizer_folder: Path | None = None,
-    base_sha256: str | None = None,
+    spec: Causal, task: Task, saved: Saved[Causal] | None = None, tokenizer_folder: Path | None = None
 ) -> Loaded:
-    """Base and renderer. precision: None for the study's; a saved model brings the one it was trained in."""
-    base = find_base(spec.base, spec.revision)
-    base.check(base_sha256)
+    """Base and renderer; a saved model brings its tokenizer, and the base, precision and quantization of its training.
+
+    Raises ClinfitError when the base here is not that one, or cannot be quantized as it was.
+    """
+    base = find_base(spec.base, saved.base["revision"] if saved else spec.revision)
+    base.check(saved.base["sha256"] if saved else None)
     device = default_device()
     four_bit = spec.quantization == "4bit" and four_bit_supported(device)
     notes = []
+    if saved is not None and saved.four_bit != four_bit:
+        raise ClinfitError(
+            f"model {spec.name} was trained on a {'4-bit' if saved.four_bit else 'not quantized'} base, "
+            "which this machine does not load alike, so its answers would differ",
+            expected="an NVIDIA GPU and bitsandbytes" if saved.four_bit else "a machine without 4-bit support",
+        )
     if spec.quantization == "4bit" and not four_bit:
         notes.append("4-bit weights need an NVIDIA GPU and bitsandbytes; the base was loaded unquantized instead")
-    resolved = resolve_precision(precision or spec.train.precision, device)
-    tokenizer = load_tokenizer(spec.base, spec.revision, tokenizer_folder)
+    precision = resolve_precision(saved.precision if saved else spec.train.precision, device)
+    tokenizer = load_tokenizer(spec.base, base.revision, tokenizer_folder)
     renderer = Renderer(task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten)
-    model = load_causal(base, resolved, device, four_bit)
+    check_length(spec, load_config(base), tokenizer)
+    model = load_causal(base, precision, device, four_bit)
     check_answer_logits(model, renderer.label_ids[0] + renderer.end_ids)
-    return Loaded(model, renderer, resolved, notes)
+    return Loaded(model, renderer, precision, four_bit, notes)
 
 
 def _autocast(loaded: Loaded) -> torch.autocast:

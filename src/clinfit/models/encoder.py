@@ -9,31 +9,32 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinfit.data.records import Record
-from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Outputs, Workspace
 from clinfit.models.bases import (
-    DTYPES,
     Precision,
+    check_length,
     default_device,
     find_base,
     load_classifier,
+    load_config,
     load_tokenizer,
     resolve_precision,
 )
-from clinfit.models.saved import read_saved, write_saved
+from clinfit.models.saved import Saved, read_saved, write_saved
 from clinfit.prompts.batches import pad_right, token_batches
 from clinfit.prompts.template import document
 from clinfit.study import Encoder, Task
 from clinfit.training.adapters import adapter_facts, add_adapter, load_adapter, parameter_counts
 from clinfit.training.checkpoints import set_trainable, trainable
 from clinfit.training.loop import Objective, TrainResult, Validation, train
-from clinfit.training.sampling import label_weights
+from clinfit.training.sampling import record_weights
 from clinfit.training.signature import fit_signature
 
 
@@ -44,6 +45,7 @@ class Loaded:
     model: PreTrainedModel
     tokenizer: Any
     precision: Precision
+    new_modules: list[str]
     adapted: PeftModel | None = None
 
 
@@ -60,17 +62,26 @@ class EncoderModel:
         loaded = self._loaded = self._load()
         if self.spec.method == "lora":
             loaded.adapted = add_adapter(
-                loaded.model, self.spec.lora, self.seed, task_type="SEQ_CLS", base_name=self.spec.base
+                loaded.model,
+                self.spec.lora,
+                self.seed,
+                task_type="SEQ_CLS",
+                base_name=self.spec.base,
+                new_modules=loaded.new_modules,
             )
+        if self.spec.train.gradient_checkpointing:
+            loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+            loaded.model.enable_input_require_grads()
         rows, dropped = self._ids(loaded, train_records)
-        targets = self._targets(train_records)
+        looked_at, _ = self._ids(loaded, validation)
+        targets, gold = self._targets(train_records), self._targets(validation)
         objective = Objective(
             module=HeadLoss(loaded.model, rows, torch.from_numpy(targets), loaded.tokenizer.pad_token_id),
             targets=targets,
             lengths=[len(row) for row in rows],
             answer_tokens=[1] * len(rows),
-            weights=label_weights(self.spec.class_weights, self.task.labels, targets)[targets],
-            validate=(lambda: self._validation(validation, workspace)) if validation else None,
+            weights=record_weights(self.spec.class_weights, self.spec.sampling, self.task.labels, targets, self.seed),
+            validate=(lambda: self._validation(looked_at, gold, workspace)) if validation else None,
             sampling=self.spec.sampling,
             gamma=self.spec.focal_gamma,
         )
@@ -81,11 +92,15 @@ class EncoderModel:
         return self._summary(loaded, dropped, result)
 
     def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
-        """Class probabilities (softmax of the head). On the processor every record is a batch of its own, so that no
-        padding and no neighbour can change its answer."""
+        """Class probabilities (softmax of the head), computed in fp32: bf16 logits would tie.
+
+        On the processor every record is a batch of its own, so that no padding and no neighbour can change its answer.
+        """
         if self._loaded is None:
             raise ValueError("an encoder has no head before fit")
-        logits, lengths, seconds = self._logits(self._loaded, records, batch_tokens)
+        rows, _ = self._ids(self._loaded, records)
+        logits, seconds = self._logits(self._loaded, rows, batch_tokens)
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Outputs(
             probabilities=shifted / shifted.sum(axis=1, keepdims=True), seconds=seconds, prompt_tokens=lengths
@@ -98,7 +113,7 @@ class EncoderModel:
             raise ValueError("an encoder has nothing to save before fit")
         folder.mkdir(parents=True, exist_ok=True)
         if loaded.adapted is not None:
-            loaded.adapted.save_pretrained(folder / "adapter")
+            loaded.adapted.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
             (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the pack has its own
         else:
             save_file(trainable(loaded.model), folder / "weights.safetensors")
@@ -111,7 +126,7 @@ class EncoderModel:
         """The saved model. Raises ClinfitError when the base is not the one it was trained on."""
         saved = read_saved(folder, Encoder)
         model = cls(saved.spec, saved.task, saved.seed)
-        loaded = model._loaded = model._load(saved.precision, folder / "tokenizer", saved.base["sha256"])
+        loaded = model._loaded = model._load(saved, folder / "tokenizer")
         if saved.spec.method == "lora":
             loaded.adapted = load_adapter(loaded.model, folder / "adapter")
         else:
@@ -121,24 +136,17 @@ class EncoderModel:
 
     # ------------------------------------------------------------ internals
 
-    def _load(
-        self, precision: str | None = None, tokenizer_folder: Path | None = None, base_sha256: str | None = None
-    ) -> Loaded:
-        base = find_base(self.spec.base, self.spec.revision)
-        base.check(base_sha256)
+    def _load(self, saved: Saved[Encoder] | None = None, tokenizer_folder: Path | None = None) -> Loaded:
+        base = find_base(self.spec.base, saved.base["revision"] if saved else self.spec.revision)
+        base.check(saved.base["sha256"] if saved else None)
         device = default_device()
-        tokenizer = load_tokenizer(self.spec.base, self.spec.revision, tokenizer_folder)
-        model = load_classifier(base, self.task.labels, device)
-        longest = getattr(model.config, "max_position_embeddings", self.spec.train.max_length)
-        if self.spec.train.max_length > longest:
-            raise ClinfitError(
-                f"train.max_length of model {self.spec.name} is {self.spec.train.max_length}; "
-                f"base {self.spec.base!r} reads at most {longest} tokens",
-                fix=f"max_length: {longest}",
-            )
-        return Loaded(model, tokenizer, resolve_precision(precision or self.spec.train.precision, device))
+        tokenizer = load_tokenizer(self.spec.base, base.revision, tokenizer_folder)
+        check_length(self.spec, load_config(base), tokenizer)
+        model, new_modules = load_classifier(base, self.task.labels, device)
+        wanted = saved.precision if saved else self.spec.train.precision
+        return Loaded(model, tokenizer, resolve_precision(wanted, device), new_modules)
 
-    def _targets(self, records: Sequence[Record]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    def _targets(self, records: Sequence[Record]) -> NDArray[np.int64]:
         return np.array([self.task.labels.index(str(record.target)) for record in records], dtype=np.int64)
 
     def _ids(self, loaded: Loaded, records: Sequence[Record]) -> tuple[list[list[int]], int]:
@@ -153,32 +161,25 @@ class EncoderModel:
         return [[*before, *shortened(ids, room, self.spec.train.shorten), *after] for ids in plain], dropped
 
     def _logits(
-        self, loaded: Loaded, records: Sequence[Record], batch_tokens: int | None
-    ) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]":
-        """(n, K) logits, (n,) token counts, (n,) seconds."""
-        rows, _ = self._ids(loaded, records)
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        self, loaded: Loaded, rows: list[list[int]], batch_tokens: int | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(n, K) logits and (n,) seconds."""
         if loaded.model.device.type == "cpu":
             batches = [[i] for i in range(len(rows))]
         else:
-            batches = token_batches(lengths.tolist(), batch_tokens or 4 * self.spec.train.batch_tokens)
+            batches = token_batches([len(row) for row in rows], batch_tokens or 4 * self.spec.train.batch_tokens)
         logits, seconds = np.zeros((len(rows), len(self.task.labels))), np.zeros(len(rows))
-        enabled = loaded.precision != "fp32"
         for batch in batches:
             started = time.perf_counter()
-            with (
-                torch.inference_mode(),
-                torch.autocast(loaded.model.device.type, DTYPES[loaded.precision], enabled=enabled),
-            ):
+            with torch.inference_mode():
                 out = head_logits(loaded.model, [rows[i] for i in batch], loaded.tokenizer.pad_token_id)
-            logits[batch] = out.double().cpu().numpy()
+            logits[batch] = out.float().cpu().numpy()
             seconds[batch] = (time.perf_counter() - started) / len(batch)
-        return logits, lengths, seconds
+        return logits, seconds
 
-    def _validation(self, records: Sequence[Record], workspace: Workspace) -> Validation:
+    def _validation(self, rows: list[list[int]], gold: NDArray[np.int64], workspace: Workspace) -> Validation:
         assert self._loaded is not None
-        logits, _, _ = self._logits(self._loaded, records, None)
-        gold = self._targets(records)
+        logits, _ = self._logits(self._loaded, rows, None)
         log_probabilities = torch.from_numpy(logits).log_softmax(-1).numpy()
         loss = -float(log_probabilities[np.arange(len(gold)), gold].mean())
         primary = workspace.primary(gold, np.exp(log_probabilities)) if workspace.primary else None

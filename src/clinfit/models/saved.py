@@ -20,9 +20,12 @@ class Saved(Generic[Spec]):
     seed: int
     base: dict[str, Any]
     precision: str
+    four_bit: bool
 
 
-def write_saved(folder: Path, spec: Neural, task: Task, seed: int, *, base: dict[str, Any], precision: str) -> None:
+def write_saved(
+    folder: Path, spec: Neural, task: Task, seed: int, *, base: dict[str, Any], precision: str, four_bit: bool = False
+) -> None:
     """Write `model.json`."""
     content = {
         "spec": spec.model_dump(mode="json"),
@@ -30,6 +33,7 @@ def write_saved(folder: Path, spec: Neural, task: Task, seed: int, *, base: dict
         "seed": seed,
         "base": base,
         "precision": precision,
+        "four_bit": four_bit,
     }
     (folder / "model.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -46,4 +50,5 @@ def read_saved(folder: Path, kind: type[Spec]) -> Saved[Spec]:
         content["seed"],
         content["base"],
         content["precision"],
+        content["four_bit"],
     )

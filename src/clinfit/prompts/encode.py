@@ -56,7 +56,6 @@ class Renderer:
 
     tokenizer: a fast tokenizer of Transformers. max_length: tokens of prompt and longest answer together.
     label_ids: ids of each label of the task, in its order, as they follow the generation prompt; end_ids: end of turn.
-    prefix: number of leading prompt ids that all records of the task share.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class Renderer:
     ) -> None:
         self.task, self.tokenizer, self.max_length, self.shorten = task, tokenizer, max_length, shorten
         self._head, self._tail, answer_texts = _chat_parts(task, tokenizer)
-        self._special = [token for token in tokenizer.all_special_tokens if token]
+        self._special = sorted(special_tokens(tokenizer).values(), key=len, reverse=True)
         probe = self._ids([self._head + "?" + self._tail])[0]
         answers = [self._continuation(probe, self._head + "?" + self._tail, text) for text in answer_texts]
         self.end_ids = _common_end(answers, tokenizer)
@@ -81,8 +80,7 @@ class Renderer:
 
         Raises ClinfitError when the prompt does not fit even without any document text.
         """
-        prompts = self._ids([self.prompt_text(record.inputs) for record in records]) if records else []
-        return [self._encoded(record, ids) for record, ids in zip(records, prompts, strict=True)]
+        return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
 
     def prompt_text(self, inputs: dict[str, Value]) -> str:
         """The full prompt as text, chat markup included."""
@@ -93,6 +91,10 @@ class Renderer:
         return self.label_ids[self.task.labels.index(label)] + self.end_ids
 
     # ------------------------------------------------------------ internals
+
+    def _encode_chunk(self, records: Sequence[Record]) -> list[Encoded]:
+        prompts = self._ids([self.prompt_text(record.inputs) for record in records])
+        return [self._encoded(record, ids) for record, ids in zip(records, prompts, strict=True)]
 
     def _encoded(self, record: Record, prompt_ids: list[int]) -> Encoded:
         answer = [] if record.target is None else self.answer_ids(record.target)
@@ -160,28 +162,41 @@ class Renderer:
             )
 
 
+def special_tokens(tokenizer: Any) -> dict[int, str]:
+    """Id and text of every special token: the named ones (beginning, end, padding) and all other chat markup."""
+    named = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    return named | {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
+def _chunks(records: Sequence[Record]) -> Iterable[Sequence[Record]]:
+    """The tokenizer keeps offsets and texts of all that it reads at once; in pieces that stays small."""
+    return (records[start : start + 256] for start in range(0, len(records), 256))
+
+
 def _chat_parts(task: Task, tokenizer: Any) -> tuple[str, str, list[str]]:
     """Chat markup before and after the user message, and for each label the answer with its end of turn."""
-    system = task.system
-    user = _STAND_IN
+    system, user = task.system, _STAND_IN
     try:
         prompt = _chat(tokenizer, system, user, None)
-    except TemplateError:  # a template without a system role
-        user = f"{system}\n\n{_STAND_IN}" if system else _STAND_IN
-        system = None
+        shows_system = not system or system.strip() in prompt
+    except TemplateError:
+        prompt, shows_system = "", False
+    if not shows_system:  # a template without a system role: some refuse it, some drop it without a word
+        system, user = None, f"{system}\n\n{_STAND_IN}"
         prompt = _chat(tokenizer, None, user, None)
     head, found, tail = prompt.partition(_STAND_IN)
     answers = []
     for label in task.labels:
         full = _chat(tokenizer, system, user, label)
-        if not found or not full.startswith(prompt + label):
+        answer = full[len(prompt) :]  # some templates put a space before the answer; it is part of it
+        if not found or not full.startswith(prompt) or not answer.lstrip().startswith(label.strip()):
             raise ClinfitError(
                 "this tokenizer's chat template does not continue its own generation prompt with the answer, "
                 f"so training and serving would differ\n  generation prompt: {prompt!r}\n  full rendering:    {full!r}",
                 expected="a full rendering that starts with the generation prompt and the answer",
                 fix="use a base whose chat template allows it, or give the tokenizer another chat_template",
             )
-        answers.append(full[len(prompt) :])
+        answers.append(answer)
     return head, tail, answers
 
 
@@ -204,7 +219,7 @@ def _chat(tokenizer: Any, system: str | None, user: str, answer: str | None) -> 
 def _common_end(answers: Iterable[list[int]], tokenizer: Any) -> list[int]:
     """The end of turn, which closes every answer: the special token after the label (white space behind it is not
     trained). Raises ClinfitError when the template never ends the turn, since such a model would never stop."""
-    special = set(tokenizer.all_special_ids)
+    special = special_tokens(tokenizer)
     answers = list(answers)
     ends = []
     for ids in answers:

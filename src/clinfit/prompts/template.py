@@ -14,10 +14,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from clinfit.data.records import Value
 from clinfit.errors import ClinfitError
 from clinfit.study import InputColumn, Task
+from clinfit.study_checks import PROMPT_NAMES
 
 MISSING = "unknown"
-#: Names that a prompt may use beside the task's inputs.
-EXTRA_NAMES = ("labels", "record")
+#: The prompt of a task that brings none: the question, then every input.
+DEFAULT_PROMPT = "Classify the following record. Answer with exactly one of: {{ labels }}.\n\n{{ record }}"
 
 _environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
 
@@ -42,11 +43,6 @@ def listed(labels: list[str]) -> str:
     return " or ".join([", ".join(labels[:-1]), labels[-1]]) if len(labels) > 1 else labels[0]
 
 
-def default_prompt(task: Task) -> str:
-    """The prompt of a task that brings none: the question, then every input."""
-    return "Classify the following record. Answer with exactly one of: {{ labels }}.\n\n{{ record }}"
-
-
 def record_lines(task: Task, inputs: Mapping[str, Value]) -> str:
     """All inputs, one line each: `- Title: value unit`."""
     return "\n".join(
@@ -63,16 +59,16 @@ def user_message(task: Task, inputs: Mapping[str, Value]) -> str:
     names: dict[str, str] = {name: value_text(inputs.get(name), column) for name, column in task.data.columns.items()}
     try:
         return (
-            _template(task.prompt or default_prompt(task))
+            _template(task.prompt or DEFAULT_PROMPT)
             .render({"labels": listed(task.labels), "record": record_lines(task, inputs), **names})
             .strip()
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError) as error:  # the message may hold a record's value, so it stays out
         raise ClinfitError(
-            f"the prompt cannot be rendered: {error}",
-            expected=f"a Jinja2 template over {', '.join([*task.data.columns, *EXTRA_NAMES])}",
+            f"the prompt cannot be rendered ({type(error).__name__}); every value in it is text",
+            expected=f"a Jinja2 template over {', '.join([*task.data.columns, *PROMPT_NAMES])}",
             fix="correct the prompt file; `clinfit check STUDY` shows the first record rendered",
-        ) from error
+        ) from None
 
 
 def document(task: Task, inputs: Mapping[str, Value]) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from clinfit.prompts.batches import pad_right
-from clinfit.scoring.answers import answer_logits, decode
+from clinfit.scoring.answers import answer_logits, decode, token_logits
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,28 @@ class LabelScorer:
         self.with_end = with_end or _any_begins_another(label_ids)
         self.targets = [[*ids, *(end_ids if self.with_end else [])] for ids in label_ids]
         self.label_lengths = [len(ids) for ids in label_ids]
+        self._shares: bool | None = None
 
     @torch.inference_mode()
     def score(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> LabelScores:
         """Scores for the prompts of one batch, in their order."""
-        together = _attends_everywhere(model, max(map(len, prompts)) + sum(map(len, self.targets)))
+        together = self._can_share_a_row(model, max(map(len, prompts)) + sum(map(len, self.targets)))
         token_scores = self._together(model, prompts) if together else self._apart(model, prompts)
         sums = np.array(
             [[(sum(row[k][:m]), sum(row[k][m:])) for k, m in enumerate(self.label_lengths)] for row in token_scores]
         )
         return LabelScores(sums[:, :, 0], sums[:, :, 1] if self.with_end else None)
+
+    def _can_share_a_row(self, model: PreTrainedModel, width: int) -> bool:
+        """Whether labels may stand side by side: full attention over the row, and, tried once on a few tokens, the same
+        scores as in rows of their own (positions or masks may be built in ways that no configuration tells)."""
+        if not _attends_everywhere(model, width):
+            return False
+        if self._shares is None:
+            probe = [[*self.targets[0], *self.targets[-1]]]
+            together, apart = (_flat(way(model, probe)) for way in (self._together, self._apart))
+            self._shares = bool(np.allclose(together, apart, atol=0.05, rtol=0.02))
+        return self._shares
 
     def _together(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> list[list[list[float]]]:
         """Log-probability of every target token, [prompt][label][token], labels behind their prompt in one row."""
@@ -106,12 +118,11 @@ class LabelScorer:
         # Labels share the position before their first token: project every distinct position once.
         distinct = {position: i for i, position in enumerate(dict.fromkeys(where))}
         rows, columns = (torch.tensor(x, device=hidden.device) for x in zip(*distinct, strict=True))
-        log_probabilities = answer_logits(model, hidden[rows, columns]).log_softmax(-1)
-        tokens = [token for target in self.targets for token in target] * n
-        picked = log_probabilities[
-            torch.tensor([distinct[position] for position in where], device=hidden.device),
-            torch.tensor(tokens, device=hidden.device),
-        ].tolist()
+        states = hidden[rows, columns]
+        normalisers = answer_logits(model, states).logsumexp(-1)
+        index = torch.tensor([distinct[position] for position in where], device=hidden.device)
+        tokens = torch.tensor([token for target in self.targets for token in target] * n, device=hidden.device)
+        picked = (token_logits(model, states[index], tokens) - normalisers[index]).tolist()
         values = iter(picked)
         return [[[next(values) for _ in target] for target in self.targets] for _ in range(n)]
 
@@ -120,14 +131,16 @@ def _any_begins_another(label_ids: Sequence[Sequence[int]]) -> bool:
     return any(list(a) == list(b[: len(a)]) for i, a in enumerate(label_ids) for j, b in enumerate(label_ids) if i != j)
 
 
+def _flat(scores: list[list[list[float]]]) -> list[float]:
+    return [value for row in scores for label in row for value in label]
+
+
 def _attends_everywhere(model: PreTrainedModel, width: int) -> bool:
     """Whether every layer is plain full attention over a row of `width` tokens."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds <= {"full_attention"}:
-        window = getattr(config, "sliding_window", None)
-        return hasattr(config, "num_attention_heads") and (window is None or window >= width)
-    return False
+    window = getattr(config, "sliding_window", None)
+    return kinds <= {"full_attention", "sliding_attention"} and (window is None or window >= width)
 
 
 def _branch_attention(

@@ -1,20 +1,29 @@
 """LoRA, rsLoRA and DoRA through PEFT, in PEFT's own format."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
 from clinfit.errors import ClinfitError, nearest
 from clinfit.study import Lora
 from clinfit.training.low_rank import use_low_rank_layers
 
+#: Layer types that LoRA adapts: plain ones, GPT-2's transposed ones, 4-bit ones.
+LINEAR = {"Linear", "Conv1D", "Linear4bit", "Linear8bitLt"}
 
-def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str, base_name: str) -> PeftModel:
+
+def add_adapter(
+    model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str, base_name: str, new_modules: Sequence[str] = ()
+) -> PeftModel:
     """The model with a fresh adapter around it; base weights are frozen, adapter weights are fp32.
+
+    new_modules: modules whose weights the base did not bring; they are trained whole and saved with the adapter.
 
     The seed is set here, right before the adapter's weights are drawn, so that the same seed gives the same adapter
     whatever ran before. Raises ClinfitError when a target names no module.
@@ -30,6 +39,8 @@ def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str
         use_rslora=lora.rslora,
         use_dora=lora.dora,
         base_model_name_or_path=base_name,
+        modules_to_save=list(new_modules) or None,
+        exclude_modules=[f"{name}.dense" for name in new_modules] or None,
     )
     if not getattr(model, "is_quantized", False):
         use_low_rank_layers(config)
@@ -43,7 +54,9 @@ def add_adapter(model: PreTrainedModel, lora: Lora, seed: int, *, task_type: str
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """The model with a saved adapter around it, ready to predict."""
-    config = LoraConfig.from_pretrained(str(folder))
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ClinfitError(f"{folder} holds no adapter", expected="adapter_model.safetensors (pickles are not loaded)")
+    config: Any = LoraConfig.from_pretrained(str(folder))
     if not getattr(model, "is_quantized", False):
         use_low_rank_layers(config)
     adapted = PeftModel.from_pretrained(model, str(folder), config=config)  # type: ignore[arg-type]
@@ -54,16 +67,14 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
 def let_inputs_keep_their_type(model: torch.nn.Module) -> None:
     """Leave the casts to autocast: PEFT would copy every layer's bf16 input to fp32 first."""
     for module in model.modules():
-        if hasattr(module, "cast_input_dtype_enabled"):
+        if isinstance(module, LoraLayer):
             module.cast_input_dtype_enabled = False
 
 
 def adapter_facts(model: torch.nn.Module) -> dict[str, Any]:
     """What the adapter really is, read back from its layers: rank, alpha, scaling, dropout, adapted modules."""
-    layers = {
-        name: module for name, module in model.named_modules() if hasattr(module, "lora_A") and hasattr(module, "r")
-    }
-    first = next(iter(layers.values()))
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    first: Any = next(iter(layers.values()))
     return {
         "rank": first.r["default"],
         "alpha": first.lora_alpha["default"],
@@ -88,9 +99,9 @@ def check_targets(model: PreTrainedModel, lora: Lora) -> None:
     if lora.targets == "all-linear":
         return
     linear = sorted(
-        {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if "Linear" in type(module).__name__}
+        {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if type(module).__name__ in LINEAR}
     )
-    names = {name for name, _ in model.named_modules()}
+    names = {name for name, _ in model.named_modules() if name.rsplit(".", 1)[-1] in linear}
     unmatched = [t for t in lora.targets if not any(name == t or name.endswith("." + t) for name in names)]
     if unmatched:
         close = nearest(unmatched[0], linear)

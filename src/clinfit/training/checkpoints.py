@@ -42,6 +42,10 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(".tmp-*"):
             shutil.rmtree(leftover)
+        position = self.latest()
+        for best in folder.glob("best-*"):  # a best of steps that will be done again is found again
+            if position is None or int(best.name.removeprefix("best-")) > position.step:
+                shutil.rmtree(best)
 
     def latest(self) -> Position | None:
         """Position of the newest complete checkpoint, None where there is none."""
@@ -49,20 +53,24 @@ class Checkpoints:
         return None if folder is None else Position(**json.loads((folder / "state.json").read_text()))
 
     def save(self, position: Position, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write the checkpoint of this step and drop older ones."""
+        """Write the checkpoint of this step; drop older ones, and every best that it does not name."""
         name = f"step-{position.step:06d}"
         temporary = self._begin(name)
         save_file(trainable(module), temporary / "weights.safetensors")
         save_file(_flat_state(optimizer), temporary / "optimizer.safetensors")
         (temporary / "state.json").write_text(json.dumps(asdict(position), indent=1))
         self._finish(temporary, name)
+        needed = {name, f"best-{position.best_step or 0:06d}"}
+        for folder in [*self.folder.glob("step-*"), *self.folder.glob("best-*")]:
+            if folder.name not in needed:
+                shutil.rmtree(folder)
 
     def save_best(self, step: int, module: nn.Module) -> None:
         """Keep this step's weights as the best."""
         name = f"best-{step:06d}"
         temporary = self._begin(name)
         save_file(trainable(module), temporary / "weights.safetensors")
-        self._finish(temporary, name, keep=2)  # the previous best may still be the one a checkpoint names
+        self._finish(temporary, name)
 
     def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the newest checkpoint's weights and moments back."""
@@ -84,7 +92,7 @@ class Checkpoints:
         temporary.mkdir()
         return temporary
 
-    def _finish(self, temporary: Path, name: str, keep: int = 1) -> None:
+    def _finish(self, temporary: Path, name: str) -> None:
         for path in temporary.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -92,9 +100,6 @@ class Checkpoints:
         if target.exists():  # the same step again, after a kill between validation and checkpoint
             shutil.rmtree(target)
         temporary.rename(target)
-        older = sorted(self.folder.glob(name.split("-")[0] + "-*"))[:-keep]
-        for folder in older:
-            shutil.rmtree(folder)
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:

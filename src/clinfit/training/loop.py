@@ -117,7 +117,7 @@ def train(
             group["lr"] = rate
         torch.manual_seed(seed * 1_000_003 + position.step)
         loss, norm = _step(accelerator, wrapped, optimizer, scaler, objective, settings, precision, indices, position)
-        if not math.isfinite(loss):
+        if not (math.isfinite(loss) and (math.isfinite(norm) or precision == "fp16")):  # fp16's scaler skips such steps
             raise _diverged(position.step + 1, precision)
         position.step += 1
         position.seconds = time.perf_counter() - started
@@ -187,7 +187,9 @@ class Log:
         self.path, self.writes = path, writes
         if writes:
             kept = [row for row in self.rows() if row["step"] <= step]
-            path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            temporary.replace(path)
 
     def rows(self) -> list[dict[str, Any]]:
         """All complete rows."""
@@ -275,7 +277,8 @@ def _step(
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    return float(accelerator.reduce(total, "sum")), float(norm)
+    summed: Any = accelerator.reduce(total, "sum")
+    return float(summed), float(norm)
 
 
 def _validate(
@@ -290,7 +293,9 @@ def _validate(
     module.eval()
     seen = validate()
     module.train()
-    value = seen.primary if settings.select_by == "primary" and seen.primary is not None else -seen.loss
+    # A primary metric that cannot be estimated here is worse than any value; the loss is another scale.
+    primary = -math.inf if seen.primary is None else seen.primary
+    value = primary if settings.select_by == "primary" else -seen.loss
     if position.best_value is None or value > position.best_value:
         position.best_value, position.best_step, position.validations_without_gain = value, position.step, 0
         if accelerator.is_main_process:
@@ -331,7 +336,7 @@ def _result(
     details = {
         "optimizer": type(optimizer).__name__,
         "peak_learning_rate": schedule.peak,
-        "last_learning_rate": group["lr"],
+        "last_learning_rate": schedule.rate(position.step - 1),
         "weight_decay": group["weight_decay"],
         "betas": list(group["betas"]),
         "steps": position.step,

@@ -21,7 +21,10 @@ def answer_losses(logits: Tensor, targets: Tensor, rows: Tensor, n_rows: int) ->
 
 def focal(losses: Tensor, gamma: float) -> Tensor:
     """Focal loss (Lin et al., 2017): (1 - p)^gamma times the loss, with p = exp(-loss); gamma 0 leaves it as it is."""
-    return losses if gamma == 0 else (-torch.expm1(-losses)).clamp(min=0) ** gamma * losses
+    if gamma == 0:
+        return losses
+    tiny = torch.finfo(losses.dtype).tiny  # a power below 1 has no finite slope at 0
+    return (-torch.expm1(-losses)).clamp(min=tiny) ** gamma * losses
 
 
 @dataclass(frozen=True)

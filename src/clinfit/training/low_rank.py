@@ -41,7 +41,10 @@ class LowRankProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # once_differentiable hides the signature
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
+        (gradient,) = grad_outputs
         rows, reduced, weight, down, up = ctx.saved_tensors
         x_type, a_type, b_type = ctx.dtypes
         out = gradient.reshape(-1, gradient.shape[-1])
@@ -56,24 +59,24 @@ class LowRankLinear(PeftLinear):
     """PEFT's LoRA layer around an nn.Linear, with the product above where it is plain LoRA."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if args or kwargs or not self._is_plain():
+        name = self._plain_adapter()
+        if args or kwargs or name is None:
             return super().forward(x, *args, **kwargs)
-        name = self.active_adapters[0]
-        base = self.get_base_layer()
+        base: Any = self.get_base_layer()
         return LowRankProduct.apply(  # type: ignore[return-value]
             x, base.weight, base.bias, self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
         )
 
-    def _is_plain(self) -> bool:
-        name = self.active_adapters[0] if len(self.active_adapters) == 1 else None
-        return (
-            name in self.lora_A
-            and name not in self.lora_variant
-            and not self.disable_adapters
-            and not self.merged
-            and not self.get_base_layer().weight.requires_grad
-            and (not self.training or isinstance(self.lora_dropout[name], nn.Identity))
-        )
+    def _plain_adapter(self) -> str | None:
+        """Name of the one active adapter when it is plain LoRA on a frozen base."""
+        base: Any = self.get_base_layer()
+        if len(self.active_adapters) != 1 or self.disable_adapters or self.merged or base.weight.requires_grad:
+            return None
+        name = self.active_adapters[0]
+        if name not in self.lora_A or name in self.lora_variant:
+            return None
+        drops = self.training and not isinstance(self.lora_dropout[name], nn.Identity)
+        return None if drops else name
 
 
 def use_low_rank_layers(config: LoraConfig) -> LoraConfig:

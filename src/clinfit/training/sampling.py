@@ -35,6 +35,22 @@ def label_weights(setting: LabelWeights, labels: Sequence[str], targets: NDArray
     return weights
 
 
+def record_weights(
+    setting: LabelWeights, sampling: Sampling, labels: Sequence[str], targets: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """The loss weight of each training record, (n,).
+
+    `balanced` weights are those of the records as an epoch shows them: where sampling already evens the labels out,
+    nothing is left to weigh, and the correction is not made twice.
+    """
+    shown = targets
+    if setting == "balanced":
+        if sampling == "balanced":
+            return np.ones(len(targets))
+        shown = targets[epoch_indices(sampling, targets, 0, seed)]
+    return label_weights(setting, labels, shown)[targets]
+
+
 def _position(label: str, labels: Sequence[str]) -> int:
     if label not in labels:
         guess = nearest(label, labels)
