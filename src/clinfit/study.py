@@ -431,8 +431,9 @@ def study_yaml(study: Study) -> str:
 def study_hash(study: Study) -> str:
     """SHA-256 (hex) of the resolved study: the identity of its runs.
 
-    It depends neither on the formatting and key order of the file nor on the folder it lies in. The order of the
-    inputs counts, since `{{ record }}` shows them, and models see them, in that order.
+    It depends neither on the formatting and key order of the file nor on the folder it lies in; only a base that is a
+    local folder counts with its full path. The order of the inputs counts, since `{{ record }}` shows them, and models
+    see them, in that order.
     """
     content = study.model_dump(mode="json")
     for task in content["tasks"].values():
