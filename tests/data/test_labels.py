@@ -146,3 +146,18 @@ def test_a_label_is_only_given_for_a_key_of_the_map(value: Any, map: dict[Any, s
 def test_map_keys_keep_their_types_through_json() -> None:
     column = LabelColumn(column="x", map={True: "a", False: "b"})
     assert LabelColumn.model_validate_json(column.model_dump_json()) == column
+
+
+@pytest.mark.parametrize("nested", [["a"], {"a": 1}])
+def test_nested_labels_are_unknown(nested: Any) -> None:
+    with pytest.raises(ClinfitError, match=f"a {type(nested).__name__}"):
+        LabelMap(["a", "b"]).apply(["a", nested])
+
+
+@pytest.mark.parametrize("values", [["Mrs Jones came with chest pain"], [f"name{at}" for at in range(21)]])
+def test_values_that_look_like_free_text_are_not_shown(values: list[str]) -> None:
+    with pytest.raises(ClinfitError) as error:
+        LabelMap(["a", "b"]).apply(["a", *values], ["p0", *(f"p{at}" for at in range(1, len(values) + 1))])
+    told = " ".join(error.value.lines())
+    assert "p1" in told and f"{len(values)} of {len(values) + 1} rows" in told
+    assert not any(value in told for value in values)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
-from clinfit.data.read import read_rows
+from clinfit.data.read import read_new_rows, read_rows
 from clinfit.errors import ClinfitError
 from clinfit.study import Data
 
@@ -129,7 +130,7 @@ def test_a_wrong_encoding_names_one_that_reads_the_file(
     path.write_bytes(content)
     if suffix == ".csv":
         read(path, encoding=works)
-    assert error_of(path, encoding=declared).fix == f"encoding: {works}"
+    assert error_of(path, encoding=declared).fix.split(",")[0] == f"encoding: {works}"
 
 
 def test_an_encoding_that_does_not_exist(tmp_path: Path) -> None:
@@ -243,3 +244,32 @@ def test_an_archive_cut_short(folder: Path, tmp_path: Path) -> None:
     archive = pack(folder, tmp_path / "t.tar.gz")
     archive.write_bytes(archive.read_bytes()[:-40])
     assert "cannot be read" in error_of(archive).found
+
+
+def test_rows_that_end_early_in_a_workbook_are_filled_up(tmp_path: Path) -> None:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("t")
+    for row in (["a", "b", "c"], [1], [2, 3, 4], [5, 6]):
+        sheet.append(row)
+    book.save(tmp_path / "t.xlsx")
+    assert read(tmp_path / "t.xlsx").to_numpy().tolist() == [[1, None, None], [2, 3, 4], [5, 6, None]]
+
+
+def test_text_files_from_windows_may_end_in_capitals(folder: Path) -> None:
+    for path in list(folder.rglob("*.txt")):
+        path.rename(path.with_suffix(".TXT"))
+    assert len(read(folder)) > 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_new_data_are_read_in_their_own_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "new.csv"
+    path.write_bytes("a\nfièvre\n".encode(encoding))
+    data = Data.model_validate({"path": "t.csv", "inputs": {"a": "a"}, "encoding": "latin-1"})
+    assert read_new_rows(path, data)["a"].tolist() == ["fièvre"]
+
+
+def test_new_workbooks_may_lack_the_sheet_of_the_study(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_excel(tmp_path / "new.xlsx", index=False)
+    data = Data.model_validate({"path": "t.xlsx", "inputs": {"a": "a"}, "sheet": "Visits"})
+    assert read_new_rows(tmp_path / "new.xlsx", data)["a"].tolist() == [1]

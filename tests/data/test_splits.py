@@ -154,3 +154,11 @@ def test_an_unknown_split_name_shows_the_map() -> None:
         splits_from_column(["train", "dev", None], SplitRule(column="part"))
     assert "dev (1 x)" in error.value.found and "missing (1 x)" in error.value.found
     assert "map: {dev: validation" in error.value.fix
+
+
+def test_a_split_column_of_free_text_is_not_shown() -> None:
+    with pytest.raises(ClinfitError) as error:
+        splits_from_column(["train", "Mrs Jones came with chest pain"], SplitRule(column="part"))
+    told = " ".join(error.value.lines())
+    assert "1 of 2 rows" in told and "row 2" in told
+    assert "Jones" not in told

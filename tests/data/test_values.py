@@ -55,7 +55,7 @@ def test_numbers(cell: object, number: float) -> None:
     assert as_number(cell) == number
 
 
-@pytest.mark.parametrize("cell", ["<5", "5,3", "inf", math.inf, "5 mg"])
+@pytest.mark.parametrize("cell", ["<5", "5,3", "inf", math.inf, "5 mg", "12_5", 10**400, Decimal("1e400")])
 def test_what_is_no_number(cell: object) -> None:
     with pytest.raises(ValueError):
         as_number(cell)

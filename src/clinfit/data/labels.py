@@ -19,9 +19,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from clinfit.data.values import EXAMPLES, as_bool, as_text, is_missing
+from clinfit.data.values import EXAMPLES, as_bool, as_text, is_missing, may_be_text, shown_ids
 from clinfit.errors import ClinfitError, nearest
 
 YAML_BOOLEANS = {"true": ("yes", "on"), "false": ("no", "off")}
@@ -79,19 +80,36 @@ class LabelMap:
         known: dict[tuple[type, Any], str | None] = {}  # by type too, since True == 1 == 1.0
         labels: list[str | None] = []
         for value in values:
+            if not pd.api.types.is_scalar(value) or isinstance(value, bytes):
+                labels.append(None)  # a list or an object is no label
+                continue
             key = (type(value), value)
             if key not in known:
                 known[key] = self.lookup(value)
             labels.append(known[key])
         return labels
 
-    def apply(self, values: Sequence[Any]) -> list[str]:
-        """The labels of a column; raises ClinfitError that counts missing and unknown values."""
+    def apply(self, values: Sequence[Any], ids: Sequence[str] | None = None) -> list[str]:
+        """The labels of a column; raises ClinfitError that counts missing and unknown values.
+
+        ids: of the records, row numbers by default. Where the column looks like free text the message names records
+        instead of values.
+        """
         labels = self.lookup_all(values)
-        unknown = Counter(_shown(value) for value, label in zip(values, labels, strict=True) if label is None)
-        if unknown:
-            raise self._unknown(unknown, len(values))
+        lost = [at for at, label in enumerate(labels) if label is None]
+        if lost:
+            if may_be_text({_whole(values[at]) for at in lost}):
+                raise self._text_column([ids[at] if ids else f"row {at + 1}" for at in lost], len(values))
+            raise self._unknown(Counter(_shown(values[at]) for at in lost), len(values))
         return [label for label in labels if label is not None]
+
+    def _text_column(self, records: Sequence[str], rows: int) -> ClinfitError:
+        return ClinfitError(
+            f"column {self.column!r}: {len(records)} of {rows} rows have no known label, in {shown_ids(records)}; the "
+            "values are not shown, as they look like free text",
+            expected=f"one of {', '.join(_shown(key) for key in (self.labels if self.map is None else self.map))}",
+            fix="name the column that holds the labels, or map its values: label: {column: ..., map: {...}}",
+        )
 
     def _unknown(self, unknown: Counter[str], rows: int) -> ClinfitError:
         shown = ", ".join(f"{value} ({count} x)" for value, count in unknown.most_common(EXAMPLES))
@@ -140,10 +158,19 @@ def _as_yaml(label: str) -> str:
     return label if re.fullmatch(r"[A-Za-z][\w -]*", label) and yaml.safe_load(label) == label else json.dumps(label)
 
 
-def _shown(value: Any) -> str:
-    """A value as one would type it in YAML, cut to 40 characters."""
+def _whole(value: Any) -> str:
+    """A value in its spelling; what is not one value by its type."""
     if is_missing(value):
         return MISSING
-    text = value.strip() if isinstance(value, str) else _spelling(value)
+    if not pd.api.types.is_scalar(value) or isinstance(value, bytes):
+        return f"a {type(value).__name__}"
+    return value.strip() if isinstance(value, str) else _spelling(value)
+
+
+def _shown(value: Any) -> str:
+    """A value as one would type it in YAML, cut to 40 characters."""
+    text = _whole(value)
+    if is_missing(value):
+        return text
     text = text if len(text) <= 40 else text[:39] + "…"
     return text if not isinstance(value, str) or text.replace("-", "").isalnum() else f"'{text}'"

@@ -19,7 +19,7 @@ import pandas as pd
 from clinfit.data.clean import clean_inputs, records_to_drop
 from clinfit.data.describe import describe_records
 from clinfit.data.labels import LabelMap
-from clinfit.data.read import read_rows
+from clinfit.data.read import read_new_rows, read_rows
 from clinfit.data.records import SPLITS, Record, Split, Value
 from clinfit.data.splits import assign_splits, check_splits, splits_from_column
 from clinfit.data.values import as_number, as_text, read_cells, shown_ids
@@ -87,9 +87,10 @@ def load_task(task: Task, folder: Path) -> TaskData:
         split for table, (split, _) in zip(tables, sources, strict=True) for _ in range(len(table))
     ]
     ids = _ids(rows, data.id, files)
-    _unique(ids, data.id)
+    several = f"if {data.id} names a patient or a document with several rows, write group: {data.id} and take `id` out"
+    _unique(ids, data.id, fix=several)
     groups = _groups(rows, data, ids)
-    targets = _label_map(task).apply(rows[data.label_column.column].tolist())
+    targets = _label_map(task).apply(rows[data.label_column.column].tolist(), ids)
     inputs, changed = _inputs(rows, task, ids)
 
     dropped = records_to_drop(inputs, targets, data.clean)
@@ -108,7 +109,7 @@ def read_inputs(task: Task, path: Path) -> list[Record]:
     The id column may be absent (then row numbers) and so may the label column; a label that is missing or unknown
     gives no target.
     """
-    return inputs_from_rows(task, read_rows(path.name, path.parent, task.data), path.name)
+    return inputs_from_rows(task, read_new_rows(path, task.data), path.name)
 
 
 def inputs_from_rows(task: Task, rows: pd.DataFrame, source: str = "the table") -> list[Record]:
@@ -117,7 +118,7 @@ def inputs_from_rows(task: Task, rows: pd.DataFrame, source: str = "the table") 
     _inputs_declared(data)
     _columns_present(rows, [column.column for column in data.columns.values()], source)
     ids = _ids(rows, data.id if data.id in rows.columns else None, [None] * len(rows))
-    _unique(ids, data.id)
+    _unique(ids, data.id, fix=f"give every row of {source} an id of its own, or leave the column out")
     groups = _groups(rows, data, ids) if data.group is not None and data.group in rows.columns else ids
     inputs, _ = _inputs(rows, task, ids)
     label = data.label_column.column
@@ -207,13 +208,13 @@ def _ids(rows: pd.DataFrame, column: str | None, files: Sequence[Split | None]) 
     return ids
 
 
-def _unique(ids: Sequence[str], column: str | None) -> None:
+def _unique(ids: Sequence[str], column: str | None, *, fix: str) -> None:
     repeated = [name for name, times in Counter(ids).items() if times > 1]
     if repeated:
         raise ClinfitError(
             f"id column {column!r}: {len(repeated)} ids stand in more than one row, {shown_ids(repeated)}",
             expected="one row an id",
-            fix=f"if {column} names a patient or a document with several rows, write group: {column} and take `id` out",
+            fix=fix,
         )
 
 

@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
 from clinfit.data.catalog import read_catalog
 from clinfit.errors import ClinfitError, nearest
@@ -28,6 +29,8 @@ from clinfit.study import Data
 
 CATALOG_PREFIX = "catalog:"
 FORMATS = ".csv, .tsv, .xlsx, .parquet, .jsonl, a folder or a .tar.gz of text files, or catalog:NAME"
+
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 #: Encodings tried when the declared one fails, the strictest first; latin-1 reads anything.
 ENCODINGS = ("utf-8", "cp1252", "latin-1")
@@ -53,9 +56,46 @@ def read_rows(source: str, folder: Path, data: Data) -> pd.DataFrame:
     return table
 
 
+def read_new_rows(path: Path, data: Data) -> pd.DataFrame:
+    """The table of a file to be predicted, which may come from elsewhere than the file of the study.
+
+    Text that is UTF-8 throughout is read as such whatever the study's encoding, since latin-1 would read it too, but
+    wrongly. Where an xlsx file has no sheet of the study's name, its first one is read.
+    """
+    changes: dict[str, str | None] = {}
+    if path.exists():
+        if _codec(data.encoding) != "utf-8-sig" and _is_utf8(path):
+            changes["encoding"] = "utf-8"
+        if data.sheet is not None and not _has_sheet(path, data.sheet):
+            changes["sheet"] = None
+    return read_rows(path.name, path.parent, data.model_copy(update=changes))
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether every text is UTF-8; UTF-16 without a byte-order mark decodes as well, and is told by its zero bytes."""
+    name = path.name.lower()
+    if path.is_dir() or name.endswith(ARCHIVES):
+        texts = _folder_texts(path) if path.is_dir() else _archive_texts(path)
+        contents = (content for file, content in texts if _is_text_file(file))
+    elif name.endswith((".xlsx", ".parquet")):
+        return False
+    else:
+        contents = iter([path.read_bytes()])
+    return all(b"\0" not in content and _decodes(content, "utf-8") for content in contents)
+
+
+def _has_sheet(path: Path, sheet: str) -> bool:
+    """False for an xlsx file without this sheet; one that cannot be read is an error later."""
+    try:
+        with closing(openpyxl.load_workbook(path, read_only=True)) as book:
+            return sheet in book.sheetnames
+    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError):
+        return True
+
+
 def _read(path: Path, data: Data) -> pd.DataFrame:
     name = path.name.lower()
-    if path.is_dir() or name.endswith((".tar.gz", ".tgz", ".tar")):
+    if path.is_dir() or name.endswith(ARCHIVES):
         texts = _folder_texts(path) if path.is_dir() else _archive_texts(path)
         return _text_files(texts, data, path.name)
     if path.stat().st_size == 0:
@@ -122,8 +162,11 @@ def _wrong_encoding(content: bytes, encoding: str, name: str) -> ClinfitError:
         return ClinfitError(f"{name} is not a text file (it holds zero bytes)", expected=FORMATS)
     else:
         working = next(other for other in ENCODINGS if other != encoding and _decodes(content, other))
+    saved = "" if working == "utf-8" else ", or save the file as UTF-8"
     return ClinfitError(
-        f"{name} is not in {encoding}", expected=f"{working}, which reads the whole file", fix=f"encoding: {working}"
+        f"{name} is not in {encoding}",
+        expected=f"{working}, which reads the whole file",
+        fix=f"encoding: {working}{saved}",
     )
 
 
@@ -209,7 +252,10 @@ def _excel(path: Path, sheet: str | None) -> pd.DataFrame:
                     expected=f"one of {', '.join(names)}",
                     fix=f"sheet: {nearest(sheet, names) or names[0]}",
                 )
-            rows = [list(row) for row in book[sheet or names[0]].iter_rows(values_only=True)]
+            cells = book[sheet or names[0]]
+            if isinstance(cells, ReadOnlyWorksheet):
+                cells.reset_dimensions()  # the size that some programs write into the file is wrong
+            rows = [list(row) for row in cells.iter_rows(values_only=True)]
     except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as error:
         raise ClinfitError(f"{path.name} cannot be read as xlsx ({type(error).__name__})", expected=FORMATS) from error
     rows = [row for row in rows if any(cell is not None for cell in row)]
@@ -217,7 +263,9 @@ def _excel(path: Path, sheet: str | None) -> pd.DataFrame:
         return pd.DataFrame()
     named = [at for at, name in enumerate(rows[0]) if name is not None]
     header = [str(rows[0][at]).strip() for at in named]
-    return _table([[row[at] for at in named] for row in rows[1:]], header, path.name)
+    # Rows end at their last filled cell: shorter ones than the header are filled up.
+    table = [[row[at] if at < len(row) else None for at in named] for row in rows[1:]]
+    return _table(table, header, path.name)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -262,12 +310,16 @@ def _archive_texts(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         ) from error
 
 
+def _is_text_file(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in {".txt", ""} and not any(part.startswith((".", "__MACOSX")) for part in name.parts)
+
+
 def _text_files(texts: Iterator[tuple[PurePosixPath, bytes]], data: Data, source: str) -> pd.DataFrame:
     """Columns id (file name), label (folder that holds the file) and text; or id, label, title and abstract."""
     rows: list[dict[str, str | None]] = []
     unparsed: list[str] = []
     for name, content in texts:
-        if name.suffix not in {".txt", ""} or any(part.startswith((".", "__MACOSX")) for part in name.parts):
+        if not _is_text_file(name):
             continue
         row: dict[str, str | None] = {"id": name.stem, "label": name.parent.name or None}
         text = decode(content, data.encoding, f"{source}/{name}").replace("\r\n", "\n")

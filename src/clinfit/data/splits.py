@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.data.records import SPLITS, Split
-from clinfit.data.values import EXAMPLES, as_text
+from clinfit.data.values import EXAMPLES, as_text, may_be_text, shown_ids
 from clinfit.errors import ClinfitError
 from clinfit.study import SplitRule
 
@@ -114,7 +114,15 @@ def splits_from_column(cells: Sequence[object], rule: SplitRule) -> list[Split]:
     splits: list[Split | None] = [
         mapped.get(text) if rule.map is not None else names.get(text.casefold()) for text in texts
     ]
-    unknown = Counter(text[:40] for text, split in zip(texts, splits, strict=True) if split is None)
+    lost = [at for at, split in enumerate(splits) if split is None]
+    unknown = Counter(texts[at][:40] for at in lost)
+    if may_be_text({texts[at] for at in lost}):
+        raise ClinfitError(
+            f"split column {rule.column!r}: {len(lost)} of {len(cells)} rows name no split, in "
+            f"{shown_ids([f'row {at + 1}' for at in lost])}; the values are not shown, as they look like free text",
+            expected=f"one of {', '.join(mapped or SPLITS)}",
+            fix="name the column that holds the splits, or take `column` out of data.split",
+        )
     if unknown:
         shown = ", ".join(f"{value} ({count} x)" for value, count in unknown.most_common(EXAMPLES))
         first = next((value for value in unknown if value != "missing"), "dev")

@@ -5,7 +5,7 @@ whatever was typed. One reading serves all of them: `1`, `1.0` and numpy's 1 are
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ from clinfit.errors import ClinfitError
 #: Spellings of "no value", compared without case and surrounding spaces.
 MISSING_MARKERS = frozenset({"", "na", "n/a", "nan", "null", "<na>", "#n/a", "?"})
 LONGEST_MARKER = max(map(len, MISSING_MARKERS))
+
+#: More distinct unknown values than this, or one of more words, and the column is likely to hold free text, whose
+#: values no message may show.
+LISTED_VALUES, VALUE_WORDS = 20, 3
 
 #: How many offending ids or values a message shows.
 EXAMPLES = 5
@@ -56,7 +60,12 @@ def as_number(cell: Any) -> float | None:
     """The cell as a finite number, None when missing; booleans are 0 and 1. Else ValueError or TypeError."""
     if is_missing(cell):
         return None
-    number = float(cell)
+    if isinstance(cell, str) and "_" in cell:
+        raise ValueError("not a number")  # Python reads 12_5 as 125
+    try:
+        number = float(cell)
+    except OverflowError as error:
+        raise ValueError("not a finite number") from error
     if not math.isfinite(number):
         raise ValueError("not a finite number")
     return number
@@ -83,6 +92,11 @@ def read_cells(
             fix=fix,
         )
     return values
+
+
+def may_be_text(values: Collection[str]) -> bool:
+    """Whether distinct values look like free text rather than like names of labels or splits."""
+    return len(values) > LISTED_VALUES or any(len(value.split()) > VALUE_WORDS for value in values)
 
 
 def shown_ids(ids: Sequence[str]) -> str:
