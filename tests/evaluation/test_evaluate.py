@@ -150,14 +150,39 @@ def test_predictors_of_known_worth(make_study, rows, primary):
     flip = {"Yes": "No", "No": "Yes"}
     random = list(np.random.default_rng(5).choice(["Yes", "No"], len(GOLD)))
     worthless = [[flip[g] for g in GOLD], ["Yes"] * len(GOLD), random, [None] * len(GOLD)]
+    most = "lowest" if primary in ("brier", "log_loss") else "highest"
     perfect = outcome(make_study(primary=primary), rows("tiny", GOLD, GOLD))
+    assert "of 2 systems on this test set" in perfect["verdict"][0]
     assert "not-better-than-majority" not in codes(perfect)
-    assert "tiny has the best" in perfect["verdict"][0]
+    assert f"tiny has the {most} " in perfect["verdict"][0]
     assert perfect["advice"][-1].startswith("Overall: tiny, accuracy 100.0 %")
     for predicted in worthless:
         result = outcome(make_study(primary=primary), rows("tiny", GOLD, predicted))
         assert "not-better-than-majority" in codes(result, "tiny")
         assert not any(row["supported"] for comparison in result["comparisons"] for row in comparison["rows"])
+
+
+def test_a_gain_that_leaves_a_model_level_with_the_baseline_says_so(make_study, rows):
+    tables = [ranked(rows, "tiny", 0.1, stage=0), ranked(rows, "tiny", 2.0), ranked(rows, "forest", 2.0, seed=1)]
+    tables += [ranked(rows, "forest", 1.0, split="validation", seed=2)]
+    result = outcome(make_study(), *tables)
+    sentence = result["comparisons"][0]["rows"][0]["sentence"]
+    assert "is better than tiny (before)" in sentence
+    assert sentence.endswith(", but not shown to be better than forest.")
+    assert "no-simple-comparator" not in codes(result)
+    assert "no-simple-comparator" in codes(outcome(make_study(), ranked(rows, "tiny", 1.0)))
+
+
+def test_models_are_ranked_by_the_mean_of_their_seeds(make_study, rows):
+    def seed(model, number, wrong):
+        said = ["No"] * wrong + GOLD[wrong:] if wrong else GOLD
+        return rows(model, GOLD, said, seed=number)
+
+    tables = [seed("tiny", 1, 0), seed("tiny", 2, 60), seed("forest", 1, 8), seed("forest", 2, 10)]
+    result = outcome(make_study(seeds=(1, 2)), *tables)
+    assert result["ranking"][:4] == ["forest (seed 1)", "forest (seed 2)", "tiny (seed 1)", "tiny (seed 2)"]
+    assert "forest has the highest mean Accuracy over 2 seeds" in result["verdict"][0]
+    assert "forest" not in result["verdict"][1]
 
 
 def test_primary_of_two_labels_on_three(make_study, rows):

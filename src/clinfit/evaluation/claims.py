@@ -116,11 +116,24 @@ def compare(pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, 
         family = [pair for pair in pairs if found[pair, metric].p is not None]
         adjusted = holm([found[pair, metric].p or 0.0 for pair in family])
         corrected |= {(pair, metric): p for pair, p in zip(family, adjusted, strict=True)}
+
+    def rival(pair: Pair, metric: str) -> str | None:
+        """The study's baseline, where the new system is not shown to be better than it in this metric."""
+        against = next((other for other in pairs if other.kind == "versus-baseline" and other.new == pair.new), None)
+        if against is None or against.reference == pair.reference:
+            return None
+        difference, p_holm = found[against, metric], corrected.get((against, metric))
+        better = _direction(difference, p_holm, scored[pair.new].confidence) == "better"
+        return None if better else against.reference
+
     tests = [mcnemar(right(scored[pair.reference].answers), right(scored[pair.new].answers)) for pair in pairs]
     return [
         _comparison(
             pair,
-            [_row(pair, found[pair, name], corrected.get((pair, name)), scored, trivial) for name in metrics],
+            [
+                _row(pair, found[pair, name], corrected.get((pair, name)), scored, trivial, rival(pair, name))
+                for name in metrics
+            ],
             _mcnemar(test, p_holm, independent=not grouped(scored[pair.new])),
             scored,
         )
@@ -177,7 +190,9 @@ def _row(
     p_holm: float | None,
     scored: dict[str, Scored],
     trivial: Trivial,
+    rival: str | None,
 ) -> Difference:
+    """One metric of one comparison. rival: a baseline that the new system is not shown to be better than."""
     new = scored[pair.new]
     direction = _direction(found, p_holm, new.confidence)
     obstacle = trivial.unbeaten(pair.new, new, found.metric) if direction == "better" else None
@@ -204,7 +219,7 @@ def _row(
         direction=direction,
         supported=direction == "better" and obstacle is None,
         reason=found.reason,
-        sentence=_sentence(pair, found, p_holm, direction, obstacle, new.confidence),
+        sentence=_sentence(pair, found, p_holm, direction, obstacle, rival, new.confidence),
     )
 
 
@@ -222,6 +237,7 @@ def _sentence(
     p_holm: float | None,
     direction: Direction,
     obstacle: Unbeaten | None,
+    rival: str | None,
     confidence: float,
 ) -> str:
     name = title(found.metric)
@@ -231,7 +247,8 @@ def _sentence(
     facts = f"{values}, {evidence(found, p_holm, confidence)}"
     if direction == "better":
         if obstacle is None:
-            return f"{name}: {pair.new} is better than {pair.reference}, {facts}."
+            limit = f", but not shown to be better than {rival}" if rival is not None else ""
+            return f"{name}: {pair.new} is better than {pair.reference}, {facts}{limit}."
         value = number(obstacle.metric, obstacle.value)
         return (
             f"{name}: {pair.new} scores better than {pair.reference}, {facts}, but is not shown to be better than "

@@ -14,6 +14,7 @@ from clinfit.evaluation.claims import Pair, Trivial, compare
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.gates import (
     check_canaries,
+    check_comparator,
     check_floors,
     check_groups,
     check_items,
@@ -25,7 +26,7 @@ from clinfit.evaluation.gates import (
 from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
 from clinfit.evaluation.results import FORMAT, Facts, Results, TaskResult
 from clinfit.evaluation.systems import System, find_systems
-from clinfit.evaluation.verdict import advice, verdict, withheld_verdict
+from clinfit.evaluation.verdict import advice, same_model, verdict, withheld_verdict
 from clinfit.findings import Finding
 from clinfit.study import Study, Task
 
@@ -115,6 +116,7 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
     for item in measured:
         floors, obstacle = study.evaluation.floors, obstacles[item.name]
         findings += check_system(item.system, item.answers, item.metrics, item.choice, floors, obstacle)
+    findings += check_comparator(study, [item.system for item in measured])
     baseline = _baseline(study, measured)
     pairs = _pairs(study, [item.system for item in measured], baseline)
     result["systems"] = [system_result(item, facts) for item in measured]
@@ -130,12 +132,20 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
 
 
 def _ranking(measured: Sequence[Measured], primary: str) -> list[str]:
-    """Names, best primary value on test first; equal ones in the order of the study, not estimable ones last."""
+    """Names, best primary value on test first; equal ones in the order of the study, not estimable ones last.
+
+    Seeds of one model stand together, in the place of their mean: a lucky seed is no better model.
+    """
     sign = 1 if primary in LOWER_IS_BETTER else -1
 
-    def key(item: Measured) -> float:
+    def value(item: Measured) -> float:
         metric = item.metrics.get(primary)
         return float("inf") if metric is None or metric.value is None else sign * metric.value
+
+    def key(item: Measured) -> tuple[float, int, float]:
+        seeds = [place for place, other in enumerate(measured) if same_model(item, other)]
+        known = [value(measured[place]) for place in seeds if value(measured[place]) < float("inf")]
+        return sum(known) / len(known) if known else float("inf"), seeds[0], value(item)
 
     return [item.name for item in sorted(measured, key=key)]
 

@@ -16,6 +16,7 @@ from clinfit.evaluation.systems import System
 from clinfit.evaluation.thresholds import ThresholdChoice
 from clinfit.evaluation.wording import number
 from clinfit.findings import Finding
+from clinfit.study import Baseline, Study
 
 #: Fewest items of each class for a test set that is not called small (Riley et al., 2024).
 SMALL_CLASS = 100
@@ -132,6 +133,23 @@ def check_groups(groups: NDArray[np.int64]) -> list[Finding]:
             f"The {len(groups)} test items come from {n} groups only",
             f"intervals and tests resample whole groups; with fewer than {FEW_GROUPS} the intervals are too narrow",
             "test on more groups (patients, documents), not on more items of the same ones",
+        )
+    ]
+
+
+def check_comparator(study: Study, systems: Sequence[System]) -> list[Finding]:
+    """Whether a study with a language model has a simple model that finished, to show what the large one adds."""
+    keyword = {spec.name for spec in study.models if isinstance(spec, Baseline) and spec.kind == "keyword"}
+    simple = any(system.family == "classical" or system.model in keyword for system in systems)
+    if simple or not any(system.language_model for system in systems):
+        return []
+    return [
+        Finding(
+            "warn",
+            "no-simple-comparator",
+            "No simple model was tested beside the language models",
+            "neither a classical model nor a keyword rule has finished",
+            "add one, such as {name: lasso, family: classical, kind: lasso}: what it reaches needs no language model",
         )
     ]
 

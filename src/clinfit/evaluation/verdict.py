@@ -7,7 +7,7 @@ import numpy as np
 from clinfit.evaluation.answers import confusion
 from clinfit.evaluation.claims import Unbeaten
 from clinfit.evaluation.comparison import paired_difference
-from clinfit.evaluation.definitions import METRICS
+from clinfit.evaluation.definitions import LOWER_IS_BETTER, METRICS
 from clinfit.evaluation.measure import Measured
 from clinfit.evaluation.results import Comparison
 from clinfit.evaluation.wording import evidence, number, with_interval
@@ -38,15 +38,19 @@ def verdict(
     """Three to six sentences: the winner, whether its lead is supported, the language models, the gain of training."""
     by_name = {item.name: item for item in measured}
     top = by_name[next((name for name in ranking if obstacles[name] is None), ranking[0])]
-    lines = [_winner(top, primary, alone=top.name == ranking[0]), *_lead(top, ranking, by_name, obstacles, primary)]
+    rivals = [item for item in measured if top.name == ranking[0] or obstacles[item.name] is None]
+    lines = [
+        _winner(top, rivals, primary, alone=top.name == ranking[0]),
+        *_lead(top, ranking, by_name, obstacles, primary),
+    ]
     lines += _language_models(ranking, by_name, comparisons, baseline)
     gains = [item for item in comparisons if item["kind"] == "before-after"]
     lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]
     return [*lines, *_caution(top)][:6]
 
 
-def _winner(top: Measured, primary: str, *, alone: bool) -> str:
-    """alone: no other system has a better value, useful or not."""
+def _winner(top: Measured, rivals: Sequence[Measured], primary: str, *, alone: bool) -> str:
+    """What stands first, and among how many. alone: no other system ranks higher, useful or not."""
     answers = top.answers
     support = np.bincount(answers.gold, minlength=len(answers.labels))
     counts = ", ".join(f"{count} {label!r}" for label, count in zip(answers.labels, support, strict=True))
@@ -56,8 +60,24 @@ def _winner(top: Measured, primary: str, *, alone: bool) -> str:
         reason = metric.reason if metric is not None else "it is not defined for this task"
         return f"On {len(answers)} test items ({counts}) no system has an estimable {title}: {reason}."
     best = with_interval(primary, metric, top.scored.confidence)
-    among = "" if alone else " among the systems shown to be better than a constant answer"
-    return f"On {len(answers)} test items ({counts}), {top.name} has the best {title}{among}: {best}."
+    most = "lowest" if primary in LOWER_IS_BETTER else "highest"
+    among = f"{len(rivals)} systems" + ("" if alone else " shown to be better than a constant answer")
+    start = f"On {len(answers)} test items ({counts}), "
+    values = [item.metrics[primary].value for item in rivals if same_model(item, top) and primary in item.metrics]
+    known = [value for value in values if value is not None]
+    if len(known) > 1:
+        mean = number(primary, float(np.mean(known)))
+        return (
+            f"{start}{top.system.model} has the {most} mean {title} over {len(known)} seeds, {mean}, of {among} "
+            f"on this test set; {top.name}: {best}."
+        )
+    of = f" of {among}" if len(rivals) > 1 else ""
+    return f"{start}{top.name} has the {most} {title}{of} on this test set: {best}."
+
+
+def same_model(one: Measured, other: Measured) -> bool:
+    """Whether two systems differ in nothing but the seed."""
+    return (one.system.model, one.system.stage) == (other.system.model, other.system.stage)
 
 
 def _lead(
@@ -80,14 +100,17 @@ def _lead(
             f"({METRICS[obstacle.metric].title} {value}{majority})."
         ]
     place = list(ranking).index(top.name)
-    if place + 1 == len(ranking):
+    second = next((by_name[name] for name in ranking[place + 1 :] if not same_model(by_name[name], top)), None)
+    if second is None:
         return []
-    second = by_name[ranking[place + 1]]
     found = paired_difference(primary, second.scored, top.scored)
     shown = found.gain > 0 and (found.p is None or found.p < 1 - top.scored.confidence)
     facts = evidence(found, None, top.scored.confidence)
     if shown:
-        return [f"Its lead over the next, {second.name}, is more than chance would give: {facts}."]
+        return [
+            f"The next is {second.name}: {facts}. The winner was picked on this test set, so the p value is too small "
+            "and no lead is claimed."
+        ]
     return [f"It is not shown to be better than the next, {second.name}: {facts}."]
 
 
