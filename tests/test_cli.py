@@ -122,6 +122,30 @@ def base_that_is_nowhere(folder: Path) -> None:
     write(folder, models=[{"name": "llama", "family": "causal", "base": "./no-such-folder"}])
 
 
+def base(folder: Path, architecture: str, **model: Any) -> None:
+    """A study with a base that has a configuration and no weights."""
+    config = {"architectures": [architecture], "model_type": "bert" if "Bert" in architecture else "llama"}
+    sizes = {
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 9,
+    }
+    (folder / "base").mkdir()
+    (folder / "base/config.json").write_text(json.dumps(config | sizes))
+    (folder / "base/model.safetensors").write_bytes(b"")
+    write(folder, models=[{"name": "llama", "family": "causal", "base": "base", **model}])
+
+
+def base_is_not_causal(folder: Path) -> None:
+    base(folder, "BertForMaskedLM")
+
+
+def lora_targets_that_match_nothing(folder: Path) -> None:
+    base(folder, "LlamaForCausalLM", lora={"targets": ["q_prjo"]})
+
+
 BAD_INPUT: dict[Callable[[Path], None], list[str]] = {
     missing_study: ["study.yaml"],
     missing_data: ["data.csv"],
@@ -138,6 +162,8 @@ BAD_INPUT: dict[Callable[[Path], None], list[str]] = {
     misspelt_keys: ["modles", "models", "primry", "primary"],
     hub_id_offline: ["nobody/no-such-model", "--online"],
     base_that_is_nowhere: ["no-such-folder"],
+    base_is_not_causal: ["not a causal language model", "BertForMaskedLM"],
+    lora_targets_that_match_nothing: ["q_prjo"],
 }
 
 
@@ -151,6 +177,33 @@ def test_bad_input_ends_with_one_clear_message(tmp_path: Path, spoil: Callable[[
     assert "Traceback" not in done.stderr and done.stderr.startswith("clinfit: ")
     assert [word for word in BAD_INPUT[spoil] if word not in done.stderr] == [], done.stderr
     assert hash_files(tmp_path) == before and not (tmp_path / "out").exists()
+
+
+def test_a_study_changed_under_an_existing_run_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert clinfit_("run", "study.yaml", "--out", "out", cwd=tmp_path).returncode == 0
+    before = hash_files(tmp_path / "out")
+    write(tmp_path, evaluation={"bootstrap": 101})
+    done = clinfit_("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2 and "changed under an existing run" in done.stderr and "--out" in done.stderr
+    assert hash_files(tmp_path / "out") == before
+
+
+def test_one_class_on_test_withholds_the_numbers_and_the_packs(tmp_path: Path) -> None:
+    """Nothing is wrong with the run itself, so it ends with 0 and says why it gives no number."""
+    split = ["train"] * 20 + ["test"] * 10
+    write(
+        tmp_path,
+        table().assign(split=split, label=lambda rows: [*rows["label"][:20], *[1] * 10]),
+        data={"split": {"column": "split"}},
+    )
+    done = clinfit_("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("No packs, since the numbers are withheld"))
+    assert "label 'yes'" in line
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())["tasks"]["t"]
+    assert metrics["withheld"] and not list((tmp_path / "out").rglob("pack"))
+    assert {metric["value"] for system in metrics["systems"] for metric in system["metrics"].values()} == {None}
 
 
 def test_messages_hold_no_patient_text(tmp_path: Path) -> None:
@@ -241,6 +294,28 @@ def test_predict_with_wrong_words(ran: Path, pack: str, target: str, word: str) 
     assert done.returncode == 2 and word in done.stderr and not (ran / "new.csv").exists()
 
 
+def test_predict_spares_its_input(ran: Path) -> None:
+    table().to_csv(ran / "new.csv", index=False)
+    before = (ran / "new.csv").read_bytes()
+    words = ["predict", "out/models/majority-seed42/pack", "--input", "new.csv", "--output", "./new.csv", "--overwrite"]
+    done = clinfit_(*words, cwd=ran)
+    assert done.returncode == 2 and "is the input file" in done.stderr and (ran / "new.csv").read_bytes() == before
+    (ran / "new.csv").unlink()
+
+
+def test_predict_without_its_input(ran: Path) -> None:
+    words = ["predict", "out/models/majority-seed42/pack", "--input", "nowhere.csv", "--output", "nothing.csv"]
+    done = clinfit_(*words, cwd=ran)
+    assert done.returncode == 2 and "there is no file nowhere.csv" in done.stderr and "study" not in done.stderr
+
+
+def test_predict_with_repeated_ids(ran: Path) -> None:
+    table().assign(id="r1").to_csv(ran / "repeated.csv", index=False)
+    words = ["predict", "out/models/majority-seed42/pack", "--input", "repeated.csv", "--output", "nothing.csv"]
+    done = clinfit_(*words, cwd=ran)
+    assert done.returncode == 2 and "repeated.csv an id of its own" in done.stderr and "group:" not in done.stderr
+
+
 def test_predict_with_a_column_missing(ran: Path) -> None:
     table().drop(columns="text").to_csv(ran / "bare.csv", index=False)
     words = ["out/models/tfidf-seed42/pack", "--input", "bare.csv", "--output", "bare-answers.csv"]
@@ -265,6 +340,22 @@ def test_usage_errors_end_with_2() -> None:
 
 
 # ---------------------------------------------------------------- the unexpected
+
+
+STOPPED_CHECK = """
+import clinfit.study
+def stop(path): raise KeyboardInterrupt
+clinfit.study.load_study = stop
+from clinfit.cli import main
+main()
+"""
+
+
+def test_ctrl_c_is_one_line_anywhere() -> None:
+    environment = os.environ | {"PYTHONPATH": SOURCE}
+    program = [sys.executable, "-c", STOPPED_CHECK, "check", "study.yaml"]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
 def test_an_unexpected_error_is_one_line_and_a_log_without_messages(tmp_path: Path) -> None:

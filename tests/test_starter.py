@@ -150,3 +150,15 @@ def test_whatever_columns_and_labels_are_called_the_starter_loads(
         return
     study = load_study(folder / "s.yaml")
     assert len(next(iter(study.tasks.values())).labels) >= 2
+
+
+def test_a_disk_that_refuses_the_study_leaves_no_prompt_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clinfit.starter._study", full)
+        with pytest.raises(ClinfitError, match="disk is full"):
+            write_starter(tmp_path / "my-study.yaml")
+    assert list(tmp_path.iterdir()) == []
+    write_starter(tmp_path / "my-study.yaml")

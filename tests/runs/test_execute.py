@@ -146,7 +146,7 @@ def test_a_finished_run_is_not_done_again(make_study: StudyMaker, monkeypatch: p
     second, _ = run(study)
     after = hash_files(second.folder)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    assert second.ok and changed <= {"status.json", "environment.json"}
+    assert second.ok and changed <= {"status.json"}
 
 
 @pytest.mark.parametrize("damage", ["predictions/cancer-test-stage1.parquet", "stages/1/model"])

@@ -1,5 +1,6 @@
 """Atomic writes, hashes and the lock of a run folder, against disks that really refuse."""
 
+import errno
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ from clinfit.errors import ClinfitError
 from clinfit.runs.folder import (
     DiskError,
     RunFolder,
+    disk_errors,
     existing_run,
     hash_files,
     hash_folder,
@@ -111,6 +113,37 @@ def test_a_disk_that_takes_no_more_leaves_the_old_file(tmp_path: Path) -> None:
 def test_only_refusals_of_the_disk_become_disk_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), new_folder(tmp_path / "a") as folder:
         (folder / "not there").read_text()
+    assert names(tmp_path) == []
+
+
+def test_what_cannot_be_read_elsewhere_is_no_disk_error(tmp_path: Path) -> None:
+    denied = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "base/model.safetensors"))
+    with pytest.raises(PermissionError), disk_errors(tmp_path / "runs/small/12345678"):
+        raise denied
+    with pytest.raises(DiskError, match="permission is denied"), disk_errors(tmp_path / "base/model.safetensors"):
+        raise denied
+    with pytest.raises(DiskError, match="permission is denied"), disk_errors(tmp_path / "base/model.safetensors/run"):
+        raise denied
+
+
+def test_a_disk_that_refuses_safetensors(tmp_path: Path) -> None:
+    code = """
+        import resource, signal, sys
+        from pathlib import Path
+        import numpy as np
+        from safetensors.numpy import save_file
+        from clinfit.errors import ClinfitError
+        from clinfit.runs.folder import new_folder
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        try:
+            with new_folder(Path(sys.argv[1])) as folder:
+                save_file({"a": np.zeros(10_000)}, folder / "model.safetensors")
+        except ClinfitError as error:
+            print(error)
+    """
+    done = python(code, tmp_path / "model")
+    assert "cannot write" in done.stdout and "larger than this system allows" in done.stdout, done.stderr
     assert names(tmp_path) == []
 
 
