@@ -431,9 +431,8 @@ def study_yaml(study: Study) -> str:
 def study_hash(study: Study) -> str:
     """SHA-256 (hex) of the resolved study: the identity of its runs.
 
-    It depends neither on the formatting and key order of the file nor on the folder it lies in; only a base that is a
-    local folder counts with its full path. The order of the inputs counts, since `{{ record }}` shows them, and models
-    see them, in that order.
+    Formatting, key order and the file's folder do not count; the full path of a local base does, and the order of the
+    inputs, in which `{{ record }}` and models see them.
     """
     content = study.model_dump(mode="json")
     for task in content["tasks"].values():

@@ -108,15 +108,14 @@ class Renderer:
         inputs = dict(record.inputs)
         names = [name for name, column in self.task.data.columns.items() if column.type == "text"]
         for name in sorted(names, key=lambda name: -len(str(inputs.get(name) or ""))):
-            text = str(inputs.get(name) or "")
-            excess = length - self.prompt_limit
-            while text and excess > 0:
-                text = self._without(text, excess)
-                inputs[name] = text
+            text = inputs[name] = str(inputs.get(name) or "")
+            dropped = 0
+            while inputs[name]:
+                dropped += length - self.prompt_limit  # from the whole text each time, so that every round takes more
+                inputs[name] = self._without(text, dropped)
                 ids = self._ids([self.prompt_text(inputs)])[0]
                 if len(ids) <= self.prompt_limit:
                     return ids
-                excess = len(ids) - self.prompt_limit
                 length = len(ids)
         raise ClinfitError(
             f"the prompt of record {record.id} has {length} tokens without its document text; "
