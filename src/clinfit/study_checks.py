@@ -142,6 +142,12 @@ def _evaluation_checks(evaluation: Evaluation, model_names: list[str]) -> Iterat
         place = ("evaluation", "baseline")
         hint = did_you_mean(evaluation.baseline, model_names, what="models")
         yield Problem(place, f"{shown(place)}: {evaluation.baseline} is not a model; {hint}")
+    for position, pair in enumerate(evaluation.compare):
+        for name in pair:
+            if name not in model_names:
+                place = ("evaluation", "compare", position)
+                hint = did_you_mean(name, model_names, what="models")
+                yield Problem(place, f"{shown(place)}: {name} is not a model; {hint}")
     for metric in evaluation.floors:
         if metric not in _FLOORS:
             place = ("evaluation", "floors", metric)
@@ -156,6 +162,12 @@ def _binary_evaluation(evaluation: Evaluation, task: Task) -> Iterator[Problem]:
     if rule != "argmax":
         place = ("evaluation", "threshold", "rule")
         yield Problem(place, f"{shown(place)}: {rule} needs a task with two labels; use argmax")
+    if evaluation.calibration in {"platt", "isotonic"}:
+        place = ("evaluation", "calibration")
+        yield Problem(place, f"{shown(place)}: {evaluation.calibration} needs two labels; temperature has no such need")
+    if evaluation.decision_range is not None:
+        place = ("evaluation", "decision_range")
+        yield Problem(place, f"{shown(place)}: a decision curve needs a task with two labels")
     for place, metric in [
         (("evaluation", "primary"), evaluation.primary),
         *((("evaluation", "floors", metric), metric) for metric in evaluation.floors),

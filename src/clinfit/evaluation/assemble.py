@@ -134,6 +134,11 @@ def _entry(
         classes=classes,
         confusion=Confusion(rows=list(answers.labels), columns=[*answers.labels, "unparsed"], counts=counts.tolist()),
         curves=drawn,
+        recalibration=None,
+        referral=None,
+        selective=None,
+        conformal=None,
+        generated=None,
         cost=cost,
         alarms=list(known.get("alarms", [])) if system.trained else [],
     )

@@ -166,6 +166,7 @@ def _comparison(pair: Pair, rows: list[Difference], test: McNemarDict, scored: d
         mcnemar=test,
         rows=rows,
         gained_most=gained,
+        non_inferiority=None,
         sentence=" ".join(part for part in (rows[0]["sentence"], counts, gained_sentence) if part),
     )
 

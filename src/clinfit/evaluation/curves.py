@@ -22,7 +22,15 @@ def curves(answers: Answers, confidence: float) -> Curves | None:
         label: np.histogram(scores[answers.gold == k], edges)[0].tolist() for k, label in enumerate(answers.labels)
     }
     if hit.all() or not hit.any():
-        return Curves(roc=[], precision_recall=[], calibration=[], histogram=histogram)
+        return Curves(
+            roc=[],
+            precision_recall=[],
+            calibration=[],
+            calibration_curve=[],
+            histogram=histogram,
+            sweep=[],
+            net_benefit=[],
+        )
     ranking = Ranking(hit, scores)
     positives, negatives = (steps[:, 0] for steps in ranking.steps(np.ones((len(answers), 1))))
     found, alarms = positives.cumsum(), negatives.cumsum()
@@ -33,7 +41,10 @@ def curves(answers: Answers, confidence: float) -> Curves | None:
         roc=_thin(roc),
         precision_recall=_thin(precision_recall),
         calibration=_calibration_bins(hit, scores, confidence),
+        calibration_curve=[],
         histogram=histogram,
+        sweep=[],
+        net_benefit=[],
     )
 
 

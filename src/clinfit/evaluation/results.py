@@ -5,7 +5,7 @@ Everything here is plain JSON: no NaN, no infinity; a number that cannot be give
 
 from typing import Any, Literal, TypedDict
 
-FORMAT = "clinfit-metrics/1"
+FORMAT = "clinfit-metrics/2"
 
 # ---------------------------------------------------------------- what comes in beside the predictions
 
@@ -91,13 +91,91 @@ class Curves(TypedDict):
     """Points to draw, thinned to a few hundred; binary tasks only, empty lists where not estimable.
 
     roc: [false positive rate, sensitivity, threshold]. precision_recall: [recall, precision, threshold].
-    calibration: bins of equal size. histogram: counts in 20 bins of P(positive), by gold label.
+    calibration: bins of equal size. calibration_curve: smooth, [P(positive), observed, low, high]. histogram: counts in
+    20 bins of P(positive), by gold label. sweep: counts at thresholds 0.01 to 0.99, [threshold, TP, FP, FN, TN].
+    net_benefit: [threshold, net benefit, net benefit of treating all].
     """
 
     roc: list[list[float]]
     precision_recall: list[list[float]]
     calibration: list[CalibrationBin]
+    calibration_curve: list[list[float]]
     histogram: dict[str, list[int]]
+    sweep: list[list[float]]
+    net_benefit: list[list[float]]
+
+
+class RecalibrationDict(TypedDict):
+    """A recalibration fitted on validation. before: the same metrics with the probabilities as the model gave them.
+
+    kind: none, temperature, platt, isotonic. parameters: what `evaluation.recalibration` needs to apply it again. note:
+    why it is not what the study asked for.
+    """
+
+    kind: str
+    parameters: dict[str, list[float]]
+    split: str | None
+    n: int
+    note: str | None
+    before: dict[str, MetricDict]
+
+
+class ReferralDict(TypedDict):
+    """Which items are handed to a person, by the rule of the study, on test.
+
+    rule, value: of the study. parameters: what is needed to apply it to a new item. decided, referred: items. metrics:
+    of the decided items. note: why it is not what the study asked for.
+    """
+
+    rule: str
+    value: float
+    parameters: dict[str, list[float]]
+    n: int
+    decided: int
+    referred: int
+    metrics: dict[str, MetricDict]
+    note: str | None
+
+
+class SelectiveDict(TypedDict):
+    """Accuracy among the items of which the model is surest.
+
+    risk_coverage: [coverage, error rate], thinned. aurc: area under it. accuracy_at: coverage as text -> metric.
+    """
+
+    risk_coverage: list[list[float]]
+    aurc: float
+    accuracy_at: dict[str, MetricDict]
+
+
+class ConformalDict(TypedDict):
+    """Sets of labels that cover the truth with probability `level`, calibrated on validation, measured on test.
+
+    by_label: coverage of the items of each label. sizes: number of items by size of the set. note: why there are none.
+    """
+
+    level: float
+    n_calibration: int
+    coverage: MetricDict
+    mean_size: float | None
+    sizes: dict[str, int]
+    by_label: dict[str, MetricDict]
+    note: str | None
+
+
+class GeneratedDict(TypedDict):
+    """The free answers of a language model, read by the strict parser, beside its label likelihoods.
+
+    reasons: reason of the parser -> items. agreement: share of the items in which both modes answer alike.
+    """
+
+    n: int
+    parser: str
+    parsed: MetricDict
+    accuracy: MetricDict
+    agreement: MetricDict
+    reasons: dict[str, int]
+    cut_off: int
 
 
 class SystemResult(TypedDict):
@@ -121,6 +199,11 @@ class SystemResult(TypedDict):
     classes: list[ClassResult]
     confusion: Confusion
     curves: Curves | None
+    recalibration: RecalibrationDict | None
+    referral: ReferralDict | None
+    selective: SelectiveDict | None
+    conformal: ConformalDict | None
+    generated: GeneratedDict | None
     cost: dict[str, float | int | None]
     alarms: list[str]
 
@@ -174,8 +257,19 @@ class McNemarDict(TypedDict):
     reason: str | None
 
 
+class NonInferiority(TypedDict):
+    """Whether `new` is not worse than `reference` by more than the margin of the study, in the primary metric."""
+
+    metric: str
+    margin: float
+    low: float | None
+    shown: bool
+    sentence: str
+
+
 class Comparison(TypedDict):
-    """kind: before-after, versus-majority, versus-baseline. gained_most (before-after): label whose F1 rose most."""
+    """kind: before-after, versus-majority, versus-baseline, declared. gained_most (before-after): label whose F1 rose
+    most."""
 
     kind: str
     reference: str
@@ -185,6 +279,88 @@ class Comparison(TypedDict):
     mcnemar: McNemarDict
     rows: list[Difference]
     gained_most: str | None
+    non_inferiority: NonInferiority | None
+    sentence: str
+
+
+class SubgroupRow(TypedDict):
+    """One system in one group. suppressed: too few items of a class to show any number; counts are then hidden too."""
+
+    group: str
+    n: int | None
+    events: int | None
+    suppressed: bool
+    metrics: dict[str, MetricDict]
+
+
+class SubgroupResult(TypedDict):
+    """One system by one column. gap: metric -> largest difference between two groups, with its interval and pair.
+
+    site: whether the column names sites; spread then holds the standard deviation between sites of each metric.
+    """
+
+    system: str
+    column: str
+    title: str
+    site: bool
+    rows: list[SubgroupRow]
+    gaps: list["SubgroupGap"]
+    spread: dict[str, float | None]
+
+
+class SubgroupGap(TypedDict):
+    metric: str
+    high: str
+    low: str
+    difference: MetricDict
+    p_holm: float | None
+
+
+class LeakageResult(TypedDict):
+    """Test items that share a group or (nearly) a text with another split.
+
+    kinds: kind of leak -> number of test items. metrics: system -> metric -> [with, without].
+    """
+
+    items: int
+    kinds: dict[str, int]
+    metrics: dict[str, dict[str, list[MetricDict]]]
+
+
+class SuspectLabel(TypedDict):
+    """An item whose label is likely wrong: id, its label, the likelier one, and how likely the models find each."""
+
+    id: str
+    split: str
+    label: str
+    suggested: str
+    p_label: float
+    p_suggested: float
+
+
+class ShiftRow(TypedDict):
+    """One property in training against test. difference: standardised; alert: whether it is large."""
+
+    name: str
+    kind: str
+    train: str
+    test: str
+    difference: float | None
+    alert: bool
+
+
+class FreezeResult(TypedDict):
+    """What was fixed before the test split was opened, and how often that split was scored.
+
+    state: frozen, changed, or not-frozen. scored: times that metrics of the test split were computed in this run.
+    """
+
+    state: str
+    sha256: str | None
+    frozen_at: str | None
+    first_scored_at: str | None
+    scored: int
+    changed: list[str]
     sentence: str
 
 
@@ -214,7 +390,8 @@ class SplitCounts(TypedDict):
 class TaskResult(TypedDict):
     """One task. systems: in the order of the study; ranking: their names, best primary value first.
 
-    baseline: the system that others are compared with. withheld: True when an error finding hides the numbers.
+    baseline: the system that others are compared with. pareto: systems that no other beats in the primary metric and in
+    time an item at once. withheld: True when an error finding hides the numbers.
     """
 
     labels: list[str]
@@ -226,6 +403,12 @@ class TaskResult(TypedDict):
     baseline: str | None
     seeds: list[SeedSummary]
     comparisons: list[Comparison]
+    pareto: list[str]
+    subgroups: list[SubgroupResult]
+    leakage: LeakageResult | None
+    suspect_labels: list[SuspectLabel]
+    shift: list[ShiftRow]
+    freeze: FreezeResult | None
     findings: list[dict[str, Any]]
     canaries: list[Canary]
     verdict: list[str]
