@@ -144,6 +144,12 @@ def test_an_encoder_trained_in_full_trains_everything() -> None:
     assert size.trained == size.parameters
 
 
+def test_an_encoder_keeps_its_weights_in_fp32() -> None:
+    spec = Encoder(name="e", family="encoder", base="x")
+    size = model_size(spec, BERT, labels=3)
+    assert estimate(spec, size, WORK, "bf16", rate=1e9).weights == size.parameters * 4
+
+
 def test_estimates_follow_their_formulas() -> None:
     size = model_size(causal(), LLAMA, labels=2)
     spec = causal(train=Train(epochs=2.0, batch_tokens=100))

@@ -3,7 +3,7 @@
 All formulas of `clinfit check` stand here. N is the number of parameters, P those in matrix products (every linear
 layer but the language-model head, which only sees answers), b bytes per number in the working precision (fp32: 4).
 
-memory      weights      N b                     (4-bit: 0.5625 bytes per number in linear layers: NF4 and its scales)
+memory      weights      N b; encoders 4 N      (4-bit: 0.5625 bytes per number in linear layers: NF4 and its scales)
             training     16 bytes per trained parameter: fp32 value, gradient and AdamW's two moments
             activations  2 b x (sum of the linear layers' output widths) per token of a micro-batch: each output is kept
                          as it is, and once more rotated, normalised or activated; with gradient checkpointing
@@ -110,7 +110,7 @@ def estimate(spec: Causal | Encoder, size: Size, work: Work, precision: Precisio
     train, width = spec.train, BYTES[precision]
     longest = max(work.train_lengths, default=0)
     tokens = max(min(train.batch_tokens, sum(work.train_lengths)), longest)  # a longer record stands alone
-    weights = size.parameters * width
+    weights = size.parameters * (width if spec.family == "causal" else BYTES["fp32"])  # encoders stay in fp32
     if spec.family == "causal" and spec.quantization == "4bit":
         weights = size.multiplied * NF4_BYTES + (size.parameters - size.multiplied) * width
     per_token = 2 * width * size.output_widths

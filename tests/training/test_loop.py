@@ -302,3 +302,8 @@ def test_two_processes_train_as_one(spec: Causal, text_task: Task, text_records:
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=2e-4, rtol=2e-3)
+    tokens = [
+        [json.loads(line)["tokens"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    assert tokens[0] == tokens[1], "tokens are counted over all processes"

@@ -260,7 +260,7 @@ def _step(
     idle = accelerator.process_index >= len(indices)  # more processes than records: take part with weight 0
     lengths = [objective.lengths[i] for i in mine]
     batches = [[mine[j] for j in batch] for batch in token_batches(lengths, settings.batch_tokens)]
-    total = torch.zeros((), device=accelerator.device)
+    totals = torch.zeros(3, device=accelerator.device)  # loss, tokens and cells of the step, over all processes
     for number, batch in enumerate(batches):
         last = number == len(batches) - 1
         weights = torch.as_tensor(objective.weights[batch] * (not idle), dtype=torch.float32, device=accelerator.device)
@@ -269,16 +269,20 @@ def _step(
                 losses = module(batch)
             share = step_loss.share(losses.float(), weights)
             scaler.scale(share * accelerator.num_processes).backward()  # DDP averages over processes; we want the sum
-        total += share.detach()
-        position.tokens += sum(objective.lengths[i] for i in batch)
-        position.cells += len(batch) * max(objective.lengths[i] for i in batch)
+        read = [objective.lengths[i] for i in batch]
+        totals[0] += share.detach()
+        if not idle:
+            totals[1:] += torch.tensor([sum(read), len(read) * max(read)], device=totals.device)
     scaler.unscale_(optimizer)
     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip)
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    summed: Any = accelerator.reduce(total, "sum")
-    return float(summed), float(norm)
+    summed: Any = accelerator.reduce(totals, "sum")
+    loss, tokens, cells = summed.tolist()
+    position.tokens += int(tokens)
+    position.cells += int(cells)
+    return loss, float(norm)
 
 
 def _validate(
