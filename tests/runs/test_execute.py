@@ -341,3 +341,38 @@ def test_killed_at_three_moments_it_ends_as_if_it_never_was(make_study: StudyMak
     assert result.ok and outcome(result.folder) == outcome(whole.folder)
     assert not list(Path("apart").rglob("*.tmp-*"))
     assert RunFolder(result.folder).report.is_file()
+
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "family": "causal",
+    "base": "clinfit/tiny",
+    "compare_base": False,
+    "lora": {"rank": 4, "dropout": 0.1},
+    "train": {"epochs": 4, "batch_size": 4, "learning_rate": 1e-3, "max_length": 64, "checkpoint_every": 2},
+}
+
+
+def steps_logged(folder: Path) -> int:
+    log = folder / "models/tiny-seed42/stages/1/log.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+@pytest.mark.slow
+def test_a_language_model_killed_while_training_ends_with_the_same_weights(make_study: StudyMaker) -> None:
+    study = make_study(models=[{"name": "majority", "family": "baseline", "kind": "majority"}, TINY])
+    whole, _ = run(study, out="whole")
+    command = [sys.executable, "-m", "clinfit.cli", "run", str(study), "--out", "apart/killed"]
+    for goal in (1, 12, 25):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while steps_logged(Path("apart/killed")) < goal:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    result, _ = run(study, out="apart/killed")
+    assert result.ok and outcome(result.folder) == outcome(whole.folder)
+    weights = [
+        hash_files(folder / "models/tiny-seed42/stages/1/model/adapter") for folder in (whole.folder, result.folder)
+    ]
+    assert weights[0] == weights[1]
