@@ -69,6 +69,19 @@ def log_ratio(a: int, n: int, b: int, m: int, confidence: float = 0.95) -> Inter
     return float(ratio * np.exp(-half)), float(ratio * np.exp(half))
 
 
+def ratio_of_sums(top: Floats, bottom: Floats, confidence: float = 0.95) -> Interval:
+    """Interval of sum(top) / sum(bottom) over the same items, linearised, on the log scale (Cochran, 1977, ch. 6).
+
+    top, bottom: (n,) of items that are independent of each other. None with fewer than two items or where a sum is 0.
+    """
+    n = len(top)
+    if n < 2 or top.sum() <= 0 or bottom.sum() <= 0:
+        return None, None
+    ratio = top.sum() / bottom.sum()
+    half = z_value(confidence) * np.std(top - ratio * bottom, ddof=1) * np.sqrt(n) / top.sum()
+    return float(ratio * np.exp(-half)), float(ratio * np.exp(half))
+
+
 @dataclass(frozen=True)
 class DeLong:
     """AUROC with the structural components of its variance, one for each positive and each negative."""

@@ -53,6 +53,9 @@ def overall(counts: Floats, positive: int | None) -> dict[str, Floats]:
         "balanced_accuracy": np.where(several, _mean_of_defined(classes["recall"]), np.nan),
         "macro_f1": _mean_of_defined(classes["f1"]),
         "macro_f1_declared": np.where(n > 0, np.nan_to_num(classes["f1"]).mean(-1), np.nan),
+        "weighted_f1": divide((support * np.nan_to_num(classes["f1"])).sum(-1), n),
+        # Every parsed answer is a hit or a false alarm, every item a hit or a miss.
+        "micro_f1": divide(2 * right, 2 * n - counts[..., -1].sum(-1)),
         "mcc": mcc,
         "kappa": kappa,
         "unparsed": divide(counts[..., -1].sum(-1), n),

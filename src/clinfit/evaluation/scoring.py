@@ -65,6 +65,8 @@ class Scorer:
             values |= {f"{name}:{label}": columns[:, j] for j, label in enumerate(answers.labels)}
         total = counts.sum((1, 2))
         values |= dict(zip(self._means, self._terms @ weights / total, strict=True))
+        if answers.positive is not None:
+            values |= _relative_to_prevalence(values, counts[:, answers.positive].sum(1) / total)
         return values | self._ranking_values(weights)
 
     def _ranking_values(self, weights: Floats) -> Values:
@@ -80,6 +82,18 @@ class Scorer:
         return {"macro_auroc": macro} | {f"auroc:{label}": auroc for label, (auroc, _) in both.items()}
 
 
+def _relative_to_prevalence(values: Values, prevalence: Floats) -> Values:
+    """Brier score and mean risk beside the prevalence; nan where every item has the same label."""
+    spread = prevalence * (1 - prevalence)
+    found: Values = {}
+    if "brier" in values:
+        found["scaled_brier"] = 1 - label_metrics.divide(values["brier"], spread)
+    if "mean_risk" in values:
+        ratio = label_metrics.divide(prevalence, values.pop("mean_risk"))
+        found["oe_ratio"] = np.where(spread > 0, ratio, np.nan)
+    return found
+
+
 def _mean_terms(answers: Answers) -> dict[str, Floats]:
     """Metrics that are plain means over items: name -> (n,) terms."""
     terms: dict[str, Floats] = {}
@@ -89,6 +103,8 @@ def _mean_terms(answers: Answers) -> dict[str, Floats]:
         terms[name] = brier_terms(answers.gold, answers.probabilities, answered, answers.positive)
     if answered.all() and len(answered):
         terms["log_loss"] = log_loss_terms(answers.gold, answers.probabilities)
+        if answers.positive is not None:
+            terms["mean_risk"] = answers.probabilities[:, answers.positive]
     if len(answers) and np.isfinite(answers.label_mass).all():
         terms["label_mass"] = answers.label_mass
     return terms
