@@ -52,8 +52,12 @@ class Scored:
 
     def delong(self, label: int) -> DeLong:
         """AUROC of P(label) with its variance components; kept, since every comparison needs it."""
-        if label not in self._delong:
-            answers = self.answers
+        answers = self.answers
+        if label not in self._delong and answers.positive not in (None, label):
+            # Of two labels, one ranks as the other does, backwards.
+            other = self.delong(1 - label)
+            self._delong[label] = DeLong(other.auroc, other.negatives, other.positives)
+        elif label not in self._delong:
             self._delong[label] = delong(answers.gold == label, answers.scores(label))
         return self._delong[label]
 
@@ -102,11 +106,16 @@ def _metric(scored: Scored, name: str) -> Metric:
     if len(answers) < 2:
         return replace(base, reason="one item: no interval")
     if not scored.grouped and name in ("lr_plus", "lr_minus"):
-        return _with_interval(base, _likelihood_ratio(answers, name, scored.confidence), "log scale")
+        interval = _likelihood_ratio(answers, name, scored.confidence)
+        if interval[0] is None:
+            return replace(base, reason=reason or "no interval: a share of the ratio is 0 or both are 1")
+        return _with_interval(base, interval, "log scale")
     if not scored.grouped and name == "oe_ratio":
         # Resamples stratified by label hold the events fixed, whose chance is most of this ratio's.
         outcome = (answers.gold == answers.positive).astype(np.float64)
         interval = ratio_of_sums(outcome, answers.probabilities[:, answers.positive or 0], scored.confidence)
+        if interval[0] is None:
+            return replace(base, reason=reason or "no interval: every risk is the outcome itself")
         return _with_interval(base, interval, "ratio of sums, log scale")
     if not scored.grouped and _is_share(name):
         return _with_interval(base, wilson(events or 0, n, scored.confidence), "Wilson")
@@ -322,6 +331,8 @@ def _undefined_reason(answers: Answers, name: str) -> str:
         return f"never predicts {answers.labels[label]!r}"
     if kind == "lr_plus":
         return "no false positives: the ratio has no upper limit"
+    if kind == "oe_ratio":
+        return "no positives are expected: every P(positive) is 0"
     if kind == "lr_minus":
         return "specificity is 0: the ratio has no upper limit"
     return f"no items labelled {name.partition(':')[2]!r} in the test set"

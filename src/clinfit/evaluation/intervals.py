@@ -61,8 +61,11 @@ def bonett_price(b: int, c: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def log_ratio(a: int, n: int, b: int, m: int, confidence: float = 0.95) -> Interval:
-    """Interval of the ratio (a / n) / (b / m) of independent shares on the log scale (Simel et al., 1991)."""
-    if a == 0 or b == 0:
+    """Interval of the ratio (a / n) / (b / m) of independent shares on the log scale (Simel et al., 1991).
+
+    None where a share is 0, and where both are 1: their error would be 0.
+    """
+    if a == 0 or b == 0 or (a == n and b == m):
         return None, None
     half = z_value(confidence) * np.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
     ratio = (a / n) / (b / m)
@@ -72,13 +75,17 @@ def log_ratio(a: int, n: int, b: int, m: int, confidence: float = 0.95) -> Inter
 def ratio_of_sums(top: Floats, bottom: Floats, confidence: float = 0.95) -> Interval:
     """Interval of sum(top) / sum(bottom) over the same items, linearised, on the log scale (Cochran, 1977, ch. 6).
 
-    top, bottom: (n,) of items that are independent of each other. None with fewer than two items or where a sum is 0.
+    top, bottom: (n,) of items that are independent of each other. None with fewer than two items, where a sum is 0, and
+    where the ratio is the same for every item.
     """
     n = len(top)
     if n < 2 or top.sum() <= 0 or bottom.sum() <= 0:
         return None, None
     ratio = top.sum() / bottom.sum()
-    half = z_value(confidence) * np.std(top - ratio * bottom, ddof=1) * np.sqrt(n) / top.sum()
+    spread = np.std(top - ratio * bottom, ddof=1)
+    if spread < 1e-12:
+        return None, None
+    half = z_value(confidence) * spread * np.sqrt(n) / top.sum()
     return float(ratio * np.exp(-half)), float(ratio * np.exp(half))
 
 

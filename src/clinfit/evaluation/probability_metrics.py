@@ -131,10 +131,10 @@ def _logistic(design: Floats, outcome: NDArray[np.bool_], offset: Floats) -> tup
             return None
         step = np.linalg.solve(information, design.T @ (outcome - fitted))
         size = 1.0
-        while log_likelihood(beta + size * step) < best - 1e-12 and size > 1e-6:
+        while (reached := log_likelihood(beta + size * step)) < best - 1e-12 and size > 1e-6:
             size /= 2
         beta = beta + size * step
-        best = log_likelihood(beta)
+        best = reached
         if np.abs(size * step).max() < 1e-10:
             return beta, np.sqrt(np.diag(np.linalg.inv(information)))
     return None
