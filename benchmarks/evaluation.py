@@ -61,9 +61,20 @@ def predictions(items: int, models: int, per_group: int, seed: int = 0) -> pd.Da
             yes = 1 / (1 + np.exp(-linear))
             tables.append(
                 frame.assign(
-                    run=f"model-{k}-seed42", model=f"model-{k}", seed=42, stage=1, task="outcome", split=split,
-                    predicted=np.where(yes > 0.5, "Yes", "No"), status="ok", p_No=1 - yes, p_Yes=yes, label_mass=np.nan,
-                    prompt_tokens=np.nan, output_tokens=np.nan, seconds=0.001,
+                    run=f"model-{k}-seed42",
+                    model=f"model-{k}",
+                    seed=42,
+                    stage=1,
+                    task="outcome",
+                    split=split,
+                    predicted=np.where(yes > 0.5, "Yes", "No"),
+                    status="ok",
+                    p_No=1 - yes,
+                    p_Yes=yes,
+                    label_mass=np.nan,
+                    prompt_tokens=np.nan,
+                    output_tokens=np.nan,
+                    seconds=0.001,
                 )  # fmt: skip
             )
     return pd.concat(tables, ignore_index=True)
@@ -96,7 +107,9 @@ def main() -> None:
         profile.dump_stats(options.profile)
     stats: dict = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     for module, name in STEPS:
-        spent = sum(row[3] for (file, _, function), row in stats.items() if function == name and Path(file).stem == module)
+        spent = sum(
+            row[3] for (file, _, function), row in stats.items() if function == name and Path(file).stem == module
+        )
         print(f"  {module}.{name:<18} {spent:6.1f} s")
     if options.out is not None:
         options.out.write_text(json.dumps(results, indent=1, sort_keys=True))

@@ -60,7 +60,9 @@ def test_whole_clusters_go_into_a_random_group(few_units):
 
 
 def test_the_method_tells_of_random_groups_only_where_there_are_some(few_units):
-    assert Resamples(np.zeros(100, int), None, 10).method == "percentile bootstrap, stratified by label, 10 resamples"
+    two = np.arange(100) % 2
+    assert Resamples(two, None, 10).method == "percentile bootstrap, stratified by label, 10 resamples"
+    assert Resamples(two[:1], None, 10).method == "percentile bootstrap, by item, 10 resamples"
     assert Resamples(np.zeros(600, int), None, 10).method.endswith("10 resamples of 60 random groups")
 
 

@@ -94,11 +94,16 @@ def read_rows(table: pd.DataFrame, labels: Sequence[str]) -> Rows:
         gold=label_codes(table["gold"], labels),
         predicted=np.where(parsed, predicted, UNPARSED),
         undeclared=undeclared,
-        probabilities=np.column_stack([_numbers(table, PROBABILITY + label) for label in labels]),
+        probabilities=read_probabilities(table, labels),
         label_mass=_numbers(table, "label_mass"),
         seconds=_numbers(table, "seconds"),
         prompt_tokens=_numbers(table, "prompt_tokens"),
     )
+
+
+def read_probabilities(table: pd.DataFrame, labels: Sequence[str]) -> Floats:
+    """(n, K) of the columns `p_<label>`, nan for null."""
+    return np.column_stack([_numbers(table, PROBABILITY + label) for label in labels])
 
 
 def _numbers(table: pd.DataFrame, column: str) -> Floats:

@@ -1,12 +1,14 @@
 """The metrics table of one system: each value with its interval, its counts, and a reason where it has none.
 
-Intervals: Wilson for shares, DeLong on the logit scale for AUROC, log scale for ratios, Wald for calibration, bootstrap for the rest. When items come in groups, formulas that need independent items give way to the
+Intervals: Wilson for shares, DeLong on the logit scale for AUROC, log scale for ratios, Wald for calibration,
+bootstrap for the rest. When items come in groups, formulas that need independent items give way to the
 bootstrap over groups.
 """
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import UNPARSED, Answers, confusion
 from clinfit.evaluation.intervals import (
@@ -31,6 +33,8 @@ from clinfit.evaluation.probability_metrics import (
     calibration_error,
 )
 from clinfit.evaluation.scoring import Values
+
+Floats = NDArray[np.float64]
 
 NO_PROBABILITIES = "the system gives no probabilities"
 
@@ -128,18 +132,26 @@ def _with_interval(metric: Metric, interval: Interval, method: str) -> Metric:
 
 
 def _bootstrapped(scored: Scored, name: str, base: Metric) -> Metric:
-    drawn = scored.replicates[name]
-    if name == "balance_gap":
-        # |d| has a bootstrap bias near 0; the interval of the signed difference has none, and gives that of |d|.
-        drawn = scored.replicates["sensitivity"] - scored.replicates["specificity"]
-    low, high, lost = percentile(drawn, scored.confidence)
+    if name != "balance_gap":
+        return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
+    # |d| has a bootstrap bias near 0; the interval of the signed difference has none, and gives that of |d|.
+    signed = scored.replicates["sensitivity"] - scored.replicates["specificity"]
+    found = resampled(base, signed, scored.resamples, scored.confidence)
+    if found.low is None or found.high is None:
+        return found
+    low, high = found.low, found.high
+    nearest = 0.0 if low < 0 < high else min(abs(low), abs(high))
+    return replace(found, low=nearest, high=max(abs(low), abs(high)))
+
+
+def resampled(base: Metric, drawn: Floats, resamples: Resamples, confidence: float) -> Metric:
+    """The metric with the percentile interval of its resampled values; with a reason where they give none."""
+    low, high, lost = percentile(drawn, confidence)
     if lost > UNDEFINED_LIMIT:
         base = replace(base, status="unreliable", reason=f"undefined in {100 * lost:.0f} % of the resamples")
     if low is None or high is None or high - low < 1e-12:
         return replace(base, reason=base.reason or "all resamples agree, so they give no interval")
-    if name == "balance_gap":
-        low, high = (0.0 if low < 0 < high else min(abs(low), abs(high))), max(abs(low), abs(high))
-    return replace(base, low=low, high=high, method=scored.resamples.method)
+    return replace(base, low=low, high=high, method=resamples.method)
 
 
 def _auroc(scored: Scored, label: int) -> Metric:

@@ -76,6 +76,18 @@ METRICS: dict[str, Definition] = {
     "recall": Definition("Recall", "higher", True, "items given this label / items with this label"),
 }
 
+#: Metrics of items with several labels (evaluation/multilabel.py); those of each label have the names above.
+MULTILABEL: dict[str, Definition] = {
+    "micro_f1": Definition("Micro F1", "higher", True, "2 TP / (2 TP + FP + FN), counted over all items and labels"),
+    "macro_f1": Definition("Macro F1", "higher", True, "mean F1 over the labels that the test set holds"),
+    "macro_auroc": Definition("Mean AUROC", "higher", False, "mean over labels of the AUROC of P(label)"),
+    "subset_accuracy": Definition("Exact sets", "higher", True, "items with exactly the right labels / all items"),
+    "hamming_loss": Definition("Hamming loss", "lower", True, "wrong labels, given or left out / (items x labels)"),
+    "jaccard": Definition("Jaccard index", "higher", True, "mean over items of common / all labels; 1 for no labels"),
+    "example_f1": Definition("F1 by item", "higher", True, "mean over items of 2 common / (true + given labels)"),
+    "unparsed": Definition("Unparsed answers", "lower", True, "answers without a set of labels / all items"),
+}
+
 #: Metrics for which `larger is better` needs a change of sign.
 LOWER_IS_BETTER = frozenset(name for name, definition in METRICS.items() if definition.better == "lower")
 

@@ -187,7 +187,10 @@ class Resamples:
     @property
     def method(self) -> str:
         if self.clusters is None:
-            kind, merged = "stratified by label", len(self._in_strata) < len(self.strata)
+            kind = (
+                "stratified by label" if self._in_strata.min(initial=0) < self._in_strata.max(initial=0) else "by item"
+            )
+            merged = len(self._in_strata) < len(self.strata)
         else:
             kind, merged = "by group", len(self._in_strata) < int(self.clusters.max()) + 1
         of = f" of {len(self._in_strata)} random groups" if merged else ""
