@@ -2,8 +2,8 @@
 
     benchmarks/evaluation.py --items 1000000 --models 8
 
-Makes up the predictions, then times `clinfit.evaluation.evaluate` on the table in memory (reading parquet is outside the
-clock). Prints wall and CPU seconds, the split by step, and the peak memory of the process, table included.
+Makes up the predictions, then times `evaluate` on the table in memory (reading parquet is outside the clock). Prints
+wall and CPU seconds, the split by step, and the peak memory of the process, table included.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def predictions(items: int, models: int, per_group: int, seed: int = 0) -> pd.Da
                     prompt_tokens=np.nan,
                     output_tokens=np.nan,
                     seconds=0.001,
-                )  # fmt: skip
+                )
             )
     return pd.concat(tables, ignore_index=True)
 
