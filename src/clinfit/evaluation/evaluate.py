@@ -45,10 +45,16 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
         confidence=study.evaluation.confidence,
         bootstrap=study.evaluation.bootstrap,
         tasks={
-            name: _evaluate_task(study, name, task, predictions.loc[predictions["task"] == name], known)
+            name: _evaluate_task(study, name, task, _of_task(predictions, name), known)
             for name, task in study.tasks.items()
         },
     )
+
+
+def _of_task(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
+    own = predictions["task"] == name
+    # A selection copies, which counts with millions of rows.
+    return predictions if own.all() else predictions.loc[own]
 
 
 def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, facts: Facts) -> TaskResult:
