@@ -132,7 +132,7 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
     pairs = with_declared(study, systems, _pairs(study, systems, baseline))
     margin = study.evaluation.margin
     result["systems"] = [system_result(item, facts) for item in measured]
-    result["ranking"] = _ranking(measured, primary)
+    result["ranking"] = rank_systems(measured, primary)
     result["baseline"] = baseline.name if baseline is not None else None
     result["seeds"] = seed_summaries(measured)
     result["comparisons"] = compare(pairs, {item.name: item.scored for item in measured}, trivial, primary, margin)
@@ -144,7 +144,7 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
     return findings
 
 
-def _ranking(measured: Sequence[Measured], primary: str) -> list[str]:
+def rank_systems(measured: Sequence[Measured], primary: str) -> list[str]:
     """Names, best primary value on test first; equal ones in the order of the study, not estimable ones last.
 
     Seeds of one model stand together, in the place of their mean: a lucky seed is no better model.
@@ -168,6 +168,11 @@ def _baseline(study: Study, measured: Sequence[Measured]) -> System | None:
     named = [item.system for item in measured if item.system.model == study.evaluation.baseline]
     if named:
         return named[-1] if named[-1].moment == "after" else named[0]
+    return best_simple(measured)
+
+
+def best_simple(measured: Sequence[Measured]) -> System | None:
+    """The simple system with the best primary value on validation."""
     simple = [item for item in measured if item.system.simple]
     best = max(simple, key=lambda item: _or_lowest(item.validation_primary), default=None)
     return best.system if best is not None else None

@@ -361,8 +361,8 @@ class FreezeResult(TypedDict):
     """What was fixed before the test split was opened, and how often that split was scored (evaluation/freeze.py).
 
     state: frozen; changed (something else is evaluated than was frozen, named in `changed`); late (frozen after the
-    test split had been opened); not-frozen. scored: scorings of the test split that differ in the answers or in what was
-    declared, over all runs of the study on these data; making the report again from the same answers is none.
+    test split had been opened); not-frozen. scored: scorings of the test split that differ in the answers or in what
+    was declared, over all runs of the study on these data; making the report again from the same answers is none.
     """
 
     state: Literal["frozen", "changed", "late", "not-frozen"]
