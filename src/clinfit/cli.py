@@ -112,6 +112,39 @@ def evaluate(run: RunPath) -> None:
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="run folders with the same test items")],
+    out: Annotated[Path, typer.Option(help="folder for comparison.json and comparison.html")] = Path("comparison"),
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NEW=REFERENCE", help="compare these two systems; default: each with the best simple one"),
+    ] = None,
+) -> None:
+    """Compare the systems of several runs on the same test items, from saved predictions; no model is loaded."""
+    from clinfit.report.across import print_comparison
+    from clinfit.runs.compare import compare_runs
+    from clinfit.runs.progress import new_console
+
+    results = compare_runs(runs, out, pair or ())
+    print_comparison(results, new_console())
+    typer.echo(out / "comparison.html")
+
+
+@app.command()
+def freeze(
+    study: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="a study file or a run folder")],
+    out: Annotated[Path | None, typer.Option(help="run folder of a study; default: runs/<study>/<hash>")] = None,
+) -> None:
+    """Declare what will be evaluated before the test split is opened: metric, rules, subgroups, comparisons, data."""
+    from clinfit.runs.freeze import freeze_study
+
+    path, frozen = freeze_study(study, out)
+    if frozen.opened:
+        typer.echo("The test split was opened before: the report will call this freeze late.")
+    typer.echo(f"frozen {frozen.time}, SHA-256 {frozen.sha256}\n{path}")
+
+
+@app.command()
 def status(run: RunPath) -> None:
     """Show how far a run is; works from another terminal."""
     from clinfit.runs.folder import existing_run

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.advice import advice
 from clinfit.evaluation.assemble import seed_summaries, split_counts, system_result, withheld_result
 from clinfit.evaluation.canaries import run_canaries
 from clinfit.evaluation.claims import Pair, Trivial, compare
+from clinfit.evaluation.cost import cost_sentences, pareto
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.gates import (
     check_canaries,
@@ -24,9 +26,10 @@ from clinfit.evaluation.gates import (
     check_test_size,
 )
 from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
+from clinfit.evaluation.pairs import check_declared, with_declared
 from clinfit.evaluation.results import FORMAT, Facts, Results, TaskResult
 from clinfit.evaluation.systems import System, find_systems
-from clinfit.evaluation.verdict import advice, same_model, verdict, withheld_verdict
+from clinfit.evaluation.verdict import same_model, verdict, withheld_verdict
 from clinfit.findings import Finding
 from clinfit.study import Study, Task
 
@@ -80,7 +83,7 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
         leakage=None,
         suspect_labels=[],
         shift=[],
-        freeze=None,
+        freeze=facts.get("freeze"),
         findings=[],
         canaries=[],
         verdict=[],
@@ -129,21 +132,25 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
         floors, obstacle = study.evaluation.floors, obstacles[item.name]
         findings += check_system(item.system, item.answers, item.metrics, item.choice, floors, obstacle)
     findings += check_comparator(study, [item.system for item in measured])
+    findings += check_declared(study, [item.system for item in measured])
     baseline = _baseline(study, measured)
-    pairs = _pairs(study, [item.system for item in measured], baseline)
+    systems = [item.system for item in measured]
+    pairs = with_declared(study, systems, _pairs(study, systems, baseline))
+    margin = study.evaluation.margin
     result["systems"] = [system_result(item, facts) for item in measured]
-    result["ranking"] = _ranking(measured, primary)
+    result["ranking"] = rank_systems(measured, primary)
     result["baseline"] = baseline.name if baseline is not None else None
     result["seeds"] = seed_summaries(measured)
-    result["comparisons"] = compare(pairs, {item.name: item.scored for item in measured}, trivial, primary)
+    result["comparisons"] = compare(pairs, {item.name: item.scored for item in measured}, trivial, primary, margin)
+    result["pareto"] = pareto(result["systems"], primary)
     result["verdict"] = verdict(
         measured, result["ranking"], obstacles, result["comparisons"], primary, result["baseline"]
     )
-    result["advice"] = advice(measured, obstacles)
+    result["advice"] = advice(measured, obstacles) + cost_sentences(result["systems"], result["comparisons"])
     return findings
 
 
-def _ranking(measured: Sequence[Measured], primary: str) -> list[str]:
+def rank_systems(measured: Sequence[Measured], primary: str) -> list[str]:
     """Names, best primary value on test first; equal ones in the order of the study, not estimable ones last.
 
     Seeds of one model stand together, in the place of their mean: a lucky seed is no better model.
@@ -167,6 +174,11 @@ def _baseline(study: Study, measured: Sequence[Measured]) -> System | None:
     named = [item.system for item in measured if item.system.model == study.evaluation.baseline]
     if named:
         return named[-1] if named[-1].moment == "after" else named[0]
+    return best_simple(measured)
+
+
+def best_simple(measured: Sequence[Measured]) -> System | None:
+    """The simple system with the best primary value on validation."""
     simple = [item for item in measured if item.system.simple]
     best = max(simple, key=lambda item: _or_lowest(item.validation_primary), default=None)
     return best.system if best is not None else None

@@ -15,6 +15,7 @@ class ModelFacts(TypedDict, total=False):
 
     family: str
     train_seconds: float | None
+    peak_memory_mb: float | None
     parameters: int
     trainable_parameters: int
     alarms: list[str]
@@ -25,12 +26,14 @@ class ModelFacts(TypedDict, total=False):
 class Facts(TypedDict, total=False):
     """models: by run name `<model>-seed<seed>`. counts: task -> split -> label -> records (train included).
 
-    findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`).
+    findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`). freeze: what was declared before
+    the test split was opened, where a run folder says.
     """
 
     models: dict[str, ModelFacts]
     counts: dict[str, dict[str, dict[str, int]]]
     findings: dict[str, list[dict[str, Any]]]
+    freeze: "FreezeResult"
 
 
 # ---------------------------------------------------------------- what goes out
@@ -181,7 +184,8 @@ class GeneratedDict(TypedDict):
 class SystemResult(TypedDict):
     """One (model, stage, seed) on the test split. moment: `before` and `after` for a model shown at both.
 
-    cost: train_seconds, parameters, trainable_parameters, seconds_p50 and seconds_p95 an item, prompt_tokens_mean.
+    cost: train_seconds, peak_memory_mb (of the process, an upper limit), parameters, trainable_parameters, seconds_p50
+    and seconds_p95 an item, prompt_tokens_mean.
     """
 
     name: str
@@ -258,7 +262,11 @@ class McNemarDict(TypedDict):
 
 
 class NonInferiority(TypedDict):
-    """Whether `new` is not worse than `reference` by more than the margin of the study, in the primary metric."""
+    """Whether `new` is not worse than `reference` by more than the margin of the study, in the primary metric.
+
+    low: the least gain that the interval allows (for a loss, minus the upper end of the difference); shown where it is
+    above -margin.
+    """
 
     metric: str
     margin: float
@@ -350,12 +358,14 @@ class ShiftRow(TypedDict):
 
 
 class FreezeResult(TypedDict):
-    """What was fixed before the test split was opened, and how often that split was scored.
+    """What was fixed before the test split was opened, and how often that split was scored (evaluation/freeze.py).
 
-    state: frozen, changed, or not-frozen. scored: times that metrics of the test split were computed in this run.
+    state: frozen; changed (something else is evaluated than was frozen, named in `changed`); late (frozen after the
+    test split had been opened); not-frozen. scored: scorings of the test split that differ in the answers or in what
+    was declared, over all runs of the study on these data; making the report again from the same answers is none.
     """
 
-    state: str
+    state: Literal["frozen", "changed", "late", "not-frozen"]
     sha256: str | None
     frozen_at: str | None
     first_scored_at: str | None

@@ -10,8 +10,10 @@ from clinfit.evaluation.results import TaskResult
 from clinfit.report import figures
 from clinfit.report.cohort import DataView, data_view
 from clinfit.report.format import Cell, count, per_cent, text_of
+from clinfit.report.freeze import FreezeView, freeze_view
 from clinfit.report.glossary import definition
 from clinfit.report.panels import Panels, panels
+from clinfit.report.pareto import pareto
 from clinfit.report.tables import (
     BeforeAfter,
     Column,
@@ -67,6 +69,9 @@ class TaskView:
     panels: list[Panels]
     data: DataView
     canaries: list[tuple[str, bool, str]]
+    pareto: Markup | None
+    unbeaten: str
+    freeze: FreezeView | None
 
 
 def task_view(
@@ -110,6 +115,9 @@ def task_view(
         panels=panels(task, confidence, anchor),
         data=data_view(task, described),
         canaries=[(canary["name"], canary["passed"], canary_text(canary)) for canary in task["canaries"]],
+        pareto=pareto(task, f"{anchor}-pareto"),
+        unbeaten=", ".join(name for name in task["ranking"] if name in task["pareto"]),
+        freeze=freeze_view(task["freeze"]),
     )
 
 

@@ -5,7 +5,9 @@ hash of what they wrote, and how it ended. A step is skipped when both hashes st
 """
 
 import random
+import resource
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -133,6 +135,15 @@ def base_identity(name: str, revision: str | None) -> dict[str, Any]:
     from clinfit.models.bases import find_base
 
     return find_base(name, revision).as_dict()
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process held so far, in MB of a million bytes.
+
+    A peak cannot be set back, so that what ran before in the same process counts too: an upper limit for one model.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB on Linux and in bytes on macOS
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 class ModelRun:
@@ -270,7 +281,7 @@ class ModelRun:
         if digest != self.record["stages"].get(str(number), {}).get("model"):
             self._forget_answers(range(number, len(self.job.stages) + 1))
         self.record["stages"][str(number)] = {"model": digest, **asdict(summary)}
-        self._write(environment=self.environment)
+        self._write(environment=self.environment, peak_memory_mb=peak_memory_mb())
         write_json(self.run.environment, self.environment)
 
     def _untrained(self) -> Model:
@@ -312,6 +323,7 @@ class ModelRun:
         with self.monitor.step(title, model=self.job.name, stage=number):
             model = self._untrained() if number == 0 else self._trained(number)
             outputs = model.predict(records)
+        self.record["peak_memory_mb"] = max(self.record.get("peak_memory_mb") or 0.0, peak_memory_mb())
         source = Source(self.job.name, self.job.spec.name, self.job.seed, number)
         labels = self.job.study.tasks[task].labels
         self._keep(step, predictions_table(source, task, labels, split, records, outputs))

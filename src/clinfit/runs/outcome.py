@@ -12,15 +12,19 @@ from clinfit.evaluation.results import Facts, ModelFacts, Results
 from clinfit.predictions import read_predictions
 from clinfit.report.build import ReportInputs, write_report
 from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, new_file, read_json, write_json
+from clinfit.runs.freeze import note_scoring
 from clinfit.study import Study
 
 
 def evaluate_run(folder: RunFolder, study: Study, command: str) -> Results:
-    """Evaluate all saved predictions of a run; writes metrics.json and report.html. command: how to repeat it."""
+    """Evaluate all saved predictions of a run; writes metrics.json and report.html, and notes that the test split was
+    scored. command: how to repeat it."""
     tables = saved_predictions(folder)
     if tables.empty:
         raise ClinfitError(f"{folder.path} holds no predictions", fix="run the study to its end first")
-    results = evaluate(study, tables, facts_of(folder, study))
+    facts = facts_of(folder, study)
+    facts["freeze"] = note_scoring(folder, study, test_answers(folder))
+    results = evaluate(study, tables, facts)
     write_json(folder.metrics, results)
     with new_file(folder.report) as path:
         write_report(report_inputs(folder, study, results, command), path)
@@ -70,6 +74,15 @@ def saved_predictions(folder: RunFolder) -> pd.DataFrame:
         for name in record["predictions"]
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def test_answers(folder: RunFolder) -> dict[str, dict[str, str]]:
+    """Hash of every table of test predictions of the models that are done, by model."""
+    return {
+        model.path.name: {name: digest for name, digest in record["predictions"].items() if "-test-" in name}
+        for model, record in records(folder)
+        if record["status"] == "done"
+    }
 
 
 def records(folder: RunFolder) -> Iterator[tuple[ModelFolder, dict[str, Any]]]:
@@ -124,6 +137,7 @@ def model_facts(record: dict[str, Any]) -> ModelFacts:
     if stages:
         facts["train_seconds"] = sum(stage["seconds"] for stage in stages)
         facts["parameters"] = stages[-1]["parameters"]
+        facts["peak_memory_mb"] = record.get("peak_memory_mb")
         facts["trainable_parameters"] = stages[-1]["trainable_parameters"]
         facts["alarms"] = [alarm for stage in stages for alarm in stage["alarms"]]
     return facts
