@@ -11,6 +11,7 @@ from clinfit.errors import ClinfitError
 from clinfit.evaluation.assemble import seed_summaries, split_counts, system_result, withheld_result
 from clinfit.evaluation.canaries import run_canaries
 from clinfit.evaluation.claims import Pair, Trivial, compare
+from clinfit.evaluation.decisions import check_decisions, with_decisions
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.gates import (
     check_canaries,
@@ -125,7 +126,8 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
     findings += check_comparator(study, [item.system for item in measured])
     baseline = _baseline(study, measured)
     pairs = _pairs(study, [item.system for item in measured], baseline)
-    result["systems"] = [system_result(item, facts) for item in measured]
+    result["systems"] = [with_decisions(system_result(item, facts), study.evaluation, item) for item in measured]
+    findings += check_decisions(study.evaluation, measured, result["systems"])
     result["ranking"] = _ranking(measured, primary)
     result["baseline"] = baseline.name if baseline is not None else None
     result["seeds"] = seed_summaries(measured)

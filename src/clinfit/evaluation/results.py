@@ -69,7 +69,7 @@ class Confusion(TypedDict):
 
 
 class ThresholdDict(TypedDict):
-    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken."""
+    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken. words: the rule in words."""
 
     rule: str
     value: float | None
@@ -77,6 +77,7 @@ class ThresholdDict(TypedDict):
     n: int
     achieved: dict[str, float]
     note: str | None
+    words: str
 
 
 class CalibrationBin(TypedDict):
