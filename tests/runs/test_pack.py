@@ -98,7 +98,7 @@ def test_what_the_pack_says_of_itself(ran: tuple[Path, Any]) -> None:
     assert content["tasks"]["cancer"]["metrics"]["auroc"]["n"] == 12
     assert str(study.parent) not in json.dumps(content)
     card = (result.packs["tfidf-seed42"] / "README.md").read_text()
-    assert "| Accuracy |" in card and "Decision: yes from a probability of" in card
+    assert "| Accuracy |" in card and "Positive: yes. Decision: positive from a probability of" in card
 
 
 def damage(pack: Path, how: str) -> str:

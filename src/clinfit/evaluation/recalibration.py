@@ -23,8 +23,8 @@ Kind = Literal["none", "temperature", "platt", "isotonic"]
 
 #: Fewest validation items for steps; with fewer they follow chance.
 ISOTONIC_ITEMS = 1000
-#: Temperatures beyond these are no recalibration: all items are right, or the probabilities say nothing.
-LOWEST, HIGHEST = 0.05, 20.0
+#: Temperatures that are looked at.
+LOWEST, HIGHEST = 0.05, 100.0
 #: Stands for a probability of 0 in a logarithm; smaller than any that a model gives.
 TINY = 1e-300
 
@@ -105,17 +105,21 @@ def _unfitted(left: Recalibration, why: str) -> Recalibration:
 def _temperature(left: Recalibration, gold: NDArray[np.int64], probabilities: Floats) -> Recalibration:
     logs = np.log(np.maximum(probabilities, EDGE))
     items = np.arange(len(gold))
+    # The loss is convex in 1 / T: it has no minimum when it still falls at infinity, and none above 0 when it rises
+    # from there on.
+    others = np.where(np.eye(logs.shape[1], dtype=bool)[gold], -np.inf, logs).max(1)
+    if (logs[items, gold] > others).all():
+        return _unfitted(left, "every answer on validation is right, so no temperature fits")
+    if (logs[items, gold] - logs.mean(1)).mean() <= 0:
+        return _unfitted(left, "the probabilities say nothing of the labels on validation, so no temperature fits")
 
     def loss(log_temperature: float) -> float:
         scaled = logs / np.exp(log_temperature)
         return float((np.logaddexp.reduce(scaled, axis=1) - scaled[items, gold]).mean())
 
     bounds = (np.log(LOWEST), np.log(HIGHEST))
-    found = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8}).x)
-    if min(found - bounds[0], bounds[1] - found) < 1e-3:
-        why = "every answer on validation is right" if found < 0 else "the probabilities say nothing on validation"
-        return _unfitted(left, f"{why}, so no temperature fits")
-    return replace(left, kind="temperature", parameters={"temperature": [float(np.exp(found))]})
+    fit: Any = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
+    return replace(left, kind="temperature", parameters={"temperature": [float(np.exp(fit.x))]})
 
 
 def _platt(left: Recalibration, outcome: NDArray[np.bool_], scores: Floats, positive: int) -> Recalibration:

@@ -267,11 +267,10 @@ def evaluated(results: Results, task: str, record: dict[str, Any], stage: int) -
         for system in results["tasks"][task]["systems"]
         if (system["model"], system["seed"], system["stage"]) == (record["model"], record["seed"], stage)
     )
-    recalibration, referral = system["recalibration"], system["referral"]
+    fitted, referral = system["recalibration"], system["referral"]
+    recalibration = Recalibration() if fitted is None else Recalibration.from_dict(fitted)
     return {
-        "recalibration": (
-            Recalibration() if recalibration is None else Recalibration.from_dict(recalibration)
-        ).as_dict(),
+        "recalibration": recalibration.as_dict(),
         "threshold": system["threshold"],
         "referral": None if referral is None else Referral.from_dict(referral).as_dict(),
         "n": system["n"],
