@@ -25,10 +25,10 @@ def table(rows, split, n, seed, *, labels=("No", "Yes"), slope=3.0, shift=1.0):
     )
 
 
-def outcome(make_study, rows, *, n=400, labels=("No", "Yes"), validation=True, slope=3.0, **evaluation):
+def outcome(make_study, rows, *, n=400, labels=("No", "Yes"), validation=True, slope=3.0, shift=1.0, **evaluation):
     parts = [table(rows, "test", n, 1, labels=labels)]
     if validation:
-        parts.append(table(rows, "validation", n, 2, labels=labels, slope=slope))
+        parts.append(table(rows, "validation", n, 2, labels=labels, slope=slope, shift=shift))
     return evaluate(make_study(labels, **evaluation), pd.concat(parts, ignore_index=True))["tasks"]["outcome"]
 
 
@@ -99,7 +99,7 @@ def test_small_validation_is_told_once_and_only_where_something_was_chosen(make_
 
 def test_a_map_from_another_world_is_told(make_study, rows):
     """On validation the probabilities are too timid, on test too extreme."""
-    task = outcome(make_study, rows, calibration="temperature", slope=0.2)
+    task = outcome(make_study, rows, calibration="temperature", slope=0.2, shift=0.0)
     assert "recalibration-worse" in codes(task)
 
 
@@ -108,9 +108,7 @@ def test_what_could_not_be_done_is_told(make_study, rows):
     assert "recalibration-fallback" in codes(task) and forest(task)["recalibration"]["kind"] == "none"
     task = outcome(make_study, rows, n=60, refer={"rule": "conformal", "value": 0.9})
     assert "referral-fallback" in codes(task) and forest(task)["referral"]["referred"] == 0
-    task = outcome(
-        make_study, rows, validation=False, calibration="platt", refer={"rule": "confidence", "value": 0.9}
-    )
+    task = outcome(make_study, rows, validation=False, calibration="platt", refer={"rule": "confidence", "value": 0.9})
     assert {"recalibration-fallback", "referral-fallback"} <= set(codes(task))
     assert "no validation items" in forest(task)["recalibration"]["note"]
 
