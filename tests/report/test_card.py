@@ -27,7 +27,9 @@ def pack(inputs: ReportInputs, moment: str) -> dict[str, Any]:
         "tasks": {
             "finding": {
                 "task": served,
+                "recalibration": system["recalibration"],
                 "threshold": system["threshold"],
+                "referral": system["referral"],
                 "n": system["n"],
                 "metrics": system["metrics"],
             }

@@ -13,6 +13,7 @@ from clinfit.evaluation.assemble import seed_summaries, split_counts, system_res
 from clinfit.evaluation.canaries import run_canaries
 from clinfit.evaluation.claims import Pair, Trivial, compare
 from clinfit.evaluation.cost import cost_sentences, pareto
+from clinfit.evaluation.decisions import check_decisions, with_decisions
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.gates import (
     check_canaries,
@@ -137,7 +138,8 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
     systems = [item.system for item in measured]
     pairs = with_declared(study, systems, _pairs(study, systems, baseline))
     margin = study.evaluation.margin
-    result["systems"] = [system_result(item, facts) for item in measured]
+    result["systems"] = [with_decisions(system_result(item, facts), study.evaluation, item) for item in measured]
+    findings += check_decisions(study.evaluation, measured, result["systems"])
     result["ranking"] = rank_systems(measured, primary)
     result["baseline"] = baseline.name if baseline is not None else None
     result["seeds"] = seed_summaries(measured)

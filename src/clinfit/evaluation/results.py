@@ -72,7 +72,7 @@ class Confusion(TypedDict):
 
 
 class ThresholdDict(TypedDict):
-    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken."""
+    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken. words: the rule in words."""
 
     rule: str
     value: float | None
@@ -80,6 +80,7 @@ class ThresholdDict(TypedDict):
     n: int
     achieved: dict[str, float]
     note: str | None
+    words: str
 
 
 class CalibrationBin(TypedDict):

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from clinfit.evaluation.results import TaskResult
 from clinfit.report import figures
 from clinfit.report.cohort import DataView, data_view
+from clinfit.report.decisions import DecisionsView, decisions_view
 from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.freeze import FreezeView, freeze_view
 from clinfit.report.glossary import definition
@@ -63,6 +64,7 @@ class TaskView:
     pairs: list[Pair]
     matrices: list[Matrix]
     labels: list[Grid]
+    decisions: DecisionsView | None
     every: Grid | None
     cost: Grid
     seeds: Plain | None
@@ -109,6 +111,7 @@ def task_view(
         pairs=pairs(task),
         matrices=[matrix(system) for system in task["systems"]],
         labels=[] if task["withheld"] else [label_table(system) for system in systems],
+        decisions=decisions_view(task, anchor),
         every=None if task["withheld"] else every_metric(task),
         cost=cost_table(task),
         seeds=seed_table(task),
