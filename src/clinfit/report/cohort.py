@@ -8,9 +8,6 @@ from clinfit.evaluation.results import TaskResult
 from clinfit.report.format import count, per_cent, text_of
 from clinfit.report.tables import Plain
 
-#: Categories of fewer records than this are not counted exactly: a rare value may point to one patient.
-SMALL_CELL = 10
-
 
 @dataclass(frozen=True)
 class DataView:
@@ -61,8 +58,9 @@ def input_table(inputs: Mapping[str, Mapping[str, Any]]) -> Plain:
         if any(missing):
             rows.append([f"{name}: missing", *(count(n) for n in missing)])
     hint = (
-        "Median [lower quartile, upper quartile]; categories with counts, those below 10 not exactly. Inputs without "
-        "a row `missing` are complete."
+        "Median [lower quartile, upper quartile]; categories with counts, those of fewer than 10 records not "
+        "counted, nor the next larger one where it would give a single such one away. Inputs without a row `missing` "
+        "are complete."
     )
     return Plain("Inputs by split", hint, ["Input", *splits], rows)
 
@@ -74,7 +72,5 @@ def _summary(split: Mapping[str, Any]) -> str:
         low, middle, high = (f"{quartiles[name]:.4g}" for name in ("lower_quartile", "median", "upper_quartile"))
         return f"{middle} [{low}, {high}]"
     if split.get("counts"):
-        return ", ".join(
-            f"{value} {count(n) if n >= SMALL_CELL else f'<{SMALL_CELL}'}" for value, n in split["counts"].items()
-        )
+        return ", ".join(f"{value} {'not counted' if n is None else count(n)}" for value, n in split["counts"].items())
     return f"{split['distinct']} different values" if "distinct" in split else "\N{EM DASH}"
