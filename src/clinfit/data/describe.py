@@ -12,7 +12,7 @@ from clinfit.study import InputColumn, Task
 #: A category with more distinct values than this is likely to be free text, and its values are not listed.
 LISTED_CATEGORIES = 20
 
-#: Categories of fewer records than this are not counted: run folders are shared, and a rare value may point to a person.
+#: Categories of fewer records than this are not counted: run folders are shared, a rare value may point to a person.
 SMALL_CELL = 10
 
 

@@ -138,12 +138,13 @@ def _vocabulary(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
     known, met = ({word for text in part for word in WORD.findall(text.casefold())} for part in (train, test))
     running = Counter(word for text in test for word in WORD.findall(text.casefold()))
     total = max(1, running.total())
+    different = len(met - known) / max(1, len(met))
     unseen = sum(count for word, count in running.items() if word not in known)
     return Shift(
         name=f"{name}: vocabulary",
         kind="vocabulary",
         train=f"{len(known):,} different words",
-        test=f"{unseen / total:.1%} of all words, {len(met - known) / max(1, len(met)):.1%} of the different ones unseen",
+        test=f"{unseen / total:.1%} of all words, {different:.1%} of the different ones unseen",
         difference=None,
         alert=False,
     )

@@ -6,7 +6,8 @@ from typing import Any
 
 from clinfit.evaluation.results import TaskResult
 from clinfit.report.format import count, per_cent, text_of
-from clinfit.report.tables import Plain
+from clinfit.report.mistakes import leakage_table, shift_table
+from clinfit.report.tables import Grid, Plain
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class DataView:
     inputs: Plain | None
     facts: list[tuple[str, str]]
     findings: list[Mapping[str, Any]]
+    shift: Plain | None
+    leakage: Grid | None
 
 
 def data_view(task: TaskResult, described: Mapping[str, Any]) -> DataView:
@@ -24,7 +27,8 @@ def data_view(task: TaskResult, described: Mapping[str, Any]) -> DataView:
     inputs = input_table(described["inputs"]) if described.get("inputs") else None
     facts = [(name, text_of(described[name])) for name in ("source", "fingerprint") if name in described]
     told = {finding["code"] for finding in task["findings"]}
-    return DataView(tables, inputs, facts, [f for f in described.get("findings", []) if f["code"] not in told])
+    findings = [f for f in described.get("findings", []) if f["code"] not in told]
+    return DataView(tables, inputs, facts, findings, shift_table(task), leakage_table(task))
 
 
 def flow_table(described: Mapping[str, Any]) -> Plain:

@@ -11,7 +11,9 @@ from clinfit.report import figures
 from clinfit.report.cohort import DataView, data_view
 from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.glossary import definition
+from clinfit.report.mistakes import ErrorsView, errors_view
 from clinfit.report.panels import Panels, panels
+from clinfit.report.subgroups import ColumnView, subgroup_views
 from clinfit.report.tables import (
     BeforeAfter,
     Column,
@@ -66,6 +68,8 @@ class TaskView:
     seeds: Plain | None
     panels: list[Panels]
     data: DataView
+    subgroups: list[ColumnView]
+    mistakes: ErrorsView | None
     canaries: list[tuple[str, bool, str]]
 
 
@@ -109,6 +113,8 @@ def task_view(
         seeds=seed_table(task),
         panels=panels(task, confidence, anchor),
         data=data_view(task, described),
+        subgroups=subgroup_views(task, confidence, anchor),
+        mistakes=errors_view(task),
         canaries=[(canary["name"], canary["passed"], canary_text(canary)) for canary in task["canaries"]],
     )
 
