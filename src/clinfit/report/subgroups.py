@@ -38,25 +38,26 @@ def subgroup_views(task: TaskResult, confidence: float, anchor: str) -> list[Col
     by_column: dict[str, list[SubgroupView]] = {}
     titles: dict[str, str] = {}
     for place, result in enumerate(task["subgroups"]):
-        view = _view(result, systems[result["system"]], task["primary"], confidence, f"{anchor}-group{place}")
+        view = _view(result, systems[result["system"]], task, confidence, f"{anchor}-group{place}")
         by_column.setdefault(result["column"], []).append(view)
         titles[result["column"]] = f"Sites: {result['title']}" if result["site"] else result["title"]
     return [ColumnView(titles[column], views[0], views[1:]) for column, views in by_column.items()]
 
 
-def _view(result: SubgroupResult, system: SystemResult, primary: str, confidence: float, name: str) -> SubgroupView:
+def _view(result: SubgroupResult, system: SystemResult, task: TaskResult, confidence: float, name: str) -> SubgroupView:
     names = list(next((row["metrics"] for row in result["rows"] if not row["suppressed"]), {}))
     return SubgroupView(
         result["system"],
-        _table(result, system, names),
+        _table(result, system, names, task["positive"]),
         _gaps(result) if result["gaps"] else None,
-        _figure(result, system, primary, confidence, name) if names else None,
+        _figure(result, system, task["primary"], confidence, name) if names else None,
         " ".join([*_suppressed(result), *_odds(result), *_spread(result["spread"])]),
     )
 
 
-def _table(result: SubgroupResult, system: SystemResult, names: list[str]) -> Grid:
-    rows = [("All records", [number_cell(system["n"]), NOTHING, *(cell_of(system, name) for name in names)])]
+def _table(result: SubgroupResult, system: SystemResult, names: list[str], positive: str | None) -> Grid:
+    events = next((entry["support"] for entry in system["classes"] if entry["label"] == positive), None)
+    rows = [("All records", [number_cell(system["n"]), number_cell(events), *(cell_of(system, n) for n in names)])]
     for row in result["rows"]:
         if row["suppressed"]:
             rows.append((row["group"], [Cell("too few", "to be shown"), NOTHING, *(NOTHING for _ in names)]))
