@@ -26,9 +26,14 @@ from clinfit.evaluation.gates import (
     check_system,
     check_test_size,
 )
+from clinfit.evaluation.leakage import check_leakage, leakage, leakage_without_numbers
 from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
 from clinfit.evaluation.pairs import check_declared, with_declared
-from clinfit.evaluation.results import FORMAT, Facts, Results, TaskResult
+from clinfit.evaluation.mistakes import error_analysis
+from clinfit.evaluation.results import FORMAT, Facts, Results, ShiftRow, TaskResult
+from clinfit.evaluation.shift import check_shift
+from clinfit.evaluation.subgroups import check_subgroups, columns_of, subgroup_results
+from clinfit.evaluation.suspects import check_suspects, suspect_labels
 from clinfit.evaluation.systems import System, find_systems
 from clinfit.evaluation.verdict import same_model, verdict, withheld_verdict
 from clinfit.findings import Finding
@@ -81,10 +86,11 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
         comparisons=[],
         pareto=[],
         subgroups=[],
-        leakage=None,
+        leakage=leakage_without_numbers(facts.get("leaks", {}).get(name, {})),
         suspect_labels=[],
-        shift=[],
         freeze=facts.get("freeze"),
+        errors=None,
+        shift=[ShiftRow(**row) for row in facts.get("shift", {}).get(name, [])],
         findings=[],
         canaries=[],
         verdict=[],
@@ -97,6 +103,7 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
     if not any(finding.code == "labels-outside-schema" for finding in findings):
         result["canaries"] = run_canaries(systems[0].test.gold, task.labels, task.positive_label)
         findings += check_canaries(result["canaries"])
+    findings += check_shift(result["shift"], result["counts"])
     findings = _told_once(findings)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
@@ -105,7 +112,10 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
         result["verdict"] = withheld_verdict(errors)
     else:
         systems = with_majority(study, task, systems, result["counts"])
-        findings += _fill(result, study, task, measure(study, task, systems), facts)
+        measured = measure(study, task, systems)
+        findings += _fill(result, study, task, measured, facts)
+        blind = {finding.system for finding in findings if finding.code == "not-better-than-majority"}
+        findings += _trust(result, study, name, measured, facts, blind)
     result["findings"] = [finding.as_dict() for finding in _told_once(findings)]
     return result
 
@@ -149,6 +159,35 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
         measured, result["ranking"], obstacles, result["comparisons"], primary, result["baseline"]
     )
     result["advice"] = advice(measured, obstacles) + cost_sentences(result["systems"], result["comparisons"])
+    return findings
+
+
+def _trust(
+    result: TaskResult, study: Study, name: str, measured: list[Measured], facts: Facts, blind: set[str | None]
+) -> list[Finding]:
+    """Leaks, subgroups, mistakes and likely label errors into the result; returns the findings about them.
+
+    blind: systems that are not shown to beat the trivial answers; their probabilities say nothing of a label.
+    """
+    primary = result["primary"]
+    by_name = {item.name: item for item in measured}
+    order = [by_name[place] for place in result["ranking"]]
+    trained = [item for item in order if item.system.trained]
+    shown = trained if order[0] in trained else [order[0], *trained]
+    result["leakage"] = leakage(measured, facts.get("leaks", {}).get(name, {}), primary)
+    findings = check_leakage(result["leakage"], order[0].name, len(order[0].answers), primary)
+
+    table = facts.get("subgroups", {}).get(name, pd.DataFrame())
+    subgroups, ids = study.evaluation.subgroup_columns, order[0].system.test.ids
+    columns = columns_of(subgroups, study.evaluation.site, table, ids)
+    result["subgroups"] = subgroup_results(shown, columns, primary)
+    findings += check_subgroups(result["subgroups"], study.evaluation.confidence)
+
+    if trained:
+        result["errors"] = error_analysis(trained[0])
+        useful = [item.system for item in trained if item.name not in blind]
+        result["suspect_labels"] = suspect_labels(useful, result["labels"])
+        findings += check_suspects(result["suspect_labels"], trained[0], len(useful), primary)
     return findings
 
 

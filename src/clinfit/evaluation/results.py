@@ -5,6 +5,8 @@ Everything here is plain JSON: no NaN, no infinity; a number that cannot be give
 
 from typing import Any, Literal, TypedDict
 
+import pandas as pd
+
 FORMAT = "clinfit-metrics/2"
 
 # ---------------------------------------------------------------- what comes in beside the predictions
@@ -27,13 +29,17 @@ class Facts(TypedDict, total=False):
     """models: by run name `<model>-seed<seed>`. counts: task -> split -> label -> records (train included).
 
     findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`). freeze: what was declared before
-    the test split was opened, where a run folder says.
+    the test split was opened, where a run folder says. subgroups: task -> table of `id` and one column of group names
+    for each subgroup. leaks: task -> kind -> ids of test records. shift: task -> rows.
     """
 
     models: dict[str, ModelFacts]
     counts: dict[str, dict[str, dict[str, int]]]
     findings: dict[str, list[dict[str, Any]]]
     freeze: "FreezeResult"
+    subgroups: dict[str, pd.DataFrame]
+    leaks: dict[str, dict[str, list[str]]]
+    shift: dict[str, list[dict[str, Any]]]
 
 
 # ---------------------------------------------------------------- what goes out
@@ -305,7 +311,9 @@ class SubgroupRow(TypedDict):
 class SubgroupResult(TypedDict):
     """One system by one column. gap: metric -> largest difference between two groups, with its interval and pair.
 
-    site: whether the column names sites; spread then holds the standard deviation between sites of each metric.
+    equalized_odds: the larger of the gaps in sensitivity and in 1 - specificity; null for more than two labels and with
+    fewer than two groups. site: whether the column names sites; spread then holds the standard deviation between sites
+    of each metric, sampling error included.
     """
 
     system: str
@@ -314,10 +322,13 @@ class SubgroupResult(TypedDict):
     site: bool
     rows: list[SubgroupRow]
     gaps: list["SubgroupGap"]
+    equalized_odds: float | None
     spread: dict[str, float | None]
 
 
 class SubgroupGap(TypedDict):
+    """difference: metric in group `high` minus in group `low`. p_holm: over all pairs and metrics of the column."""
+
     metric: str
     high: str
     low: str
@@ -345,6 +356,38 @@ class SuspectLabel(TypedDict):
     suggested: str
     p_label: float
     p_suggested: float
+
+
+class WrongAnswers(TypedDict):
+    """Items of one label that got another answer (`unparsed` for none), by the probability of that answer."""
+
+    label: str
+    predicted: str
+    n: int
+    confidence: list[int]
+
+
+class Mistake(TypedDict):
+    """One wrong answer: the id, never the text, and how probable the system found its answer."""
+
+    id: str
+    label: str
+    predicted: str
+    p_predicted: float
+
+
+class ErrorAnalysis(TypedDict):
+    """What the best trained system got wrong on the test split.
+
+    bands: names of the ranges of probability that `WrongAnswers.confidence` counts; confident: worst first.
+    """
+
+    system: str
+    n: int
+    wrong: int
+    bands: list[str]
+    pairs: list[WrongAnswers]
+    confident: list[Mistake]
 
 
 class ShiftRow(TypedDict):
@@ -462,6 +505,7 @@ class TaskResult(TypedDict):
     subgroups: list[SubgroupResult]
     leakage: LeakageResult | None
     suspect_labels: list[SuspectLabel]
+    errors: ErrorAnalysis | None
     shift: list[ShiftRow]
     freeze: FreezeResult | None
     findings: list[dict[str, Any]]

@@ -98,6 +98,8 @@ def contents(tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
         prefix = f"{task.name}: " if len(tasks) > 1 else ""
         parts = [("verdict", "Verdict"), ("systems", "All systems")]
         parts += [("change", "Before and after")] if task.before_after else []
+        parts += [("subgroups", "Subgroups")] if task.subgroups else []
+        parts += [("errors", "Errors")] if task.mistakes else []
         parts += [("confusion", "Confusion matrices"), ("data", "Data")]
         entries += [(f"{task.anchor}-{part}", prefix + title) for part, title in parts]
     ends = (

@@ -13,8 +13,10 @@ from clinfit.report.decisions import DecisionsView, decisions_view
 from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.freeze import FreezeView, freeze_view
 from clinfit.report.glossary import definition
+from clinfit.report.mistakes import ErrorsView, errors_view
 from clinfit.report.panels import Panels, panels
 from clinfit.report.pareto import pareto
+from clinfit.report.subgroups import ColumnView, subgroup_views
 from clinfit.report.tables import (
     BeforeAfter,
     Column,
@@ -70,6 +72,8 @@ class TaskView:
     seeds: Plain | None
     panels: list[Panels]
     data: DataView
+    subgroups: list[ColumnView]
+    mistakes: ErrorsView | None
     canaries: list[tuple[str, bool, str]]
     pareto: Markup | None
     unbeaten: str
@@ -117,6 +121,8 @@ def task_view(
         seeds=seed_table(task),
         panels=panels(task, confidence, anchor),
         data=data_view(task, described),
+        subgroups=subgroup_views(task, confidence, anchor),
+        mistakes=errors_view(task),
         canaries=[(canary["name"], canary["passed"], canary_text(canary)) for canary in task["canaries"]],
         pareto=pareto(task, f"{anchor}-pareto"),
         unbeaten=", ".join(name for name in task["ranking"] if name in task["pareto"]),

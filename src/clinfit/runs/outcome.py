@@ -113,7 +113,8 @@ def read_intact(model: ModelFolder, record: dict[str, Any], name: str) -> pd.Dat
 
 
 def facts_of(folder: RunFolder, study: Study) -> Facts:
-    """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit."""
+    """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit,
+    subgroups."""
     data = {task: read_json(folder.data(task)) for task in study.tasks}
     models = {model.path.name: model_facts(record) for model, record in records(folder)}
     for model, error in damaged_records(folder):
@@ -125,7 +126,26 @@ def facts_of(folder: RunFolder, study: Study) -> Facts:
             for task, described in data.items()
         },
         findings={task: described["findings"] for task, described in data.items()},
+        subgroups={task: saved_subgroups(folder, task, study) for task in study.tasks},
+        leaks={task: described.get("leaks", {}) for task, described in data.items()},
+        shift={task: described.get("shift", []) for task, described in data.items()},
     )
+
+
+def saved_subgroups(folder: RunFolder, task: str, study: Study) -> pd.DataFrame:
+    """The groups of every record, as the run saved them; an empty table when the study names none."""
+    path, columns = folder.subgroups(task), [item.column for item in study.evaluation.subgroup_columns]
+    if not columns:
+        return pd.DataFrame()
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        table = pd.DataFrame()
+    if not {"id", *columns} <= set(table.columns):
+        raise ClinfitError(
+            f"{path} is missing or damaged", expected="the subgroups of each record", fix="run the study again"
+        )
+    return table
 
 
 def model_facts(record: dict[str, Any]) -> ModelFacts:
