@@ -23,6 +23,7 @@ from clinfit.evaluation.gates import (
     check_system,
     check_test_size,
 )
+from clinfit.evaluation.language import add_language
 from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
 from clinfit.evaluation.results import FORMAT, Facts, Results, TaskResult
 from clinfit.evaluation.systems import System, find_systems
@@ -96,6 +97,7 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
     else:
         systems = with_majority(study, task, systems, result["counts"])
         findings += _fill(result, study, task, measure(study, task, systems), facts)
+        findings += add_language(result, study, table)
     result["findings"] = [finding.as_dict() for finding in _told_once(findings)]
     return result
 

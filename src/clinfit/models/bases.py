@@ -146,8 +146,11 @@ def load_classifier(base: Base, labels: list[str], device: torch.device) -> tupl
     return model.to(device), sorted({part for key in missing for part in key.split(".") if part in NEW_MODULES})  # type: ignore[arg-type]
 
 
-def check_length(spec: Causal | Encoder, config: PretrainedConfig, tokenizer: Any) -> None:
-    """Raise ClinfitError when the study asks for longer inputs than the base can read."""
+def check_length(spec: Causal | Encoder, config: PretrainedConfig, tokenizer: Any, generate: int = 0) -> None:
+    """Raise ClinfitError when the study asks for longer inputs than the base can read.
+
+    generate: tokens of a free answer, which stand behind the prompt.
+    """
     positions = getattr(config.get_text_config(), "max_position_embeddings", None) or spec.train.max_length
     longest = min(positions, tokenizer.model_max_length)
     if spec.train.max_length > longest:
@@ -155,6 +158,12 @@ def check_length(spec: Causal | Encoder, config: PretrainedConfig, tokenizer: An
             f"train.max_length of model {spec.name} is {spec.train.max_length}; "
             f"base {spec.base!r} reads at most {longest} tokens",
             fix=f"max_length: {longest}",
+        )
+    if spec.train.max_length + generate > longest:
+        raise ClinfitError(
+            f"max_length {spec.train.max_length} of model {spec.name} and a free answer of {generate} tokens are more "
+            f"than base {spec.base!r} reads ({longest} tokens)",
+            fix=f"max_length: {longest - generate}" if longest - generate >= 16 else "a smaller generate",
         )
 
 
