@@ -115,4 +115,3 @@ def check_generated(name: str, trained: bool, generated: GeneratedDict) -> list[
         advice = "what it writes in a chat is not what was evaluated; serve it by label probability, as its pack does"
         found.append(Finding(level, "free-answers-differ", title, evidence, advice, name))
     return found
-

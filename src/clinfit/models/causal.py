@@ -109,7 +109,7 @@ class CausalModel:
         probabilities, mass, seconds = np.zeros((n, k)), np.zeros(n), np.zeros(n)
         for batch in self._batches(loaded, encoded, batch_tokens):
             started = time.perf_counter()
-            with _autocast(loaded):
+            with autocast(loaded):
                 scores = scorer.score(loaded.base, [encoded[i].prompt_ids for i in batch])
             probabilities[batch], mass[batch] = scores.probabilities, scores.label_mass
             seconds[batch] = (time.perf_counter() - started) / len(batch)
@@ -133,7 +133,7 @@ class CausalModel:
         stops = stop_tokens(loaded.base, loaded.renderer.end_ids)
         answers = []
         for item in loaded.renderer.encode_all(records):
-            with _autocast(loaded):
+            with autocast(loaded):
                 answers.append(greedy_answer(loaded.base, item.prompt_ids, stops, limit))
         texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
         return texts, np.array([len(ids) for ids in answers], dtype=np.int64)
@@ -168,6 +168,10 @@ class CausalModel:
             loaded.adapted = load_adapter(loaded.base, folder / "adapter")
         return model
 
+    def opened(self) -> Loaded:
+        """Base, adapter and renderer in memory, for a look inside (models/diagnosis.py)."""
+        return self._load()
+
     # ------------------------------------------------------------ internals
 
     def _load(self) -> Loaded:
@@ -192,7 +196,7 @@ class CausalModel:
         n, k = len(encoded), len(self.task.labels)
         probabilities, losses = np.zeros((n, k)), np.zeros(n)
         for batch in self._batches(loaded, encoded, None):
-            with _autocast(loaded):
+            with autocast(loaded):
                 scores = scorer.score(loaded.base, [encoded[i].prompt_ids for i in batch])
             assert scores.end is not None
             probabilities[batch] = scores.probabilities
@@ -270,5 +274,6 @@ def load_for_task(
     return Loaded(model, renderer, precision, four_bit, notes)
 
 
-def _autocast(loaded: Loaded) -> torch.autocast:
+def autocast(loaded: Loaded) -> torch.autocast:
+    """The precision that a model was trained in, for every pass through it."""
     return torch.autocast(loaded.base.device.type, DTYPES[loaded.precision], enabled=loaded.precision != "fp32")

@@ -1,6 +1,6 @@
 """Everything that the report says of one task, in the order in which it says it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from clinfit.report import figures
 from clinfit.report.cohort import DataView, data_view
 from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.glossary import definition
+from clinfit.report.language import LanguageView, language_view
 from clinfit.report.panels import Panels, panels
 from clinfit.report.tables import (
     BeforeAfter,
@@ -67,6 +68,7 @@ class TaskView:
     panels: list[Panels]
     data: DataView
     canaries: list[tuple[str, bool, str]]
+    language: LanguageView | None
 
 
 def task_view(
@@ -76,8 +78,12 @@ def task_view(
     confidence: float,
     described: Mapping[str, Any],
     failures: Mapping[str, str],
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> TaskView:
-    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why."""
+    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why.
+
+    records: the run.json of every model and seed.
+    """
     anchor = f"task{number + 1}"
     by_level = {level: [f for f in task["findings"] if f["level"] == level] for level in ("error", "warn", "info")}
     columns = columns_of(task)
@@ -110,6 +116,7 @@ def task_view(
         panels=panels(task, confidence, anchor),
         data=data_view(task, described),
         canaries=[(canary["name"], canary["passed"], canary_text(canary)) for canary in task["canaries"]],
+        language=language_view(task, records),
     )
 
 

@@ -55,13 +55,19 @@ class Pack:
     model: Model
     content: dict[str, Any]
 
-    def predict(self, items: Sequence[Record] | pd.DataFrame | Path | str) -> pd.DataFrame:
+    def predict(
+        self, items: Sequence[Record] | pd.DataFrame | Path | str, say: Callable[[str], None] = lambda line: None
+    ) -> pd.DataFrame:
         """Answers for records, for a table with the task's columns, or for a data file.
 
-        Returns one row an item, in order: id, p_<label> for each label, predicted, status.
+        Returns one row an item, in order: id, p_<label> for each label, predicted, status. say: told of how many
+        records the model did not see all text.
         """
         records = records_of(self.task, items)
-        probabilities = self.model.predict(records).probabilities
+        outputs = self.model.predict(records)
+        probabilities = outputs.probabilities
+        if outputs.dropped_tokens is not None and (cut := int((outputs.dropped_tokens > 0).sum())):
+            say(f"{cut} of {len(records)} records were longer than the model reads and were shortened")
         check_probabilities(probabilities, len(records), len(self.task.labels))
         table = pd.DataFrame({"id": [record.id for record in records]})
         for k, label in enumerate(self.task.labels):
