@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -85,6 +85,7 @@ def test_grouped_items_get_a_wider_interval_by_group() -> None:
 answers = st.lists(st.sampled_from(["Yes", "No", "no label here", "", None]), min_size=1, max_size=30)
 
 
+@settings(max_examples=30)
 @given(answers, st.randoms(use_true_random=False))
 def test_shares_are_consistent_and_the_order_of_rows_does_not_matter(raw: list[str | None], random: Any) -> None:
     n = len(raw)

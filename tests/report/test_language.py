@@ -33,7 +33,7 @@ def written(cases: dict[str, ReportInputs]) -> Callable[[], ReportInputs]:
         generated = GeneratedDict(
             n=90,
             parser="strict, version 1",
-            parsed=share(0.8765),
+            parsed=share(0.8777),
             parsed_by_label={"benign": share(0.75), "malignant": share(None)},
             accuracy=share(0.6543),
             agreement=share(0.8),
@@ -79,7 +79,7 @@ def test_every_number_is_shown(written: Callable[[], ReportInputs]) -> None:
         "0.875 (0.250 to 0.900; 0.100 to 0.950)",
         "3 of 90",
         "1 234",
-        "87.7 %",
+        "87.8 %",
         "65.4 %",
         "no such items in the test set",
         "strict, version 1",

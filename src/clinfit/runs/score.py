@@ -28,7 +28,7 @@ from clinfit.runs.folder import (
 )
 from clinfit.runs.outcome import facts_of, report_inputs, saved_predictions
 from clinfit.scoring.parse import PARSERS, Parser
-from clinfit.study import Refer, Study, Threshold
+from clinfit.study import Study, Threshold
 
 #: Primary metrics that labels alone can give; the others are replaced by STAND_IN.
 LABEL_METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "f1", "mcc", "sensitivity", "specificity"}
@@ -130,8 +130,7 @@ def for_labels(study: Study) -> Study:
     """
     evaluation = study.evaluation
     primary = evaluation.primary if evaluation.primary in LABEL_METRICS else STAND_IN
-    nobody: Refer | None = None
-    changes = {"primary": primary, "threshold": Threshold(), "calibration": "none", "refer": nobody}
+    changes = {"primary": primary, "threshold": Threshold(), "calibration": "none", "refer": None}
     return study.model_copy(update={"evaluation": evaluation.model_copy(update=changes)})
 
 
