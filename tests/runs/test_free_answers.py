@@ -123,6 +123,8 @@ def test_diagnose_shows_every_way_of_asking_and_no_text(wrote: RunFolder, canary
     ways = [line for line in found if line.startswith("==")]
     assert ways == ["== as trained", "== answer first", "== without chat template"]
     assert sum(line.startswith("   record ") for line in found) == 6
+    assert r"   user message between '<|begin|><|user|>\n' and '<|end|>\n<|assistant|>\n'" in found
+    assert r"   user message between '<|begin|>' and '\n\nAnswer:\n'" in found
     assert sum("all inputs missing" in line for line in found) == 3
     assert not any(line.startswith("      text:") for line in found) and canary not in "\n".join(found)
 

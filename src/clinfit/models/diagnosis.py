@@ -78,9 +78,13 @@ class Lean:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One way of asking. problem: why it cannot be tried, '' when it can."""
+    """One way of asking. markup: what stands before and after the user message.
+
+    problem: why it cannot be tried, '' when it can.
+    """
 
     way: str
+    markup: tuple[str, str]
     leans: list[Lean]
     replies: list[Reply]
     problem: str = ""
@@ -115,12 +119,13 @@ def _try(loaded: Loaded, way: Way, records: Sequence[Record], limit: int) -> Dia
         empty = {shown: renderer.encode(record) for shown, record in without_content(way.task).items()}
         encoded = renderer.encode_all(records)
     except ClinfitError as error:
-        return Diagnosis(way.name, [], [], error.found)
+        return Diagnosis(way.name, ("", ""), [], [], error.found)
     leans = []
     for shown, item in empty.items():
         scores = _scores(loaded, renderer, item)
         leans.append(Lean(shown, _by_label(way.task, scores), float(scores.label_mass[0])))
-    return Diagnosis(way.name, leans, [_reply(loaded, renderer, item, limit) for item in encoded])
+    replies = [_reply(loaded, renderer, item, limit) for item in encoded]
+    return Diagnosis(way.name, renderer.markup, leans, replies)
 
 
 def without_content(task: Task) -> dict[str, Record]:

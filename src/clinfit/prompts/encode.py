@@ -85,6 +85,11 @@ class Renderer:
         return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
 
     @property
+    def markup(self) -> tuple[str, str]:
+        """What stands before and after the user message in every prompt, system text included."""
+        return self._head, self._tail
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all that prompts share: chat markup, system text, the task's template, inputs and labels."""
         task = self.task.model_dump(mode="json", include={"system", "labels"})

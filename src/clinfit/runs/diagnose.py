@@ -90,6 +90,7 @@ def lines_of(found: "Diagnosis", gold: dict[str, str | None], show_text: bool) -
     if found.problem:
         yield f"   cannot be tried: {found.problem}"
         return
+    yield f"   user message between {short(found.markup[0])} and {short(found.markup[1])}"
     for lean in found.leans:
         yield f"   {lean.shown}: {shares(lean.probabilities)}; label mass {lean.label_mass:.3f}"
     for reply in found.replies:
@@ -101,6 +102,11 @@ def lines_of(found: "Diagnosis", gold: dict[str, str | None], show_text: bool) -
         yield f"      writes {reply.tokens} tokens{end}: {read} ({reply.parsed.reason})"
         if show_text:
             yield f"      text: {reply.text!r}"
+
+
+def short(text: str) -> str:
+    """Chat markup in quotes; a long system text loses its middle."""
+    return repr(text if len(text) <= 120 else f"{text[:60]} ... {text[-55:]}")
 
 
 def shares(probabilities: dict[str, float]) -> str:
