@@ -87,7 +87,7 @@ def predict(
     check_output(target, overwrite, source)
     from clinfit.runs.pack import load_pack
 
-    table = load_pack(pack).predict(source)
+    table = load_pack(pack).predict(source, typer.echo)
     write_table(table, target)
     typer.echo(f"wrote {len(table)} answers to {target}")
 
@@ -142,6 +142,51 @@ def freeze(
     if frozen.opened:
         typer.echo("The test split was opened before: the report will call this freeze late.")
     typer.echo(f"frozen {frozen.time}, SHA-256 {frozen.sha256}\n{path}")
+
+
+@app.command()
+def score(
+    run: RunPath,
+    parser: Annotated[str, typer.Option(help="how to read them: strict, first-word or json")] = "strict",
+    models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
+) -> None:
+    """Read the free answers that a run saved again, without the model, and evaluate them beside the run."""
+    from clinfit.report.summary import print_summary, summary_table
+    from clinfit.runs.folder import existing_run, locked
+    from clinfit.runs.progress import new_console
+    from clinfit.runs.score import score_run
+    from clinfit.study import load_study
+
+    folder = existing_run(run)
+    command = f"clinfit score {run} --parser {parser}" + (f" --models {' '.join(models)}" if models else "")
+    with locked(folder.path):
+        scored = score_run(folder, load_study(folder.study), parser, models, command)
+    console = new_console()
+    typer.echo("The run, by label probability:")
+    for name, task in scored.before["tasks"].items():
+        console.print(summary_table(name, task, scored.before["confidence"]))
+    typer.echo(f"Free answers, read by {parser}:")
+    print_summary(scored.results, console)
+    typer.echo(scored.folder / "report.html")
+
+
+@app.command()
+def diagnose(
+    run: RunPath,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="which model; default: the first causal")] = None,
+    records: Annotated[int, typer.Option(min=1, help="how many test records to ask about")] = 3,
+    show_text: Annotated[bool, typer.Option("--show-text", help="show what it writes; may quote records")] = False,
+    online: Online = False,
+) -> None:
+    """Show how a trained language model answers under several ways of asking, and which label it leans to."""
+    allow_online(online)
+    from clinfit.runs.diagnose import diagnose_run
+    from clinfit.runs.folder import existing_run
+    from clinfit.study import load_study
+
+    folder = existing_run(run)
+    for line in diagnose_run(folder, load_study(folder.study), model, records, show_text):
+        typer.echo(line)
 
 
 @app.command()

@@ -140,6 +140,7 @@ def _entry(
         selective=None,
         conformal=None,
         generated=None,
+        language=None,
         cost=cost,
         alarms=list(known.get("alarms", [])) if system.trained else [],
     )

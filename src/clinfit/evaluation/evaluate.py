@@ -27,6 +27,7 @@ from clinfit.evaluation.gates import (
     check_test_size,
 )
 from clinfit.evaluation.leakage import check_leakage, leakage, leakage_without_numbers
+from clinfit.evaluation.language import add_language
 from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
 from clinfit.evaluation.pairs import check_declared, with_declared
 from clinfit.evaluation.mistakes import error_analysis
@@ -116,6 +117,7 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
         findings += _fill(result, study, task, measured, facts)
         blind = {finding.system for finding in findings if finding.code == "not-better-than-majority"}
         findings += _trust(result, study, name, measured, facts, blind)
+        findings += add_language(result, study, table)
     result["findings"] = [finding.as_dict() for finding in _told_once(findings)]
     return result
 

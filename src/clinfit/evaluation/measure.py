@@ -176,8 +176,9 @@ def _score(systems: Sequence[Answers], resamples: Resamples, confidence: float) 
 
 
 def _choose(rule: Threshold, task: Task, system: System) -> ThresholdChoice:
-    """The study's rule on the system's validation items; rules such as majority keep the answer that they are."""
-    if rule.rule == "argmax" or system.family == "baseline":
+    """The study's rule on the system's validation items; rules such as majority keep the answer that they are, and so
+    do systems that give labels alone."""
+    if rule.rule == "argmax" or system.family == "baseline" or not np.isfinite(system.test.probabilities).any():
         return ThresholdChoice()
     if task.positive_label is None:
         return ThresholdChoice(rule.rule, note="the task has more than two labels; the most probable label is taken")

@@ -176,16 +176,32 @@ class ConformalDict(TypedDict):
 class GeneratedDict(TypedDict):
     """The free answers of a language model, read by the strict parser, beside its label likelihoods.
 
-    reasons: reason of the parser -> items. agreement: share of the items in which both modes answer alike.
+    parsed: share that names a label; parsed_by_label: the same among the items of each gold label. accuracy, agreement:
+    of all items, those without a readable label count as wrong and as not agreeing. agreement: with the most probable
+    label, whatever the threshold. reasons: why no label was read -> items. cut_off: items not seen to end.
     """
 
     n: int
     parser: str
     parsed: MetricDict
+    parsed_by_label: dict[str, MetricDict]
     accuracy: MetricDict
     agreement: MetricDict
     reasons: dict[str, int]
     cut_off: int
+
+
+class LanguageDict(TypedDict):
+    """What a language model read on test, and how much probability it puts on the labels.
+
+    prompt_tokens, label_mass: minimum, quartiles and maximum; null where it has none. shortened: items of which it did
+    not see all text; null where that is not known.
+    """
+
+    n: int
+    prompt_tokens: list[float] | None
+    label_mass: list[float] | None
+    shortened: int | None
 
 
 class SystemResult(TypedDict):
@@ -215,6 +231,7 @@ class SystemResult(TypedDict):
     selective: SelectiveDict | None
     conformal: ConformalDict | None
     generated: GeneratedDict | None
+    language: LanguageDict | None
     cost: dict[str, float | int | None]
     alarms: list[str]
 

@@ -11,6 +11,11 @@ def number(metric: str, value: float) -> str:
     return f"{100 * value:.1f} %" if METRICS[metric.partition(":")[0]].percent else f"{value:.3f}"
 
 
+def share_of(events: int, n: int) -> str:
+    """12 of 60 (20.0 %)."""
+    return f"{events} of {n} ({100 * events / n:.1f} %)"
+
+
 def change(metric: str, value: float) -> str:
     """A difference with its sign, in points for shares; the unit is left to `unit`."""
     return f"{100 * value:+.1f}" if METRICS[metric.partition(":")[0]].percent else f"{value:+.3f}"

@@ -69,7 +69,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     results, study = inputs.results, inputs.study
     failed = failures(inputs.models)
     tasks = [
-        task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed)
+        task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed, inputs.models)
         for number, (name, task) in enumerate(results["tasks"].items())
     ]
     primary = next((task["primary"] for task in results["tasks"].values()), study.evaluation.primary)
@@ -100,6 +100,7 @@ def contents(tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
         parts += [("change", "Before and after")] if task.before_after else []
         parts += [("subgroups", "Subgroups")] if task.subgroups else []
         parts += [("errors", "Errors")] if task.mistakes else []
+        parts += [("language", "Language models")] if task.language else []
         parts += [("confusion", "Confusion matrices"), ("data", "Data")]
         entries += [(f"{task.anchor}-{part}", prefix + title) for part, title in parts]
     ends = (

@@ -1,6 +1,6 @@
 """Everything that the report says of one task, in the order in which it says it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.freeze import FreezeView, freeze_view
 from clinfit.report.glossary import definition
 from clinfit.report.mistakes import ErrorsView, errors_view
+from clinfit.report.language import LanguageView, language_view
 from clinfit.report.panels import Panels, panels
 from clinfit.report.pareto import pareto
 from clinfit.report.subgroups import ColumnView, subgroup_views
@@ -78,6 +79,7 @@ class TaskView:
     pareto: Markup | None
     unbeaten: str
     freeze: FreezeView | None
+    language: LanguageView | None
 
 
 def task_view(
@@ -87,8 +89,12 @@ def task_view(
     confidence: float,
     described: Mapping[str, Any],
     failures: Mapping[str, str],
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> TaskView:
-    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why."""
+    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why.
+
+    records: the run.json of every model and seed.
+    """
     anchor = f"task{number + 1}"
     by_level = {level: [f for f in task["findings"] if f["level"] == level] for level in ("error", "warn", "info")}
     columns = columns_of(task)
@@ -127,6 +133,7 @@ def task_view(
         pareto=pareto(task, f"{anchor}-pareto"),
         unbeaten=", ".join(name for name in task["ranking"] if name in task["pareto"]),
         freeze=freeze_view(task["freeze"]),
+        language=language_view(task, records),
     )
 
 

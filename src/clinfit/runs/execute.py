@@ -104,6 +104,7 @@ def run(
         remove_leftovers(folder.path)
         write_text(folder.study, study_yaml(study))  # first: with it, the folder is a run that can go on
         with told(monitor, again):
+            monitor.update(study_folder=str(study.folder.resolve()))  # where relative data paths start from
             write_inputs(folder, descriptions, data, environment)
             jobs = [Job(study, spec, seed, data) for spec in chosen for seed in seeds_of(spec, study)]
             failed = run_models([ModelRun(job, monitor, environment, siblings) for job in jobs], monitor, debug)

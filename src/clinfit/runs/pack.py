@@ -66,17 +66,22 @@ class Pack:
     model: Model
     content: dict[str, Any]
 
-    def predict(self, items: Sequence[Record] | pd.DataFrame | Path | str) -> pd.DataFrame:
+    def predict(
+        self, items: Sequence[Record] | pd.DataFrame | Path | str, say: Callable[[str], None] = lambda line: None
+    ) -> pd.DataFrame:
         """Answers for records, for a table with the task's columns, or for a data file.
 
         Returns one row an item, in order: id, p_<label> for each label (recalibrated, where the study recalibrates),
         predicted, status: `ok`, or `refer` when the item is for a person to decide. Where referral is by sets of
-        labels, `prediction_set` holds the labels of the set, joined by `|`.
+        labels, `prediction_set` holds the labels of the set, joined by `|`. say: told of how many records the model did
+        not see all text.
         """
         records, labels = records_of(self.task, items), self.task.labels
-        probabilities = self.model.predict(records).probabilities
-        check_probabilities(probabilities, len(records), len(labels))
-        probabilities = self.recalibration.apply(probabilities)
+        outputs = self.model.predict(records)
+        if outputs.dropped_tokens is not None and (cut := int((outputs.dropped_tokens > 0).sum())):
+            say(f"{cut} of {len(records)} records were longer than the model reads and were shortened")
+        check_probabilities(outputs.probabilities, len(records), len(labels))
+        probabilities = self.recalibration.apply(outputs.probabilities)
         table = pd.DataFrame({"id": [record.id for record in records]})
         for k, label in enumerate(labels):
             table[PROBABILITY + label] = probabilities[:, k]
