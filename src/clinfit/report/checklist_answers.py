@@ -362,16 +362,23 @@ def comparison(run: "ReportInputs") -> Answer:
 # ---------------------------------------------------------------- language models
 
 
-def llm_name(run: "ReportInputs") -> Answer:
+def _no_language_model(run: "ReportInputs") -> Answer | None:
+    """Why there is nothing to say of a language model; None where there is."""
     if not run.models:
         return MISSING
+    return None if _language_models(run) else Answer("not applicable", "no language model")
+
+
+def llm_name(run: "ReportInputs") -> Answer:
+    if obstacle := _no_language_model(run):
+        return obstacle
     names = [f"{m.name}: {m.base}{f' ({m.revision})' if m.revision else ''}" for m in _language_models(run)]
     return Answer("partly", "; ".join(names) + "; end of the base's training data is for the author to add", "models")
 
 
 def llm_settings(run: "ReportInputs") -> Answer:
-    if not run.models:
-        return MISSING
+    if obstacle := _no_language_model(run):
+        return obstacle
     parts = []
     for m in _language_models(run):
         settings = f"{m.train.epochs:g} epochs, learning rate {m.train.learning_rate:g}"
@@ -380,8 +387,8 @@ def llm_settings(run: "ReportInputs") -> Answer:
 
 
 def llm_tuning(run: "ReportInputs") -> Answer:
-    if not run.models:
-        return MISSING
+    if obstacle := _no_language_model(run):
+        return obstacle
     parts = []
     for m in _language_models(run):
         whole = isinstance(m, Encoder) and m.method == "full"
@@ -390,8 +397,8 @@ def llm_tuning(run: "ReportInputs") -> Answer:
 
 
 def llm_output(run: "ReportInputs") -> Answer:
-    if not run.models:
-        return MISSING
+    if obstacle := _no_language_model(run):
+        return obstacle
     free = [m.name for m in run.study.models if isinstance(m, Causal) and m.generate]
     written = f"; {', '.join(free)} also wrote a free answer, read by the strict parser" if free else ""
     return Answer("reported", f"a probability for each label, turned into one label{written}", "confusion")
@@ -408,7 +415,7 @@ def prompt(run: "ReportInputs") -> Answer:
     if not run.models:
         return MISSING
     if not any(isinstance(spec, Causal) for spec in run.study.models):
-        return Answer("not applicable", "no prompt: encoders read the inputs as they are")
+        return Answer("not applicable", "no model that reads a prompt")
     own = all(task.prompt for task in run.study.tasks.values())
     which = "the study's own prompt" if own else "the default prompt of clinfit"
     return Answer("partly", f"{which}, in the resolved study; how it was chosen is for the author to say", "provenance")

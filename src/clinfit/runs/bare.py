@@ -174,7 +174,7 @@ def _read(path: Path) -> Source:
     if "predicted" not in columns and not _probability_columns(source):
         missing.append("predicted or p_<label>")
     if missing:
-        near = {wanted: nearest(wanted, columns) for wanted in missing}
+        near = {wanted: nearest(wanted, columns) for wanted in (name.split()[0] for name in missing)}
         hints = [f"rename {found} to {wanted}" for wanted, found in near.items() if found]
         raise source.error(
             f"there is no column {', '.join(missing)}; the columns are {', '.join(columns[:20])}",
