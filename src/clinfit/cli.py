@@ -93,8 +93,25 @@ def predict(
 
 
 @app.command()
-def evaluate(run: RunPath) -> None:
-    """Make metrics, report and packs again from a run's saved predictions; no model is loaded."""
+def evaluate(
+    sources: Annotated[list[Path], typer.Argument(metavar="RUN | FILE...", help="a run folder, or predictions files")],
+    labels: Annotated[str | None, typer.Option(metavar="A,B", help="files: all labels, in their order")] = None,
+    positive: Annotated[str | None, typer.Option(metavar="B", help="files: the positive label; default: last")] = None,
+    name: Annotated[str | None, typer.Option(help="files: title of the report")] = None,
+    out: Annotated[Path | None, typer.Option(help="files: folder for the report; default: <name>-report")] = None,
+    study: Annotated[Path | None, typer.Option(help="files: study with labels and settings of the evaluation")] = None,
+) -> None:
+    """Make metrics, report and packs again from a run's saved predictions, or report on files from any tool.
+
+    A predictions file (.csv, .tsv, .parquet, .jsonl) has the columns id, gold, and predicted or p_<label> for each
+    label; model, split, group, status and raw are read where present. No model is loaded.
+    """
+    if any(source.is_file() for source in sources):
+        return evaluate_files(sources, labels, positive, name, out, study)
+    if len(sources) > 1 or any((labels, positive, name, out, study)):
+        raise ClinfitError(
+            f"{sources[0]} is no file", expected="one run folder without options, or predictions files with them"
+        )
     from clinfit.report.summary import print_summary
     from clinfit.runs.folder import existing_run, locked
     from clinfit.runs.outcome import evaluate_run
@@ -102,13 +119,45 @@ def evaluate(run: RunPath) -> None:
     from clinfit.runs.progress import new_console
     from clinfit.study import load_study
 
-    folder = existing_run(run)
+    folder = existing_run(sources[0])
     with locked(folder.path):
-        study = load_study(folder.study)
-        results = evaluate_run(folder, study, f"clinfit evaluate {run}")
-        write_packs(folder, study, results, typer.echo)
+        settings = load_study(folder.study)
+        results = evaluate_run(folder, settings, f"clinfit evaluate {sources[0]}")
+        write_packs(folder, settings, results, typer.echo)
     print_summary(results, new_console())
     typer.echo(folder.report)
+    return None
+
+
+def evaluate_files(
+    files: list[Path], labels: str | None, positive: str | None, name: str | None, out: Path | None, study: Path | None
+) -> None:
+    """The other half of `evaluate`."""
+    from shlex import join
+
+    from clinfit.report.summary import print_summary
+    from clinfit.runs.bare import evaluate_files as evaluate_tables
+    from clinfit.runs.progress import new_console
+    from clinfit.study import load_study
+
+    if study is not None and any((labels, positive, name)):
+        raise ClinfitError("--study comes with --labels, --positive or --name", expected="the study says these itself")
+    settings = load_study(study) if study else None
+    title = settings.name if settings else name or files[0].stem
+    folder = out or Path(f"{title}-report")
+    options = {"labels": labels, "positive": positive, "name": name, "out": out, "study": study}
+    words = [word for option, value in options.items() if value for word in (f"--{option}", str(value))]
+    results = evaluate_tables(
+        files,
+        folder,
+        labels=[label.strip() for label in labels.split(",")] if labels else [],
+        positive=positive,
+        name=title,
+        study=settings,
+        command=join(["clinfit", "evaluate", *map(str, files), *words]),
+    )
+    print_summary(results, new_console())
+    typer.echo(folder / "report.html")
 
 
 @app.command()

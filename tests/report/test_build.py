@@ -239,7 +239,8 @@ def test_several_tasks_share_a_page(cases: dict[str, ReportInputs]) -> None:
     inputs = cases["hostile words"]
     (task,) = inputs.results["tasks"].values()
     results: Results = {**inputs.results, "tasks": {"first": task, "second": task}}
-    page = Page(render(replace(inputs, results=results)))
+    study = inputs.study.model_copy(update={"tasks": dict.fromkeys(results["tasks"], inputs.study.tasks["finding"])})
+    page = Page(render(replace(inputs, results=results, study=study)))
     ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     assert [e.text for e in page.all("h2")][:2] == ["Results: first", "Results: second"]

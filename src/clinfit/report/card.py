@@ -14,7 +14,7 @@ from clinfit.report.glossary import definition
 #: Metrics of the card, in its order; a system has the binary or the multi-class ones.
 METRICS = (
     "auroc", "macro_auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv",
-    "macro_f1", "mcc", "brier", "brier_sum", "unparsed",
+    "macro_f1", "mcc", "brier", "brier_sum", "calibration_intercept", "calibration_slope", "unparsed",
 )  # fmt: skip
 
 #: Names of the hub's metric pages.
@@ -123,10 +123,25 @@ def evaluation(
         return
     yield from ("", "What the comparison with the other systems of the study says:", "")
     yield from (f"- {sentence}" for sentence in task["verdict"])
+    yield from subgroups(task, run)
     limits = [f for f in task["findings"] if f["level"] != "info" and about(f["system"], run, task)]
-    if limits:
-        yield from ("", "Limits found by the checks:", "")
-        yield from (f"- {finding['title']}. {finding['evidence']}".rstrip() for finding in limits)
+    yield from ("", f"### Limitations: {name}", "", "- No other place, period or population was tested.")
+    yield from (f"- {finding['title']}. {finding['evidence']}".rstrip() for finding in limits)
+
+
+def subgroups(task: TaskResult, run: str) -> Iterator[str]:
+    """The primary metric by group, where the study names groups; small ones have no numbers."""
+    packed = {entry["name"] for entry in task["systems"] if _is_packed(entry, run)}
+    known = definition(task["primary"])
+    for result in task["subgroups"]:
+        if result["system"] not in packed:
+            continue
+        yield from ("", f"| {result['title']} | records | {known.title} |", "|---|---:|---:|")
+        for row in result["rows"]:
+            value, interval = columns(metric_cell(row["metrics"].get(task["primary"]), percent=known.percent))
+            shown = "too few" if row["suppressed"] else f"{value} {interval}".strip()
+            n = "\N{EM DASH}" if row["n"] is None else str(row["n"])
+            yield f"| {row['group'].replace('|', '/')} | {n} | {shown} |"
 
 
 def about(system: str | None, run: str, task: TaskResult) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,24 +12,32 @@ from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.results import Facts, ModelFacts, Results
 from clinfit.predictions import read_predictions
 from clinfit.report.build import ReportInputs, write_report
-from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, new_file, read_json, write_json
+from clinfit.report.export import report_metrics, summary_markdown
+from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, new_file, read_json, write_json, write_text
 from clinfit.runs.freeze import note_scoring
 from clinfit.study import Study
 
 
 def evaluate_run(folder: RunFolder, study: Study, command: str) -> Results:
-    """Evaluate all saved predictions of a run; writes metrics.json and report.html, and notes that the test split was
-    scored. command: how to repeat it."""
+    """Evaluate all saved predictions of a run, note that the test split was scored, and write what `write_outcome`
+    says. command: how to repeat it."""
     tables = saved_predictions(folder)
     if tables.empty:
         raise ClinfitError(f"{folder.path} holds no predictions", fix="run the study to its end first")
     facts = facts_of(folder, study)
     facts["freeze"] = note_scoring(folder, study, test_answers(folder))
     results = evaluate(study, tables, facts)
-    write_json(folder.metrics, results)
-    with new_file(folder.report) as path:
-        write_report(report_inputs(folder, study, results, command), path)
+    write_outcome(folder.path, report_inputs(folder, study, results, command))
     return results
+
+
+def write_outcome(folder: Path, inputs: ReportInputs) -> None:
+    """metrics.json, report.html, summary.md and report_metrics.json, each whole or not at all."""
+    write_json(folder / "metrics.json", inputs.results)
+    write_json(folder / "report_metrics.json", report_metrics(inputs.results, inputs.models, inputs.logs))
+    write_text(folder / "summary.md", summary_markdown(inputs.results, inputs.command))
+    with new_file(folder / "report.html") as path:
+        write_report(inputs, path)
 
 
 def report_inputs(folder: RunFolder, study: Study, results: Results, command: str) -> ReportInputs:
