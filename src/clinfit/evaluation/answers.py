@@ -85,13 +85,13 @@ def read_rows(table: pd.DataFrame, labels: Sequence[str]) -> Rows:
     """Rows of one system and split. An answer whose status is not `ok` is unparsed, whatever `predicted` holds."""
     if not table["id"].is_monotonic_increasing:
         table = table.sort_values("id", kind="stable")
-    predicted = label_codes(table["predicted"], labels)
+    predicted = label_codes(pd.Series(table["predicted"]), labels)
     parsed = np.asarray(table["status"] == "ok")
     undeclared = int((parsed & (predicted == UNPARSED)).sum())
     return Rows(
         ids=pd.Index(table["id"]),
         groups=pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64),
-        gold=label_codes(table["gold"], labels),
+        gold=label_codes(pd.Series(table["gold"]), labels),
         predicted=np.where(parsed, predicted, UNPARSED),
         undeclared=undeclared,
         probabilities=read_probabilities(table, labels),

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from clinfit.errors import ClinfitError
@@ -62,7 +63,7 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
 
 
 def _of_task(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
-    own = predictions["task"] == name
+    own = np.asarray(predictions["task"] == name, dtype=bool)
     # A selection copies, which counts with millions of rows.
     return predictions if own.all() else predictions.loc[own]
 

@@ -124,7 +124,7 @@ def _systems(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if not len(table):
         raise ClinfitError("there are no test predictions", expected="rows whose split is test")
     keys = table[KEY].drop_duplicates()
-    several = keys["model"].duplicated(keep=False)
+    several = pd.Series(keys["model"]).duplicated(keep=False)
     names = {
         tuple(row): f"{row[0]} (seed {row[1]}, stage {row[2]})" if many else str(row[0])
         for row, many in zip(keys.itertuples(index=False, name=None), several, strict=True)
@@ -135,13 +135,14 @@ def _systems(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _read(name: str, table: pd.DataFrame, labels: Sequence[str]) -> LabelSets:
     parsed = np.asarray((table["status"] == "ok") & table["predicted"].notna())
-    if table["gold"].isna().any():
+    without = int(np.asarray(table["gold"].isna()).sum())
+    if without:
         raise ClinfitError(
-            f"{int(table['gold'].isna().sum())} items of {name} have no gold labels",
+            f"{without} items of {name} have no gold labels",
             expected="labels joined by |, and the empty text for an item that has none of them",
         )
-    gold = _indicator(name, "gold", table["gold"], labels)
-    predicted = _indicator(name, "predicted", table["predicted"].where(parsed, ""), labels)
+    gold = _indicator(name, "gold", pd.Series(table["gold"]), labels)
+    predicted = _indicator(name, "predicted", pd.Series(table["predicted"]).where(parsed, ""), labels)
     return LabelSets(tuple(labels), gold, predicted, parsed, read_probabilities(table, labels))
 
 
@@ -215,7 +216,8 @@ class _Scorer:
 
         def sums(columns: Floats | Bools) -> Floats:
             """(n, c) to (c, units)."""
-            return np.stack([np.bincount(units, column, self.n_units) for column in columns.T])
+            rows = [np.bincount(units, column, self.n_units) for column in columns.T.astype(np.float64)]
+            return np.array(rows, dtype=np.float64)
 
         self._right, self._support, self._given = sums(right), sums(gold), sums(predicted)
         self._items = sums(_item_terms(sets))
@@ -259,7 +261,7 @@ def _item_terms(sets: LabelSets) -> Floats:
     f1 = 2 * jaccard / (1 + jaccard)
     terms = np.column_stack([(gold == predicted).all(1), (gold != predicted).mean(1), jaccard, f1])
     terms[lost] = [0.0, 1.0, 0.0, 0.0]
-    return np.column_stack([np.ones(len(sets)), terms, lost])
+    return np.column_stack([np.ones(len(sets)), terms, lost]).astype(np.float64)
 
 
 # ---------------------------------------------------------------- metrics
