@@ -239,8 +239,8 @@ BINARY = {
     "random": ("0.500", "50.0 %", "50.0 %", "50.0 %", "40.0 %", "0.500", "0.0 %"),
     "all-unparsed": ("not estimable", "0.0 %", "0.0 %", "0.0 %", "0.0 %", "not estimable", "100.0 %"),
 }
-#: Of 30 a, 18 b and 12 c; the pattern a, b, c is right on a third of each. Inverted answers the next label, so its AUROC is
-#: the mean of 9/30, 6/42 and 15/48.
+#: Of 30 a, 18 b and 12 c; the pattern a, b, c is right on a third of each. Inverted answers the next label, so its
+#: AUROC is the mean of 9/30, 6/42 and 15/48.
 THREE_METRICS = ("macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "brier_sum", "unparsed")
 THREE = {
     "perfect": ("1.000", "100.0 %", "100.0 %", "100.0 %", "0.000", "0.0 %"),

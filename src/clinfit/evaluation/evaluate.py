@@ -27,11 +27,11 @@ from clinfit.evaluation.gates import (
     check_system,
     check_test_size,
 )
-from clinfit.evaluation.leakage import check_leakage, leakage, leakage_without_numbers
 from clinfit.evaluation.language import add_language
+from clinfit.evaluation.leakage import check_leakage, leakage, leakage_without_numbers
 from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
-from clinfit.evaluation.pairs import check_declared, with_declared
 from clinfit.evaluation.mistakes import error_analysis
+from clinfit.evaluation.pairs import check_declared, with_declared
 from clinfit.evaluation.results import FORMAT, Facts, Results, ShiftRow, TaskResult
 from clinfit.evaluation.shift import check_shift
 from clinfit.evaluation.subgroups import check_subgroups, columns_of, subgroup_results

@@ -13,8 +13,8 @@ from clinfit.report.decisions import DecisionsView, decisions_view
 from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.freeze import FreezeView, freeze_view
 from clinfit.report.glossary import definition
-from clinfit.report.mistakes import ErrorsView, errors_view
 from clinfit.report.language import LanguageView, language_view
+from clinfit.report.mistakes import ErrorsView, errors_view
 from clinfit.report.panels import Panels, panels
 from clinfit.report.pareto import pareto
 from clinfit.report.subgroups import ColumnView, subgroup_views

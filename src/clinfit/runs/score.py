@@ -17,7 +17,6 @@ from clinfit.evaluation.generated import read_answers
 from clinfit.evaluation.results import Facts, Results
 from clinfit.findings import Finding
 from clinfit.predictions import PROBABILITY
-from clinfit.report.build import write_report
 from clinfit.runs.folder import (
     RunFolder,
     hash_file,
@@ -26,7 +25,7 @@ from clinfit.runs.folder import (
     write_json,
     write_parquet,
 )
-from clinfit.runs.outcome import facts_of, report_inputs, saved_predictions
+from clinfit.runs.outcome import facts_of, report_inputs, saved_predictions, write_outcome
 from clinfit.scoring.parse import PARSERS, Parser
 from clinfit.study import Study, Threshold
 
@@ -59,7 +58,6 @@ def score_run(run: RunFolder, study: Study, parser_name: str, models: Sequence[s
     target = run.path / "scored" / parser.name
     with new_folder(target) as folder:
         write_parquet(folder / "predictions.parquet", scored)
-        write_json(folder / "metrics.json", results)
         write_json(
             folder / "score.json",
             {
@@ -68,7 +66,7 @@ def score_run(run: RunFolder, study: Study, parser_name: str, models: Sequence[s
                 "metrics of the run (SHA-256)": hash_file(run.metrics),
             },
         )
-        write_report(report_inputs(run, study, results, command), folder / "report.html")
+        write_outcome(folder, report_inputs(run, study, results, command))
     return Score(target, before, results)
 
 
