@@ -1,8 +1,9 @@
-"""Writes docs/reference.md and schema/study.schema.json from the code they describe.
+"""Writes docs/reference.md and the schemas in schema/ from the code they describe.
 
     python scripts/make_reference.py
 
-tests/test_reference.py fails while either file differs from what this script would write.
+tests/test_reference.py and tests/report/test_export.py fail while one of them differs from what this script would
+write.
 """
 
 import json
@@ -18,11 +19,13 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from clinfit.cli import app
+from clinfit.report.export import report_metrics_schema
 from clinfit.study import Section, Study, json_schema
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
 SCHEMA = ROOT / "schema" / "study.schema.json"
+EXPORT_SCHEMA = ROOT / "schema" / "report_metrics.schema.json"
 
 HEAD = """\
 # Reference
@@ -49,6 +52,11 @@ def reference() -> str:
 def schema() -> str:
     """The text of schema/study.schema.json."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def export_schema() -> str:
+    """The text of schema/report_metrics.schema.json."""
+    return json.dumps(report_metrics_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 # ---------------------------------------------------------------- study file
@@ -173,7 +181,7 @@ def _commands() -> list[str]:
 
 
 if __name__ == "__main__":
-    for path, text in ((REFERENCE, reference()), (SCHEMA, schema())):
+    for path, text in ((REFERENCE, reference()), (SCHEMA, schema()), (EXPORT_SCHEMA, export_schema())):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")

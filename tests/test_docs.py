@@ -57,13 +57,19 @@ def ids(path: Path) -> str:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A folder as a reader has it: notes.csv with 120 made-up notes of 40 patients, new.csv without labels."""
+    """A folder as a reader has it: notes.csv with 120 made-up notes of 40 patients, new.csv without labels.
+
+    other.csv holds the answers of another tool.
+    """
     rows = []
     for i in range(120):
         fell = i // 3 % 2
         note = f"Bed {i}. {'Fell' if fell else 'Slept well'} on day {i % 3}, vital signs stable."
         rows.append(f'n{i},p{i // 3},"{note}",{fell}')
     (tmp_path / "notes.csv").write_text("\n".join(["id,patient,note,fall", *rows]) + "\n")
+    labels = ["fall" if i // 3 % 2 else "no fall" for i in range(120)]
+    answers = [f"n{i},{label},{label},{0.8 if label == 'fall' else 0.1}" for i, label in enumerate(labels)]
+    (tmp_path / "other.csv").write_text("\n".join(["id,gold,predicted,p_fall", *answers]) + "\n")
     new = ["id,note", "a,Patient fell beside the bed.", "b,Slept well and asked for tea."]
     (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
     return tmp_path

@@ -41,7 +41,7 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
     console.print(_models_table(study.models))
     findings: list[Finding] = []
     for name, task in study.tasks.items():
-        data = load_task(task, study.folder)
+        data = load_task(task, study.folder, study.evaluation.subgroup_columns)
         console.print(_splits_table(name, task, data))
         console.print(_inputs_table(task, data))
         findings += audit(task, data)

@@ -87,14 +87,31 @@ def predict(
     check_output(target, overwrite, source)
     from clinfit.runs.pack import load_pack
 
-    table = load_pack(pack).predict(source)
+    table = load_pack(pack).predict(source, typer.echo)
     write_table(table, target)
     typer.echo(f"wrote {len(table)} answers to {target}")
 
 
 @app.command()
-def evaluate(run: RunPath) -> None:
-    """Make metrics, report and packs again from a run's saved predictions; no model is loaded."""
+def evaluate(
+    sources: Annotated[list[Path], typer.Argument(metavar="RUN | FILE...", help="a run folder, or predictions files")],
+    labels: Annotated[str | None, typer.Option(metavar="A,B", help="files: all labels, in their order")] = None,
+    positive: Annotated[str | None, typer.Option(metavar="B", help="files: the positive label; default: last")] = None,
+    name: Annotated[str | None, typer.Option(help="files: title of the report")] = None,
+    out: Annotated[Path | None, typer.Option(help="files: folder for the report; default: <name>-report")] = None,
+    study: Annotated[Path | None, typer.Option(help="files: study with labels and settings of the evaluation")] = None,
+) -> None:
+    """Make metrics, report and packs again from a run's saved predictions, or report on files from any tool.
+
+    A predictions file (.csv, .tsv, .parquet, .jsonl) has the columns id, gold, and predicted or p_<label> for each
+    label; model, split, group, status and raw are read where present. No model is loaded.
+    """
+    if any(source.is_file() for source in sources):
+        return evaluate_files(sources, labels, positive, name, out, study)
+    if len(sources) > 1 or any((labels, positive, name, out, study)):
+        raise ClinfitError(
+            f"{sources[0]} is no file", expected="one run folder without options, or predictions files with them"
+        )
     from clinfit.report.summary import print_summary
     from clinfit.runs.folder import existing_run, locked
     from clinfit.runs.outcome import evaluate_run
@@ -102,13 +119,123 @@ def evaluate(run: RunPath) -> None:
     from clinfit.runs.progress import new_console
     from clinfit.study import load_study
 
-    folder = existing_run(run)
+    folder = existing_run(sources[0])
     with locked(folder.path):
-        study = load_study(folder.study)
-        results = evaluate_run(folder, study, f"clinfit evaluate {run}")
-        write_packs(folder, study, results, typer.echo)
+        settings = load_study(folder.study)
+        results = evaluate_run(folder, settings, f"clinfit evaluate {sources[0]}")
+        write_packs(folder, settings, results, typer.echo)
     print_summary(results, new_console())
     typer.echo(folder.report)
+    return None
+
+
+def evaluate_files(
+    files: list[Path], labels: str | None, positive: str | None, name: str | None, out: Path | None, study: Path | None
+) -> None:
+    """The other half of `evaluate`."""
+    from shlex import join
+
+    from clinfit.report.summary import print_summary
+    from clinfit.runs.bare import evaluate_files as evaluate_tables
+    from clinfit.runs.progress import new_console
+    from clinfit.study import load_study
+
+    if study is not None and any((labels, positive, name)):
+        raise ClinfitError("--study comes with --labels, --positive or --name", expected="the study says these itself")
+    settings = load_study(study) if study else None
+    title = settings.name if settings else name or files[0].stem
+    folder = out or Path(f"{title}-report")
+    options = {"labels": labels, "positive": positive, "name": name, "out": out, "study": study}
+    words = [word for option, value in options.items() if value for word in (f"--{option}", str(value))]
+    results = evaluate_tables(
+        files,
+        folder,
+        labels=[label.strip() for label in labels.split(",")] if labels else [],
+        positive=positive,
+        name=title,
+        study=settings,
+        command=join(["clinfit", "evaluate", *map(str, files), *words]),
+    )
+    print_summary(results, new_console())
+    typer.echo(folder / "report.html")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="run folders with the same test items")],
+    out: Annotated[Path, typer.Option(help="folder for comparison.json and comparison.html")] = Path("comparison"),
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NEW=REFERENCE", help="compare these two systems; default: each with the best simple one"),
+    ] = None,
+) -> None:
+    """Compare the systems of several runs on the same test items, from saved predictions; no model is loaded."""
+    from clinfit.report.across import print_comparison
+    from clinfit.runs.compare import compare_runs
+    from clinfit.runs.progress import new_console
+
+    results = compare_runs(runs, out, pair or ())
+    print_comparison(results, new_console())
+    typer.echo(out / "comparison.html")
+
+
+@app.command()
+def freeze(
+    study: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="a study file or a run folder")],
+    out: Annotated[Path | None, typer.Option(help="run folder of a study; default: runs/<study>/<hash>")] = None,
+) -> None:
+    """Declare what will be evaluated before the test split is opened: metric, rules, subgroups, comparisons, data."""
+    from clinfit.runs.freeze import freeze_study
+
+    path, frozen = freeze_study(study, out)
+    if frozen.opened:
+        typer.echo("The test split was opened before: the report will call this freeze late.")
+    typer.echo(f"frozen {frozen.time}, SHA-256 {frozen.sha256}\n{path}")
+
+
+@app.command()
+def score(
+    run: RunPath,
+    parser: Annotated[str, typer.Option(help="how to read them: strict, first-word or json")] = "strict",
+    models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
+) -> None:
+    """Read the free answers that a run saved again, without the model, and evaluate them beside the run."""
+    from clinfit.report.summary import print_summary, summary_table
+    from clinfit.runs.folder import existing_run, locked
+    from clinfit.runs.progress import new_console
+    from clinfit.runs.score import score_run
+    from clinfit.study import load_study
+
+    folder = existing_run(run)
+    command = f"clinfit score {run} --parser {parser}" + (f" --models {' '.join(models)}" if models else "")
+    with locked(folder.path):
+        scored = score_run(folder, load_study(folder.study), parser, models, command)
+    console = new_console()
+    typer.echo("The run, by label probability:")
+    for name, task in scored.before["tasks"].items():
+        console.print(summary_table(name, task, scored.before["confidence"]))
+    typer.echo(f"Free answers, read by {parser}:")
+    print_summary(scored.results, console)
+    typer.echo(scored.folder / "report.html")
+
+
+@app.command()
+def diagnose(
+    run: RunPath,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="which model; default: the first causal")] = None,
+    records: Annotated[int, typer.Option(min=1, help="how many test records to ask about")] = 3,
+    show_text: Annotated[bool, typer.Option("--show-text", help="show what it writes; may quote records")] = False,
+    online: Online = False,
+) -> None:
+    """Show how a trained language model answers under several ways of asking, and which label it leans to."""
+    allow_online(online)
+    from clinfit.runs.diagnose import diagnose_run
+    from clinfit.runs.folder import existing_run
+    from clinfit.study import load_study
+
+    folder = existing_run(run)
+    for line in diagnose_run(folder, load_study(folder.study), model, records, show_text):
+        typer.echo(line)
 
 
 @app.command()

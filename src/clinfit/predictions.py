@@ -7,8 +7,10 @@ One parquet file holds one run's outputs on one split of one task at one stage. 
     gold, predicted, status      labels; status is ok, unparsed or error
     p_<label>                    probability of each declared label (float64), columns in label order
     label_mass                   total probability of all labels (causal models), else null
-    raw                          generated text, else null
+    raw                          generated text, which may quote the record; else null
     prompt_tokens, output_tokens, seconds
+    dropped_tokens               tokens of the record's text that the model did not see, else null; absent from tables
+                                 that older versions wrote
 """
 
 from collections.abc import Sequence
@@ -67,7 +69,7 @@ def predictions_table(
     nothing: list[None] = [None] * n
     table["label_mass"] = outputs.label_mass if outputs.label_mass is not None else np.full(n, np.nan)
     table["raw"] = outputs.raw if outputs.raw is not None else nothing
-    for name in ("prompt_tokens", "output_tokens"):
+    for name in ("prompt_tokens", "output_tokens", "dropped_tokens"):
         counts = getattr(outputs, name)
         table[name] = pd.array(nothing if counts is None else counts, dtype="Int64")
     table["seconds"] = outputs.seconds

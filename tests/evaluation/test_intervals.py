@@ -137,18 +137,3 @@ def test_bootstrap_of_a_mean_has_the_right_spread():
 def test_undefined_replicates_are_counted():
     assert percentile(np.r_[np.full(10, np.nan), np.arange(90.0)], 0.95)[2] == pytest.approx(0.1)
     assert percentile(np.full(10, np.nan), 0.95) == (None, None, 1.0)
-
-
-@pytest.mark.slow
-def test_wilson_covers_and_logit_delong_covers():
-    """Coverage of the nominal 95 % interval: near 0.95 where Wald and the percentile bootstrap give 0.70 and 0.85."""
-    rng = np.random.default_rng(0)
-    hits = [wilson(k, 59)[0] <= 0.98 <= wilson(k, 59)[1] for k in rng.binomial(59, 0.98, size=4000)]
-    assert np.mean(hits) == pytest.approx(0.969, abs=0.012)
-    separation = 2.326  # binormal AUROC 0.95
-    positive = np.array([True] * 36 + [False] * 23)
-    inside = []
-    for _ in range(2000):
-        low, high = delong_interval(delong(positive, rng.normal(size=59) + separation * positive))
-        inside.append(low is None or low <= 0.95 <= high)
-    assert np.mean(inside) == pytest.approx(0.945, abs=0.02)

@@ -32,6 +32,8 @@ def test_same_as_scikit_learn(pairs):
         precision = sk.precision_score(gold, predicted, labels=labels, average=None, zero_division=np.nan)
     assert found["balanced_accuracy"] == pytest.approx(recall.mean())
     assert found["macro_f1"] == pytest.approx(f1.mean()) == found["macro_f1_declared"]
+    assert found["weighted_f1"] == pytest.approx(np.average(f1, weights=np.bincount(gold)))
+    assert found["micro_f1"] == pytest.approx(sk.f1_score(gold, predicted, labels=labels, average="micro"))
     classes = per_label(counts)
     assert classes["recall"] == pytest.approx(recall)
     assert classes["f1"] == pytest.approx(f1)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import fbeta_score
 
 from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold, sweep_thresholds
 from clinfit.study import Threshold
@@ -45,7 +46,7 @@ def test_rules(rule, floor, value, sensitivity, specificity):
 def test_no_threshold_satisfies():
     worst_first = choose_threshold(Threshold(rule="sensitivity", value=1.0), ~POSITIVE, SCORES)
     assert worst_first.value is None
-    assert "no threshold reaches sensitivity 1" in worst_first.note
+    assert "no threshold on validation gives sensitivity of at least 100 %" in worst_first.note
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,8 @@ def test_nothing_to_choose_from(positive, scores, note):
 
 
 def test_fixed_and_argmax_look_at_nothing():
-    assert choose_threshold(Threshold(rule="fixed", value=0.3), POSITIVE, SCORES) == ThresholdChoice("fixed", 0.3)
+    fixed = choose_threshold(Threshold(rule="fixed", value=0.3), POSITIVE, SCORES)
+    assert fixed == ThresholdChoice("fixed", 0.3, words="the threshold 0.3, fixed in the study")
     assert choose_threshold(Threshold(), POSITIVE, SCORES) == ThresholdChoice()
 
 
@@ -68,6 +70,7 @@ def test_survives_json():
     assert ThresholdChoice.from_dict(dict(choice.as_dict())) == choice
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=30))
 def test_the_sweep_says_what_applying_gives(items):
     positive, scores = (np.array(column) for column in zip(*items, strict=True))
@@ -86,3 +89,52 @@ def test_the_sweep_says_what_applying_gives(items):
         assert not called.all()
         assert sensitivity == pytest.approx(called[positive].mean())
         assert specificity == pytest.approx((~called[~positive]).mean())
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=25),
+    st.sampled_from(["f-beta", "cost"]),
+    st.sampled_from([0.5, 2.0, 5.0]),
+)
+def test_weighed_rules_find_the_best_of_all_thresholds(items, rule, value):
+    positive, levels = (np.array(column) for column in zip(*items, strict=True))
+    scores = levels / 8
+    assume(0 < positive.sum() < len(positive) and len(np.unique(scores)) > 1)
+
+    def worth(threshold):
+        called = scores >= threshold
+        misses, alarms = (positive & ~called).sum(), (called & ~positive).sum()
+        if rule == "cost":
+            return -(value * misses + alarms) / len(scores)
+        return fbeta_score(positive, called, beta=value, zero_division=0)
+
+    choice = choose_threshold(Threshold(rule=rule, value=value), positive, scores)
+    candidates = (np.unique(scores)[1:] + np.unique(scores)[:-1]) / 2
+    assert worth(choice.value) == pytest.approx(max(worth(t) for t in candidates))
+    own = choice.achieved["cost" if rule == "cost" else "f_beta"]
+    assert own == pytest.approx(-worth(choice.value) if rule == "cost" else worth(choice.value))
+
+
+def test_a_dear_miss_lowers_the_threshold():
+    chosen = [choose_threshold(Threshold(rule="cost", value=v), POSITIVE, SCORES).value for v in (0.2, 5)]
+    assert chosen == [pytest.approx(0.55), pytest.approx(0.325)]
+    betas = [choose_threshold(Threshold(rule="f-beta", value=v), POSITIVE, SCORES).value for v in (0.2, 5)]
+    assert betas == [pytest.approx(0.55), pytest.approx(0.325)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Threshold(), "the most probable label"),
+        (Threshold(rule="sensitivity", value=0.9), "sensitivity of at least 90 %, then the largest specificity"),
+        (Threshold(rule="f-beta", value=2), "the largest F-beta, beta 2"),
+        (Threshold(rule="cost", value=5), "the least cost, a miss counted as 5 false alarms"),
+        (
+            Threshold(rule="guarantee", value=0.95, metric="ppv", certainty=0.8),
+            "positive predictive value of at least 95 % with probability 80 %",
+        ),
+    ],
+)
+def test_the_rule_in_words(rule, words):
+    assert choose_threshold(rule, POSITIVE, SCORES).words == words

@@ -139,6 +139,30 @@ def described(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def trust_facts() -> Facts:
+    """Two hospitals and a small one, ages without a value, three leaking test records, one property that shifted."""
+    ids = [f"secret-test-{i}" for i in range(90)]
+    ages = ["below 65" if i % 2 else "65 and above" for i in range(85)]
+    table = {
+        "id": ids,
+        "hospital": ["tiny clinic" if i < 5 else "AB"[i % 2] for i in range(90)],
+        "age": [*ages, *["missing"] * 5],
+    }
+    row = {
+        "name": "note: words",
+        "kind": "text length",
+        "train": "mean 12",
+        "test": "mean 20",
+        "difference": 0.5,
+        "alert": True,
+    }
+    return Facts(
+        subgroups={"finding": pd.DataFrame(table)},
+        leaks={"finding": {"exact": ids[:2], "near": ids[2:3]}},
+        shift={"finding": [row, row | {"name": "share", "kind": "label", "difference": -0.01, "alert": False}]},
+    )
+
+
 def report_inputs(
     labels: Sequence[str],
     systems: Sequence[System],
@@ -146,6 +170,7 @@ def report_inputs(
     *,
     failed: dict[str, str] | None = None,
     one_class: bool = False,
+    trust: bool = False,
     description: str = "Does fine-tuning help a small language model to read cell measurements?",
     **evaluation: Any,
 ) -> ReportInputs:
@@ -162,6 +187,8 @@ def report_inputs(
         },
         counts={"finding": {"train": dict.fromkeys(labels, 45)}},
     )
+    if trust:
+        facts |= trust_facts()
     return ReportInputs(
         results=evaluate(chosen, predictions(labels, systems, one_class=one_class), facts),
         study=chosen,
@@ -179,6 +206,9 @@ def case(name: str) -> ReportInputs:
     models = [MAJORITY, FOREST, TINY]
     if name == "binary":
         return report_inputs(BINARY, systems, models)
+    if name == "subgroups":
+        ages = {"column": "age", "bins": [65], "title": "Age"}
+        return report_inputs(BINARY, systems, models, trust=True, site="hospital", subgroups=[ages])
     if name == "three labels":
         return report_inputs(THREE, systems, models, primary="macro_f1")
     if name == "one class":
@@ -192,7 +222,7 @@ def case(name: str) -> ReportInputs:
     return report_inputs(BINARY, systems[:1], models[:1], description="<script>alert(1)</script> & more")
 
 
-CASES = ("binary", "three labels", "one class", "failed model", "no neural model", "hostile words")
+CASES = ("binary", "subgroups", "three labels", "one class", "failed model", "no neural model", "hostile words")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
 import yaml
+from huggingface_hub import ModelCard
 
+from clinfit.evaluation.results import MetricDict, Results, SubgroupResult, SubgroupRow
 from clinfit.report.build import ReportInputs
 from clinfit.report.card import model_card
 
@@ -27,7 +30,9 @@ def pack(inputs: ReportInputs, moment: str) -> dict[str, Any]:
         "tasks": {
             "finding": {
                 "task": served,
+                "recalibration": system["recalibration"],
                 "threshold": system["threshold"],
+                "referral": system["referral"],
                 "n": system["n"],
                 "metrics": system["metrics"],
             }
@@ -60,3 +65,33 @@ def test_withheld_numbers_are_not_in_the_card(cases: dict[str, ReportInputs]) ->
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["model-index"][0]["results"][0]["metrics"] == []
     assert "| Accuracy | withheld |" in card
+
+
+@pytest.mark.parametrize("name", ["binary", "one class"])
+def test_the_hub_can_read_the_card(cases: dict[str, ReportInputs], name: str) -> None:
+    content = pack(cases[name], "after")
+    data = ModelCard(model_card(cases[name].results, content)).data
+    assert data.library_name == "clinfit" and data.base_model == "clinfit/tiny" and data.model_name == "tiny-seed42"
+    found = {result.metric_name: result.metric_value for result in data.eval_results or []}
+    auroc = content["tasks"]["finding"]["metrics"]["auroc"]["value"]
+    assert found.get("AUROC") == auroc and bool(found) == (name == "binary")
+    assert all(result.dataset_split == "test" for result in data.eval_results or [])
+
+
+def test_card_says_calibration_limitations_and_subgroups(cases: dict[str, ReportInputs]) -> None:
+    results = cases["binary"].results
+    (task,) = results["tasks"].values()
+    metric = MetricDict(value=0.8125, low=0.7, high=0.9, method="Wilson", n=40, events=20, status="ok", reason=None)
+    rows = [
+        SubgroupRow(group="women", n=40, events=20, suppressed=False, metrics={task["primary"]: metric}),
+        SubgroupRow(group="men", n=None, events=None, suppressed=True, metrics={}),
+    ]
+    groups = [
+        SubgroupResult(system=system, column="sex", title="Sex", site=False, rows=rows, gaps=[], spread={})
+        for system in ("tiny (after)", "random-forest")
+    ]
+    changed: Results = {**results, "tasks": {"finding": {**task, "subgroups": groups}}}
+    card = model_card(changed, pack(cases["binary"], "after"))
+    assert "| Calibration slope |" in card and "### Limitations: finding" in card and "## Intended use" in card
+    assert card.count("| Sex | records | AUROC |") == 1, "the groups of this model only"
+    assert "| women | 40 | 0.812 [0.700, 0.900] |" in card and "| men | \N{EM DASH} | too few |" in card

@@ -62,3 +62,9 @@ def make_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 def canary() -> str:
     """A word that every text of the small study holds."""
     return CANARY
+
+
+@pytest.fixture(scope="session")
+def write_small_study() -> Callable[..., Path]:
+    """Writes the small study to a given folder, for runs that several tests share."""
+    return write_study

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -16,6 +17,9 @@ import clinfit
 from clinfit.data.load import load_task
 from clinfit.data.records import in_split
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.answers import label_codes
+from clinfit.evaluation.measure import measure
+from clinfit.evaluation.systems import find_systems
 from clinfit.predictions import read_predictions
 from clinfit.runs.folder import RunFolder, read_json, write_json
 from clinfit.study import load_study
@@ -33,7 +37,7 @@ FAMILIES: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def ran(make_study: StudyMaker) -> tuple[Path, clinfit.runs.execute.Result]:  # type: ignore[name-defined]
+def ran(make_study: StudyMaker) -> tuple[Path, Any]:
     study = make_study()
     return study, clinfit.run(study, console=Console(quiet=True))
 
@@ -79,6 +83,61 @@ def test_decisions_use_the_threshold_of_the_evaluation(ran: tuple[Path, Any]) ->
     assert right.mean() == system["metrics"]["accuracy"]["value"]
 
 
+def records_with_noise() -> pd.DataFrame:
+    """Enough records for sets of labels, with labels that the text does not quite tell."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 700)
+    told = np.where(rng.random(700) < 0.8, label, 1 - label)
+    word, grade = np.where(told == 1, "tumor", "fracture"), rng.integers(0, 9, 700)
+    return pd.DataFrame(
+        {
+            "id": [f"r{k}" for k in range(700)],
+            "text": [f"Case {k}: {word[k]} seen, grade {grade[k]}" for k in range(700)],
+            "age": 40 + rng.integers(0, 20, 700) + 6 * label,
+            "label": label,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("calibration", "refer"),
+    [("platt", {"rule": "conformal", "value": 0.9}), ("temperature", {"rule": "confidence", "value": 0.7})],
+)
+def test_recalibration_threshold_and_referral_are_those_of_the_evaluation(
+    make_study: StudyMaker, tmp_path: Path, calibration: str, refer: dict[str, Any]
+) -> None:
+    """Saved predictions and the moved pack on shuffled records give the same, to the last bit."""
+    evaluation = {"bootstrap": 100, "threshold": {"rule": "cost", "value": 2}, "calibration": calibration}
+    (tmp_path / "study").mkdir()
+    records_with_noise().to_csv(tmp_path / "study/data.csv", index=False)
+    models = [m for m in FAMILIES if m["name"] in ("majority", "tfidf", "forest")]
+    path = make_study(models=models, evaluation=evaluation | {"refer": refer})
+    result = clinfit.run(path, console=Console(quiet=True))
+    study, shuffled = load_study(path), pd.read_csv(path.with_name("data.csv")).sample(frac=1, random_state=0)
+    saved = pd.concat([read_predictions(file) for file in sorted(result.folder.glob("models/*/predictions/*.parquet"))])
+    task = study.tasks["cancer"]
+    measured = {m.name: m for m in measure(study, task, find_systems(study, task, saved))}
+    for name in ("tfidf", "forest"):
+        moved = shutil.copytree(result.packs[f"{name}-seed42"], tmp_path / "moved" / name)
+        pack, item = clinfit.load_pack(moved), measured[name]
+        answers = pack.predict(shuffled.drop(columns="label")).set_index("id").loc[item.system.test.ids]
+        assert (answers[["p_no", "p_yes"]].to_numpy() == item.answers.probabilities).all()
+        assert (label_codes(list(answers["predicted"]), task.labels) == item.answers.predicted).all()
+        system = next(s for s in result.results["tasks"]["cancer"]["systems"] if s["name"] == name)
+        assert system["recalibration"] is not None and system["recalibration"]["kind"] == calibration
+        assert pack.threshold.value == system["threshold"]["value"] is not None
+        referral = system["referral"]
+        assert referral is not None and 0 < referral["referred"] < referral["n"]
+        assert (answers["status"] == "refer").sum() == referral["referred"]
+        assert set(answers["status"]) == {"ok", "refer"}
+        if refer["rule"] == "conformal":
+            sizes = answers["prediction_set"].str.split("|").map(lambda labels: len([x for x in labels if x]))
+            conformal = system["conformal"]
+            assert conformal is not None and conformal["sizes"]["1"] == (sizes == 1).sum()
+        else:
+            assert "prediction_set" not in answers
+
+
 def test_records_a_table_and_a_file_get_the_same_answers(ran: tuple[Path, Any]) -> None:
     path, result = ran
     study = load_study(path)
@@ -98,7 +157,7 @@ def test_what_the_pack_says_of_itself(ran: tuple[Path, Any]) -> None:
     assert content["tasks"]["cancer"]["metrics"]["auroc"]["n"] == 12
     assert str(study.parent) not in json.dumps(content)
     card = (result.packs["tfidf-seed42"] / "README.md").read_text()
-    assert "| Accuracy |" in card and "Decision: yes from a probability of" in card
+    assert "| Accuracy |" in card and "Positive: yes. Decision: positive from a probability of" in card
 
 
 def damage(pack: Path, how: str) -> str:
@@ -136,9 +195,10 @@ def test_what_a_system_leaves_in_a_folder_does_no_harm(ran: tuple[Path, Any]) ->
 def test_what_is_no_pack(tmp_path: Path) -> None:
     with pytest.raises(ClinfitError, match="is not a pack"):
         clinfit.load_pack(tmp_path)
-    write_json(tmp_path / "pack.json", {"format": "clinfit-pack/99"})
-    with pytest.raises(ClinfitError, match="clinfit-pack/99"):
-        clinfit.load_pack(tmp_path)
+    for other in ("clinfit-pack/1", "clinfit-pack/99"):
+        write_json(tmp_path / "pack.json", {"format": other})
+        with pytest.raises(ClinfitError, match=other):
+            clinfit.load_pack(tmp_path)
 
 
 def test_packs_are_written_again_only_when_they_change(ran: tuple[Path, Any]) -> None:

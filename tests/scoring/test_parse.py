@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from clinfit.scoring.parse import parse_answer
+from clinfit.scoring.parse import PARSERS, Parser, parse_answer
 
 YES_NO = ["yes", "no"]
 THREE = ["yes", "no", "maybe"]
@@ -148,3 +148,60 @@ def test_any_text_with_any_labels_gives_a_declared_label_or_none(text: str, labe
 def test_reasoning_never_changes_the_answer(labels: list[str], reasoning: str) -> None:
     assume("<" not in reasoning)
     assert parse_answer(f"<think>{reasoning}</think>{labels[1]}", labels).label == labels[1]
+
+
+# ---------------------------------------------------------------- named parsers
+
+FIRST_WORD = [
+    ("Yes it is, no doubt", YES_NO, "yes"),
+    ("**No** evidence", YES_NO, "no"),
+    ("non-cancer, not cancer", CANCER, "Non-Cancer"),
+    ("<think>no</think> Yes", YES_NO, "yes"),
+    ("Not cancer", CANCER, None),
+    ("The answer is yes", YES_NO, None),
+    ("Nobody knows", YES_NO, None),
+    ("precancer", CANCER, None),
+    ("", YES_NO, None),
+    ("yes", ["Yes", "YES"], None),
+]
+JSON = [
+    ('{"label": "Cancer", "why": "no Non-Cancer words"}', CANCER, "Cancer"),
+    ('Here it is:\n```json\n{"answer": "YES"}\n``` no', YES_NO, "yes"),
+    ('{"a": "yes"} and {"b": "yes"}', YES_NO, "yes"),
+    ('{"a": "yes"} and {"b": "no"}', YES_NO, None),
+    ('{"label": "yes or no"}', YES_NO, None),
+    ('{"yes": true}', YES_NO, None),
+    ('{"label": ["yes"]}', YES_NO, None),
+    ('{"label": "yes"', YES_NO, None),
+    ("{" * 2000, YES_NO, None),
+    ("yes", YES_NO, None),
+]
+
+
+@pytest.mark.parametrize(("text", "labels", "label"), FIRST_WORD)
+def test_first_word(text: str, labels: list[str], label: str | None) -> None:
+    assert PARSERS["first-word"].read(text, labels).label == label
+
+
+@pytest.mark.parametrize(("text", "labels", "label"), JSON)
+def test_json(text: str, labels: list[str], label: str | None) -> None:
+    assert PARSERS["json"].read(text, labels).label == label
+
+
+@pytest.mark.parametrize("parser", PARSERS.values(), ids=lambda parser: parser.name)
+@given(st.text(max_size=80), st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=2, max_size=4))
+def test_every_parser_gives_a_declared_label_or_a_reason(parser: Parser, text: str, labels: list[str]) -> None:
+    parsed = parser.read(text, labels)
+    assert parsed.label is None or parsed.label in labels
+    assert parsed.reason
+
+
+@pytest.mark.parametrize("parser", PARSERS.values(), ids=lambda parser: parser.name)
+def test_no_parser_reads_a_label_where_there_is_none(parser: Parser) -> None:
+    for text in ("", "Unknown", "not sure", "Cannot determine", "prognosis", "Needs a larger trial"):
+        assert parser.read(text, YES_NO).label is None
+
+
+def test_the_strict_parser_is_version_1() -> None:
+    """Raise the version when the same text may be read differently: published figures name it."""
+    assert PARSERS["strict"].title == "strict, version 1" and PARSERS["strict"].read is parse_answer

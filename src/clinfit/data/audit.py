@@ -35,10 +35,10 @@ LABEL_WORD_SHARE = 0.05
 MUCH_MISSING = 0.3
 
 
-def audit(task: Task, data: TaskData) -> list[Finding]:
-    """All findings about the records, errors first."""
+def audit(task: Task, data: TaskData, duplicates: Duplicates | None = None) -> list[Finding]:
+    """All findings about the records, errors first. duplicates: as `find_duplicates` gives them, where known."""
     records = data.records
-    duplicates = find_duplicates(records)
+    duplicates = duplicates or find_duplicates(records)
     found = [
         *_group_leakage(records),
         *_label_support(task, records),

@@ -12,12 +12,15 @@ from clinfit.study import InputColumn, Task
 #: A category with more distinct values than this is likely to be free text, and its values are not listed.
 LISTED_CATEGORIES = 20
 
+#: Categories of fewer records than this are not counted: run folders are shared, a rare value may point to a person.
+SMALL_CELL = 10
+
 
 def describe_records(task: Task, records: Sequence[Record]) -> dict[str, Any]:
     """Counts for each split, the inputs in each split, and the ids of each split; ready for JSON.
 
-    Texts are summarised by their length in words, numbers by quartiles, categories by counts; the texts themselves
-    never appear.
+    Texts are summarised by their length in words, numbers by quartiles, categories by counts (null for small ones); the
+    texts themselves never appear.
     """
     parts = {split: in_split(records, split) for split in SPLITS}
     return {
@@ -55,10 +58,18 @@ def _summary(values: Sequence[Value], column: InputColumn) -> dict[str, Any]:
     if column.type == "category":
         counts = Counter(str(value) for value in present)
         listed = len(counts) <= LISTED_CATEGORIES
-        return summary | {"distinct": len(counts), "counts": dict(counts.most_common()) if listed else None}
+        return summary | {"distinct": len(counts), "counts": _without_small(counts) if listed else None}
     numbers = [value if isinstance(value, float) else float(len(str(value).split())) for value in present]
     name = "words" if column.type == "text" else "values"
     return summary | {name: _quartiles(numbers)}
+
+
+def _without_small(counts: Counter[str]) -> dict[str, int | None]:
+    """Counts, largest first, null below SMALL_CELL; the next larger one too where it would give a single one away."""
+    small = [value for value, count in counts.items() if count < SMALL_CELL]
+    if len(small) == 1 and len(counts) > 1:
+        small.append(counts.most_common()[-2][0])
+    return {value: None if value in small else count for value, count in counts.most_common()}
 
 
 def _quartiles(numbers: Sequence[float]) -> dict[str, float] | None:

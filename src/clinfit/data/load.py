@@ -22,9 +22,10 @@ from clinfit.data.labels import LabelMap
 from clinfit.data.read import read_new_rows, read_rows
 from clinfit.data.records import SPLITS, Record, Split, Value
 from clinfit.data.splits import assign_splits, check_splits, splits_from_column
+from clinfit.data.subgroups import read_subgroups
 from clinfit.data.values import as_number, as_text, read_cells, shown_ids
 from clinfit.errors import ClinfitError, nearest
-from clinfit.study import Data, InputColumn, Task
+from clinfit.study import Data, InputColumn, Subgroup, Task
 
 #: Columns called so are likely to name what a record is about; see `DataNotes.repeated_columns`.
 SUBJECT_COLUMN = re.compile(
@@ -49,13 +50,17 @@ class DataNotes:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's records and their fingerprint (SHA-256 over ids, groups, inputs, targets and splits)."""
+    """A task's records and their fingerprint (SHA-256 over ids, groups, inputs, targets and splits).
+
+    subgroups: `id` and the groups that each record belongs to, one column a subgroup; not part of the fingerprint.
+    """
 
     task: Task
     records: list[Record]
     fingerprint: str
     source: str
     notes: DataNotes
+    subgroups: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
     def describe(self) -> dict[str, Any]:
         """What `data/<task>.json` of a run holds: counts, ids and summaries of numbers; no text of a patient."""
@@ -69,9 +74,10 @@ class TaskData:
         }
 
 
-def load_task(task: Task, folder: Path) -> TaskData:
+def load_task(task: Task, folder: Path, subgroups: Sequence[Subgroup] = ()) -> TaskData:
     """All records of a task, with targets and splits. `folder` is what relative paths start from.
 
+    subgroups: columns by which the study wants its results (`Evaluation.subgroup_columns`).
     Raises ClinfitError for everything a user can put right: files, columns, values, labels, ids and splits.
     """
     data = task.data
@@ -81,7 +87,7 @@ def load_task(task: Task, folder: Path) -> TaskData:
     if data.limit is not None:
         tables = [table.head(data.limit) for table in tables]
     for table, (_, source) in zip(tables, sources, strict=True):
-        _columns_present(table, _columns(data), source)
+        _columns_present(table, [*_columns(data), *(subgroup.column for subgroup in subgroups)], source)
     rows = pd.concat(tables, ignore_index=True)
     files: list[Split | None] = [
         split for table, (split, _) in zip(tables, sources, strict=True) for _ in range(len(table))
@@ -100,7 +106,8 @@ def load_task(task: Task, folder: Path) -> TaskData:
     splits = _splits(task, rows, files, groups, targets, kept)
     records = _records(ids, groups, inputs, targets, splits, kept)
     notes = DataNotes(len(rows), dict(Counter(dropped.values())), changed, _repeated_columns(rows, data))
-    return TaskData(task, records, fingerprint(records), " + ".join(source for _, source in sources), notes)
+    named = read_subgroups(rows, subgroups, ids, kept, data.id)
+    return TaskData(task, records, fingerprint(records), " + ".join(source for _, source in sources), notes, named)
 
 
 def read_inputs(task: Task, path: Path) -> list[Record]:

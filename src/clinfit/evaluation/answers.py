@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ class Answers:
     def __len__(self) -> int:
         return len(self.gold)
 
-    @property
+    @cached_property
     def has_probabilities(self) -> NDArray[np.bool_]:
         """(n,) whether the system gave probabilities for the item."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1))
@@ -45,9 +46,12 @@ class Answers:
         return np.where(self.has_probabilities, self.probabilities[:, label], worst)
 
 
-def label_codes(values: NDArray[np.object_] | Sequence[str], labels: Sequence[str]) -> Ints:
+def label_codes(values: pd.Series | Sequence[str], labels: Sequence[str]) -> Ints:
     """Index of each value among the labels; UNPARSED for anything else. Labels match exactly: True is not 'True'."""
-    return pd.Index(list(labels), dtype=object).get_indexer(np.asarray(values, dtype=object)).astype(np.int64)
+    place, distinct = pd.factorize(values if isinstance(values, pd.Series) else np.asarray(values, dtype=object))
+    codes = pd.Index(list(labels), dtype=object).get_indexer(np.asarray(distinct, dtype=object)).astype(np.int64)
+    # A missing value has place -1: the last entry.
+    return np.append(codes, UNPARSED)[place]
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,27 @@ class Rows:
 
 def read_rows(table: pd.DataFrame, labels: Sequence[str]) -> Rows:
     """Rows of one system and split. An answer whose status is not `ok` is unparsed, whatever `predicted` holds."""
-    table = table.sort_values("id", kind="stable")
-    predicted = label_codes(np.asarray(table["predicted"], dtype=object), labels)
+    if not table["id"].is_monotonic_increasing:
+        table = table.sort_values("id", kind="stable")
+    predicted = label_codes(pd.Series(table["predicted"]), labels)
     parsed = np.asarray(table["status"] == "ok")
     undeclared = int((parsed & (predicted == UNPARSED)).sum())
     return Rows(
         ids=pd.Index(table["id"]),
         groups=pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64),
-        gold=label_codes(np.asarray(table["gold"], dtype=object), labels),
+        gold=label_codes(pd.Series(table["gold"]), labels),
         predicted=np.where(parsed, predicted, UNPARSED),
         undeclared=undeclared,
-        probabilities=np.column_stack([_numbers(table, PROBABILITY + label) for label in labels]),
+        probabilities=read_probabilities(table, labels),
         label_mass=_numbers(table, "label_mass"),
         seconds=_numbers(table, "seconds"),
         prompt_tokens=_numbers(table, "prompt_tokens"),
     )
+
+
+def read_probabilities(table: pd.DataFrame, labels: Sequence[str]) -> Floats:
+    """(n, K) of the columns `p_<label>`, nan for null."""
+    return np.column_stack([_numbers(table, PROBABILITY + label) for label in labels])
 
 
 def _numbers(table: pd.DataFrame, column: str) -> Floats:

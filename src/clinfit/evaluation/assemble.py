@@ -114,6 +114,7 @@ def _entry(
     known = facts.get("models", {}).get(system.run, {})
     cost: dict[str, float | int | None] = {
         "train_seconds": known.get("train_seconds"),
+        "peak_memory_mb": known.get("peak_memory_mb"),
         "parameters": known.get("parameters"),
         "trainable_parameters": known.get("trainable_parameters"),
         **_inference_cost(system.test),
@@ -139,6 +140,7 @@ def _entry(
         selective=None,
         conformal=None,
         generated=None,
+        language=None,
         cost=cost,
         alarms=list(known.get("alarms", [])) if system.trained else [],
     )

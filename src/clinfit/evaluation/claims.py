@@ -1,7 +1,8 @@
 """What may be said of each comparison: Holm over all comparisons, trivial answers, one sentence a row.
 
-Family of Holm's correction: all comparisons of the task, separately for each metric. Trivial answers are the constant
-ones, always the same label; a difference to them counts when its own interval and test show it, uncorrected.
+Family of Holm's correction: all comparisons of the task, separately for each metric; the same two systems the other way
+round are one comparison. Trivial answers are the constant ones, always the same label; a difference to them counts when
+its own interval and test show it, uncorrected.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ from clinfit.evaluation.comparison import (
     right,
 )
 from clinfit.evaluation.definitions import METRICS
-from clinfit.evaluation.results import Comparison, Difference, McNemarDict
+from clinfit.evaluation.margin import non_inferiority
+from clinfit.evaluation.results import Comparison, Difference, McNemarDict, NonInferiority
 from clinfit.evaluation.wording import change, evidence, number, p_value, title
 
 Direction = Literal["better", "worse", "no difference shown", "not estimable"]
@@ -35,11 +37,16 @@ FAIR = frozenset(
 
 @dataclass(frozen=True)
 class Pair:
-    """kind: before-after, versus-majority, versus-baseline; names of the two systems."""
+    """kind: before-after, versus-majority, versus-baseline, declared; names of the two systems."""
 
     kind: str
     reference: str
     new: str
+
+    @property
+    def systems(self) -> frozenset[str]:
+        """Both, whichever is the reference: what a two-sided test compares."""
+        return frozenset((self.reference, self.new))
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,10 @@ def compared_metrics(labels: Sequence[str], positive: int | None, primary: str) 
     return names + [f"{name}:{label}" for label in labels for name in ("precision", "recall", "f1")]
 
 
-def compare(pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, primary: str) -> list[Comparison]:
-    """All comparisons of a task, in the order of the pairs."""
+def compare(
+    pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, primary: str, margin: float | None = None
+) -> list[Comparison]:
+    """All comparisons of a task, in the order of the pairs. margin: of non-inferiority in the primary metric."""
     if not pairs:
         return []
     answers = scored[pairs[0].new].answers
@@ -113,9 +122,8 @@ def compare(pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, 
     }
     corrected: dict[tuple[Pair, str], float] = {}
     for metric in metrics:
-        family = [pair for pair in pairs if found[pair, metric].p is not None]
-        adjusted = holm([found[pair, metric].p or 0.0 for pair in family])
-        corrected |= {(pair, metric): p for pair, p in zip(family, adjusted, strict=True)}
+        tested = {pair: p for pair in pairs if (p := found[pair, metric].p) is not None}
+        corrected |= {(pair, metric): p for pair, p in _holm_once(tested).items()}
 
     def rival(pair: Pair, metric: str) -> str | None:
         """The study's baseline, where the new system is not shown to be better than it in this metric."""
@@ -126,7 +134,16 @@ def compare(pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, 
         better = _direction(difference, p_holm, scored[pair.new].confidence) == "better"
         return None if better else against.reference
 
-    tests = [mcnemar(right(scored[pair.reference].answers), right(scored[pair.new].answers)) for pair in pairs]
+    def within(pair: Pair) -> NonInferiority | None:
+        if margin is None:
+            return None
+        unbeaten = trivial.unbeaten(pair.new, scored[pair.new])
+        obstacle = unbeaten and f"{unbeaten.name} ({title(unbeaten.metric)} {number(unbeaten.metric, unbeaten.value)})"
+        confidence = scored[pair.new].confidence
+        return non_inferiority(pair.new, pair.reference, found[pair, primary], margin, obstacle, confidence)
+
+    tests = {pair: mcnemar(right(scored[pair.reference].answers), right(scored[pair.new].answers)) for pair in pairs}
+    adjusted = _holm_once({pair: test.p for pair, test in tests.items()})
     return [
         _comparison(
             pair,
@@ -134,11 +151,21 @@ def compare(pairs: Sequence[Pair], scored: dict[str, Scored], trivial: Trivial, 
                 _row(pair, found[pair, name], corrected.get((pair, name)), scored, trivial, rival(pair, name))
                 for name in metrics
             ],
-            _mcnemar(test, p_holm, independent=not grouped(scored[pair.new])),
+            _mcnemar(tests[pair], adjusted[pair], independent=not grouped(scored[pair.new])),
+            within(pair),
             scored,
         )
-        for pair, test, p_holm in zip(pairs, tests, holm([test.p for test in tests]), strict=True)
+        for pair in pairs
     ]
+
+
+def _holm_once(p_values: dict[Pair, float]) -> dict[Pair, float]:
+    """Holm's correction over the pairs; the same two systems the other way round count once, with the larger p."""
+    once: dict[frozenset[str], float] = {}
+    for pair, p in p_values.items():
+        once[pair.systems] = max(p, once.get(pair.systems, 0.0))
+    adjusted = dict(zip(once, holm(list(once.values())), strict=True))
+    return {pair: adjusted[pair.systems] for pair in p_values}
 
 
 def _mcnemar(test: McNemar, p_holm: float, *, independent: bool) -> McNemarDict:
@@ -149,7 +176,13 @@ def _mcnemar(test: McNemar, p_holm: float, *, independent: bool) -> McNemarDict:
     return McNemarDict(b=test.b, c=test.c, p=None, p_holm=None, reason=reason)
 
 
-def _comparison(pair: Pair, rows: list[Difference], test: McNemarDict, scored: dict[str, Scored]) -> Comparison:
+def _comparison(
+    pair: Pair,
+    rows: list[Difference],
+    test: McNemarDict,
+    within: NonInferiority | None,
+    scored: dict[str, Scored],
+) -> Comparison:
     new = scored[pair.new].answers
     gained, gained_sentence = _gained_most(rows) if pair.kind == "before-after" else (None, "")
     exact = f" (exact McNemar, {p_value(test['p'])})" if test["p"] is not None else f" (no test: {test['reason']})"
@@ -166,7 +199,7 @@ def _comparison(pair: Pair, rows: list[Difference], test: McNemarDict, scored: d
         mcnemar=test,
         rows=rows,
         gained_most=gained,
-        non_inferiority=None,
+        non_inferiority=within,
         sentence=" ".join(part for part in (rows[0]["sentence"], counts, gained_sentence) if part),
     )
 

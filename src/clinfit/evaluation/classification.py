@@ -1,15 +1,16 @@
 """The metrics table of one system: each value with its interval, its counts, and a reason where it has none.
 
-Intervals: Wilson for shares, DeLong on the logit scale for AUROC, log scale for likelihood ratios, Wald for
-calibration, bootstrap for the rest. When items come in groups, formulas that need independent items give way to the
+Intervals: Wilson for shares, DeLong on the logit scale for AUROC, log scale for ratios, Wald for calibration,
+bootstrap for the rest. When items come in groups, formulas that need independent items give way to the
 bootstrap over groups.
 """
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import Answers, confusion
+from clinfit.evaluation.answers import UNPARSED, Answers, confusion
 from clinfit.evaluation.intervals import (
     UNDEFINED_LIMIT,
     DeLong,
@@ -19,6 +20,7 @@ from clinfit.evaluation.intervals import (
     delong_interval,
     log_ratio,
     percentile,
+    ratio_of_sums,
     wilson,
     z_value,
 )
@@ -31,6 +33,8 @@ from clinfit.evaluation.probability_metrics import (
     calibration_error,
 )
 from clinfit.evaluation.scoring import Values
+
+Floats = NDArray[np.float64]
 
 NO_PROBABILITIES = "the system gives no probabilities"
 
@@ -52,8 +56,12 @@ class Scored:
 
     def delong(self, label: int) -> DeLong:
         """AUROC of P(label) with its variance components; kept, since every comparison needs it."""
-        if label not in self._delong:
-            answers = self.answers
+        answers = self.answers
+        if label not in self._delong and answers.positive not in (None, label):
+            # Of two labels, one ranks as the other does, backwards.
+            other = self.delong(1 - label)
+            self._delong[label] = DeLong(other.auroc, other.negatives, other.positives)
+        elif label not in self._delong:
             self._delong[label] = delong(answers.gold == label, answers.scores(label))
         return self._delong[label]
 
@@ -64,9 +72,12 @@ def overall_metrics(scored: Scored) -> dict[str, Metric]:
     names = ["accuracy", "balanced_accuracy", "macro_f1"]
     if np.bincount(answers.gold, minlength=len(answers.labels)).min() == 0:
         names.append("macro_f1_declared")
+    names.append("weighted_f1")
+    if (answers.predicted == UNPARSED).any():
+        names.append("micro_f1")
     if answers.positive is not None:
         names += ["sensitivity", "specificity", "balance_gap", "ppv", "npv", "f1", "lr_plus", "lr_minus"]
-        ranking = ["auroc", "auprc", "brier", "log_loss"]
+        ranking = ["auroc", "auprc", "brier", "scaled_brier", "log_loss", "oe_ratio"]
     else:
         ranking = ["macro_auroc", "brier_sum", "log_loss"]
     table = {name: _metric(scored, name) for name in [*names, "mcc", "kappa", *ranking, "unparsed"]}
@@ -99,7 +110,17 @@ def _metric(scored: Scored, name: str) -> Metric:
     if len(answers) < 2:
         return replace(base, reason="one item: no interval")
     if not scored.grouped and name in ("lr_plus", "lr_minus"):
-        return _with_interval(base, _likelihood_ratio(answers, name, scored.confidence), "log scale")
+        interval = _likelihood_ratio(answers, name, scored.confidence)
+        if interval[0] is None:
+            return replace(base, reason=reason or "no interval: a share of the ratio is 0 or both are 1")
+        return _with_interval(base, interval, "log scale")
+    if not scored.grouped and name == "oe_ratio":
+        # Resamples stratified by label hold the events fixed, whose chance is most of this ratio's.
+        outcome = (answers.gold == answers.positive).astype(np.float64)
+        interval = ratio_of_sums(outcome, answers.probabilities[:, answers.positive or 0], scored.confidence)
+        if interval[0] is None:
+            return replace(base, reason=reason or "no interval: every risk is the outcome itself")
+        return _with_interval(base, interval, "ratio of sums, log scale")
     if not scored.grouped and _is_share(name):
         return _with_interval(base, wilson(events or 0, n, scored.confidence), "Wilson")
     return _bootstrapped(scored, name, base)
@@ -111,18 +132,26 @@ def _with_interval(metric: Metric, interval: Interval, method: str) -> Metric:
 
 
 def _bootstrapped(scored: Scored, name: str, base: Metric) -> Metric:
-    drawn = scored.replicates[name]
-    if name == "balance_gap":
-        # |d| has a bootstrap bias near 0; the interval of the signed difference has none, and gives that of |d|.
-        drawn = scored.replicates["sensitivity"] - scored.replicates["specificity"]
-    low, high, lost = percentile(drawn, scored.confidence)
+    if name != "balance_gap":
+        return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
+    # |d| has a bootstrap bias near 0; the interval of the signed difference has none, and gives that of |d|.
+    signed = scored.replicates["sensitivity"] - scored.replicates["specificity"]
+    found = resampled(base, signed, scored.resamples, scored.confidence)
+    if found.low is None or found.high is None:
+        return found
+    low, high = found.low, found.high
+    nearest = 0.0 if low < 0 < high else min(abs(low), abs(high))
+    return replace(found, low=nearest, high=max(abs(low), abs(high)))
+
+
+def resampled(base: Metric, drawn: Floats, resamples: Resamples, confidence: float) -> Metric:
+    """The metric with the percentile interval of its resampled values; with a reason where they give none."""
+    low, high, lost = percentile(drawn, confidence)
     if lost > UNDEFINED_LIMIT:
         base = replace(base, status="unreliable", reason=f"undefined in {100 * lost:.0f} % of the resamples")
     if low is None or high is None or high - low < 1e-12:
         return replace(base, reason=base.reason or "all resamples agree, so they give no interval")
-    if name == "balance_gap":
-        low, high = (0.0 if low < 0 < high else min(abs(low), abs(high))), max(abs(low), abs(high))
-    return replace(base, low=low, high=high, method=scored.resamples.method)
+    return replace(base, low=low, high=high, method=resamples.method)
 
 
 def _auroc(scored: Scored, label: int) -> Metric:
@@ -152,7 +181,7 @@ def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
     """Intercept and slope of a binary task; expected calibration error with its value for a perfect model."""
     answers = scored.answers
     n = len(answers)
-    names = ["ece", "ece_null"]
+    names = ["ece", "ece_null", *(["classwise_ece"] if answers.positive is None else [])]
     if answers.positive is not None:
         names = ["calibration_intercept", "calibration_slope", *names]
     missing = n - int(answers.has_probabilities.sum())
@@ -162,7 +191,7 @@ def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
     if answers.positive is None:
         top = answers.probabilities.argmax(1)
         outcome, confidence = top == answers.gold, answers.probabilities.max(1)
-        return _calibration_error(outcome, confidence)
+        return _calibration_error(outcome, confidence) | _classwise_error(answers)
     outcome = answers.gold == answers.positive
     events = int(outcome.sum())
     confidence = answers.probabilities[:, answers.positive]
@@ -198,6 +227,16 @@ def _calibration_error(outcome: np.ndarray, confidence: np.ndarray) -> dict[str,
         "ece": Metric(error, n=n, reason=f"10 bins of equal width; a perfect model would show {null:.3f} at this n"),
         "ece_null": Metric(null, n=n),
     }
+
+
+def _classwise_error(answers: Answers) -> dict[str, Metric]:
+    """Mean over labels of the error of P(label) (Kull et al., 2019)."""
+    pairs = [
+        calibration_error(answers.gold == k, answers.probabilities[:, k], seed=k) for k in range(len(answers.labels))
+    ]
+    error, null = (float(value) for value in np.mean(pairs, axis=0))
+    reason = f"10 bins of equal width; a perfect model would show {null:.3f} at this n"
+    return {"classwise_ece": Metric(error, n=len(answers), reason=reason)}
 
 
 # ---------------------------------------------------------------- counts and reasons
@@ -272,7 +311,7 @@ def _remark(answers: Answers, name: str) -> str | None:
     if name in ("macro_f1", "balanced_accuracy", "macro_auroc") and support.min() == 0:
         absent = [label for label, count in zip(answers.labels, support, strict=True) if count == 0]
         return f"without {', '.join(absent)}: no such items in the test set"
-    if name in ("brier", "brier_sum", "auprc", "macro_auroc"):
+    if name in ("brier", "brier_sum", "scaled_brier", "auprc", "macro_auroc"):
         return _worst_case(answers)
     if name == "log_loss":
         held = int((answers.probabilities[np.arange(len(answers)), answers.gold] < EDGE).sum())
@@ -285,14 +324,15 @@ def _undefined_reason(answers: Answers, name: str) -> str:
     if len(answers) == 0:
         return "no items"
     kind = name.partition(":")[0]
-    if kind in ("auprc", "brier", "brier_sum", "log_loss", "macro_auroc", "label_mass"):
+    if kind in ("auprc", "brier", "brier_sum", "scaled_brier", "log_loss", "oe_ratio", "macro_auroc", "label_mass"):
         missing = len(answers) - int(answers.has_probabilities.sum())
         if kind == "label_mass":
             return "some items have no label mass"
         if missing == len(answers):
             return NO_PROBABILITIES
-        if missing:
-            return f"{missing} items have no probabilities, so the loss is infinite"
+        if missing and kind in ("log_loss", "oe_ratio"):
+            what = "the loss is infinite" if kind == "log_loss" else "the expected events are not known"
+            return f"{missing} items have no probabilities, so {what}"
     if len(np.unique(answers.gold)) == 1:
         only = answers.labels[answers.gold[0]]
         if kind in ("precision", "ppv", "npv") and answers.gold[0] == _label_of(answers, name):
@@ -303,6 +343,8 @@ def _undefined_reason(answers: Answers, name: str) -> str:
         return f"never predicts {answers.labels[label]!r}"
     if kind == "lr_plus":
         return "no false positives: the ratio has no upper limit"
+    if kind == "oe_ratio":
+        return "no positives are expected: every P(positive) is 0"
     if kind == "lr_minus":
         return "specificity is 0: the ratio has no upper limit"
     return f"no items labelled {name.partition(':')[2]!r} in the test set"

@@ -23,6 +23,12 @@ METRICS: dict[str, Definition] = {
     "macro_f1_declared": Definition(
         "Macro F1, all declared labels", "higher", True, "mean F1 over all declared labels; an absent label counts 0"
     ),
+    "weighted_f1": Definition(
+        "Weighted F1", "higher", True, "mean F1 over the labels, each counted by its share of the items"
+    ),
+    "micro_f1": Definition(
+        "Micro F1", "higher", True, "2 right / (items + parsed answers); equals accuracy when every answer is parsed"
+    ),
     "sensitivity": Definition("Sensitivity", "higher", True, "TP / positives; also called recall of the positive"),
     "specificity": Definition("Specificity", "higher", True, "TN / negatives"),
     "ppv": Definition("Positive predictive value", "higher", True, "TP / (TP + FP); also called precision"),
@@ -40,9 +46,15 @@ METRICS: dict[str, Definition] = {
     ),
     "brier": Definition("Brier score", "lower", False, "mean (P(positive) - outcome)^2, 0 to 1"),
     "brier_sum": Definition("Brier score, summed over labels", "lower", False, "mean sum over labels, 0 to 2"),
+    "scaled_brier": Definition(
+        "Scaled Brier score", "higher", False, "1 - Brier / (prevalence (1 - prevalence)); 0: no better than prevalence"
+    ),
     "log_loss": Definition("Log loss", "lower", False, "mean -log P(gold label), natural logarithm"),
     "lr_plus": Definition("Positive likelihood ratio", "higher", False, "sensitivity / (1 - specificity)"),
     "lr_minus": Definition("Negative likelihood ratio", "lower", False, "(1 - sensitivity) / specificity"),
+    "oe_ratio": Definition(
+        "O:E ratio", None, False, "positives / sum of P(positive); ideal 1, below 1: risks too high on average"
+    ),
     "calibration_intercept": Definition(
         "Calibration intercept", None, False, "a in logit P(y) = a + logit p; ideal 0, below 0: risks too high"
     ),
@@ -55,10 +67,25 @@ METRICS: dict[str, Definition] = {
     "ece_null": Definition(
         "ECE of a perfect model", None, False, "mean ECE if outcomes followed these probabilities, at this n"
     ),
+    "classwise_ece": Definition(
+        "Classwise calibration error", "lower", False, "mean over labels of the ECE of P(label), 10 bins of equal width"
+    ),
     "unparsed": Definition("Unparsed answers", "lower", True, "answers without a label / all items"),
     "label_mass": Definition("Label mass", "higher", True, "mean probability that the model gives to all labels"),
     "precision": Definition("Precision", "higher", True, "items with this label / items given this label"),
     "recall": Definition("Recall", "higher", True, "items given this label / items with this label"),
+}
+
+#: Metrics of items with several labels (evaluation/multilabel.py); those of each label have the names above.
+MULTILABEL: dict[str, Definition] = {
+    "micro_f1": Definition("Micro F1", "higher", True, "2 TP / (2 TP + FP + FN), counted over all items and labels"),
+    "macro_f1": Definition("Macro F1", "higher", True, "mean F1 over the labels that the test set holds"),
+    "macro_auroc": Definition("Mean AUROC", "higher", False, "mean over labels of the AUROC of P(label)"),
+    "subset_accuracy": Definition("Exact sets", "higher", True, "items with exactly the right labels / all items"),
+    "hamming_loss": Definition("Hamming loss", "lower", True, "wrong labels, given or left out / (items x labels)"),
+    "jaccard": Definition("Jaccard index", "higher", True, "mean over items of common / all labels; 1 for no labels"),
+    "example_f1": Definition("F1 by item", "higher", True, "mean over items of 2 common / (true + given labels)"),
+    "unparsed": Definition("Unparsed answers", "lower", True, "answers without a set of labels / all items"),
 }
 
 #: Metrics for which `larger is better` needs a change of sign.

@@ -5,12 +5,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.advice import advice
 from clinfit.evaluation.assemble import seed_summaries, split_counts, system_result, withheld_result
 from clinfit.evaluation.canaries import run_canaries
 from clinfit.evaluation.claims import Pair, Trivial, compare
+from clinfit.evaluation.cost import cost_sentences, pareto
+from clinfit.evaluation.decisions import check_decisions, with_decisions
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.gates import (
     check_canaries,
@@ -23,10 +27,17 @@ from clinfit.evaluation.gates import (
     check_system,
     check_test_size,
 )
+from clinfit.evaluation.language import add_language
+from clinfit.evaluation.leakage import check_leakage, leakage, leakage_without_numbers
 from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
-from clinfit.evaluation.results import FORMAT, Facts, Results, TaskResult
+from clinfit.evaluation.mistakes import error_analysis
+from clinfit.evaluation.pairs import check_declared, with_declared
+from clinfit.evaluation.results import FORMAT, Facts, Results, ShiftRow, TaskResult
+from clinfit.evaluation.shift import check_shift
+from clinfit.evaluation.subgroups import check_subgroups, columns_of, subgroup_results
+from clinfit.evaluation.suspects import check_suspects, suspect_labels
 from clinfit.evaluation.systems import System, find_systems
-from clinfit.evaluation.verdict import advice, same_model, verdict, withheld_verdict
+from clinfit.evaluation.verdict import same_model, verdict, withheld_verdict
 from clinfit.findings import Finding
 from clinfit.study import Study, Task
 
@@ -45,10 +56,16 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
         confidence=study.evaluation.confidence,
         bootstrap=study.evaluation.bootstrap,
         tasks={
-            name: _evaluate_task(study, name, task, predictions.loc[predictions["task"] == name], known)
+            name: _evaluate_task(study, name, task, _of_task(predictions, name), known)
             for name, task in study.tasks.items()
         },
     )
+
+
+def _of_task(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
+    own = np.asarray(predictions["task"] == name, dtype=bool)
+    # A selection copies, which counts with millions of rows.
+    return predictions if own.all() else predictions.loc[own]
 
 
 def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, facts: Facts) -> TaskResult:
@@ -71,10 +88,11 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
         comparisons=[],
         pareto=[],
         subgroups=[],
-        leakage=None,
+        leakage=leakage_without_numbers(facts.get("leaks", {}).get(name, {})),
         suspect_labels=[],
-        shift=[],
-        freeze=None,
+        freeze=facts.get("freeze"),
+        errors=None,
+        shift=[ShiftRow(**row) for row in facts.get("shift", {}).get(name, [])],
         findings=[],
         canaries=[],
         verdict=[],
@@ -87,6 +105,7 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
     if not any(finding.code == "labels-outside-schema" for finding in findings):
         result["canaries"] = run_canaries(systems[0].test.gold, task.labels, task.positive_label)
         findings += check_canaries(result["canaries"])
+    findings += check_shift(result["shift"], result["counts"])
     findings = _told_once(findings)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
@@ -95,7 +114,11 @@ def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, fac
         result["verdict"] = withheld_verdict(errors)
     else:
         systems = with_majority(study, task, systems, result["counts"])
-        findings += _fill(result, study, task, measure(study, task, systems), facts)
+        measured = measure(study, task, systems)
+        findings += _fill(result, study, task, measured, facts)
+        blind = {finding.system for finding in findings if finding.code == "not-better-than-majority"}
+        findings += _trust(result, study, name, measured, facts, blind)
+        findings += add_language(result, study, table)
     result["findings"] = [finding.as_dict() for finding in _told_once(findings)]
     return result
 
@@ -123,21 +146,55 @@ def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured]
         floors, obstacle = study.evaluation.floors, obstacles[item.name]
         findings += check_system(item.system, item.answers, item.metrics, item.choice, floors, obstacle)
     findings += check_comparator(study, [item.system for item in measured])
+    findings += check_declared(study, [item.system for item in measured])
     baseline = _baseline(study, measured)
-    pairs = _pairs(study, [item.system for item in measured], baseline)
-    result["systems"] = [system_result(item, facts) for item in measured]
-    result["ranking"] = _ranking(measured, primary)
+    systems = [item.system for item in measured]
+    pairs = with_declared(study, systems, _pairs(study, systems, baseline))
+    margin = study.evaluation.margin
+    result["systems"] = [with_decisions(system_result(item, facts), study.evaluation, item) for item in measured]
+    findings += check_decisions(study.evaluation, measured, result["systems"])
+    result["ranking"] = rank_systems(measured, primary)
     result["baseline"] = baseline.name if baseline is not None else None
     result["seeds"] = seed_summaries(measured)
-    result["comparisons"] = compare(pairs, {item.name: item.scored for item in measured}, trivial, primary)
+    result["comparisons"] = compare(pairs, {item.name: item.scored for item in measured}, trivial, primary, margin)
+    result["pareto"] = pareto(result["systems"], primary)
     result["verdict"] = verdict(
         measured, result["ranking"], obstacles, result["comparisons"], primary, result["baseline"]
     )
-    result["advice"] = advice(measured, obstacles)
+    result["advice"] = advice(measured, obstacles) + cost_sentences(result["systems"], result["comparisons"])
     return findings
 
 
-def _ranking(measured: Sequence[Measured], primary: str) -> list[str]:
+def _trust(
+    result: TaskResult, study: Study, name: str, measured: list[Measured], facts: Facts, blind: set[str | None]
+) -> list[Finding]:
+    """Leaks, subgroups, mistakes and likely label errors into the result; returns the findings about them.
+
+    blind: systems that are not shown to beat the trivial answers; their probabilities say nothing of a label.
+    """
+    primary = result["primary"]
+    by_name = {item.name: item for item in measured}
+    order = [by_name[place] for place in result["ranking"]]
+    trained = [item for item in order if item.system.trained]
+    shown = trained if order[0] in trained else [order[0], *trained]
+    result["leakage"] = leakage(measured, facts.get("leaks", {}).get(name, {}), primary)
+    findings = check_leakage(result["leakage"], order[0].name, len(order[0].answers), primary)
+
+    table = facts.get("subgroups", {}).get(name, pd.DataFrame())
+    subgroups, ids = study.evaluation.subgroup_columns, order[0].system.test.ids
+    columns = columns_of(subgroups, study.evaluation.site, table, ids)
+    result["subgroups"] = subgroup_results(shown, columns, primary)
+    findings += check_subgroups(result["subgroups"], study.evaluation.confidence)
+
+    if trained:
+        result["errors"] = error_analysis(trained[0])
+        useful = [item.system for item in trained if item.name not in blind]
+        result["suspect_labels"] = suspect_labels(useful, result["labels"])
+        findings += check_suspects(result["suspect_labels"], trained[0], len(useful), primary)
+    return findings
+
+
+def rank_systems(measured: Sequence[Measured], primary: str) -> list[str]:
     """Names, best primary value on test first; equal ones in the order of the study, not estimable ones last.
 
     Seeds of one model stand together, in the place of their mean: a lucky seed is no better model.
@@ -161,6 +218,11 @@ def _baseline(study: Study, measured: Sequence[Measured]) -> System | None:
     named = [item.system for item in measured if item.system.model == study.evaluation.baseline]
     if named:
         return named[-1] if named[-1].moment == "after" else named[0]
+    return best_simple(measured)
+
+
+def best_simple(measured: Sequence[Measured]) -> System | None:
+    """The simple system with the best primary value on validation."""
     simple = [item for item in measured if item.system.simple]
     best = max(simple, key=lambda item: _or_lowest(item.validation_primary), default=None)
     return best.system if best is not None else None

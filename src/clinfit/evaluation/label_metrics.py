@@ -16,7 +16,7 @@ def divide(a: Floats, b: Floats) -> Floats:
     return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
 
 
-def _mean_of_defined(values: Floats) -> Floats:
+def mean_of_defined(values: Floats) -> Floats:
     """Mean over the last axis of what is not nan; nan when nothing is left."""
     defined = ~np.isnan(values)
     return divide(np.where(defined, values, 0).sum(-1), defined.sum(-1).astype(np.float64))
@@ -50,9 +50,12 @@ def overall(counts: Floats, positive: int | None) -> dict[str, Floats]:
     mcc, kappa = _agreement(counts)
     values = {
         "accuracy": divide(right, n),
-        "balanced_accuracy": np.where(several, _mean_of_defined(classes["recall"]), np.nan),
-        "macro_f1": _mean_of_defined(classes["f1"]),
+        "balanced_accuracy": np.where(several, mean_of_defined(classes["recall"]), np.nan),
+        "macro_f1": mean_of_defined(classes["f1"]),
         "macro_f1_declared": np.where(n > 0, np.nan_to_num(classes["f1"]).mean(-1), np.nan),
+        "weighted_f1": divide((support * np.nan_to_num(classes["f1"])).sum(-1), n),
+        # Every parsed answer is a hit or a false alarm, every item a hit or a miss.
+        "micro_f1": divide(2 * right, 2 * n - counts[..., -1].sum(-1)),
         "mcc": mcc,
         "kappa": kappa,
         "unparsed": divide(counts[..., -1].sum(-1), n),

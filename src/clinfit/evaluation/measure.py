@@ -1,4 +1,4 @@
-"""Systems to scores: the threshold chosen on validation, answers under it, one shared bootstrap, all metrics."""
+"""Systems to scores: recalibration and threshold from validation, answers under them, one bootstrap, all metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ from clinfit.evaluation.classification import Scored, overall_metrics
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
 from clinfit.evaluation.intervals import Resamples
 from clinfit.evaluation.metric import Metric
+from clinfit.evaluation.recalibration import Recalibration, fit_recalibration
 from clinfit.evaluation.results import SplitCounts
 from clinfit.evaluation.scoring import estimates, replicates
 from clinfit.evaluation.systems import System
@@ -21,7 +22,9 @@ from clinfit.study import Baseline, Evaluation, Study, Task, Threshold
 class Measured:
     """A system with its decision rule, its scores and its metrics.
 
-    validation_primary: the primary metric on validation, larger is better; None where it cannot be estimated.
+    system: with its recalibrated probabilities. validation_primary: the primary metric on validation, larger is better;
+    None where it cannot be estimated. validation: the decided validation items. recalibration: None where the study
+    asks for none. before: metrics of the probabilities on test as the model gave them, empty without a map.
     """
 
     system: System
@@ -29,6 +32,9 @@ class Measured:
     scored: Scored
     metrics: dict[str, Metric]
     validation_primary: float | None
+    validation: Answers
+    recalibration: Recalibration | None
+    before: dict[str, Metric]
 
     @property
     def name(self) -> str:
@@ -103,6 +109,8 @@ def trivial_answers(task: Task, template: Scored, counts: dict[str, SplitCounts]
 def measure(study: Study, task: Task, systems: Sequence[System]) -> list[Measured]:
     """All systems on the same test items under the same resamples."""
     evaluation = study.evaluation
+    maps = [_recalibrate(study, task, system) for system in systems]
+    raw, systems = systems, [_mapped(system, map, task) for system, map in zip(systems, maps, strict=True)]
     choices = [_choose(evaluation.threshold, task, system) for system in systems]
     answers = [_decide(system.test, task, choice) for system, choice in zip(systems, choices, strict=True)]
     groups = systems[0].test.groups
@@ -110,9 +118,54 @@ def measure(study: Study, task: Task, systems: Sequence[System]) -> list[Measure
     resamples = Resamples(answers[0].gold, groups if grouped else None, evaluation.bootstrap)
     scored = _score(answers, resamples, evaluation.confidence)
     return [
-        Measured(system, choice, scores, overall_metrics(scores), _validation_primary(evaluation, task, system, choice))
-        for system, choice, scores in zip(systems, choices, scored, strict=True)
+        Measured(
+            system,
+            choice,
+            scores,
+            overall_metrics(scores),
+            _validation_primary(evaluation, task, system, choice),
+            _decide(system.validation, task, choice),
+            map,
+            _before(given, task, map, resamples, evaluation.confidence),
+        )
+        for given, system, map, choice, scores in zip(raw, systems, maps, choices, scored, strict=True)
     ]
+
+
+def _recalibrate(study: Study, task: Task, system: System) -> Recalibration | None:
+    """The study's map, fitted on the validation items that have probabilities; none for simple rules."""
+    kind = study.evaluation.calibration
+    if kind == "none" or system.family == "baseline" or is_majority(study, system):
+        return None
+    answers = system.validation.answers(task.labels, task.positive_label)
+    usable = answers.has_probabilities
+    return fit_recalibration(kind, answers.gold[usable], answers.probabilities[usable], answers.positive)
+
+
+def _mapped(system: System, map: Recalibration | None, task: Task) -> System:
+    """The system as if its model had given the recalibrated probabilities, and had answered by them."""
+    if map is None or map.kind == "none":
+        return system
+
+    def apply(rows: Rows) -> Rows:
+        rows = replace(rows, probabilities=map.apply(rows.probabilities))
+        answers = rows.answers(task.labels, task.positive_label)
+        return replace(rows, predicted=_answered(answers, task, ThresholdChoice()))
+
+    return replace(system, test=apply(system.test), validation=apply(system.validation))
+
+
+#: Metrics of the probabilities before recalibration that the report shows beside those after it.
+BEFORE = ("brier", "brier_sum", "log_loss", "calibration_intercept", "calibration_slope", "ece")
+
+
+def _before(
+    system: System, task: Task, map: Recalibration | None, resamples: Resamples, confidence: float
+) -> dict[str, Metric]:
+    if map is None or map.kind == "none":
+        return {}
+    (scored,) = _score([system.test.answers(task.labels, task.positive_label)], resamples, confidence)
+    return {name: metric for name, metric in overall_metrics(scored).items() if name in BEFORE}
 
 
 def _score(systems: Sequence[Answers], resamples: Resamples, confidence: float) -> list[Scored]:
@@ -123,8 +176,9 @@ def _score(systems: Sequence[Answers], resamples: Resamples, confidence: float) 
 
 
 def _choose(rule: Threshold, task: Task, system: System) -> ThresholdChoice:
-    """The study's rule on the system's validation items; rules such as majority keep the answer that they are."""
-    if rule.rule == "argmax" or system.family == "baseline":
+    """The study's rule on the system's validation items; rules such as majority keep the answer that they are, and so
+    do systems that give labels alone."""
+    if rule.rule == "argmax" or system.family == "baseline" or not np.isfinite(system.test.probabilities).any():
         return ThresholdChoice()
     if task.positive_label is None:
         return ThresholdChoice(rule.rule, note="the task has more than two labels; the most probable label is taken")
@@ -133,17 +187,25 @@ def _choose(rule: Threshold, task: Task, system: System) -> ThresholdChoice:
     if rule.rule != "fixed" and not usable.any():
         return ThresholdChoice(rule.rule, note="no validation items; the most probable label is taken")
     hit = answers.gold[usable] == answers.positive
-    return choose_threshold(rule, hit, answers.probabilities[usable, list(task.labels).index(task.positive_label)])
+    choice = choose_threshold(rule, hit, answers.probabilities[usable, list(task.labels).index(task.positive_label)])
+    groups = system.validation.groups
+    if rule.rule == "guarantee" and choice.value is not None and len(np.unique(groups)) < len(groups):
+        note = "the guarantee is for independent items, and validation items share groups: it may hold less often"
+        return replace(choice, note=note)
+    return choice
 
 
 def _decide(rows: Rows, task: Task, choice: ThresholdChoice) -> Answers:
     """Answers under the threshold; unparsed answers stay unparsed."""
     answers = rows.answers(task.labels, task.positive_label)
-    if choice.value is None:
-        return answers
+    return answers if choice.value is None else replace(answers, predicted=_answered(answers, task, choice))
+
+
+def _answered(answers: Answers, task: Task, choice: ThresholdChoice) -> np.ndarray:
+    """(n,) label indices by the probabilities; an item that has none, or an unparsed answer, stays as it is."""
     decided = label_codes(apply_threshold(answers.probabilities, task.labels, task.positive_label, choice), task.labels)
     open_items = (answers.predicted == UNPARSED) | ~answers.has_probabilities
-    return replace(answers, predicted=np.where(open_items, answers.predicted, decided))
+    return np.where(open_items, answers.predicted, decided)
 
 
 def _validation_primary(evaluation: Evaluation, task: Task, system: System, choice: ThresholdChoice) -> float | None:

@@ -24,21 +24,30 @@ class Ranking:
 
     levels: (L,) distinct scores from high to low. With more than `most` of them, neighbours are merged into `most`
     levels of about equal size: AUROC and average precision then move by less than 1 / most, which is far inside their
-    intervals, and resamples cost by items and not by levels.
+    intervals, and resamples cost by items and not by levels. units: (n,) unit of each item, where weights are those of
+    units; None when every item has its own weight.
     """
 
-    def __init__(self, positive: NDArray[np.bool_], scores: Floats, most: int | None = None) -> None:
+    def __init__(
+        self,
+        positive: NDArray[np.bool_],
+        scores: Floats,
+        most: int | None = None,
+        units: NDArray[np.int64] | None = None,
+    ) -> None:
         distinct, place = np.unique(-scores, return_inverse=True)
-        if most is not None and len(distinct) > most:
+        self.merged = most is not None and len(distinct) > most
+        if self.merged:
             sizes = np.bincount(place).cumsum()
             merged = (sizes - 1) * most // len(scores)
             _, starts, level = np.unique(merged, return_index=True, return_inverse=True)
             distinct, place = distinct[starts], level[place]
         self.levels = -distinct
         n, count = len(scores), len(distinct)
+        units = np.arange(n) if units is None else units
         # One row a level of the positives, then one a level of the negatives.
         row = place + np.where(positive, 0, count)
-        self._rows = csr_array((np.ones(n), (row, np.arange(n))), shape=(2 * count, n))
+        self._rows = csr_array((np.ones(n), (row, units)), shape=(2 * count, int(units.max(initial=-1)) + 1))
 
     def steps(self, weights: Floats) -> tuple[Floats, Floats]:
         """(L, b) weight of positives and of negatives at each level, from high to low."""
@@ -106,6 +115,14 @@ def calibration(outcome: NDArray[np.bool_], probabilities: Floats) -> Calibratio
     return Calibration(*(float(x) for x in (intercept[0][0], intercept[1][0], slope[0][1], slope[1][1])))
 
 
+def logistic_line(outcome: NDArray[np.bool_], probabilities: Floats) -> tuple[float, float] | None:
+    """Intercept and slope, fitted together, of logit P(y) = a + b logit p; None where `calibration` has none."""
+    held = np.clip(probabilities, EDGE, 1 - EDGE)
+    logit = np.log(held / (1 - held))
+    fit = _logistic(np.column_stack([np.ones_like(logit), logit]), outcome, offset=np.zeros_like(logit))
+    return None if fit is None else (float(fit[0][0]), float(fit[0][1]))
+
+
 def _logistic(design: Floats, outcome: NDArray[np.bool_], offset: Floats) -> tuple[Floats, Floats] | None:
     """Coefficients and standard errors by Newton's method with halved steps; None when it does not converge."""
 
@@ -122,10 +139,10 @@ def _logistic(design: Floats, outcome: NDArray[np.bool_], offset: Floats) -> tup
             return None
         step = np.linalg.solve(information, design.T @ (outcome - fitted))
         size = 1.0
-        while log_likelihood(beta + size * step) < best - 1e-12 and size > 1e-6:
+        while (reached := log_likelihood(beta + size * step)) < best - 1e-12 and size > 1e-6:
             size /= 2
         beta = beta + size * step
-        best = log_likelihood(beta)
+        best = reached
         if np.abs(size * step).max() < 1e-10:
             return beta, np.sqrt(np.diag(np.linalg.inv(information)))
     return None

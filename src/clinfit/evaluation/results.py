@@ -5,6 +5,8 @@ Everything here is plain JSON: no NaN, no infinity; a number that cannot be give
 
 from typing import Any, Literal, TypedDict
 
+import pandas as pd
+
 FORMAT = "clinfit-metrics/2"
 
 # ---------------------------------------------------------------- what comes in beside the predictions
@@ -15,6 +17,7 @@ class ModelFacts(TypedDict, total=False):
 
     family: str
     train_seconds: float | None
+    peak_memory_mb: float | None
     parameters: int
     trainable_parameters: int
     alarms: list[str]
@@ -25,12 +28,18 @@ class ModelFacts(TypedDict, total=False):
 class Facts(TypedDict, total=False):
     """models: by run name `<model>-seed<seed>`. counts: task -> split -> label -> records (train included).
 
-    findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`).
+    findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`). freeze: what was declared before
+    the test split was opened, where a run folder says. subgroups: task -> table of `id` and one column of group names
+    for each subgroup. leaks: task -> kind -> ids of test records. shift: task -> rows.
     """
 
     models: dict[str, ModelFacts]
     counts: dict[str, dict[str, dict[str, int]]]
     findings: dict[str, list[dict[str, Any]]]
+    freeze: "FreezeResult"
+    subgroups: dict[str, pd.DataFrame]
+    leaks: dict[str, dict[str, list[str]]]
+    shift: dict[str, list[dict[str, Any]]]
 
 
 # ---------------------------------------------------------------- what goes out
@@ -69,7 +78,7 @@ class Confusion(TypedDict):
 
 
 class ThresholdDict(TypedDict):
-    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken."""
+    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken. words: the rule in words."""
 
     rule: str
     value: float | None
@@ -77,6 +86,7 @@ class ThresholdDict(TypedDict):
     n: int
     achieved: dict[str, float]
     note: str | None
+    words: str
 
 
 class CalibrationBin(TypedDict):
@@ -166,22 +176,39 @@ class ConformalDict(TypedDict):
 class GeneratedDict(TypedDict):
     """The free answers of a language model, read by the strict parser, beside its label likelihoods.
 
-    reasons: reason of the parser -> items. agreement: share of the items in which both modes answer alike.
+    parsed: share that names a label; parsed_by_label: the same among the items of each gold label. accuracy, agreement:
+    of all items, those without a readable label count as wrong and as not agreeing. agreement: with the most probable
+    label, whatever the threshold. reasons: why no label was read -> items. cut_off: items not seen to end.
     """
 
     n: int
     parser: str
     parsed: MetricDict
+    parsed_by_label: dict[str, MetricDict]
     accuracy: MetricDict
     agreement: MetricDict
     reasons: dict[str, int]
     cut_off: int
 
 
+class LanguageDict(TypedDict):
+    """What a language model read on test, and how much probability it puts on the labels.
+
+    prompt_tokens, label_mass: minimum, quartiles and maximum; null where it has none. shortened: items of which it did
+    not see all text; null where that is not known.
+    """
+
+    n: int
+    prompt_tokens: list[float] | None
+    label_mass: list[float] | None
+    shortened: int | None
+
+
 class SystemResult(TypedDict):
     """One (model, stage, seed) on the test split. moment: `before` and `after` for a model shown at both.
 
-    cost: train_seconds, parameters, trainable_parameters, seconds_p50 and seconds_p95 an item, prompt_tokens_mean.
+    cost: train_seconds, peak_memory_mb (of the process, an upper limit), parameters, trainable_parameters, seconds_p50
+    and seconds_p95 an item, prompt_tokens_mean.
     """
 
     name: str
@@ -204,6 +231,7 @@ class SystemResult(TypedDict):
     selective: SelectiveDict | None
     conformal: ConformalDict | None
     generated: GeneratedDict | None
+    language: LanguageDict | None
     cost: dict[str, float | int | None]
     alarms: list[str]
 
@@ -258,7 +286,11 @@ class McNemarDict(TypedDict):
 
 
 class NonInferiority(TypedDict):
-    """Whether `new` is not worse than `reference` by more than the margin of the study, in the primary metric."""
+    """Whether `new` is not worse than `reference` by more than the margin of the study, in the primary metric.
+
+    low: the least gain that the interval allows (for a loss, minus the upper end of the difference); shown where it is
+    above -margin.
+    """
 
     metric: str
     margin: float
@@ -296,7 +328,9 @@ class SubgroupRow(TypedDict):
 class SubgroupResult(TypedDict):
     """One system by one column. gap: metric -> largest difference between two groups, with its interval and pair.
 
-    site: whether the column names sites; spread then holds the standard deviation between sites of each metric.
+    equalized_odds: the larger of the gaps in sensitivity and in 1 - specificity; null for more than two labels and with
+    fewer than two groups. site: whether the column names sites; spread then holds the standard deviation between sites
+    of each metric, sampling error included.
     """
 
     system: str
@@ -305,10 +339,13 @@ class SubgroupResult(TypedDict):
     site: bool
     rows: list[SubgroupRow]
     gaps: list["SubgroupGap"]
+    equalized_odds: float | None
     spread: dict[str, float | None]
 
 
 class SubgroupGap(TypedDict):
+    """difference: metric in group `high` minus in group `low`. p_holm: over all pairs and metrics of the column."""
+
     metric: str
     high: str
     low: str
@@ -338,6 +375,38 @@ class SuspectLabel(TypedDict):
     p_suggested: float
 
 
+class WrongAnswers(TypedDict):
+    """Items of one label that got another answer (`unparsed` for none), by the probability of that answer."""
+
+    label: str
+    predicted: str
+    n: int
+    confidence: list[int]
+
+
+class Mistake(TypedDict):
+    """One wrong answer: the id, never the text, and how probable the system found its answer."""
+
+    id: str
+    label: str
+    predicted: str
+    p_predicted: float
+
+
+class ErrorAnalysis(TypedDict):
+    """What the best trained system got wrong on the test split.
+
+    bands: names of the ranges of probability that `WrongAnswers.confidence` counts; confident: worst first.
+    """
+
+    system: str
+    n: int
+    wrong: int
+    bands: list[str]
+    pairs: list[WrongAnswers]
+    confident: list[Mistake]
+
+
 class ShiftRow(TypedDict):
     """One property in training against test. difference: standardised; alert: whether it is large."""
 
@@ -350,12 +419,14 @@ class ShiftRow(TypedDict):
 
 
 class FreezeResult(TypedDict):
-    """What was fixed before the test split was opened, and how often that split was scored.
+    """What was fixed before the test split was opened, and how often that split was scored (evaluation/freeze.py).
 
-    state: frozen, changed, or not-frozen. scored: times that metrics of the test split were computed in this run.
+    state: frozen; changed (something else is evaluated than was frozen, named in `changed`); late (frozen after the
+    test split had been opened); not-frozen. scored: scorings of the test split that differ in the answers or in what
+    was declared, over all runs of the study on these data; making the report again from the same answers is none.
     """
 
-    state: str
+    state: Literal["frozen", "changed", "late", "not-frozen"]
     sha256: str | None
     frozen_at: str | None
     first_scored_at: str | None
@@ -387,6 +458,50 @@ class SplitCounts(TypedDict):
     labels: dict[str, int]
 
 
+class MultilabelSystem(TypedDict):
+    """One system of `evaluate_multilabel`. metrics: names of `definitions.MULTILABEL`; classes: also auprc, brier."""
+
+    name: str
+    n: int
+    unparsed: int
+    metrics: dict[str, MetricDict]
+    classes: list[ClassResult]
+
+
+class MultilabelDifference(TypedDict):
+    """One metric, new minus reference, by the paired bootstrap; `f1:<label>` for one label."""
+
+    metric: str
+    reference: float | None
+    new: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    method: str | None
+    p: float | None
+    p_holm: float | None
+    reason: str | None
+
+
+class MultilabelComparison(TypedDict):
+    reference: str
+    new: str
+    n: int
+    rows: list[MultilabelDifference]
+
+
+class MultilabelResults(TypedDict):
+    """What `evaluate_multilabel` gives. groups: None where every item stands alone."""
+
+    labels: list[str]
+    n: int
+    groups: int | None
+    confidence: float
+    bootstrap: int
+    systems: list[MultilabelSystem]
+    comparisons: list[MultilabelComparison]
+
+
 class TaskResult(TypedDict):
     """One task. systems: in the order of the study; ranking: their names, best primary value first.
 
@@ -407,6 +522,7 @@ class TaskResult(TypedDict):
     subgroups: list[SubgroupResult]
     leakage: LeakageResult | None
     suspect_labels: list[SuspectLabel]
+    errors: ErrorAnalysis | None
     shift: list[ShiftRow]
     freeze: FreezeResult | None
     findings: list[dict[str, Any]]

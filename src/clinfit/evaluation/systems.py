@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Rows, read_rows
 from clinfit.study import Study, Task
@@ -54,9 +56,10 @@ def find_systems(study: Study, task: Task, table: pd.DataFrame) -> list[System]:
     families = {spec.name: spec.family for spec in study.models}
     order = {name: place for place, name in enumerate(families)}
     parts: dict[Key, dict[str, Rows]] = {}
-    for values, part in table.groupby([*KEY, "split"], sort=True):
+    # Positions, and one part at a time: iterating over the groups would copy the whole table first.
+    for values, places in table.groupby([*KEY, "split"]).indices.items():
         model, seed, stage, split = cast(tuple[str, int, int, str], values)
-        parts.setdefault((str(model), int(seed), int(stage)), {})[split] = read_rows(part, task.labels)
+        parts.setdefault((str(model), int(seed), int(stage)), {})[split] = read_rows(_take(table, places), task.labels)
     keys = [key for key, splits in parts.items() if "test" in splits]
     nothing = read_rows(table.iloc[:0], task.labels)
     systems = []
@@ -68,6 +71,12 @@ def find_systems(study: Study, task: Task, table: pd.DataFrame) -> list[System]:
         test, validation = splits["test"], splits.get("validation", nothing)
         systems.append(System(name, model, seed, stage, moment, families.get(model), test, validation))
     return systems
+
+
+def _take(table: pd.DataFrame, places: NDArray[np.intp]) -> pd.DataFrame:
+    """Rows at ascending positions; neighbouring ones without a copy."""
+    first, end = int(places[0]), int(places[-1]) + 1
+    return table.iloc[first:end] if end - first == len(places) else table.iloc[places]
 
 
 def _name(

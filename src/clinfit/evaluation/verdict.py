@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clinfit.evaluation.answers import confusion
 from clinfit.evaluation.claims import Unbeaten
 from clinfit.evaluation.comparison import paired_difference
 from clinfit.evaluation.definitions import LOWER_IS_BETTER, METRICS
@@ -13,9 +12,7 @@ from clinfit.evaluation.results import Comparison
 from clinfit.evaluation.wording import evidence, number, with_interval
 from clinfit.findings import Finding
 
-#: Screening advice asks for at least this specificity: a system that calls everyone positive screens nobody.
-SCREENING_SPECIFICITY = 0.5
-#: Before-after sentences in the verdict; the rest stand in the comparison table.
+#: Before-after and declared comparisons in the verdict, each; the rest stand in the comparison table.
 SHOWN_GAINS = 2
 
 
@@ -35,7 +32,10 @@ def verdict(
     primary: str,
     baseline: str | None,
 ) -> list[str]:
-    """Three to six sentences: the winner, whether its lead is supported, the language models, the gain of training."""
+    """Three to six sentences: the winner, whether its lead is supported, the language models, the gain of training.
+
+    Comparisons that the study declared come beside these, up to SHOWN_GAINS of them.
+    """
     by_name = {item.name: item for item in measured}
     top = by_name[next((name for name in ranking if obstacles[name] is None), ranking[0])]
     rivals = [item for item in measured if top.name == ranking[0] or obstacles[item.name] is None]
@@ -46,7 +46,17 @@ def verdict(
     lines += _language_models(ranking, by_name, comparisons, baseline)
     gains = [item for item in comparisons if item["kind"] == "before-after"]
     lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]
-    return [*lines, *_caution(top)][:6]
+    lines = [*lines, *_caution(top)][:6]
+    declared = [item for item in comparisons if item["kind"] == "declared"]
+    return lines + [f"Declared comparison: {_with_margin(item)}" for item in declared[:SHOWN_GAINS]]
+
+
+def _with_margin(comparison: Comparison) -> str:
+    """The sentence of the primary metric, and non-inferiority where it is shown and says more than that."""
+    sentence, within = comparison["rows"][0]["sentence"], comparison["non_inferiority"]
+    if within is None or not within["shown"] or comparison["rows"][0]["direction"] == "better":
+        return sentence
+    return f"{sentence} {within['sentence']}"
 
 
 def _winner(top: Measured, rivals: Sequence[Measured], primary: str, *, alone: bool) -> str:
@@ -66,9 +76,10 @@ def _winner(top: Measured, rivals: Sequence[Measured], primary: str, *, alone: b
     values = [item.metrics[primary].value for item in rivals if same_model(item, top) and primary in item.metrics]
     known = [value for value in values if value is not None]
     if len(known) > 1:
-        mean = number(primary, float(np.mean(known)))
+        mean, spread = number(primary, float(np.mean(known))), number(primary, float(np.std(known, ddof=1)))
         return (
-            f"{start}{top.system.model} has the {most} mean {title} over {len(known)} seeds, {mean}, of {among} "
+            f"{start}{top.system.model} has the {most} mean {title} over {len(known)} seeds, {mean} (standard "
+            f"deviation between seeds {spread}, which is not in the intervals), of {among} "
             f"on this test set; {top.name}: {best}."
         )
     of = f" of {among}" if len(rivals) > 1 else ""
@@ -132,7 +143,7 @@ def _language_models(
         return []
     for comparison in comparisons:
         if comparison["new"] == best and comparison["kind"] == "versus-baseline":
-            return [f"Language models against simple ones: {comparison['rows'][0]['sentence']}"]
+            return [f"Language models against simple ones: {_with_margin(comparison)}"]
     return []
 
 
@@ -141,43 +152,3 @@ def _caution(top: Measured) -> list[str]:
     if smallest >= 100:
         return []
     return [f"The smallest class has {smallest} test items, so every number here is uncertain: read the intervals."]
-
-
-def advice(measured: Sequence[Measured], obstacles: dict[str, Unbeaten | None]) -> list[str]:
-    """Which system for which use, among those shown to be better than the trivial answers (binary tasks)."""
-    if measured[0].answers.positive is None:
-        return []
-    useful = [item for item in measured if obstacles[item.name] is None]
-    if not useful:
-        obstacle = next(found for found in obstacles.values() if found is not None)
-        return [f"No system can be advised for any use: none is shown to be better than {obstacle.name}."]
-    lines = []
-    screening = [item for item in useful if _value(item, "specificity") >= SCREENING_SPECIFICITY]
-    if screening:
-        item = max(screening, key=lambda item: _value(item, "sensitivity"))
-        lines.append(f"Screening (few missed): {item.name} {_caught(item)}.")
-    item = max(useful, key=lambda item: _value(item, "balanced_accuracy"))
-    lines.append(f"Balanced: {item.name}, balanced accuracy {_told(item, 'balanced_accuracy')}.")
-    item = max(useful, key=lambda item: _value(item, "accuracy"))
-    lines.append(f"Overall: {item.name}, accuracy {_told(item, 'accuracy')}.")
-    return lines
-
-
-def _value(item: Measured, metric: str) -> float:
-    value = item.metrics[metric].value
-    return -np.inf if value is None else value
-
-
-def _told(item: Measured, metric: str) -> str:
-    return with_interval(metric, item.metrics[metric], item.scored.confidence)
-
-
-def _caught(item: Measured) -> str:
-    counts, positive = confusion(item.answers), item.answers.positive
-    assert positive is not None
-    negative = 1 - positive
-    return (
-        f"finds {counts[positive, positive]} of {counts[positive].sum()} positives "
-        f"and raises {counts[negative, positive]} false alarms among {counts[negative].sum()} negatives; sensitivity "
-        f"{_told(item, 'sensitivity')}"
-    )

@@ -1,13 +1,19 @@
-"""Numbers as plain words: the sentences of comparisons, written from the numbers alone."""
+"""Numbers as plain words: the sentences of comparisons and decision rules, written from the numbers alone."""
 
 from clinfit.evaluation.comparison import PairedDifference
 from clinfit.evaluation.definitions import METRICS
 from clinfit.evaluation.metric import Metric
+from clinfit.evaluation.results import RecalibrationDict, ReferralDict, SystemResult, ThresholdDict
 
 
 def number(metric: str, value: float) -> str:
     """A value as the reader expects it: 89.7 % for shares, 0.953 for the rest."""
     return f"{100 * value:.1f} %" if METRICS[metric.partition(":")[0]].percent else f"{value:.3f}"
+
+
+def share_of(events: int, n: int) -> str:
+    """12 of 60 (20.0 %)."""
+    return f"{events} of {n} ({100 * events / n:.1f} %)"
 
 
 def change(metric: str, value: float) -> str:
@@ -56,3 +62,56 @@ def evidence(found: PairedDifference, p_holm: float | None, confidence: float) -
         corrected = "" if p_holm is None or abs(p_holm - found.p) < 1e-12 else f", {p_value(p_holm)} after Holm"
         parts.append(f"{found.test}, {p_value(found.p)}{corrected}")
     return f"{change(found.metric, found.difference)}{unit(found.metric)} ({'; '.join(parts)})"
+
+
+# ---------------------------------------------------------------- from probability to decision
+
+
+def threshold_words(system: SystemResult) -> str:
+    """How the system's probability becomes a decision: the rule, the threshold and where it was chosen."""
+    return rule_and_threshold(system["threshold"])
+
+
+def rule_and_threshold(threshold: ThresholdDict) -> str:
+    if threshold["value"] is None:
+        if threshold["note"] is None:
+            return threshold["words"]
+        return f"the most probable label ({threshold['note'].partition(';')[0]})"
+    start = f"positive from a probability of {threshold['value']:.4g}"
+    if threshold["split"] is None:
+        return f"{start}, fixed in the study"
+    return f"{start}, chosen on {threshold['n']} {threshold['split']} items for {threshold['words']}"
+
+
+def recalibration_words(recalibration: RecalibrationDict | None) -> str:
+    """The map of the probabilities and where it was fitted."""
+    if recalibration is None:
+        return "none"
+    parameters, where = recalibration["parameters"], f"fitted on {recalibration['n']} {recalibration['split']} items"
+    match recalibration["kind"]:
+        case "temperature":
+            return f"temperature {parameters['temperature'][0]:.3g}, {where}"
+        case "platt":
+            return f"Platt, slope {parameters['slope'][0]:.3g}, {where}"
+        case "isotonic":
+            return f"isotonic, {len(parameters['x'])} knots, {where}"
+        case _:
+            return f"none ({recalibration['note']})" if recalibration["note"] else "none"
+
+
+def referral_words(referral: ReferralDict | None) -> str:
+    """Which items a person decides."""
+    if referral is None:
+        return "none"
+    if referral["note"] is not None:
+        return f"none ({referral['note'].partition(';')[0]})"
+    cut = referral["parameters"]["cut"][0]
+    if referral["rule"] == "confidence":
+        return (
+            f"an answer whose probability is below {cut:.4g} goes to a person; on validation "
+            f"{100 * referral['value']:g} % were at or above it"
+        )
+    return (
+        "an item goes to a person unless the answer is the only label with a probability of at least "
+        f"{cut:.4g}; sets of such labels cover {100 * referral['value']:g} % of items like those of validation"
+    )

@@ -29,6 +29,7 @@ class Outputs:
     label_mass: (n,) total probability that a causal model gives to all labels together; None elsewhere.
     raw: n generated texts; None where nothing was generated.
     prompt_tokens, output_tokens: (n,) counts; None where there are no tokens.
+    dropped_tokens: (n,) tokens of the record's text that the model did not see; None where all is seen.
     seconds: (n,) time spent on the record (its share of its batch).
     """
 
@@ -38,6 +39,7 @@ class Outputs:
     raw: list[str] | None = None
     prompt_tokens: NDArray[np.int64] | None = None
     output_tokens: NDArray[np.int64] | None = None
+    dropped_tokens: NDArray[np.int64] | None = None
 
 
 @dataclass
@@ -92,4 +94,12 @@ class Model(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The saved model, ready to predict."""
+        ...
+
+
+class Writer(Model, Protocol):
+    """A family that can also write an answer of its own."""
+
+    def generate(self, records: Sequence[Record], limit: int) -> tuple[list[str], NDArray[np.int64]]:
+        """n texts of at most `limit` tokens, and (n,) how many tokens each has."""
         ...

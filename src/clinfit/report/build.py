@@ -4,6 +4,7 @@ No model, no torch, no network and no patient text: what goes in is metrics.json
 description, environment, model records) and the training logs.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -15,10 +16,12 @@ from markupsafe import Markup
 
 import clinfit
 from clinfit.evaluation.results import Results
+from clinfit.report.checklist import checklists
 from clinfit.report.format import flatten
 from clinfit.report.glossary import MEANINGS, TERMS, definition
+from clinfit.report.model_facts import model_facts
 from clinfit.report.models import failures, model_view, training_figures
-from clinfit.report.task import TaskView, task_view
+from clinfit.report.task import task_view
 from clinfit.study import Study, study_hash, study_yaml
 
 DISCLAIMER = (
@@ -61,7 +64,12 @@ def render(inputs: ReportInputs) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(context(inputs))
+    known = context(inputs)
+    body = Markup(environment.get_template("body.html.j2").render(known))
+    known["checklists"] = checklists(inputs, {entry.anchor: entry.title for entry in contents(body)})
+    ending = Markup(environment.get_template("end.html.j2").render(known))
+    page = {"body": body, "ending": ending, "contents": contents(body + ending)}
+    return environment.get_template("report.html.j2").render(known | page)
 
 
 def context(inputs: ReportInputs) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     results, study = inputs.results, inputs.study
     failed = failures(inputs.models)
     tasks = [
-        task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed)
+        task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed, inputs.models)
         for number, (name, task) in enumerate(results["tasks"].items())
     ]
     primary = next((task["primary"] for task in results["tasks"].values()), study.evaluation.primary)
@@ -77,8 +85,11 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "css": Markup(resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")),
         "version": clinfit.__version__,
         "study": study,
-        "contents": contents(tasks),
         "tasks": tasks,
+        "model_facts": {
+            name: model_facts(name, task, study, inputs.data.get(name, {}), inputs.models)
+            for name, task in results["tasks"].items()
+        },
         "training": training_figures(inputs.models, inputs.logs, primary),
         "models": [model_view(record) for record in inputs.models],
         "command": inputs.command,
@@ -91,22 +102,21 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def contents(tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
-    """Anchor and title of what the reader may want to jump to; the task is named when there are several."""
-    entries = []
-    for task in tasks:
-        prefix = f"{task.name}: " if len(tasks) > 1 else ""
-        parts = [("verdict", "Verdict"), ("systems", "All systems")]
-        parts += [("change", "Before and after")] if task.before_after else []
-        parts += [("confusion", "Confusion matrices"), ("data", "Data")]
-        entries += [(f"{task.anchor}-{part}", prefix + title) for part, title in parts]
-    ends = (
-        ("models", "Models"),
-        ("provenance", "How to reproduce"),
-        ("disclaimer", "Disclaimer"),
-        ("glossary", "Glossary"),
-    )
-    return entries + list(ends)
+@dataclass(frozen=True)
+class Entry:
+    """A line of the contents. level: 2 for a chapter, 3 for a section of it."""
+
+    level: int
+    anchor: str
+    title: str
+
+
+HEADING = re.compile(r'<h([23])[^>]* id="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
+
+
+def contents(page: Markup) -> list[Entry]:
+    """Every heading of the page that has an id, in its order: the contents cannot name what is not there."""
+    return [Entry(int(level), anchor, Markup(title).striptags()) for level, anchor, title in HEADING.findall(page)]
 
 
 def provenance(inputs: ReportInputs) -> list[tuple[str, str]]:

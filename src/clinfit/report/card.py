@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from clinfit.evaluation.results import MetricDict, Results, SystemResult, TaskResult
+from clinfit.evaluation.wording import recalibration_words, referral_words, rule_and_threshold
 from clinfit.report.build import DISCLAIMER
 from clinfit.report.format import Cell, flatten, metric_cell
 from clinfit.report.glossary import definition
@@ -13,7 +14,7 @@ from clinfit.report.glossary import definition
 #: Metrics of the card, in its order; a system has the binary or the multi-class ones.
 METRICS = (
     "auroc", "macro_auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv",
-    "macro_f1", "mcc", "brier", "brier_sum", "unparsed",
+    "macro_f1", "mcc", "brier", "brier_sum", "calibration_intercept", "calibration_slope", "unparsed",
 )  # fmt: skip
 
 #: Names of the hub's metric pages.
@@ -24,7 +25,7 @@ def model_card(results: Results, pack: Mapping[str, Any]) -> str:
     """The card.
 
     pack: the content of pack.json (see runs/pack.py): `run`, `clinfit`, `study`, `model` with family, spec, seed,
-    sha256 and details, and for every task its `task`, `threshold`, `n` and `metrics`.
+    sha256 and details, and for every task its `task`, `recalibration`, `threshold`, `referral`, `n` and `metrics`.
     """
     front = yaml.safe_dump(front_matter(pack), sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n" + "\n".join(sections(results, pack)) + "\n"
@@ -97,13 +98,14 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
 
 def task_line(name: str, served: Mapping[str, Any]) -> str:
     """What it answers, from what, and how a probability becomes a decision."""
-    task, threshold = served["task"], served["threshold"]
-    decision = "the most probable label"
-    if threshold["value"] is not None:
-        positive = task["positive"] or task["labels"][-1]
-        decision = f"{positive} from a probability of {threshold['value']:.4g} (rule: {threshold['rule']})"
-    inputs = ", ".join(task["data"]["inputs"])
-    return f"- **{name}**: answers one of {', '.join(task['labels'])} from {inputs}. Decision: {decision}."
+    task, inputs = served["task"], ", ".join(served["task"]["data"]["inputs"])
+    positive = "" if len(task["labels"]) > 2 else f" Positive: {task['positive'] or task['labels'][-1]}."
+    return (
+        f"- **{name}**: answers one of {', '.join(task['labels'])} from {inputs}.{positive} "
+        f"Decision: {rule_and_threshold(served['threshold'])}. "
+        f"Recalibration: {recalibration_words(served['recalibration'])}. "
+        f"Referral: {referral_words(served['referral'])}."
+    )
 
 
 def evaluation(
@@ -121,10 +123,25 @@ def evaluation(
         return
     yield from ("", "What the comparison with the other systems of the study says:", "")
     yield from (f"- {sentence}" for sentence in task["verdict"])
+    yield from subgroups(task, run)
     limits = [f for f in task["findings"] if f["level"] != "info" and about(f["system"], run, task)]
-    if limits:
-        yield from ("", "Limits found by the checks:", "")
-        yield from (f"- {finding['title']}. {finding['evidence']}".rstrip() for finding in limits)
+    yield from ("", f"### Limitations: {name}", "", "- No other place, period or population was tested.")
+    yield from (f"- {finding['title']}. {finding['evidence']}".rstrip() for finding in limits)
+
+
+def subgroups(task: TaskResult, run: str) -> Iterator[str]:
+    """The primary metric by group, where the study names groups; small ones have no numbers."""
+    packed = {entry["name"] for entry in task["systems"] if _is_packed(entry, run)}
+    known = definition(task["primary"])
+    for result in task["subgroups"]:
+        if result["system"] not in packed:
+            continue
+        yield from ("", f"| {result['title']} | records | {known.title} |", "|---|---:|---:|")
+        for row in result["rows"]:
+            value, interval = columns(metric_cell(row["metrics"].get(task["primary"]), percent=known.percent))
+            shown = "too few" if row["suppressed"] else f"{value} {interval}".strip()
+            n = "\N{EM DASH}" if row["n"] is None else str(row["n"])
+            yield f"| {row['group'].replace('|', '/')} | {n} | {shown} |"
 
 
 def about(system: str | None, run: str, task: TaskResult) -> bool:

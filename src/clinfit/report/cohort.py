@@ -6,10 +6,8 @@ from typing import Any
 
 from clinfit.evaluation.results import TaskResult
 from clinfit.report.format import count, per_cent, text_of
-from clinfit.report.tables import Plain
-
-#: Categories of fewer records than this are not counted exactly: a rare value may point to one patient.
-SMALL_CELL = 10
+from clinfit.report.mistakes import leakage_table, shift_table
+from clinfit.report.tables import Grid, Plain
 
 
 @dataclass(frozen=True)
@@ -18,6 +16,8 @@ class DataView:
     inputs: Plain | None
     facts: list[tuple[str, str]]
     findings: list[Mapping[str, Any]]
+    shift: Plain | None
+    leakage: Grid | None
 
 
 def data_view(task: TaskResult, described: Mapping[str, Any]) -> DataView:
@@ -27,7 +27,8 @@ def data_view(task: TaskResult, described: Mapping[str, Any]) -> DataView:
     inputs = input_table(described["inputs"]) if described.get("inputs") else None
     facts = [(name, text_of(described[name])) for name in ("source", "fingerprint") if name in described]
     told = {finding["code"] for finding in task["findings"]}
-    return DataView(tables, inputs, facts, [f for f in described.get("findings", []) if f["code"] not in told])
+    findings = [f for f in described.get("findings", []) if f["code"] not in told]
+    return DataView(tables, inputs, facts, findings, shift_table(task), leakage_table(task))
 
 
 def flow_table(described: Mapping[str, Any]) -> Plain:
@@ -61,8 +62,9 @@ def input_table(inputs: Mapping[str, Mapping[str, Any]]) -> Plain:
         if any(missing):
             rows.append([f"{name}: missing", *(count(n) for n in missing)])
     hint = (
-        "Median [lower quartile, upper quartile]; categories with counts, those below 10 not exactly. Inputs without "
-        "a row `missing` are complete."
+        "Median [lower quartile, upper quartile]; categories with counts, those of fewer than 10 records not "
+        "counted, nor the next larger one where it would give a single such one away. Inputs without a row `missing` "
+        "are complete."
     )
     return Plain("Inputs by split", hint, ["Input", *splits], rows)
 
@@ -74,7 +76,5 @@ def _summary(split: Mapping[str, Any]) -> str:
         low, middle, high = (f"{quartiles[name]:.4g}" for name in ("lower_quartile", "median", "upper_quartile"))
         return f"{middle} [{low}, {high}]"
     if split.get("counts"):
-        return ", ".join(
-            f"{value} {count(n) if n >= SMALL_CELL else f'<{SMALL_CELL}'}" for value, n in split["counts"].items()
-        )
+        return ", ".join(f"{value} {'not counted' if n is None else count(n)}" for value, n in split["counts"].items())
     return f"{split['distinct']} different values" if "distinct" in split else "\N{EM DASH}"

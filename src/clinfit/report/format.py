@@ -69,6 +69,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def megabytes(value: float) -> str:
+    """MB below a thousand of them, else GB."""
+    return f"{value:.0f}{NARROW_SPACE}MB" if value < 1000 else f"{value / 1000:.1f}{NARROW_SPACE}GB"
+
+
 def interval(low: float | None, high: float | None, *, percent: bool = False) -> str:
     """[low, high] in the unit of its value; '' where there is none."""
     if low is None or high is None:

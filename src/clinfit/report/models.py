@@ -87,7 +87,7 @@ def training_figures(
     title = definition(primary).title
     return [
         training_figure(
-            _as_reported(rows, primary),
+            as_reported(rows, primary),
             name if stages[name] == 1 else f"{name}, stage {stage}",
             title,
             best_step(rows, select_by.get(name) or "loss"),
@@ -98,7 +98,7 @@ def training_figures(
     ]
 
 
-def _as_reported(rows: Sequence[LogRow], primary: str) -> Sequence[LogRow]:
+def as_reported(rows: Sequence[LogRow], primary: str) -> Sequence[LogRow]:
     """Logs hold larger-is-better values (models/base.py); Brier score and log loss get their own sign back."""
     if primary not in LOWER_IS_BETTER:
         return rows

@@ -4,7 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 
-from clinfit.evaluation.results import Comparison, Confusion, Difference, MetricDict, SystemResult, TaskResult
+from clinfit.evaluation.results import (
+    Comparison,
+    Confusion,
+    Difference,
+    MetricDict,
+    SeedSummary,
+    SystemResult,
+    TaskResult,
+)
 from clinfit.report.format import (
     NOTHING,
     Cell,
@@ -12,10 +20,12 @@ from clinfit.report.format import (
     decimal,
     duration,
     interval,
+    megabytes,
     metric_cell,
     p_value,
     per_cent,
     signed,
+    text_of,
 )
 from clinfit.report.glossary import MEANINGS, definition
 
@@ -68,6 +78,7 @@ class BeforeAfter:
     n: int
     rows: list[ChangeRow]
     sentence: str
+    within: str
     agreement: str
 
 
@@ -81,6 +92,7 @@ class Pair:
     p: Cell
     agreement: str
     sentence: str
+    within: str
     rows: list[ChangeRow]
 
 
@@ -176,8 +188,40 @@ def system_rows(task: TaskResult, columns: Sequence[Column], failures: Mapping[s
         ) if applies and mark]  # fmt: skip
         why = withheld_reason(system)
         cells = [] if why else [cell_of(system, column.key) for column in columns]
+        if (summary := _first_of_seeds(task, system, rows)) is not None and not why:
+            rows.append(seed_row(summary, columns))
         rows.append(SystemRow(system["name"], ", ".join(marks), cells, system is simple, why))
     return rows + [SystemRow(name, "", [], instead=f"did not finish: {why}") for name, why in failures.items()]
+
+
+def _first_of_seeds(task: TaskResult, system: SystemResult, rows: Sequence[SystemRow]) -> SeedSummary | None:
+    """The summary over seeds that the system belongs to, when it is the first of them in the table."""
+    title = f"{system['model']} ({system['moment']})" if system["moment"] else system["model"]
+    summary = next((entry for entry in task["seeds"] if entry["system"] == title), None)
+    shown = summary is not None and any(row.name == seeds_title(summary) for row in rows)
+    return None if shown else summary
+
+
+def seeds_title(summary: SeedSummary) -> str:
+    return f"{summary['system']}, {len(summary['seeds'])} seeds"
+
+
+def seed_row(summary: SeedSummary, columns: Sequence[Column]) -> SystemRow:
+    """Mean and standard deviation over seeds, above the row of each seed: spread of training, not of the test set."""
+    return SystemRow(
+        seeds_title(summary),
+        "mean ± standard deviation between seeds",
+        [_spread_cell(summary["metrics"].get(column.key), definition(column.key).percent) for column in columns],
+    )
+
+
+def _spread_cell(spread: Mapping[str, float | int | None] | None, percent: bool) -> Cell:
+    mean, sd = (None, None) if spread is None else (spread["mean"], spread["sd"])
+    if mean is None or sd is None:
+        return NOTHING
+    show = per_cent if percent else decimal
+    note = f"{mean!r}; standard deviation {sd!r} of {text_of(spread['n'] if spread else None)} seeds"
+    return Cell(show(mean), f"± {show(sd)}", repr(mean), note)
 
 
 def withheld_reason(system: SystemResult) -> str:
@@ -200,6 +244,7 @@ def before_after(task: TaskResult) -> list[BeforeAfter]:
             comparison["n"],
             change_rows(comparison, systems),
             comparison["sentence"],
+            _within(comparison),
             _agreement(comparison),
         )
         for comparison in task["comparisons"]
@@ -208,7 +253,7 @@ def before_after(task: TaskResult) -> list[BeforeAfter]:
 
 
 def pairs(task: TaskResult) -> list[Pair]:
-    """Every comparison that is not before against after: with the majority and with the baseline."""
+    """Every comparison that is not before against after: with the majority, with the baseline, and those declared."""
     systems = {system["name"]: system for system in task["systems"]}
     found = []
     for comparison in task["comparisons"]:
@@ -223,6 +268,7 @@ def pairs(task: TaskResult) -> list[Pair]:
                 p_cell(row) if row else NOTHING,
                 _agreement(comparison),
                 comparison["sentence"],
+                _within(comparison),
                 change_rows(comparison, systems),
             )
         )
@@ -285,6 +331,11 @@ def p_cell(row: Difference) -> Cell:
     return Cell(p_value(row["p"]), holm, repr(row["p"]), "; ".join(filter(None, [row["test"], repr(row["p"])])))
 
 
+def _within(comparison: Comparison) -> str:
+    """What the study's margin says; '' without one."""
+    return "" if comparison["non_inferiority"] is None else comparison["non_inferiority"]["sentence"]
+
+
 def _agreement(comparison: Comparison) -> str:
     """The half of the 2 x 2 table that the comparison's sentence does not tell."""
     flips = comparison["flips"]
@@ -341,7 +392,7 @@ def every_metric(task: TaskResult) -> Grid:
 
 
 def cost_table(task: TaskResult) -> Grid:
-    """What each system costs: time to fit, size, time to answer."""
+    """What each system costs: time to fit, size, time to answer, length of the prompt, memory of the process."""
     rows = []
     for system in by_rank(task):
         cost = system["cost"]
@@ -351,9 +402,12 @@ def cost_table(task: TaskResult) -> Grid:
             number_cell(cost.get("trainable_parameters"), count),
             number_cell(cost.get("seconds_p50"), duration),
             number_cell(cost.get("seconds_p95"), duration),
+            number_cell(cost.get("prompt_tokens_mean")),
+            NOTHING if system["moment"] == "before" else number_cell(cost.get("peak_memory_mb"), megabytes),
         ]
         rows.append((system["name"], cells))
     heads = ["System", "Time to fit", "Parameters", "of them trained", "Time a record, median", "95th percentile"]
+    heads += ["Prompt tokens, mean", "Memory, at most"]
     return Grid("Cost", heads, rows)
 
 

@@ -1,6 +1,6 @@
 """Everything that the report says of one task, in the order in which it says it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,15 @@ from markupsafe import Markup
 from clinfit.evaluation.results import TaskResult
 from clinfit.report import figures
 from clinfit.report.cohort import DataView, data_view
+from clinfit.report.decisions import DecisionsView, decisions_view
 from clinfit.report.format import Cell, count, per_cent, text_of
+from clinfit.report.freeze import FreezeView, freeze_view
 from clinfit.report.glossary import definition
+from clinfit.report.language import LanguageView, language_view
+from clinfit.report.mistakes import ErrorsView, errors_view
 from clinfit.report.panels import Panels, panels
+from clinfit.report.pareto import pareto
+from clinfit.report.subgroups import ColumnView, subgroup_views
 from clinfit.report.tables import (
     BeforeAfter,
     Column,
@@ -61,12 +67,19 @@ class TaskView:
     pairs: list[Pair]
     matrices: list[Matrix]
     labels: list[Grid]
+    decisions: DecisionsView | None
     every: Grid | None
     cost: Grid
     seeds: Plain | None
     panels: list[Panels]
     data: DataView
+    subgroups: list[ColumnView]
+    mistakes: ErrorsView | None
     canaries: list[tuple[str, bool, str]]
+    pareto: Markup | None
+    unbeaten: str
+    freeze: FreezeView | None
+    language: LanguageView | None
 
 
 def task_view(
@@ -76,8 +89,12 @@ def task_view(
     confidence: float,
     described: Mapping[str, Any],
     failures: Mapping[str, str],
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> TaskView:
-    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why."""
+    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why.
+
+    records: the run.json of every model and seed.
+    """
     anchor = f"task{number + 1}"
     by_level = {level: [f for f in task["findings"] if f["level"] == level] for level in ("error", "warn", "info")}
     columns = columns_of(task)
@@ -104,12 +121,19 @@ def task_view(
         pairs=pairs(task),
         matrices=[matrix(system) for system in task["systems"]],
         labels=[] if task["withheld"] else [label_table(system) for system in systems],
+        decisions=decisions_view(task, anchor),
         every=None if task["withheld"] else every_metric(task),
         cost=cost_table(task),
         seeds=seed_table(task),
         panels=panels(task, confidence, anchor),
         data=data_view(task, described),
+        subgroups=subgroup_views(task, confidence, anchor),
+        mistakes=errors_view(task),
         canaries=[(canary["name"], canary["passed"], canary_text(canary)) for canary in task["canaries"]],
+        pareto=pareto(task, f"{anchor}-pareto"),
+        unbeaten=", ".join(name for name in task["ranking"] if name in task["pareto"]),
+        freeze=freeze_view(task["freeze"]),
+        language=language_view(task, records),
     )
 
 

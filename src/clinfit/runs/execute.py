@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ import yaml
 from rich.console import Console
 
 from clinfit.data.audit import audit
+from clinfit.data.duplicates import find_duplicates
+from clinfit.data.leaks import leaking_tests
 from clinfit.data.load import TaskData, load_task
+from clinfit.data.shift import shift_rows
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.results import Results
 from clinfit.report.summary import print_summary
@@ -31,6 +34,7 @@ from clinfit.runs.folder import (
     read_json,
     remove_leftovers,
     write_json,
+    write_parquet,
     write_text,
 )
 from clinfit.runs.model_run import Job, ModelRun
@@ -85,7 +89,9 @@ def run(
     source = study if isinstance(study, str | Path) else None
     study = load_study(study) if isinstance(study, str | Path) else study
     chosen = choose_models(study, models)
-    data = {name: load_task(task, study.folder) for name, task in study.tasks.items()}
+    data = {
+        name: load_task(task, study.folder, study.evaluation.subgroup_columns) for name, task in study.tasks.items()
+    }
     check_bases(chosen)
     descriptions = {name: describe_data(task, data[name]) for name, task in study.tasks.items()}
     folder = RunFolder(Path(out) if out else Path("runs") / study.name / study_hash(study)[:8])
@@ -98,7 +104,8 @@ def run(
         remove_leftovers(folder.path)
         write_text(folder.study, study_yaml(study))  # first: with it, the folder is a run that can go on
         with told(monitor, again):
-            write_inputs(folder, descriptions, environment)
+            monitor.update(study_folder=str(study.folder.resolve()))  # where relative data paths start from
+            write_inputs(folder, descriptions, data, environment)
             jobs = [Job(study, spec, seed, data) for spec in chosen for seed in seeds_of(spec, study)]
             failed = run_models([ModelRun(job, monitor, environment, siblings) for job in jobs], monitor, debug)
             return conclude(study, failed, monitor, again)
@@ -180,17 +187,28 @@ def refuse_other_data(folder: RunFolder, data: dict[str, TaskData]) -> None:
             )
 
 
-def write_inputs(folder: RunFolder, descriptions: dict[str, dict[str, Any]], environment: dict[str, Any]) -> None:
-    """data/<task>.json and environment.json, which tells where the run last trained; no patient text in them."""
+def write_inputs(
+    folder: RunFolder, descriptions: dict[str, dict[str, Any]], data: dict[str, TaskData], environment: dict[str, Any]
+) -> None:
+    """data/<task>.json, data/<task>-subgroups.parquet where the study names subgroups, and environment.json, which
+    tells where the run last trained; no patient text in them."""
     for name, description in descriptions.items():
         write_json(folder.data(name), description)
+        if len(data[name].subgroups.columns) > 1:
+            write_parquet(folder.subgroups(name), data[name].subgroups)
     if not folder.environment.is_file():
         write_json(folder.environment, environment)
 
 
 def describe_data(task: Task, data: TaskData) -> dict[str, Any]:
-    """The loader's description (counts, summaries, split ids, fingerprint) and the findings of the audit."""
-    return data.describe() | {"findings": [finding.as_dict() for finding in audit(task, data)]}
+    """The loader's description (counts, summaries, split ids, fingerprint), shift from training to test, the ids of
+    test records that leak, and the findings of the audit."""
+    duplicates = find_duplicates(data.records)
+    return data.describe() | {
+        "shift": [asdict(row) for row in shift_rows(task, data.records)],
+        "leaks": leaking_tests(data.records, duplicates),
+        "findings": [finding.as_dict() for finding in audit(task, data, duplicates)],
+    }
 
 
 # ---------------------------------------------------------------- the models

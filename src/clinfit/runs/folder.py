@@ -151,6 +151,9 @@ class RunFolder:
     def data(self, task: str) -> Path:
         return self.path / "data" / f"{task}.json"
 
+    def subgroups(self, task: str) -> Path:
+        return self.path / "data" / f"{task}-subgroups.parquet"
+
     def model(self, name: str, seed: int) -> ModelFolder:
         return ModelFolder(self.path / "models" / f"{name}-seed{seed}")
 

@@ -5,13 +5,15 @@ hash of what they wrote, and how it ended. A step is skipped when both hashes st
 """
 
 import random
+import resource
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from clinfit.data.load import TaskData
 from clinfit.data.records import Record, Split, in_split
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.primary import primary_value
-from clinfit.models.base import Model, Workspace
+from clinfit.models.base import Model, Workspace, Writer
 from clinfit.models.families import create_model, load_model
 from clinfit.predictions import Source, predictions_table, read_predictions
 from clinfit.runs.folder import (
@@ -100,12 +102,12 @@ class Job:
         }
 
     def inputs(self) -> str:
-        """Hash of all that decides the trained model and its answers."""
+        """Hash of all that decides the trained model and its answers, free ones apart (see `generate`)."""
         primary = isinstance(self.spec, Causal | Encoder) and self.spec.train.select_by == "primary"
         return hash_json(
             {
                 "clinfit": clinfit.__version__.rsplit(".", 1)[0],
-                "spec": self.spec.model_dump(mode="json", exclude={"compare_base"}),
+                "spec": self.spec.model_dump(mode="json", exclude={"compare_base", "generate"}),
                 "base": self.base(),
                 "seed": self.seed,
                 "tasks": self.asked(),
@@ -122,6 +124,11 @@ class Job:
         train = self.spec.train.model_dump(mode="json", include=READ_BEFORE_TRAINING)
         return hash_json({"spec": spec, "base": self.base(), "train": train, "tasks": self.asked()})
 
+    @property
+    def generate(self) -> int:
+        """Most tokens of the free answer that is asked for beside the label probabilities; 0: none."""
+        return self.spec.generate if isinstance(self.spec, Causal) else 0
+
     def base(self) -> dict[str, Any] | None:
         """Name, revision and weights' hash of the pretrained base, None for families without one."""
         return base_identity(self.spec.base, self.spec.revision) if isinstance(self.spec, Causal | Encoder) else None
@@ -133,6 +140,15 @@ def base_identity(name: str, revision: str | None) -> dict[str, Any]:
     from clinfit.models.bases import find_base
 
     return find_base(name, revision).as_dict()
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process held so far, in MB of a million bytes.
+
+    A peak cannot be set back, so that what ran before in the same process counts too: an upper limit for one model.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB on Linux and in bytes on macOS
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 class ModelRun:
@@ -175,10 +191,12 @@ class ModelRun:
         if self.record["inputs"] != known["inputs"]:
             self._set_aside()
             self.record = self._from_sibling(known["inputs"]) or self._blank()
-        before = self.record["before"]
+        before, generate = self.record["before"], self.record["spec"].get("generate", 0)
         self.record |= known | {"spec": job.spec.model_dump(mode="json")}
         if before != known["before"]:
             self._forget_answers([0])
+        if generate != job.generate:  # the trained model serves, and is asked again
+            self._forget_answers(range(1, len(job.stages) + 1))
         if self._complete():
             self._write()
             return False
@@ -270,7 +288,7 @@ class ModelRun:
         if digest != self.record["stages"].get(str(number), {}).get("model"):
             self._forget_answers(range(number, len(self.job.stages) + 1))
         self.record["stages"][str(number)] = {"model": digest, **asdict(summary)}
-        self._write(environment=self.environment)
+        self._write(environment=self.environment, peak_memory_mb=peak_memory_mb())
         write_json(self.run.environment, self.environment)
 
     def _untrained(self) -> Model:
@@ -312,6 +330,10 @@ class ModelRun:
         with self.monitor.step(title, model=self.job.name, stage=number):
             model = self._untrained() if number == 0 else self._trained(number)
             outputs = model.predict(records)
+            if self.job.generate:
+                raw, tokens = cast(Writer, model).generate(records, self.job.generate)
+                outputs = replace(outputs, raw=raw, output_tokens=tokens)
+        self.record["peak_memory_mb"] = max(self.record.get("peak_memory_mb") or 0.0, peak_memory_mb())
         source = Source(self.job.name, self.job.spec.name, self.job.seed, number)
         labels = self.job.study.tasks[task].labels
         self._keep(step, predictions_table(source, task, labels, split, records, outputs))

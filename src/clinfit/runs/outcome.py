@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,20 +12,32 @@ from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.results import Facts, ModelFacts, Results
 from clinfit.predictions import read_predictions
 from clinfit.report.build import ReportInputs, write_report
-from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, new_file, read_json, write_json
+from clinfit.report.export import report_metrics, summary_markdown
+from clinfit.runs.folder import ModelFolder, RunFolder, hash_file, new_file, read_json, write_json, write_text
+from clinfit.runs.freeze import note_scoring
 from clinfit.study import Study
 
 
 def evaluate_run(folder: RunFolder, study: Study, command: str) -> Results:
-    """Evaluate all saved predictions of a run; writes metrics.json and report.html. command: how to repeat it."""
+    """Evaluate all saved predictions of a run, note that the test split was scored, and write what `write_outcome`
+    says. command: how to repeat it."""
     tables = saved_predictions(folder)
     if tables.empty:
         raise ClinfitError(f"{folder.path} holds no predictions", fix="run the study to its end first")
-    results = evaluate(study, tables, facts_of(folder, study))
-    write_json(folder.metrics, results)
-    with new_file(folder.report) as path:
-        write_report(report_inputs(folder, study, results, command), path)
+    facts = facts_of(folder, study)
+    facts["freeze"] = note_scoring(folder, study, test_answers(folder))
+    results = evaluate(study, tables, facts)
+    write_outcome(folder.path, report_inputs(folder, study, results, command))
     return results
+
+
+def write_outcome(folder: Path, inputs: ReportInputs) -> None:
+    """metrics.json, report.html, summary.md and report_metrics.json, each whole or not at all."""
+    write_json(folder / "metrics.json", inputs.results)
+    write_json(folder / "report_metrics.json", report_metrics(inputs.results, inputs.models, inputs.logs))
+    write_text(folder / "summary.md", summary_markdown(inputs.results, inputs.command))
+    with new_file(folder / "report.html") as path:
+        write_report(inputs, path)
 
 
 def report_inputs(folder: RunFolder, study: Study, results: Results, command: str) -> ReportInputs:
@@ -72,6 +85,15 @@ def saved_predictions(folder: RunFolder) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def test_answers(folder: RunFolder) -> dict[str, dict[str, str]]:
+    """Hash of every table of test predictions of the models that are done, by model."""
+    return {
+        model.path.name: {name: digest for name, digest in record["predictions"].items() if "-test-" in name}
+        for model, record in records(folder)
+        if record["status"] == "done"
+    }
+
+
 def records(folder: RunFolder) -> Iterator[tuple[ModelFolder, dict[str, Any]]]:
     """The models whose record can be read."""
     for model in folder.models():
@@ -100,7 +122,8 @@ def read_intact(model: ModelFolder, record: dict[str, Any], name: str) -> pd.Dat
 
 
 def facts_of(folder: RunFolder, study: Study) -> Facts:
-    """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit."""
+    """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit,
+    subgroups."""
     data = {task: read_json(folder.data(task)) for task in study.tasks}
     models = {model.path.name: model_facts(record) for model, record in records(folder)}
     for model, error in damaged_records(folder):
@@ -112,7 +135,26 @@ def facts_of(folder: RunFolder, study: Study) -> Facts:
             for task, described in data.items()
         },
         findings={task: described["findings"] for task, described in data.items()},
+        subgroups={task: saved_subgroups(folder, task, study) for task in study.tasks},
+        leaks={task: described.get("leaks", {}) for task, described in data.items()},
+        shift={task: described.get("shift", []) for task, described in data.items()},
     )
+
+
+def saved_subgroups(folder: RunFolder, task: str, study: Study) -> pd.DataFrame:
+    """The groups of every record, as the run saved them; an empty table when the study names none."""
+    path, columns = folder.subgroups(task), [item.column for item in study.evaluation.subgroup_columns]
+    if not columns:
+        return pd.DataFrame()
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        table = pd.DataFrame()
+    if not {"id", *columns} <= set(table.columns):
+        raise ClinfitError(
+            f"{path} is missing or damaged", expected="the subgroups of each record", fix="run the study again"
+        )
+    return table
 
 
 def model_facts(record: dict[str, Any]) -> ModelFacts:
@@ -124,6 +166,7 @@ def model_facts(record: dict[str, Any]) -> ModelFacts:
     if stages:
         facts["train_seconds"] = sum(stage["seconds"] for stage in stages)
         facts["parameters"] = stages[-1]["parameters"]
+        facts["peak_memory_mb"] = record.get("peak_memory_mb")
         facts["trainable_parameters"] = stages[-1]["trainable_parameters"]
         facts["alarms"] = [alarm for stage in stages for alarm in stage["alarms"]]
     return facts

@@ -1,6 +1,7 @@
-"""The pack: the folder that is served. It gives the evaluation's own answers, with the evaluation's own threshold.
+"""The pack: the folder that is served. It gives the evaluation's own answers: its recalibration, threshold, referral.
 
-    pack.json    what it is: task with its prompt, model, threshold, metrics, and the SHA-256 of every other file
+    pack.json    what it is: task with its prompt, model, recalibration, threshold, referral, metrics, and the SHA-256
+                 of every other file
     README.md    a card for people
     model/       the trained model as its family saves it; a LoRA adapter names its base by id and hash
 
@@ -14,12 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import clinfit
 from clinfit.data.load import inputs_from_rows, read_inputs
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.answers import UNPARSED, Answers, label_codes
+from clinfit.evaluation.recalibration import Recalibration
+from clinfit.evaluation.referral import Referral
 from clinfit.evaluation.results import Results
 from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold
 from clinfit.models.base import Model
@@ -40,34 +46,63 @@ from clinfit.runs.folder import (
 from clinfit.runs.outcome import records
 from clinfit.study import Study, Task, study_hash
 
-FORMAT = "clinfit-pack/1"
+FORMAT = "clinfit-pack/2"
 CONTENT = "pack.json"
 CARD = "README.md"
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A trained model with its task and threshold, ready to answer."""
+    """A trained model with its task and what becomes of its probabilities, ready to answer.
+
+    referral: None when the study hands nothing to a person.
+    """
 
     name: str
     task: Task
+    recalibration: Recalibration
     threshold: ThresholdChoice
+    referral: Referral | None
     model: Model
     content: dict[str, Any]
 
-    def predict(self, items: Sequence[Record] | pd.DataFrame | Path | str) -> pd.DataFrame:
+    def predict(
+        self, items: Sequence[Record] | pd.DataFrame | Path | str, say: Callable[[str], None] = lambda line: None
+    ) -> pd.DataFrame:
         """Answers for records, for a table with the task's columns, or for a data file.
 
-        Returns one row an item, in order: id, p_<label> for each label, predicted, status.
+        Returns one row an item, in order: id, p_<label> for each label (recalibrated, where the study recalibrates),
+        predicted, status: `ok`, or `refer` when the item is for a person to decide. Where referral is by sets of
+        labels, `prediction_set` holds the labels of the set, joined by `|`. say: told of how many records the model did
+        not see all text.
         """
-        records = records_of(self.task, items)
-        probabilities = self.model.predict(records).probabilities
-        check_probabilities(probabilities, len(records), len(self.task.labels))
+        records, labels = records_of(self.task, items), self.task.labels
+        outputs = self.model.predict(records)
+        if outputs.dropped_tokens is not None and (cut := int((outputs.dropped_tokens > 0).sum())):
+            say(f"{cut} of {len(records)} records were longer than the model reads and were shortened")
+        check_probabilities(outputs.probabilities, len(records), len(labels))
+        probabilities = self.recalibration.apply(outputs.probabilities)
         table = pd.DataFrame({"id": [record.id for record in records]})
-        for k, label in enumerate(self.task.labels):
+        for k, label in enumerate(labels):
             table[PROBABILITY + label] = probabilities[:, k]
-        predicted = apply_threshold(probabilities, self.task.labels, self.task.positive_label, self.threshold)
-        return table.assign(predicted=predicted, status="ok")
+        predicted = apply_threshold(probabilities, labels, self.task.positive_label, self.threshold)
+        table = table.assign(predicted=predicted, status="ok")
+        return table if self.referral is None else _referred(table, labels, probabilities, self.referral)
+
+
+def _referred(
+    table: pd.DataFrame, labels: Sequence[str], probabilities: NDArray[np.float64], referral: Referral
+) -> pd.DataFrame:
+    """The answers with their status under the referral, and with the sets of labels where it has sets."""
+    codes = label_codes(list(table["predicted"]), labels)
+    nothing = np.full(len(table), np.nan)
+    answers = Answers(tuple(labels), None, np.full(len(table), UNPARSED), codes, probabilities, nothing)
+    table = table.assign(status=np.where(referral.decided(answers), "ok", "refer"))
+    sets = referral.sets(probabilities)
+    if sets is None:
+        return table
+    texts = ["|".join(label for label, inside in zip(labels, row, strict=True) if inside) for row in sets]
+    return table.assign(prediction_set=texts)
 
 
 def records_of(task: Task, items: Sequence[Record] | pd.DataFrame | Path | str) -> Sequence[Record]:
@@ -97,8 +132,15 @@ def load_pack(folder: Path | str) -> Pack:
     verify(folder, content)
     (name, served), *_ = content["tasks"].items()
     model = load_model(content["model"]["family"], folder / "model")
-    threshold = ThresholdChoice.from_dict(served["threshold"])
-    return Pack(name, Task.model_validate(served["task"]), threshold, model, content)
+    return Pack(
+        name,
+        Task.model_validate(served["task"]),
+        Recalibration.from_dict(served["recalibration"]),
+        ThresholdChoice.from_dict(served["threshold"]),
+        None if served["referral"] is None else Referral.from_dict(served["referral"]),
+        model,
+        content,
+    )
 
 
 def verify(folder: Path, content: dict[str, Any]) -> None:
@@ -224,10 +266,18 @@ def served_task(task: Task) -> dict[str, Any]:
 
 
 def evaluated(results: Results, task: str, record: dict[str, Any], stage: int) -> dict[str, Any]:
-    """Threshold and metrics of the system that the pack holds."""
+    """What becomes of the probabilities of the system that the pack holds, and its metrics."""
     system = next(
         system
         for system in results["tasks"][task]["systems"]
         if (system["model"], system["seed"], system["stage"]) == (record["model"], record["seed"], stage)
     )
-    return {"threshold": system["threshold"], "n": system["n"], "metrics": system["metrics"]}
+    fitted, referral = system["recalibration"], system["referral"]
+    recalibration = Recalibration() if fitted is None else Recalibration.from_dict(fitted)
+    return {
+        "recalibration": recalibration.as_dict(),
+        "threshold": system["threshold"],
+        "referral": None if referral is None else Referral.from_dict(referral).as_dict(),
+        "n": system["n"],
+        "metrics": system["metrics"],
+    }

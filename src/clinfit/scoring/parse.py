@@ -1,6 +1,7 @@
 """A generated answer to a label, or `unparsed` with the reason. In doubt it is unparsed, never the nearest label.
 
-Reasoning in <think>...</think> is removed first. Then three forms of an answer are accepted:
+`PARSERS` names the ways in which saved answers can be read. The strict one is the default and the one of every report
+that does not name another. Reasoning in <think>...</think> is removed first. Then it accepts three forms of an answer:
 
     stated     "Final answer: Cancer.", "The label is Non-Cancer", {"label": "Cancer"}
     alone      a sentence or a line that holds nothing but the label: "Cancer", "**Yes**", "Yes. There was ..."
@@ -10,9 +11,10 @@ Labels are found as whole words or phrases, whatever their case: "prognosis" hol
 A label of one letter is found in running text only in its own case, since "a" is an English word.
 """
 
+import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
@@ -53,19 +55,95 @@ class Parsed:
     reason: str
 
 
+@dataclass(frozen=True)
+class Parser:
+    """A named way of reading answers. version: raised whenever the same text may be read differently."""
+
+    name: str
+    version: int
+    rule: str
+    read: Callable[[str, Sequence[str]], Parsed]
+
+    @property
+    def title(self) -> str:
+        """strict, version 1."""
+        return f"{self.name}, version {self.version}"
+
+
 def parse_answer(text: str, labels: Sequence[str]) -> Parsed:
-    """The label that `text` answers with (see the module's docstring)."""
+    """The label that `text` answers with, by the strict rules (see the module's docstring)."""
+    answer = _answer(text, labels)
+    if isinstance(answer, Parsed):
+        return answer
+    keys = [_key(label) for label in labels]
+    if "?" not in answer and _key(answer) in keys:
+        return Parsed(labels[keys.index(_key(answer))], "alone")
+    return _parse_masked(_mask(answer, labels), labels)
+
+
+def parse_first_word(text: str, labels: Sequence[str]) -> Parsed:
+    """The label with which the answer begins, whatever stands behind it.
+
+    More answers are read than by the strict rules, and some wrongly: "No evidence against it" is read as "No".
+    """
+    answer = _answer(text, labels)
+    if isinstance(answer, Parsed):
+        return answer
+    match = re.match(rf"[\W_]*?(?P<mark>{MARK})", _mask(answer, labels))
+    return Parsed(labels[ord(match["mark"]) - FIRST], "first word") if match else Parsed(None, "no label at the start")
+
+
+def parse_json(text: str, labels: Sequence[str]) -> Parsed:
+    """The one label that is a value of a JSON object in the answer: {"label": "Cancer"}; text around it is not read.
+
+    A value must be the whole label; keys, lists and nested objects are not looked at.
+    """
+    answer = _answer(text, labels)
+    if isinstance(answer, Parsed):
+        return answer
+    objects = list(_objects(answer))
+    if not objects:
+        return Parsed(None, "no JSON object")
+    keys = [_key(label) for label in labels]
+    values = [_key(value) for found in objects for value in found.values() if isinstance(value, str)]
+    named = {keys.index(value) for value in values if value in keys}
+    if len(named) == 1:
+        return Parsed(labels[named.pop()], "JSON")
+    return Parsed(None, "several labels" if named else "no label")
+
+
+PARSERS = {
+    parser.name: parser
+    for parser in (
+        Parser("strict", 1, "a label that stands alone, is stated, or leads the answer; in doubt none", parse_answer),
+        Parser("first-word", 1, "the label with which the answer begins, whatever follows", parse_first_word),
+        Parser("json", 1, "the one label that is a value of a JSON object in the answer", parse_json),
+    )
+}
+
+
+def _answer(text: str, labels: Sequence[str]) -> str | Parsed:
+    """The text to read a label from, or why none can be read from it by any parser."""
     keys = [_key(label) for label in labels]
     if len(set(keys)) < len(keys):
         return Parsed(None, "labels differ only in case or punctuation")
     answer = _without_reasoning(_plain(text))
     if answer is None:
         return Parsed(None, "unfinished reasoning")
-    if not answer.strip():
-        return Parsed(None, "empty")
-    if "?" not in answer and _key(answer) in keys:
-        return Parsed(labels[keys.index(_key(answer))], "alone")
-    return _parse_masked(_mask(answer, labels), labels)
+    return answer if answer.strip() else Parsed(None, "empty")
+
+
+def _objects(text: str) -> Iterator[dict[str, object]]:
+    """The JSON objects in a text, one behind the other."""
+    decoder, at = json.JSONDecoder(), text.find("{")
+    while at >= 0:
+        try:
+            found, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            found, end = None, at + 1
+        if isinstance(found, dict):
+            yield found
+        at = text.find("{", end)
 
 
 def _parse_masked(masked: str, labels: Sequence[str]) -> Parsed:

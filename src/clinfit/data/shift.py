@@ -1,0 +1,160 @@
+"""How far the test records differ from those that were learned from: standardised differences, no text, no words.
+
+Numbers: difference of the means over the pooled standard deviation (Cohen's d with the mean of the two variances).
+Categories: Yang and Dalton's (2012) difference for several proportions; a share is the case of two. A difference of
+0.25 or more is called large: a rule of thumb (Stuart, 2010), not a test.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinfit.data.records import Record, Value, in_split
+from clinfit.study import InputColumn, Task
+
+#: From this standardised difference on a row is called large (Stuart, 2010).
+LARGE = 0.25
+
+#: A category with more distinct values may be free text, and fewer records than this may point to a person.
+NAMED_CATEGORIES, SMALL_CELL = 20, 10
+
+#: What counts as a word of a vocabulary: letters only, so that numbers are not new words.
+WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One property in training against test. difference: standardised, None without limit; alert: whether it is large.
+
+    kind: label, missing, number, category, text length, vocabulary (which has no standard scale and never alerts).
+    """
+
+    name: str
+    kind: str
+    train: str
+    test: str
+    difference: float | None
+    alert: bool
+
+
+def shift_rows(task: Task, records: Sequence[Record]) -> list[Shift]:
+    """Labels, inputs, missing values, text lengths and vocabulary in training against test; none if one is empty."""
+    train, test = in_split(records, "train"), in_split(records, "test")
+    if not train or not test:
+        return []
+    rows = list(_labels(task, train, test))
+    for name, column in task.data.columns.items():
+        rows += _input(name, column, [r.inputs[name] for r in train], [r.inputs[name] for r in test])
+    return rows
+
+
+def mean_difference(train: NDArray[np.float64], test: NDArray[np.float64]) -> float | None:
+    """Difference of means, test minus train, in units of the pooled standard deviation; None where nothing varies."""
+    spread = float(np.sqrt((_variance(train) + _variance(test)) / 2))
+    return float(test.mean() - train.mean()) / spread if spread > 0 else None
+
+
+def category_difference(train: NDArray[np.float64], test: NDArray[np.float64]) -> float | None:
+    """Distance of two vectors of shares over K categories, 0 or more (Yang and Dalton, 2012).
+
+    sqrt(d' S^-1 d) with the last category left out, S the mean of the two multinomial covariances; for two categories
+    the standardised difference of a share. None where S has no inverse because a split holds a single category.
+    """
+    held = (train > 0) | (test > 0)
+    p, q = train[held], test[held]
+    if len(p) == 1:
+        return 0.0
+    p, q = p[:-1], q[:-1]
+    covariance = (np.diag(p) - np.outer(p, p) + np.diag(q) - np.outer(q, q)) / 2
+    if np.linalg.cond(covariance) > 1e10:
+        return None
+    distance = float((q - p) @ np.linalg.solve(covariance, q - p))
+    return float(np.sqrt(max(distance, 0.0)))
+
+
+def _labels(task: Task, train: Sequence[Record], test: Sequence[Record]) -> Iterator[Shift]:
+    shown = task.labels if task.positive_label is None else [task.positive_label]
+    for label in shown:
+        yield _share(f"share of {label!r}", "label", *([r.target == label for r in part] for part in (train, test)))
+
+
+def _input(name: str, column: InputColumn, train: Sequence[Value], test: Sequence[Value]) -> Iterator[Shift]:
+    there = [[value for value in part if value is not None] for part in (train, test)]
+    if any(len(part) < len(whole) for part, whole in zip(there, (train, test), strict=True)):
+        yield _share(f"{name}: missing", "missing", *([value is None for value in part] for part in (train, test)))
+    if not all(there):
+        return
+    if column.type == "category":
+        yield _category(name, *([str(value) for value in part] for part in there))
+    elif column.type == "number":
+        yield _number(name, "number", *(np.array(part, dtype=np.float64) for part in there))
+    else:
+        lengths = [np.array([len(str(value).split()) for value in part], dtype=np.float64) for part in there]
+        yield _number(f"{name}: words", "text length", *lengths)
+        yield _vocabulary(name, *([str(value) for value in part] for part in there))
+
+
+def _number(name: str, kind: str, train: NDArray[np.float64], test: NDArray[np.float64]) -> Shift:
+    difference = mean_difference(train, test)
+    if difference is None and train.mean() == test.mean():
+        difference = 0.0
+    return _row(
+        name, kind, *(f"mean {part.mean():.4g}, SD {_variance(part) ** 0.5:.4g}" for part in (train, test)), difference
+    )
+
+
+def _share(name: str, kind: str, train: Sequence[bool], test: Sequence[bool]) -> Shift:
+    shares = [float(np.mean(part)) for part in (train, test)]
+    difference = mean_difference(*(np.array(part, dtype=np.float64) for part in (train, test)))
+    if difference is None and shares[0] == shares[1]:
+        difference = 0.0
+    return _row(name, kind, *(f"{share:.1%}" for share in shares), difference)
+
+
+def _category(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
+    """The whole distribution; what is shown is the category whose share changed most."""
+    counts = [Counter(part) for part in (train, test)]
+    values = sorted(counts[0] | counts[1])
+    shares = [np.array([count[value] for value in values]) / count.total() for count in counts]
+    difference = category_difference(*shares)
+    most = values[int(np.abs(shares[1] - shares[0]).argmax())]
+    texts = [f"{len(count)} different values" for count in counts]
+    if len(values) <= NAMED_CATEGORIES and max(count[most] for count in counts) >= SMALL_CELL:
+        texts = [
+            f"{most} {count[most] / count.total():.1%}"
+            if count[most] >= SMALL_CELL
+            else f"{most}: <{SMALL_CELL} records"
+            for count in counts
+        ]
+    return _row(name, "category", *texts, difference)
+
+
+def _vocabulary(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
+    """Share of the running words, and of the distinct ones, that training does not hold; it has no standard scale."""
+    known, met = ({word for text in part for word in WORD.findall(text.casefold())} for part in (train, test))
+    running = Counter(word for text in test for word in WORD.findall(text.casefold()))
+    total = max(1, running.total())
+    different = len(met - known) / max(1, len(met))
+    unseen = sum(count for word, count in running.items() if word not in known)
+    return Shift(
+        name=f"{name}: vocabulary",
+        kind="vocabulary",
+        train=f"{len(known):,} different words",
+        test=f"{unseen / total:.1%} of all words, {different:.1%} of the different ones unseen",
+        difference=None,
+        alert=False,
+    )
+
+
+def _row(name: str, kind: str, train: str, test: str, difference: float | None) -> Shift:
+    """A difference of None is one without limit: a split in which nothing varies against another value."""
+    alert = difference is None or abs(difference) >= LARGE
+    return Shift(name=name, kind=kind, train=train, test=test, difference=difference, alert=alert)
+
+
+def _variance(values: NDArray[np.float64]) -> float:
+    return float(values.var(ddof=1)) if len(values) > 1 else 0.0

@@ -1,0 +1,112 @@
+"""TRIPOD+AI and TRIPOD-LLM as tables: what the run reports, what it drafts, and what is left to the author.
+
+The items are data (`checklists/*.yaml`); the answers are in `checklist_answers.py`. An item that only a person can
+answer (fill H) names no resolver and is never filled in.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from clinfit.report.checklist_answers import ANSWERS, MISSING, Answer
+from clinfit.report.tables import SIMPLE_FAMILIES
+
+if TYPE_CHECKING:
+    from clinfit.report.build import ReportInputs
+
+TO_COMPLETE = "not reported: author to complete"
+
+
+@dataclass(frozen=True)
+class Item:
+    """fill: A from the run, S drafted from the study, H by a person; resolver: a key of ANSWERS, None for H."""
+
+    id: str
+    topic: str
+    fill: Literal["A", "S", "H"]
+    resolver: str | None = None
+
+
+@dataclass(frozen=True)
+class Checklist:
+    name: str
+    source: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. anchor, section: id and title of the heading where the report shows it, '' for none."""
+
+    id: str
+    topic: str
+    status: str
+    words: str
+    text: str
+    anchor: str
+    section: str
+
+
+@dataclass(frozen=True)
+class ChecklistView:
+    name: str
+    anchor: str
+    source: str
+    score: str
+    rows: list[Row]
+
+
+@cache
+def read_checklist(name: Literal["tripod_ai", "tripod_llm"]) -> Checklist:
+    file = resources.files("clinfit.report").joinpath(f"checklists/{name}.yaml")
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return Checklist(content["name"], content["source"], tuple(Item(**row) for row in content["rows"]))
+
+
+def checklists(inputs: "ReportInputs", headings: Mapping[str, str]) -> list[ChecklistView]:
+    """The checklists that apply; TRIPOD-LLM unless all models are simple ones. headings: id -> title in the page."""
+    systems = [system for task in inputs.results["tasks"].values() for system in task["systems"]]
+    names: list[Literal["tripod_ai", "tripod_llm"]] = ["tripod_ai"]
+    if any(system["family"] not in SIMPLE_FAMILIES for system in systems):
+        names.append("tripod_llm")
+    return [_view(name, read_checklist(name), inputs, headings) for name in names]
+
+
+def answer(item: Item, inputs: "ReportInputs") -> Answer:
+    """What the run says to an item; nothing to one that is a person's."""
+    return MISSING if item.fill == "H" or item.resolver is None else ANSWERS[item.resolver](inputs)
+
+
+def _view(name: str, checklist: Checklist, inputs: "ReportInputs", headings: Mapping[str, str]) -> ChecklistView:
+    answers = [answer(item, inputs) for item in checklist.items]
+    rows = [_row(item, given, headings) for item, given in zip(checklist.items, answers, strict=True)]
+    return ChecklistView(checklist.name, name.replace("_", "-"), checklist.source, score(answers), rows)
+
+
+def score(answers: Sequence[Answer]) -> str:
+    """Reported of the applicable items, in words; drafts and half answers are told apart and do not count."""
+    counts = Counter(given.status for given in answers)
+    applicable = len(answers) - counts["not applicable"]
+    return (
+        f"{counts['reported']} of {applicable} applicable items are reported, {counts['partly']} partly, "
+        f"{counts['draft']} drafted for the author to confirm; {counts['missing']} are left to the author."
+    )
+
+
+def _row(item: Item, given: Answer, headings: Mapping[str, str]) -> Row:
+    """A section that the page does not have (a figure that this task cannot give) is not pointed to."""
+    anchor = next((found for found in (f"task1-{given.section}", given.section) if found in headings), "")
+    words = {
+        "reported": "reported",
+        "partly": "partly",
+        "draft": "draft: author to confirm",
+        "not applicable": "not applicable",
+        "missing": TO_COMPLETE,
+    }[given.status]
+    status = given.status.replace(" ", "-")
+    return Row(item.id, item.topic, status, words, given.text, anchor, headings.get(anchor, ""))

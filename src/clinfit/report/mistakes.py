@@ -1,0 +1,116 @@
+"""What went wrong record by record: counts and ids, never a text. Leaks and shift, which explain some of it, too."""
+
+from dataclasses import dataclass
+
+from clinfit.evaluation.results import ErrorAnalysis, MetricDict, SuspectLabel, TaskResult
+from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell, per_cent, signed
+from clinfit.report.glossary import definition
+from clinfit.report.tables import Grid, Plain, by_rank
+
+
+@dataclass(frozen=True)
+class ErrorsView:
+    """sentence: how many of how many are wrong."""
+
+    sentence: str
+    pairs: Plain | None
+    confident: Plain | None
+    suspects: Plain | None
+
+
+def errors_view(task: TaskResult) -> ErrorsView | None:
+    """None where there is nothing to tell: withheld results, or no trained system."""
+    errors = task["errors"]
+    if errors is None:
+        return None
+    share = per_cent(errors["wrong"] / errors["n"]) if errors["n"] else "none"
+    return ErrorsView(
+        f"{errors['system']} is wrong on {count(errors['wrong'])} of {count(errors['n'])} test records ({share}).",
+        _pairs(errors) if errors["pairs"] else None,
+        _confident(errors) if errors["confident"] else None,
+        _suspects(task["suspect_labels"]) if task["suspect_labels"] else None,
+    )
+
+
+def _pairs(errors: ErrorAnalysis) -> Plain:
+    rows = [
+        [f"{pair['label']} answered {pair['predicted']}", count(pair["n"]), *map(count, pair["confidence"])]
+        for pair in errors["pairs"]
+    ]
+    hint = "How probable the system found the wrong answer that it gave; an unparsed answer has no probability."
+    return Plain("Wrong answers by label", hint, ["Truth and answer", "Records", *errors["bands"]], rows)
+
+
+def _confident(errors: ErrorAnalysis) -> Plain:
+    rows = [
+        [mistake["id"], mistake["label"], mistake["predicted"], decimal(mistake["p_predicted"])]
+        for mistake in errors["confident"]
+    ]
+    hint = "Look these up in your own data: the report holds no text."
+    return Plain("The most confident mistakes", hint, ["Record", "Truth", "Answer", "Probability of the answer"], rows)
+
+
+def _suspects(suspects: list[SuspectLabel]) -> Plain:
+    rows = [
+        [
+            item["id"],
+            item["split"],
+            item["label"],
+            decimal(item["p_label"]),
+            item["suggested"],
+            decimal(item["p_suggested"]),
+        ]
+        for item in suspects
+    ]
+    hint = (
+        "Records on which the trained systems together contradict the label more than its noise would explain "
+        "(confident learning). The model may be wrong instead: a person decides. None was left out of any figure."
+    )
+    heads = ["Record", "Split", "Label", "its probability", "Likelier", "its probability"]
+    return Plain("Labels that are likely wrong", hint, heads, rows)
+
+
+# ---------------------------------------------------------------- leaks and shift
+
+
+def leakage_table(task: TaskResult) -> Grid | None:
+    """The main metrics of every system with all test records and without those that leak."""
+    leakage = task["leakage"]
+    if leakage is None or not leakage["metrics"]:
+        return None
+    names = list(next(iter(leakage["metrics"].values())))
+    rows = []
+    for system in by_rank(task):
+        by_metric = leakage["metrics"].get(system["name"], {})
+        for place, words in enumerate(("", ", without")) if by_metric else ():
+            cells = [_of(by_metric[name][place], name) if name in by_metric else NOTHING for name in names]
+            rows.append((system["name"] + words, cells))
+    items = leakage["items"]
+    caption = f"With all test records, and without the {items} that {'leaks' if items == 1 else 'leak'}"
+    return Grid(caption, ["System", *(definition(name).title for name in names)], rows)
+
+
+def _of(metric: MetricDict, name: str) -> Cell:
+    return metric_cell(metric, percent=definition(name).percent)
+
+
+def shift_table(task: TaskResult) -> Plain | None:
+    """Training against test, the large differences marked."""
+    if not task["shift"]:
+        return None
+    rows = [
+        [row["name"], row["train"], row["test"], _difference(row["difference"], row["kind"], row["alert"])]
+        for row in task["shift"]
+    ]
+    hint = (
+        "Standardised difference: test minus training, in standard deviations; of a category with several values its "
+        "size only. * 0.25 or more, a rule of thumb and not a test: small test splits reach it by chance."
+    )
+    return Plain("Training against test", hint, ["Property", "Training", "Test", "Standardised difference"], rows)
+
+
+def _difference(value: float | None, kind: str, alert: bool) -> str:
+    if kind == "vocabulary":
+        return "—"
+    text = "without limit" if value is None else decimal(value, 2) if kind == "category" else signed(value, 2)
+    return f"{text} *" if alert else text

@@ -1,0 +1,126 @@
+"""TRIPOD tables: complete, honest about what only a person knows, and pointing to what the page has."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from clinfit.report.build import ReportInputs
+from clinfit.report.checklist import TO_COMPLETE, answer, checklists, read_checklist, score
+from clinfit.report.checklist_answers import ANSWERS, Answer
+from clinfit.report.models import run_name
+
+from .conftest import CASES
+
+NAMES: tuple[Literal["tripod_ai", "tripod_llm"], ...] = ("tripod_ai", "tripod_llm")
+every_list = pytest.mark.parametrize("name", NAMES)
+
+#: Only a person can know these, whatever the study says.
+PERSONAL = {
+    "tripod_ai": {"3a", "3b", "3c", "6a", "6b", "6c", "8b", "8c", "9c", "17", "18a", "18b", "18c", "18d", "19", "27b"},
+    "tripod_llm": {"3a", "3b", "7b", "8a", "8b", "8c", "13", "14a", "14b", "14c", "14d", "15", "19d", "19f", "19g"},
+}
+
+
+@every_list
+def test_items_are_complete_and_each_once(name: Literal["tripod_ai", "tripod_llm"]) -> None:
+    ids = [item.id for item in read_checklist(name).items]
+    assert len(ids) == len(set(ids)) == {"tripod_ai": 52, "tripod_llm": 60}[name]
+    mains = [int(re.sub(r"\D", "", identifier)) for identifier in ids]
+    assert mains == sorted(mains) and set(mains) == set(range(1, {"tripod_ai": 27, "tripod_llm": 19}[name] + 1))
+    letters = Counter(mains)
+    for item, n in letters.items():
+        if n > 1:
+            assert [i for i in ids if re.sub(r"\D", "", i) == str(item)] == [
+                f"{item}{'abcdefghijkl'[k]}" for k in range(n)
+            ]
+
+
+@every_list
+def test_resolvers_exist_and_personal_items_have_none(name: Literal["tripod_ai", "tripod_llm"]) -> None:
+    items = read_checklist(name).items
+    assert all((item.resolver is None) == (item.fill == "H") for item in items)
+    assert {item.resolver for item in items if item.resolver} <= set(ANSWERS)
+    assert {item.id for item in items if item.fill == "H"} >= PERSONAL[name]
+
+
+def test_every_answer_is_asked_for() -> None:
+    asked = {item.resolver for name in NAMES for item in read_checklist(name).items}
+    assert set(ANSWERS) <= asked
+
+
+@pytest.mark.parametrize("case", CASES)
+@every_list
+def test_no_personal_item_is_ever_filled_in(
+    cases: dict[str, ReportInputs], case: str, name: Literal["tripod_ai", "tripod_llm"]
+) -> None:
+    for item in read_checklist(name).items:
+        given = answer(item, cases[case])
+        if item.fill == "H":
+            assert given == Answer("missing")
+        elif item.fill == "S":
+            assert given.status in ("draft", "missing"), "the study's words are never called reported"
+        else:
+            assert given.status != "draft"
+        assert (given.text == "") == (given.status == "missing")
+
+
+def test_facts_are_those_of_the_run(cases: dict[str, ReportInputs]) -> None:
+    inputs = cases["binary"]
+    said = {item.id: answer(item, inputs) for item in read_checklist("tripod_ai").items}
+    assert said["4"] == Answer("draft", inputs.study.description)
+    assert "272 rows read; 2 dropped (missing note), 31 changed (strip_citations)" in said["7"].text
+    (task,) = inputs.results["tasks"].values()
+    events = task["counts"]["test"]["labels"]["malignant"]
+    assert f"test 90 (malignant {events})" in said["21"].text
+    assert "missing values: note 6" in said["11"].text
+    assert said["12d"].status == "not applicable" and "no column of sites" in said["12d"].text
+    llm = {item.id: answer(item, inputs) for item in read_checklist("tripod_llm").items}
+    assert "clinfit/tiny" in llm["6a"].text and "rank 16" in llm["6c"].text
+    assert llm["17"].status == "partly", "no freeze: nothing shows that the metrics were fixed beforehand"
+
+
+def test_nothing_is_claimed_of_bare_predictions(cases: dict[str, ReportInputs]) -> None:
+    """A predictions file tells nothing of training, prompts and preparation."""
+    bare = replace(cases["binary"], models=[], data={}, logs={})
+    for name, unknown in (
+        ("tripod_ai", ("7", "11", "12a", "12b", "12c", "12g", "13", "22")),
+        ("tripod_llm", ("6b", "6c", "9a", "12")),
+    ):
+        said = {item.id: answer(item, bare) for item in read_checklist(name).items}
+        assert {said[item].status for item in unknown} == {"missing"}
+
+
+def test_which_lists_and_where_they_point(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
+    simple = checklists(cases["no neural model"], {})
+    assert [view.name for view in simple] == ["TRIPOD+AI"]
+    assert not any(row.anchor for row in simple[0].rows), "no heading, no link"
+    views = checklists(cases["binary"], {"task1-data": "Data", "models": "Models"})
+    assert [view.name for view in views] == ["TRIPOD+AI", "TRIPOD-LLM"]
+    rows = {row.id: row for row in views[0].rows}
+    assert (rows["20a"].anchor, rows["20a"].section) == ("task1-data", "Data")
+    assert rows["17"].words == TO_COMPLETE and rows["23a"].anchor == ""
+    assert f"<td>{TO_COMPLETE}</td>" in pages["binary"]
+    assert re.search(r'<td>reported in <a href="#task1-data">Data</a></td>', pages["binary"])
+
+
+def test_score_counts_reported_of_applicable() -> None:
+    statuses = ["reported", "reported", "partly", "draft", "missing", "not applicable"]
+    answers = [Answer(status, "x") for status in statuses]  # type: ignore[arg-type]
+    assert score(answers).startswith("2 of 5 applicable items are reported, 1 partly, 1 drafted")
+
+
+def test_model_facts_name_the_packed_model(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
+    page = pages["binary"]
+    label = page[page.index('id="task1-facts"') : page.index('id="task1-data"')]
+    (task,) = cases["binary"].results["tasks"].values()
+    after = next(system for system in task["systems"] if system["moment"] == "after")
+    assert after["name"] in label and run_name(cases["binary"].models[2]) == "tiny-seed42"
+    assert f"AUROC {after['metrics']['auroc']['value']:.3f}" in label
+    assert f"who they are, where and when: {TO_COMPLETE}" in label
+    assert "Small test set" in label and "tiny (before): 10.0" not in label, "warnings about others stay out"
+    withheld = pages["one class"]
+    label = withheld[withheld.index('id="task1-facts"') : withheld.index('id="task1-data"')]
+    assert "the numbers are withheld" in label and "AUROC" not in label

@@ -1,0 +1,96 @@
+"""summary.md and report_metrics.json: the same numbers as metrics.json, and a schema that says so."""
+
+import json
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from clinfit.report.build import ReportInputs
+from clinfit.report.export import ReportMetrics, report_metrics, report_metrics_schema, summary_markdown
+from clinfit.report.tables import by_rank, cell_of
+
+from .conftest import CASES
+
+SCHEMA = Path(__file__).parents[2] / "schema" / "report_metrics.schema.json"
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def export(inputs: ReportInputs) -> dict[str, Any]:
+    return json.loads(json.dumps(report_metrics(inputs.results, inputs.models, inputs.logs), allow_nan=False))
+
+
+@every_case
+def test_numbers_equal_those_of_the_results(cases: dict[str, ReportInputs], name: str) -> None:
+    (task,) = cases[name].results["tasks"].values()
+    found = export(cases[name])
+    assert list(found["metrics"]) == [f"finding/{system['name']}" for system in task["systems"]]
+    for system in task["systems"]:
+        entry = found["metrics"][f"finding/{system['name']}"]
+        assert entry["samples"] == system["n"] == sum(entry["label_distribution"].values())
+        assert sum(entry["prediction_distribution"].values()) == system["n"]
+        assert entry["prediction_distribution"]["unparsed"] == system["unparsed"]
+        assert entry["accuracy"] == system["metrics"]["accuracy"]["value"]
+        assert entry["macro_f1"] == system["metrics"]["macro_f1"]["value"]
+        assert entry["confusion"] == system["confusion"]
+        for label, wanted in zip(entry["per_class"], system["classes"], strict=True):
+            assert label["support"] == wanted["support"] and label["label"] == wanted["label"]
+            assert all(label[m] == wanted["metrics"][m]["value"] for m in ("precision", "recall", "f1"))
+        if task["withheld"]:
+            assert entry["accuracy"] is None and "one-class" not in entry["withheld"]
+        else:
+            diagonal = sum(entry["confusion"]["counts"][k][k] for k in range(len(task["labels"])))
+            assert isclose(entry["accuracy"], diagonal / entry["samples"]) and entry["withheld"] is None
+
+
+def test_training_tells_the_last_step_and_the_kept_validation(cases: dict[str, ReportInputs]) -> None:
+    rows = cases["binary"].logs["tiny-seed42", 1]
+    (entry,) = export(cases["binary"])["training"].items()
+    assert entry[0] == "tiny-seed42"
+    assert entry[1]["global_steps"] == 84 and entry[1]["epochs"] == 4
+    assert entry[1]["final_train"] == {"loss": rows[-1]["loss"]}
+    kept = rows[62]  # select_by: primary, whose best value is at step 63
+    assert entry[1]["best_eval"] == {"loss": kept["validation_loss"], "primary": kept["validation_primary"], "step": 63}
+    assert export(cases["no neural model"])["training"] == {}
+
+
+def test_several_stages_and_no_validation(cases: dict[str, ReportInputs]) -> None:
+    row = {"step": 5, "epoch": 0.5, "loss": 0.4, "gradient_norm": float("inf"), "learning_rate": 1e-4}
+    found = report_metrics(cases["binary"].results, [], {("t-seed1", 1): [row], ("t-seed1", 2): [row]})["training"]
+    assert list(found) == ["t-seed1, stage 1", "t-seed1, stage 2"]
+    entry = found["t-seed1, stage 2"]
+    assert entry["final_train"] == {"loss": 0.4, "learning_rate": 1e-4} and entry["best_eval"] is None
+
+
+@every_case
+def test_the_export_obeys_its_schema(cases: dict[str, ReportInputs], name: str) -> None:
+    adapter = TypeAdapter(ReportMetrics)
+    found = export(cases[name])
+    adapter.validate_json(json.dumps(found), strict=True)
+    del found["metrics"][next(iter(found["metrics"]))]["samples"]
+    with pytest.raises(ValidationError):
+        adapter.validate_json(json.dumps(found), strict=True)
+
+
+def test_the_schema_file_is_up_to_date() -> None:
+    written = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert written == report_metrics_schema(), "type: python scripts/make_reference.py"
+
+
+@every_case
+def test_summary_says_verdict_numbers_findings_and_command(cases: dict[str, ReportInputs], name: str) -> None:
+    inputs = cases[name]
+    text = summary_markdown(inputs.results, inputs.command)
+    (task,) = inputs.results["tasks"].values()
+    assert all(f"- {sentence}\n" in text for sentence in task["verdict"])
+    assert all(finding["title"] in text for finding in task["findings"] if finding["level"] != "info")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[1:]] == [s["name"] for s in by_rank(task)]
+    widths = {row.count("|") for row in rows}
+    assert len(widths) == 1
+    if not task["withheld"]:
+        best = by_rank(task)[0]
+        assert cell_of(best, task["primary"]).plain in rows[1]
+    assert inputs.command in text and "Research use only" in text

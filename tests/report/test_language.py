@@ -1,0 +1,106 @@
+"""The section on language models: there when there are any, every number from metrics.json, no text of a patient."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from clinfit.evaluation.results import GeneratedDict, MetricDict
+from clinfit.report.build import ReportInputs, render
+from clinfit.report.language import language_view
+
+
+def share(value: float | None, n: int = 90) -> MetricDict:
+    return MetricDict(
+        value=value,
+        low=None if value is None else value - 0.05,
+        high=None if value is None else min(1.0, value + 0.05),
+        method="Wilson",
+        n=n,
+        events=None if value is None else round(value * n),
+        status="ok" if value is not None else "undefined",
+        reason=None if value is not None else "no such items in the test set",
+    )
+
+
+@pytest.fixture
+def written(cases: dict[str, ReportInputs]) -> Callable[[], ReportInputs]:
+    """The binary case, its trained model having written answers of its own."""
+    inputs = cases["binary"]
+
+    def give() -> ReportInputs:
+        task = inputs.results["tasks"]["finding"]
+        generated = GeneratedDict(
+            n=90,
+            parser="strict, version 1",
+            parsed=share(0.8777),
+            parsed_by_label={"benign": share(0.75), "malignant": share(None)},
+            accuracy=share(0.6543),
+            agreement=share(0.8),
+            reasons={"no label": 7, "several labels": 4},
+            cut_off=5,
+        )
+        systems = [
+            {
+                **system,
+                "generated": generated,
+                "language": {
+                    "n": 90,
+                    "prompt_tokens": [97, 180, 212, 251, 480],
+                    "label_mass": [0.1, 0.25, 0.875, 0.9, 0.95],
+                    "shortened": 3,
+                },
+            }
+            if system["name"] == "tiny (after)"
+            else system
+            for system in task["systems"]
+        ]
+        models = [
+            {**record, "stages": {"1": {**record["stages"]["1"], "details": DETAILS}}}
+            if record["model"] == "tiny"
+            else record
+            for record in inputs.models
+        ]
+        results = {**inputs.results, "tasks": {"finding": {**task, "systems": systems}}}
+        return replace(inputs, results=results, models=models)  # type: ignore[arg-type]
+
+    return give
+
+
+DETAILS = {"shortened_records": 1234, "prompt_sha256": "0badc0de" * 8}
+
+
+def test_every_number_is_shown(written: Callable[[], ReportInputs]) -> None:
+    page = render(written()).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    section = page.partition('id="task1-language"')[2].partition("<h3")[0]
+    assert 'href="#task1-language"' in page
+    for text in (
+        "212 (180 to 251; 97 to 480)",
+        "0.875 (0.250 to 0.900; 0.100 to 0.950)",
+        "3 of 90",
+        "1 234",
+        "87.8 %",
+        "65.4 %",
+        "no such items in the test set",
+        "strict, version 1",
+        "no label (7), several labels (4)",
+        "0badc0de" * 8,
+    ):
+        assert text in section, text
+
+
+def test_without_free_answers_there_is_no_table_of_them(pages: dict[str, str]) -> None:
+    assert 'id="task1-language"' in pages["binary"] and "Free answers" not in pages["binary"]
+
+
+@pytest.mark.parametrize("case", ["no neural model", "one class", "failed model"])
+def test_no_section_where_there_is_nothing_to_say(pages: dict[str, str], case: str) -> None:
+    assert "task1-language" not in pages[case]
+
+
+def test_before_training_nothing_was_trained_on_shortened_records(written: Callable[[], ReportInputs]) -> None:
+    inputs = written()
+    view = language_view(inputs.results["tasks"]["finding"], inputs.models)
+    assert view is not None
+    shortened = {row[0]: row[3] for row in view.reading.rows}
+    assert shortened["tiny (before)"] == "—" and shortened["tiny (after)"] != "—"

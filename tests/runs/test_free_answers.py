@@ -1,0 +1,222 @@
+"""A causal model that writes answers of its own, in a run: saved once, asked again without training, looked into."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+import clinfit
+from clinfit.errors import ClinfitError
+from clinfit.predictions import probabilities_of, read_predictions
+from clinfit.runs.diagnose import diagnose_run, find_causal
+from clinfit.runs.execute import run
+from clinfit.runs.folder import RunFolder, read_json
+from clinfit.runs.pack import load_pack
+from clinfit.study import load_study
+from two_layer import llama_base
+
+TABLES = [f"cancer-{split}-stage{stage}.parquet" for split in ("validation", "test") for stage in (0, 1)]
+
+
+def causal(generate: int) -> dict[str, Any]:
+    train = {"epochs": 0.1, "max_length": 200, "precision": "fp32"}
+    spec = {"name": "small", "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": train}
+    return spec | {"generate": generate}
+
+
+def run_with(study: Path, **changes: Any) -> tuple[RunFolder, str]:
+    """Run the study with `changes` in its default folder; the folder and what was said."""
+    content = yaml.safe_load(study.read_text()) | changes
+    study.write_text(yaml.safe_dump(content, sort_keys=False))
+    console = Console(file=io.StringIO(), width=200)
+    result = run(study, console=console)
+    assert not result.failed
+    return RunFolder(result.folder.resolve()), console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, write_small_study: Callable[..., Path]) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("free")
+    write_small_study(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def wrote(place: Path) -> RunFolder:
+    return run_with(place / "study.yaml", models=[causal(4)])[0]
+
+
+def tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
+    predictions = folder.model("small", 42).path / "predictions"
+    return {name: read_predictions(predictions / name) for name in TABLES}
+
+
+def test_every_record_gets_a_free_answer_before_and_after(wrote: RunFolder) -> None:
+    for table in tables(wrote).values():
+        assert table["raw"].notna().all() and table["output_tokens"].between(0, 4).all()
+        assert (table["dropped_tokens"] == 0).all()
+    system = read_json(wrote.metrics)["tasks"]["cancer"]["systems"][-1]
+    assert system["name"] == "small (after)" and system["generated"]["n"] == 12
+    assert "task1-language" in wrote.report.read_text()
+
+
+def test_free_answers_are_in_the_predictions_alone(wrote: RunFolder) -> None:
+    texts = {text.strip() for table in tables(wrote).values() for text in table["raw"] if len(text.strip()) > 5}
+    assert texts
+    files = [wrote.metrics, wrote.report, *wrote.path.rglob("run.json"), *wrote.path.rglob("*.jsonl")]
+    assert not [text for text in texts for path in files if text in path.read_text()]
+
+
+def test_another_length_asks_again_and_trains_nothing(wrote: RunFolder, place: Path) -> None:
+    other, said = run_with(place / "study.yaml", models=[causal(2)])
+    assert (
+        other.path != wrote.path
+        and "small-seed42: reused from" in said
+        and "training" not in said.replace("before training", "")
+    )
+    old, new = (folder.model("small", 42).read_record() for folder in (wrote, other))
+    assert old["stages"] == new["stages"] and old["inputs"] == new["inputs"] and old["before"] != new["before"]
+    for name, table in tables(other).items():
+        before = tables(wrote)[name]
+        assert (table["output_tokens"] <= 2).all()
+        assert table["raw"].notna().all() and (before["raw"].str.len() >= table["raw"].str.len()).all()
+        assert np.array_equal(probabilities_of(table), probabilities_of(before))
+    silent, said = run_with(place / "study.yaml", models=[causal(0)])
+    assert "reused from" in said and all(table["raw"].isna().all() for table in tables(silent).values())
+
+
+def test_a_pack_does_not_write(wrote: RunFolder, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = load_pack(wrote.model("small", 42).pack)
+    monkeypatch.setattr(type(pack.model), "generate", lambda *_: pytest.fail("wrote an answer"))
+    said: list[str] = []
+    assert len(pack.predict(place / "data.csv", said.append)) == 60 and said == []
+
+
+def test_predict_says_how_many_records_were_shortened(wrote: RunFolder) -> None:
+    rows = pd.DataFrame({"text": ["short", "long " * 400, "long " * 300], "age": [50, 60, 70]})
+    said: list[str] = []
+    load_pack(wrote.model("small", 42).pack).predict(rows, said.append)
+    assert said == ["2 of 3 records were longer than the model reads and were shortened"]
+
+
+# ---------------------------------------------------------------- diagnose
+
+
+def lines(folder: RunFolder, **changes: Any) -> list[str]:
+    asked = {"model": None, "count": 2, "show_text": False} | changes
+    return list(diagnose_run(folder, load_study(folder.study), **asked))
+
+
+def test_diagnose_shows_every_way_of_asking_and_no_text(wrote: RunFolder, canary: str) -> None:
+    found = lines(wrote)
+    ways = [line for line in found if line.startswith("==")]
+    assert ways == ["== as trained", "== answer first", "== without chat template"]
+    assert sum(line.startswith("   record ") for line in found) == 6
+    assert r"   user message between '<|begin|><|user|>\n' and '<|end|>\n<|assistant|>\n'" in found
+    assert r"   user message between '<|begin|>' and '\n\nAnswer:\n'" in found
+    assert sum("all inputs missing" in line for line in found) == 3
+    assert not any(line.startswith("      text:") for line in found) and canary not in "\n".join(found)
+
+
+def test_as_trained_is_what_the_run_saved(wrote: RunFolder) -> None:
+    table = tables(wrote)["cancer-test-stage1.parquet"]
+    found = lines(wrote, show_text=True)
+    first = table.iloc[0]
+    (line, *_) = (line for line in found if line.startswith(f"   record {first['id']} "))
+    assert f"P(no) {first['p_no']:.3f}, P(yes) {first['p_yes']:.3f}; label mass {first['label_mass']:.3f}" in line
+    assert f"      text: {first['raw']!r}" in found
+    assert f"({first['gold']})" in line
+
+
+def test_a_label_is_named_where_it_would_come_next(wrote: RunFolder) -> None:
+    from clinfit.models.causal import CausalModel
+    from clinfit.models.diagnosis import diagnose
+    from clinfit.runs.diagnose import records_to_ask
+
+    study = load_study(wrote.study)
+    (task,) = study.tasks.values()
+    records = records_to_ask(wrote, "cancer", task, 3)
+    for found in diagnose(CausalModel.load(wrote.model("small", 42).model(1)), records, 3):
+        assert not found.problem and len(found.leans) == 2 and len(found.replies) == 3
+        for reply in found.replies:
+            assert sum(reply.probabilities.values()) == pytest.approx(1) and 0 <= reply.label_mass <= 1
+            assert [token.probability for token in reply.next_tokens] == sorted(
+                (token.probability for token in reply.next_tokens), reverse=True
+            )
+            assert reply.cut_off == (reply.tokens == 3)
+            best = reply.next_tokens[0]
+            if best.labels and reply.probabilities[best.labels[0]] > 0.5:
+                assert reply.parsed.label in {best.labels[0], None}
+
+
+def test_data_that_are_elsewhere_or_changed_are_told(wrote: RunFolder, place: Path) -> None:
+    data = place / "data.csv"
+    kept = data.read_bytes()
+    try:
+        data.write_text(data.read_text().replace("Case 1:", "Case one:"))
+        with pytest.raises(ClinfitError, match="are not those of the run") as error:
+            lines(wrote)
+        assert "Case" not in str(error.value)
+        data.unlink()
+        with pytest.raises(ClinfitError, match="cannot be read from"):
+            lines(wrote)
+    finally:
+        data.write_bytes(kept)
+
+
+def test_a_model_by_name(wrote: RunFolder) -> None:
+    assert find_causal(wrote, "small")[0].path == find_causal(wrote, "small-seed42")[0].path
+    with pytest.raises(ClinfitError, match="no causal model 'smal'") as error:
+        find_causal(wrote, "smal")
+    assert "small-seed42" in error.value.expected
+
+
+def test_a_run_without_language_models_cannot_be_diagnosed(make_study: Callable[..., Path]) -> None:
+    run(make_study(), out="plain")
+    with pytest.raises(ClinfitError, match="no causal language model"):
+        lines(RunFolder(Path("plain")))
+
+
+# ---------------------------------------------------------------- on the command line
+
+
+def clinfit_(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(clinfit.__file__).parents[1])}
+    program = [sys.executable, "-m", "clinfit", *map(str, words)]
+    return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment, stdin=subprocess.DEVNULL)
+
+
+def test_score_and_its_bad_inputs(wrote: RunFolder, place: Path) -> None:
+    done = clinfit_("score", wrote.path, "--parser", "first-word", "--models", "small", cwd=place)
+    assert done.returncode == 0, done.stderr
+    report = Path(done.stdout.splitlines()[-1])
+    assert report == wrote.path / "scored/first-word/report.html" and report.is_file()
+    assert "by label probability" in done.stdout and "read by first-word" in done.stdout
+    assert f"clinfit score {wrote.path} --parser first-word --models small" in report.read_text()
+    for words, expected in (
+        (["score", "nowhere"], "is not a run folder"),
+        (["score", wrote.path, "--parser", "loose"], "no parser 'loose'"),
+        (["score", wrote.path, "--models", "large"], "'large' wrote no free answers"),
+    ):
+        done = clinfit_(*words, cwd=place)
+        assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr
+
+
+def test_diagnose_and_its_bad_inputs(wrote: RunFolder, place: Path, canary: str) -> None:
+    done = clinfit_("diagnose", wrote.path, "--records", 1, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "== as trained" in done.stdout and canary not in done.stdout and "text:" not in done.stdout
+    done = clinfit_("diagnose", wrote.path, "--model", "large", cwd=place)
+    assert done.returncode == 2 and "no causal model 'large'" in done.stderr
+    assert clinfit_("diagnose", wrote.path, "--records", 0, cwd=place).returncode == 2
