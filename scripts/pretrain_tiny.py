@@ -553,8 +553,9 @@ def larger(_: Maker, rng: random.Random) -> Example:
 
 
 TASKS: list[Callable[[Maker, random.Random], Example]] = [
-    about_topic, about_topic, about_topic, topic_label, topic_label, topic_label, topic_label, which_topic, which_topic, title_match, title_match, same_article, section,
-    section, choose_title, choose_word, write_title, numbers, numbers, numbers, larger,
+    about_topic, about_topic, about_topic, topic_label, topic_label, topic_label, topic_label, which_topic, which_topic,
+    title_match, title_match, same_article, section, section, choose_title, choose_word, write_title, numbers, numbers,
+    numbers, larger,
 ]  # fmt: skip
 
 

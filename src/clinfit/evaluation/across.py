@@ -146,6 +146,7 @@ def _result(
         subgroups=[],
         leakage=None,
         suspect_labels=[],
+        errors=None,
         shift=[],
         freeze=None,
         findings=[finding.as_dict() for finding in findings],

@@ -32,12 +32,12 @@ def add_language(result: TaskResult, study: Study, table: pd.DataFrame) -> list[
 
 def language_facts(rows: pd.DataFrame) -> LanguageDict:
     """Spread of prompt lengths and label mass, and the items whose text was shortened; rows: of one system on test."""
-    dropped = rows["dropped_tokens"].dropna() if "dropped_tokens" in rows else pd.Series(dtype=float)
+    dropped = pd.Series(rows["dropped_tokens"]).dropna() if "dropped_tokens" in rows else pd.Series(dtype=float)
     return LanguageDict(
         n=len(rows),
-        prompt_tokens=_quartiles(rows["prompt_tokens"]),
-        label_mass=_quartiles(rows["label_mass"]),
-        shortened=int((dropped > 0).sum()) if len(dropped) else None,
+        prompt_tokens=_quartiles(pd.Series(rows["prompt_tokens"])),
+        label_mass=_quartiles(pd.Series(rows["label_mass"])),
+        shortened=int(np.count_nonzero(dropped.to_numpy() > 0)) if len(dropped) else None,
     )
 
 

@@ -17,8 +17,8 @@ def risk_coverage_figure(curves: Sequence[Curve], name: str) -> Markup:
         axes = figure.subplots()
         for k, curve in enumerate(curves):
             points = np.asarray(curve.points)
-            line = {"color": PALETTE[k % len(PALETTE)], "linestyle": LINES[k % len(LINES)]}
-            axes.plot(points[:, 0], points[:, 1], label=curve.legend, **line)
+            colour, line = PALETTE[k % len(PALETTE)], LINES[k % len(LINES)]
+            axes.plot(points[:, 0], points[:, 1], label=curve.legend, color=colour, linestyle=line)
         axes.set(xlim=(0, 1.02), ylim=(0, None), title="Risk and coverage")
         axes.set(xlabel="records decided, surest first", ylabel="wrong among them")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
