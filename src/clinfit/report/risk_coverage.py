@@ -1,6 +1,7 @@
 """The figure of selective prediction: how often a system is wrong among the records of which it is surest."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -17,7 +18,7 @@ def risk_coverage_figure(curves: Sequence[Curve], name: str) -> Markup:
         axes = figure.subplots()
         for k, curve in enumerate(curves):
             points = np.asarray(curve.points)
-            line = {"color": PALETTE[k % len(PALETTE)], "linestyle": LINES[k % len(LINES)]}
+            line: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "linestyle": LINES[k % len(LINES)]}
             axes.plot(points[:, 0], points[:, 1], label=curve.legend, **line)
         axes.set(xlim=(0, 1.02), ylim=(0, None), title="Risk and coverage")
         axes.set(xlabel="records decided, surest first", ylabel="wrong among them")
