@@ -189,12 +189,12 @@ def _as_predictions(source: Source, task: str, labels: Sequence[str]) -> pd.Data
     cells, n = source.cells, len(source.cells)
     ids, gold = (_texts(source, column, required=True) for column in ("id", "gold"))
     probabilities = _probabilities(source, labels, ids)
-    given = np.isfinite(probabilities).all(axis=1)
+    given = np.isfinite(probabilities).all(axis=1).tolist()
     if "predicted" in cells.columns:
         predicted = _texts(source, "predicted")
     else:
-        best = np.where(given, np.where(given[:, None], probabilities, 0).argmax(axis=1), -1)
-        predicted = [None if k < 0 else labels[k] for k in best]
+        best = np.nan_to_num(probabilities).argmax(axis=1).tolist()
+        predicted: list[str | None] = [labels[k] if known else None for k, known in zip(best, given, strict=True)]
     status = _status(source, predicted, ids)
     model = _texts(source, "model") if "model" in cells.columns else [None] * n
     columns: dict[str, Any] = {
@@ -255,7 +255,7 @@ def _whole(source: Source, column: str, default: int, ids: Sequence[Any]) -> np.
     """(n,) whole numbers, the default where missing."""
     values = _numbers(source, column, ids)
     values = np.where(np.isnan(values), default, values)
-    odd = [ids[row] for row in np.flatnonzero((values < 0) | (values != np.floor(values)))]
+    odd = [ids[row] for row in np.flatnonzero((values < 0) | (values != np.floor(values))).tolist()]
     if odd:
         raise source.error(f"column {column}: {len(odd)} cells are no whole numbers", odd, expected="0, 1, 2, ...")
     return values.astype(np.int64)
@@ -282,10 +282,10 @@ def _probabilities(source: Source, labels: Sequence[str], ids: Sequence[Any]) ->
         absent = [PROBABILITY + label for label in labels if PROBABILITY + label not in columns]
         raise source.error(f"there is no column {', '.join(absent)}", expected="a probability for every label")
     missing = np.isnan(values)
-    partly = [ids[row] for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))]
+    partly = [ids[row] for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)).tolist()]
     if partly:
         raise source.error(f"{len(partly)} rows have some probabilities only", partly, expected="all of a row, or none")
-    outside = [ids[row] for row in np.flatnonzero(((values < 0) | (values > 1)).any(axis=1))]
+    outside = [ids[row] for row in np.flatnonzero(((values < 0) | (values > 1)).any(axis=1)).tolist()]
     if outside:
         raise source.error(
             f"{len(outside)} rows hold a probability below 0 or above 1",
@@ -293,7 +293,7 @@ def _probabilities(source: Source, labels: Sequence[str], ids: Sequence[Any]) ->
             expected="probabilities, not logits and not per cent",
         )
     sums = values.sum(axis=1)
-    off = [ids[row] for row in np.flatnonzero(np.abs(sums - 1) > ROUNDING)]
+    off = [ids[row] for row in np.flatnonzero(np.abs(sums - 1) > ROUNDING).tolist()]
     if off:
         raise source.error(
             f"the probabilities of {len(off)} rows do not sum to 1",
