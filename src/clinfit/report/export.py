@@ -141,18 +141,15 @@ def _value(metric: MetricDict | None) -> float | None:
     return None if metric is None else metric["value"]
 
 
-#: Name in log.jsonl -> name in the export.
-BEST = {"validation_loss": "loss", "validation_primary": "primary", "step": "step"}
-
-
 def _training_entry(rows: Sequence[Mapping[str, Any]], select_by: str, primary: str) -> TrainingEntry:
     last, step = rows[-1], best_step(rows, select_by)
     best = next((row for row in as_reported(rows, primary) if row["step"] == step), None)
+    names = {"validation_loss": "loss", "validation_primary": "primary", "step": "step"}
     return TrainingEntry(
         epochs=float(last["epoch"]),
         global_steps=int(last["step"]),
         final_train=_numbers(last, {name: name for name in ("loss", "gradient_norm", "learning_rate")}),
-        best_eval=None if best is None else _numbers(best, BEST),
+        best_eval=None if best is None else _numbers(best, names),
     )
 
 
