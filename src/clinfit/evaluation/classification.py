@@ -150,7 +150,7 @@ def _auroc(scored: Scored, label: int) -> Metric:
 
 
 def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
-    """Intercept, slope and indices of the curve of a binary task; expected calibration error, and of a perfect model."""
+    """Intercept, slope and curve of a binary task; expected calibration error with its value for a perfect model."""
     answers = scored.answers
     n = len(answers)
     names = ["ece", "ece_null"]

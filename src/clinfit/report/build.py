@@ -4,6 +4,8 @@ No model, no torch, no network and no patient text: what goes in is metrics.json
 description, environment, model records) and the training logs.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -69,11 +71,22 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     results, study = inputs.results, inputs.study
     failed = failures(inputs.models)
     tasks = [
-        task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed)
+        task_view(
+            number,
+            name,
+            task,
+            results["confidence"],
+            inputs.data.get(name, {}),
+            failed,
+            study.evaluation.decision_range,
+        )
         for number, (name, task) in enumerate(results["tasks"].items())
     ]
     primary = next((task["primary"] for task in results["tasks"].values()), study.evaluation.primary)
+    script = explorer_script() if any(task.explorer for task in tasks) else ""
     return {
+        "script": Markup(script),
+        "script_hash": script_hash(script),
         "css": Markup(resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")),
         "version": clinfit.__version__,
         "study": study,
@@ -91,12 +104,24 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
+def explorer_script() -> str:
+    """The page's only script; left out where no task has anything to explore."""
+    return resources.files("clinfit.report").joinpath("templates/explorer.js").read_text(encoding="utf-8")
+
+
+def script_hash(script: str) -> str:
+    """What the page's security policy must name for the browser to run exactly this script and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
 def contents(tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
     """Anchor and title of what the reader may want to jump to; the task is named when there are several."""
     entries = []
     for task in tasks:
         prefix = f"{task.name}: " if len(tasks) > 1 else ""
         parts = [("verdict", "Verdict"), ("systems", "All systems")]
+        parts += [("clinical", "Clinical panel")] if task.panels else []
+        parts += [("thresholds", "Thresholds")] if task.explorer else []
         parts += [("change", "Before and after")] if task.before_after else []
         parts += [("confusion", "Confusion matrices"), ("data", "Data")]
         entries += [(f"{task.anchor}-{part}", prefix + title) for part, title in parts]

@@ -1,6 +1,6 @@
 """Everything that the report says of one task, in the order in which it says it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,11 @@ from markupsafe import Markup
 from clinfit.evaluation.results import TaskResult
 from clinfit.report import figures
 from clinfit.report.cohort import DataView, data_view
+from clinfit.report.explorer import Explorer, explorer
 from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.glossary import definition
 from clinfit.report.panels import Panels, panels
+from clinfit.report.per_hundred import PerHundred, per_hundred, prevalence_table
 from clinfit.report.tables import (
     BeforeAfter,
     Column,
@@ -65,6 +67,9 @@ class TaskView:
     cost: Grid
     seeds: Plain | None
     panels: list[Panels]
+    explorer: Explorer | None
+    per_hundred: dict[str, PerHundred]
+    prevalences: Grid | None
     data: DataView
     canaries: list[tuple[str, bool, str]]
 
@@ -76,8 +81,12 @@ def task_view(
     confidence: float,
     described: Mapping[str, Any],
     failures: Mapping[str, str],
+    decision_range: Sequence[float] | None = None,
 ) -> TaskView:
-    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why."""
+    """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why.
+
+    decision_range: the study's clinically reasonable thresholds.
+    """
     anchor = f"task{number + 1}"
     by_level = {level: [f for f in task["findings"] if f["level"] == level] for level in ("error", "warn", "info")}
     columns = columns_of(task)
@@ -107,7 +116,10 @@ def task_view(
         every=None if task["withheld"] else every_metric(task),
         cost=cost_table(task),
         seeds=seed_table(task),
-        panels=panels(task, confidence, anchor),
+        panels=panels(task, confidence, anchor, decision_range),
+        explorer=explorer(task, anchor, decision_range),
+        per_hundred=per_hundred(task),
+        prevalences=prevalence_table(task),
         data=data_view(task, described),
         canaries=[(canary["name"], canary["passed"], canary_text(canary)) for canary in task["canaries"]],
     )
