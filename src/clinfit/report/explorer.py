@@ -90,7 +90,7 @@ def rule_of(system: SystemResult) -> str:
     """How the study's threshold came about."""
     threshold = system["threshold"]
     if threshold["value"] is None:
-        return "0.5: the more probable label is taken"
+        return "0.5 (the more probable label is taken)"
     where = f", chosen on {threshold['split']}" if threshold["split"] else ""
     return f"{threshold['value']:.3f} ({threshold['rule']}{where})"
 

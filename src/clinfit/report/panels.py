@@ -183,7 +183,7 @@ def avoided_sentence(drawn: Drawn, declared: Sequence[float] | None) -> str:
 def risks(drawn: Drawn, event: str, name: str) -> Shown:
     threshold = drawn.system["threshold"]["value"]
     in_force = decision_threshold(drawn.system)
-    rule = "0.5: the more probable label is taken" if threshold is None else f"{threshold:.3f}"
+    rule = "0.5 (the more probable label is taken)" if threshold is None else f"{threshold:.3f}"
     return Shown(
         figures.risk_figure(drawn.name, drawn.curves["histogram"], event, in_force, name),
         f"A useful model pushes the two groups apart. Dashed: the decision threshold, {rule}.",

@@ -17,7 +17,7 @@ for (const box of document.querySelectorAll(".explorer")) {
     rule.textContent = system.rule;
     mark.style.left = `calc(8px + ${Math.min(1, Math.max(0, (100 * system.own - 1) / 98))} * (100% - 16px))`;
     sentence.textContent = `${system.name} at a threshold of ${threshold}: of 100 records ${values[4]} are flagged `
-      + `and ${values[5]} with ${box.dataset.event} are missed; sensitivity ${values[0]}, specificity ${values[1]}.`;
+      + `and ${values[5]} that are truly ${box.dataset.event} are missed; sensitivity ${values[0]}, specificity ${values[1]}.`;
   };
   const restart = () => { slider.value = own(systems[choice.selectedIndex]); show(); };
 
