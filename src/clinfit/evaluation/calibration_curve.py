@@ -62,8 +62,8 @@ def fit_calibration_curve(
 ) -> CalibrationFit | None:
     """The curve with as many knots as the data allow: five, four, three, else a straight line on the logit scale.
 
-    Each coefficient beside the intercept needs CALIBRATION_EVENTS items of the rarer class: with fewer, a flexible curve
-    shows noise as miscalibration (Van Calster et al., 2016), and five knots would need 80.
+    Each coefficient beside the intercept needs CALIBRATION_EVENTS items of the rarer class (five knots need 80): with
+    fewer, a flexible curve shows noise as miscalibration (Van Calster et al., 2016).
 
     outcome, probabilities, clusters: (n,); clusters hold the code of each item's group. None with fewer than
     CALIBRATION_EVENTS items of a class or groups, and where not even the line exists: a constant prediction, or one

@@ -72,7 +72,7 @@ def rounded(counts: np.ndarray, base: int) -> np.ndarray:
     missing = base - int(whole.sum())
     # Stable: of equal remainders the first cell is rounded up, whatever the machine.
     largest = np.argsort(-(exact - whole).ravel().round(9), kind="stable")[:missing]
-    whole.ravel()[largest] += 1
+    whole.flat[largest] += 1  # not ravel(), which copies an array that is not contiguous
     return whole
 
 
