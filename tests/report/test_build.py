@@ -244,3 +244,16 @@ def test_several_tasks_share_a_page(cases: dict[str, ReportInputs]) -> None:
     ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     assert [e.text for e in page.all("h2")][:2] == ["Results: first", "Results: second"]
+
+
+def test_a_declared_range_is_shaded_and_a_missing_one_told(cases: dict[str, ReportInputs]) -> None:
+    inputs = cases["no neural model"]
+    assert "No range of thresholds was declared" in words(Page(render(inputs)).all("main")[0].text)
+    evaluation = inputs.study.evaluation.model_copy(update={"decision_range": [0.05, 0.25]})
+    declared_range = replace(inputs, study=inputs.study.model_copy(update={"evaluation": evaluation}))
+    page = Page(render(declared_range))
+    assert "Shaded: 0.05 to 0.25" in words(page.all("main")[0].text)
+    described = next(e.text for e in page.all("desc") if e.text.startswith("Net benefit"))
+    assert "thresholds 0.05 to 0.25" in described
+    heads = {e.text for e in page.all("th") if e.attributes["scope"] == "row"}
+    assert {"0.05", "0.25"} <= heads

@@ -74,7 +74,7 @@ def fit_calibration_curve(
     smallest = min(events, len(outcome) - events, groups)
     levels, place = _levels(probabilities)
     weights = np.bincount(place).astype(np.float64)
-    hits = np.bincount(place, weights=outcome)
+    hits = np.bincount(place, weights=outcome).astype(np.float64)
     scores = logit(np.clip(levels, EDGE, 1 - EDGE))
     for quantiles in (*KNOTS, ()):
         if smallest < CALIBRATION_EVENTS * max(1, len(quantiles) - 1):

@@ -41,7 +41,7 @@ def threshold_sweep(positive: NDArray[np.bool_], scores: Floats, parsed: NDArray
     scores_by_outcome = [np.sort(scores[parsed & (positive == outcome)]) for outcome in (True, False)]
     below = [np.searchsorted(ordered, THRESHOLDS, side="left") for ordered in scores_by_outcome]
     called = [len(ordered) - count for ordered, count in zip(scores_by_outcome, below, strict=True)]
-    return np.column_stack([THRESHOLDS, *called, *below])
+    return np.column_stack([THRESHOLDS, *called, *below]).astype(np.float64)
 
 
 def net_benefit_curve(

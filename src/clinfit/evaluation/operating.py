@@ -103,6 +103,6 @@ def swept_points(system: SystemResult, positive: str) -> Sequence[OperatingPoint
         return []
     made = operating_point(system, positive)
     return [
-        OperatingPoint(row[0], *(int(count) for count in row[1:]), made.positives, made.negatives)
-        for row in curves["sweep"]
+        OperatingPoint(threshold, int(found), int(alarms), int(missed), int(cleared), made.positives, made.negatives)
+        for threshold, found, alarms, missed, cleared in curves["sweep"]
     ]
