@@ -5,10 +5,16 @@ import os
 import re
 import shutil
 import subprocess
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from clinfit.evaluation.operating import decision_threshold, swept_points
+from clinfit.report.build import ReportInputs
+from clinfit.report.explorer import values
+from clinfit.report.panels import drawn_systems
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 #: The browser itself looks for updates here, whatever page it shows.
@@ -75,3 +81,35 @@ def test_nothing_is_wider_than_a_phone(pages: dict[str, str], tmp_path: Path) ->
     document, _, _ = browse(phone, 600)
     found = re.search(r"width (\d+)", document)
     assert found is not None and int(found[1]) <= 390
+
+
+def test_explorer_shows_what_the_results_say(
+    cases: dict[str, ReportInputs], pages: dict[str, str], tmp_path: Path
+) -> None:
+    (task,) = cases["binary"].results["tasks"].values()
+    systems = [drawn.system for drawn in drawn_systems(task)]
+    (tmp_path / "report.html").write_text(pages["binary"], encoding="utf-8")
+    driver = tmp_path / "driver.html"
+    driver.write_text(
+        "<meta charset=utf-8><iframe id=page src=report.html width=1200></iframe><pre id=seen></pre><script>"
+        "page.onload = () => { const box = page.contentDocument.querySelector('.explorer'), all = [];"
+        "const [choice, slider] = ['select', 'input'].map((tag) => box.querySelector(tag));"
+        "const read = () => [...box.querySelectorAll('dd')].map((cell) => cell.textContent);"
+        "for (let k = 0; k < choice.options.length; k++) { choice.selectedIndex = k;"
+        "choice.dispatchEvent(new Event('change')); all.push([slider.value, ...read()]);"
+        "for (const at of [1, 37, 99]) { slider.value = at; slider.dispatchEvent(new Event('input'));"
+        "all.push([slider.value, ...read()]); } }"
+        "seen.textContent = box.hidden + JSON.stringify(all) + 'end'; }</script>",
+        encoding="utf-8",
+    )
+    document, console, _ = browse(driver, 1280)
+    assert console == []
+    found = re.search(r"false(\[\[.*\]\])end", document)
+    assert found is not None
+    expected = []
+    for system in systems:
+        points = swept_points(system, "malignant")
+        for place in (round(100 * decision_threshold(system)), 1, 37, 99):
+            expected.append([str(place), *values(points[place - 1])])
+    shown = json.loads(unescape(found[1]))
+    assert shown == expected

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score
 
 from clinfit.evaluation.answers import Answers
 from clinfit.evaluation.curves import curves
-from clinfit.report.figures import precision_recall_steps
+from clinfit.report.clinical_figures import precision_recall_steps
 
 
 def test_the_area_under_the_drawn_curve_is_the_average_precision() -> None:

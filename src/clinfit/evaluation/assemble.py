@@ -50,9 +50,8 @@ def system_result(item: Measured, facts: Facts) -> SystemResult:
     """One system's entry."""
     answers = item.answers
     classes = [_class_result(answers, k, metrics) for k, metrics in enumerate(label_table(item.scored).values())]
-    return _entry(
-        item.system, answers, item.choice, item.metrics, classes, curves(answers, item.scored.confidence), facts
-    )
+    drawn = curves(answers, item.scored.confidence, item.scored.resamples.clusters)
+    return _entry(item.system, answers, item.choice, item.metrics, classes, drawn, facts)
 
 
 def withheld_result(system: System, study: Study, task: Task, facts: Facts, why: str) -> SystemResult:

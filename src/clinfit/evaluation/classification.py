@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import UNPARSED, Answers, confusion
+from clinfit.evaluation.calibration_curve import INDICES, calibration_indices, fit_calibration_curve
 from clinfit.evaluation.intervals import (
     UNDEFINED_LIMIT,
     DeLong,
@@ -178,12 +179,12 @@ def _auroc(scored: Scored, label: int) -> Metric:
 
 
 def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
-    """Intercept and slope of a binary task; expected calibration error with its value for a perfect model."""
+    """Intercept, slope and curve of a binary task; expected calibration error with its value for a perfect model."""
     answers = scored.answers
     n = len(answers)
     names = ["ece", "ece_null", *(["classwise_ece"] if answers.positive is None else [])]
     if answers.positive is not None:
-        names = ["calibration_intercept", "calibration_slope", *names]
+        names = ["calibration_intercept", "calibration_slope", *INDICES, *names]
     missing = n - int(answers.has_probabilities.sum())
     if missing:
         reason = NO_PROBABILITIES if missing == n else f"{missing} of {n} items have no probabilities"
@@ -203,7 +204,13 @@ def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
         why = f"fewer than {CALIBRATION_EVENTS} items of a class"
     else:
         why = "the model is constant, or its probabilities separate the classes"
-    table = _recalibration(fit, why, n, events, scored.confidence) | _calibration_error(outcome, confidence)
+    table = _recalibration(fit, why, n, events, scored.confidence)
+    clusters = scored.resamples.clusters
+    curve = fit_calibration_curve(outcome, confidence, clusters)
+    if clusters is not None and not few and int(clusters.max()) + 1 < CALIBRATION_EVENTS:
+        why = f"fewer than {CALIBRATION_EVENTS} groups"
+    table |= calibration_indices(curve, why, n, events, scored.confidence)
+    table |= _calibration_error(outcome, confidence)
     return {name: replace(metric, events=events) for name, metric in table.items()}
 
 

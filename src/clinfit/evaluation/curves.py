@@ -1,10 +1,12 @@
-"""Points for the report's figures of a binary task: ROC, precision-recall, calibration, histogram of risks."""
+"""Points for the report's figures of a binary task: ROC, precision-recall, calibration, risks, thresholds."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import Answers
-from clinfit.evaluation.intervals import wilson
+from clinfit.evaluation.answers import UNPARSED, Answers
+from clinfit.evaluation.calibration_curve import fit_calibration_curve
+from clinfit.evaluation.intervals import Ints, wilson
+from clinfit.evaluation.net_benefit import net_benefit_curve, threshold_sweep
 from clinfit.evaluation.probability_metrics import Ranking
 from clinfit.evaluation.results import CalibrationBin, Curves
 
@@ -12,8 +14,11 @@ POINTS = 300
 HISTOGRAM_BINS = 20
 
 
-def curves(answers: Answers, confidence: float) -> Curves | None:
-    """What to draw; None for more than two labels or a system without probabilities."""
+def curves(answers: Answers, confidence: float, clusters: Ints | None = None) -> Curves | None:
+    """What to draw; None for more than two labels or a system without probabilities.
+
+    clusters: (n,) code of each item's group, where items come in groups: bands are then robust to it.
+    """
     if answers.positive is None or not answers.has_probabilities.all() or not len(answers):
         return None
     hit, scores = answers.gold == answers.positive, answers.probabilities[:, answers.positive]
@@ -37,14 +42,18 @@ def curves(answers: Answers, confidence: float) -> Curves | None:
     sensitivity, false_alarms = found / found[-1], alarms / alarms[-1]
     roc = np.column_stack([np.r_[0, false_alarms], np.r_[0, sensitivity], np.r_[1, ranking.levels]])
     precision_recall = np.column_stack([sensitivity, found / (found + alarms), ranking.levels])
+    parsed = answers.predicted != UNPARSED
+    sweep = threshold_sweep(hit, scores, parsed)
+    benefit = net_benefit_curve(sweep, hit, scores, parsed, confidence, clusters)
+    smooth = fit_calibration_curve(hit, scores, clusters)
     return Curves(
         roc=_thin(roc),
         precision_recall=_thin(precision_recall),
         calibration=_calibration_bins(hit, scores, confidence),
-        calibration_curve=[],
+        calibration_curve=[] if smooth is None else smooth.points(confidence),
         histogram=histogram,
-        sweep=[],
-        net_benefit=[],
+        sweep=sweep.tolist(),
+        net_benefit=benefit.tolist(),
     )
 
 

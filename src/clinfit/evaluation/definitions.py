@@ -70,6 +70,12 @@ METRICS: dict[str, Definition] = {
     "classwise_ece": Definition(
         "Classwise calibration error", "lower", False, "mean over labels of the ECE of P(label), 10 bins of equal width"
     ),
+    "ici": Definition(
+        "Integrated calibration index", "lower", False, "mean |P(positive) - smooth observed share| over items"
+    ),
+    "e50": Definition("E50", "lower", False, "median |P(positive) - smooth observed share| over items"),
+    "e90": Definition("E90", "lower", False, "90th percentile of |P(positive) - smooth observed share| over items"),
+    "emax": Definition("Emax", "lower", False, "largest |P(positive) - smooth observed share| of any item"),
     "unparsed": Definition("Unparsed answers", "lower", True, "answers without a label / all items"),
     "label_mass": Definition("Label mass", "higher", True, "mean probability that the model gives to all labels"),
     "precision": Definition("Precision", "higher", True, "items with this label / items given this label"),

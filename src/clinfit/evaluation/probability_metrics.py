@@ -108,8 +108,8 @@ def calibration(outcome: NDArray[np.bool_], probabilities: Floats) -> Calibratio
     held = np.clip(probabilities, EDGE, 1 - EDGE)
     logit = np.log(held / (1 - held))
     one = np.ones((len(logit), 1))
-    intercept = _logistic(one, outcome, offset=logit)
-    slope = _logistic(np.column_stack([one, logit]), outcome, offset=np.zeros_like(logit))
+    intercept = logistic(one, outcome, offset=logit)
+    slope = logistic(np.column_stack([one, logit]), outcome, offset=np.zeros_like(logit))
     if intercept is None or slope is None:
         return None
     return Calibration(*(float(x) for x in (intercept[0][0], intercept[1][0], slope[0][1], slope[1][1])))
@@ -119,25 +119,30 @@ def logistic_line(outcome: NDArray[np.bool_], probabilities: Floats) -> tuple[fl
     """Intercept and slope, fitted together, of logit P(y) = a + b logit p; None where `calibration` has none."""
     held = np.clip(probabilities, EDGE, 1 - EDGE)
     logit = np.log(held / (1 - held))
-    fit = _logistic(np.column_stack([np.ones_like(logit), logit]), outcome, offset=np.zeros_like(logit))
+    fit = logistic(np.column_stack([np.ones_like(logit), logit]), outcome, offset=np.zeros_like(logit))
     return None if fit is None else (float(fit[0][0]), float(fit[0][1]))
 
 
-def _logistic(design: Floats, outcome: NDArray[np.bool_], offset: Floats) -> tuple[Floats, Floats] | None:
-    """Coefficients and standard errors by Newton's method with halved steps; None when it does not converge."""
+def logistic(
+    design: Floats, outcome: NDArray[np.bool_] | Floats, offset: Floats, trials: Floats | float = 1.0
+) -> tuple[Floats, Floats] | None:
+    """Coefficients and standard errors by Newton's method with halved steps; None when it does not converge.
+
+    design: (n, d). outcome: (n,) events among the `trials` items that share a row of the design.
+    """
 
     def log_likelihood(beta: Floats) -> float:
         linear = offset + design @ beta
-        return float((outcome * linear - np.logaddexp(0, linear)).sum())
+        return float((outcome * linear - trials * np.logaddexp(0, linear)).sum())
 
     beta = np.zeros(design.shape[1])
     best = log_likelihood(beta)
     for _ in range(100):
         fitted = expit(offset + design @ beta)
-        information = (design * (fitted * (1 - fitted))[:, None]).T @ design
+        information = (design * (trials * fitted * (1 - fitted))[:, None]).T @ design
         if np.linalg.cond(information) > 1e12:
             return None
-        step = np.linalg.solve(information, design.T @ (outcome - fitted))
+        step = np.linalg.solve(information, design.T @ (outcome - trials * fitted))
         size = 1.0
         while (reached := log_likelihood(beta + size * step)) < best - 1e-12 and size > 1e-6:
             size /= 2

@@ -102,8 +102,9 @@ class Curves(TypedDict):
 
     roc: [false positive rate, sensitivity, threshold]. precision_recall: [recall, precision, threshold].
     calibration: bins of equal size. calibration_curve: smooth, [P(positive), observed, low, high]. histogram: counts in
-    20 bins of P(positive), by gold label. sweep: counts at thresholds 0.01 to 0.99, [threshold, TP, FP, FN, TN].
-    net_benefit: [threshold, net benefit, net benefit of treating all].
+    20 bins of P(positive), by gold label. sweep: counts at thresholds 0.01 to 0.99, [threshold, TP, FP, FN, TN], of the
+    parsed answers. net_benefit: [threshold, net benefit, net benefit of treating all, low, high], the interval being
+    that of the first.
     """
 
     roc: list[list[float]]

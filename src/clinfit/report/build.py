@@ -4,6 +4,8 @@ No model, no torch, no network and no patient text: what goes in is metrics.json
 description, environment, model records) and the training logs.
 """
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,11 +79,23 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     results, study = inputs.results, inputs.study
     failed = failures(inputs.models)
     tasks = [
-        task_view(number, name, task, results["confidence"], inputs.data.get(name, {}), failed, inputs.models)
+        task_view(
+            number,
+            name,
+            task,
+            results["confidence"],
+            inputs.data.get(name, {}),
+            failed,
+            inputs.models,
+            study.evaluation.decision_range,
+        )
         for number, (name, task) in enumerate(results["tasks"].items())
     ]
     primary = next((task["primary"] for task in results["tasks"].values()), study.evaluation.primary)
+    script = explorer_script() if any(task.explorer for task in tasks) else ""
     return {
+        "script": Markup(script),
+        "script_hash": script_hash(script),
         "css": Markup(resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")),
         "version": clinfit.__version__,
         "study": study,
@@ -117,6 +131,16 @@ HEADING = re.compile(r'<h([23])[^>]* id="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 def contents(page: Markup) -> list[Entry]:
     """Every heading of the page that has an id, in its order: the contents cannot name what is not there."""
     return [Entry(int(level), anchor, Markup(title).striptags()) for level, anchor, title in HEADING.findall(page)]
+
+
+def explorer_script() -> str:
+    """The page's only script; left out where no task has anything to explore."""
+    return resources.files("clinfit.report").joinpath("templates/explorer.js").read_text(encoding="utf-8")
+
+
+def script_hash(script: str) -> str:
+    """What the page's security policy must name for the browser to run exactly this script and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def provenance(inputs: ReportInputs) -> list[tuple[str, str]]:

@@ -1,4 +1,5 @@
-"""The report's figures, each one panel: the page lays them side by side on a desk and below each other on a phone.
+"""The report's figures of all systems and of training, each one panel: the page lays them side by side on a desk and
+below each other on a phone. The figures of one binary task are in `clinical_figures.py`.
 
 Every function takes points that the evaluation saved and gives an inline SVG with a text alternative that tells what
 the picture tells. Nothing is computed here, so that a figure cannot disagree with metrics.json.
@@ -13,12 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from clinfit.evaluation.results import CalibrationBin
-from clinfit.report.svg import GREY, INK, LINES, PALETTE, inline_svg, new_figure, style
-
-UNIT = (-0.02, 1.02)
-_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-IDEAL: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": (0, (4, 3))}
+from clinfit.report.svg import GREY, INK, PALETTE, inline_svg, new_figure, style
 
 
 @dataclass(frozen=True)
@@ -30,14 +26,6 @@ class Estimate:
     low: float | None
     high: float | None
     simple: bool
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A curve of one system: points (x, y), and its legend, which holds the area as the results give it."""
-
-    legend: str
-    points: Sequence[Sequence[float]]
 
 
 def forest_figure(estimates: Sequence[Estimate], metric: str, percent: bool, confidence: float, name: str) -> Markup:
@@ -65,124 +53,6 @@ def forest_figure(estimates: Sequence[Estimate], metric: str, percent: bool, con
             for item in estimates
         )
         return inline_svg(figure, name, f"{metric} of every system with its interval", lines + ".")
-
-
-def calibration_figure(
-    system: str,
-    bins: Sequence[CalibrationBin],
-    histogram: Mapping[str, Sequence[int]],
-    event: str,
-    confidence: float,
-    name: str,
-) -> Markup:
-    """Observed share against predicted risk, the ideal line, and the number of records at each risk beneath."""
-    with style():
-        figure = new_figure(4.1, 4.7)
-        top, bottom = figure.subplots(2, 1, height_ratios=[3.3, 1], sharex=True)
-        top.plot([0, 1], [0, 1], label="ideal", **IDEAL)
-        x, y = (np.array([point[key] for point in bins]) for key in ("mean_probability", "observed"))
-        for point in bins:
-            if point["low"] is not None and point["high"] is not None:
-                top.vlines(point["mean_probability"], point["low"], point["high"], color=PALETTE[0], linewidth=1)
-        top.plot(x, y, "o-", color=PALETTE[0], markersize=4.5, label=f"observed, {confidence:.0%} interval")
-        top.set(xlim=UNIT, ylim=UNIT, ylabel=f"observed share of {event}", title=system)
-        top.legend(loc="upper left")
-        edges = np.linspace(0, 1, len(histogram[event]) + 1)
-        counts = np.sum(list(histogram.values()), axis=0)
-        bottom.bar(edges[:-1], counts, np.diff(edges), align="edge", color=GREY, edgecolor="white", linewidth=0.5)
-        bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        bottom.set(xlabel=f"predicted probability of {event}", ylabel="records")
-        groups = "; ".join(
-            f"{p['mean_probability']:.2f} predicted, {p['observed']:.2f} observed, n {p['n']}" for p in bins
-        )
-        text = f"Observed share of {event} in {len(bins)} groups of similar predicted probability: {groups}."
-        return inline_svg(figure, name, f"Calibration of {system}", text)
-
-
-def risk_figure(
-    system: str, histogram: Mapping[str, Sequence[int]], event: str, threshold: float | None, name: str
-) -> Markup:
-    """Histogram of the predicted risk: records with the event above the line, the others below it."""
-    other = next(label for label in histogram if label != event)
-    edges = np.linspace(0, 1, len(histogram[event]) + 1)
-    with style():
-        figure = new_figure(4.1, 2.7)
-        axes = figure.subplots()
-        for label, sign, colour in ((event, 1, PALETTE[1]), (other, -1, PALETTE[0])):
-            heights = sign * np.asarray(histogram[label])
-            axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=colour, edgecolor="white", linewidth=0.5)
-        largest = max(max(counts) for counts in histogram.values()) * 1.35
-        axes.axhline(0, color=GREY, linewidth=0.8)
-        axes.set(xlim=UNIT, ylim=(-largest, largest), ylabel="records", title=system)
-        axes.set_xlabel(f"predicted probability of {event}")
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
-        axes.text(
-            0.5, 0.98, f"truly {event}", transform=axes.transAxes, ha="center", va="top", color="#9c4400", bbox=_PAPER
-        )
-        axes.text(0.5, 0.02, f"truly {other}", transform=axes.transAxes, ha="center", color="#00507d", bbox=_PAPER)
-        if threshold is not None:
-            axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
-        text = "; ".join(f"truly {label}: {_where(histogram[label], edges)}" for label in (event, other))
-        text += "." if threshold is None else f". Decision threshold {threshold:.3f}."
-        return inline_svg(figure, name, f"Predicted risk by outcome: {system}", text)
-
-
-def _where(counts: Sequence[int], edges: np.ndarray) -> str:
-    """Where the bulk of a histogram lies, in words."""
-    total = sum(counts)
-    if not total:
-        return "no records"
-    below = sum(count for count, edge in zip(counts, edges[1:], strict=True) if edge <= 0.5 + 1e-9)
-    return f"{total} records, {below} of them with a probability below 0.5"
-
-
-def roc_figure(curves: Sequence[Curve], name: str) -> Markup:
-    """Sensitivity against 1 - specificity of every system."""
-    with style():
-        figure, axes = _square("ROC", "1 − specificity", "sensitivity")
-        axes.plot([0, 1], [0, 1], **IDEAL)
-        for k, curve in enumerate(curves):
-            points = np.asarray(curve.points)
-            axes.plot(points[:, 0], points[:, 1], label=curve.legend, **_line(k))
-        axes.legend(loc="lower right")
-        areas = "; ".join(curve.legend for curve in curves)
-        return inline_svg(figure, name, "ROC curves", f"Area under the ROC curve: {areas}.")
-
-
-def precision_recall_figure(curves: Sequence[Curve], prevalence: float, name: str) -> Markup:
-    """Precision against recall; the dashed line is the prevalence, which a blind ranking reaches."""
-    with style():
-        figure, axes = _square("Precision and recall", "recall (sensitivity)", "precision (PPV)")
-        axes.axhline(prevalence, **IDEAL)
-        for k, curve in enumerate(curves):
-            axes.plot(*precision_recall_steps(curve.points), label=curve.legend, **_line(k))
-        axes.legend(loc="lower left")
-        areas = "; ".join(curve.legend for curve in curves)
-        text = f"Prevalence {prevalence:.3f}. Average precision: {areas}."
-        return inline_svg(figure, name, "Precision-recall curves", text)
-
-
-def precision_recall_steps(points: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of the curve from recall 0: the area beneath is the average precision, sum of precision x step.
-
-    points: (n, 2 or more) recall and precision, recall ascending; the result is two arrays of (2 n).
-    """
-    recall, precision = np.asarray(points)[:, :2].T
-    return np.repeat(np.r_[0.0, recall], 2)[1:-1], np.repeat(precision, 2)
-
-
-def _square(title: str, x: str, y: str) -> tuple[Any, Axes]:
-    figure = new_figure(4.1, 4.1)
-    axes = figure.subplots()
-    axes.set(xlim=UNIT, ylim=UNIT, xlabel=x, ylabel=y, title=title)
-    axes.set_aspect("equal")
-    return figure, axes
-
-
-def _line(k: int) -> dict[str, Any]:
-    """Colour and dash of the k-th curve: told apart without colour too."""
-    return {"color": PALETTE[k % len(PALETTE)], "linestyle": LINES[k % len(LINES)]}
 
 
 def training_figure(rows: Sequence[Mapping[str, Any]], model: str, primary: str, best: int | None, name: str) -> Markup:

@@ -33,6 +33,10 @@ MEANINGS: dict[str, str] = {
     "ece": "Gap between probability and observed share. Even a perfect model is above 0 on a small test set: compare "
     "it with the next row.",
     "ece_null": "What the expected calibration error would be if every probability were right.",
+    "ici": "How far probabilities lie from what was observed, on average over the records.",
+    "e50": "Half of the records have a probability that is off by less than this.",
+    "e90": "Nine in ten records have a probability that is off by less than this.",
+    "emax": "How far off the probability of the worst record is.",
     "unparsed": "Answers that name no declared label; they stay in every denominator as wrong.",
     "label_mass": "How much of a language model's probability falls on the labels at all; low values mean it would "
     "rather say something else.",

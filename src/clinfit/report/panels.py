@@ -1,6 +1,7 @@
-"""The curves of a binary task: calibration first, then ranking, then the distribution of risks by outcome.
+"""The clinical panel of a binary task: calibration first, then ranking, then what decisions gain, then the risks.
 
-The order is that of the core set of the STRATOS initiative (Van Calster et al., Lancet Digital Health 2025).
+The order is that of the core set of the STRATOS initiative (Van Calster et al., Lancet Digital Health 2025). The best
+system has the panel; the others join its ROC and decision curves, and their own figures are folded.
 """
 
 from collections.abc import Sequence
@@ -8,21 +9,37 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from clinfit.evaluation.net_benefit import interventions_avoided
+from clinfit.evaluation.operating import decision_threshold
 from clinfit.evaluation.results import Curves, SystemResult, TaskResult
-from clinfit.report import figures
-from clinfit.report.tables import by_rank, cell_of
+from clinfit.report import clinical_figures as figures
+from clinfit.report.format import decimal
+from clinfit.report.glossary import definition
+from clinfit.report.tables import by_rank, cell_of, metric_of
 
 #: More curves than this in one plot cannot be told apart.
 DRAWN = 7
+#: What is said of a calibration curve beside it, where the results hold it.
+CALIBRATION = ("calibration_slope", "calibration_intercept", "observed_expected", "ici")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure with what stands beneath it."""
+
+    figure: Markup
+    caption: str = ""
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures that stand side by side."""
+    """Figures that stand side by side. paired: two in a row, large. folded: only the title is seen at first."""
 
     title: str
     hint: str
-    figures: list[Markup]
+    figures: list[Shown]
+    paired: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,20 +53,55 @@ class Drawn:
     def name(self) -> str:
         return self.system["name"]
 
+    @property
+    def largest(self) -> float:
+        """The largest predicted probability."""
+        return self.curves["precision_recall"][0][2]
+
     def legend(self, metric: str) -> str:
-        return f"{self.name}: {cell_of(self.system, metric).text}"
+        """Name, value and interval."""
+        return f"{self.name}: {cell_of(self.system, metric).plain}"
+
+    def operating(self, x: str, y: str) -> tuple[float, float] | None:
+        """Where the system's decisions lie, by two of its metrics."""
+        values = [metric["value"] if (metric := metric_of(self.system, name)) else None for name in (x, y)]
+        return None if values[0] is None or values[1] is None else (values[0], values[1])
 
 
-def panels(task: TaskResult, confidence: float, anchor: str) -> list[Panels]:
-    """Nothing for more than two labels, for withheld results, and where no system ranks records at all."""
+def panels(task: TaskResult, confidence: float, anchor: str, declared: Sequence[float] | None) -> list[Panels]:
+    """Nothing for more than two labels, for withheld results, and where no system ranks records at all.
+
+    declared: the study's range of clinically reasonable thresholds.
+    """
     event, systems = task["positive"], drawn_systems(task)
     if event is None or task["withheld"] or not systems:
         return []
-    return [
-        calibration(systems, event, confidence, anchor),
-        ranking(task, systems, event, anchor),
-        risks(systems, event, anchor),
-    ]
+    shown = systems[:DRAWN]
+    clinical = Panels(
+        f"Clinical panel: {systems[0].name}",
+        "Are its probabilities right, does it rank records well, do its decisions do more good than harm, and how far "
+        "apart are the groups? Dots in the curves mark where a system decides."
+        + (f" The {DRAWN} best systems are drawn." if len(systems) > DRAWN else ""),
+        [
+            calibration(systems[0], event, confidence, f"{anchor}-cal0"),
+            roc(shown, f"{anchor}-roc"),
+            decision(shown, declared, event, confidence, f"{anchor}-decision"),
+            risks(systems[0], event, f"{anchor}-risk0"),
+        ],
+        paired=True,
+    )
+    result = [clinical, precision_recall(task, shown, event, f"{anchor}-pr")]
+    if len(systems) > 1:
+        rest = [
+            part
+            for k, drawn in enumerate(systems[1:], 1)
+            for part in (
+                calibration(drawn, event, confidence, f"{anchor}-cal{k}"),
+                risks(drawn, event, f"{anchor}-risk{k}"),
+            )
+        ]
+        result.append(Panels("Calibration and risks of the other systems", "", rest, paired=True, folded=True))
+    return result
 
 
 def drawn_systems(task: TaskResult) -> list[Drawn]:
@@ -58,56 +110,81 @@ def drawn_systems(task: TaskResult) -> list[Drawn]:
     return [Drawn(system, curves) for system, curves in pairs if curves is not None and len(curves["roc"]) > 2]
 
 
-def calibration(systems: Sequence[Drawn], event: str, confidence: float, anchor: str) -> Panels:
-    return Panels(
-        "Calibration",
-        f"Of the records with a predicted probability near p, about p should turn out {event}: points near the dashed "
-        "line. Points below it mean that risks are too high, points above it that they are too low. The bars beneath "
-        "count the records at each risk.",
-        [
-            figures.calibration_figure(
-                drawn.name,
-                drawn.curves["calibration"],
-                drawn.curves["histogram"],
-                event,
-                confidence,
-                f"{anchor}-cal{k}",
-            )
-            for k, drawn in enumerate(systems)
-        ],
+def calibration(drawn: Drawn, event: str, confidence: float, name: str) -> Shown:
+    curves = drawn.curves
+    figure = figures.calibration_figure(
+        drawn.name, curves["calibration_curve"], curves["calibration"], curves["histogram"], event, confidence, name
     )
+    known = [key for key in CALIBRATION if key in drawn.system["metrics"]]
+    numbers = "; ".join(f"{definition(key).title} {cell_of(drawn.system, key).plain}" for key in known)
+    caption = (
+        f"Of the records with a predicted probability near p, about p should turn out {event}: the dashed line. Below "
+        f"it risks are too high, above it too low. {numbers}. Beneath: records at each risk, with {event} upwards."
+    )
+    if not curves["calibration_curve"]:
+        caption += " There is no smooth curve: the indices of calibration say why."
+    return Shown(figure, caption)
 
 
-def ranking(task: TaskResult, systems: Sequence[Drawn], event: str, anchor: str) -> Panels:
-    """ROC and precision-recall of the best systems, with the areas of the results in the legend."""
-    hint = (
-        "Left, the dashed diagonal is chance. Right, the dashed line is the prevalence, which a blind ranking reaches."
-    )
-    if len(systems) > DRAWN:
-        hint += f" The {DRAWN} best systems are drawn."
-    shown = systems[:DRAWN]
+def roc(systems: Sequence[Drawn], name: str) -> Shown:
+    curves = []
+    for drawn in systems:
+        point = drawn.operating("specificity", "sensitivity")
+        made = None if point is None else (1 - point[0], point[1])
+        curves.append(figures.Curve(drawn.legend("auroc"), drawn.curves["roc"], made))
+    caption = "Area under the curve with its interval in the legend; the dashed diagonal is chance."
+    return Shown(figures.roc_figure(curves, name), caption)
+
+
+def precision_recall(task: TaskResult, systems: Sequence[Drawn], event: str, name: str) -> Panels:
     test = task["counts"]["test"]
-    roc = [figures.Curve(drawn.legend("auroc"), drawn.curves["roc"]) for drawn in shown]
-    recall = [figures.Curve(drawn.legend("auprc"), drawn.curves["precision_recall"]) for drawn in shown]
     prevalence = test["labels"].get(event, 0) / test["n"]
-    return Panels(
-        "Ranking",
-        hint,
-        [
-            figures.roc_figure(roc, f"{anchor}-roc"),
-            figures.precision_recall_figure(recall, prevalence, f"{anchor}-pr"),
-        ],
+    curves = [
+        figures.Curve(drawn.legend("auprc"), drawn.curves["precision_recall"], drawn.operating("sensitivity", "ppv"))
+        for drawn in systems
+    ]
+    hint = (
+        f"The dashed line is the prevalence, {decimal(prevalence)}, which a blind ranking reaches: curves of "
+        "populations with different prevalence cannot be compared."
+    )
+    return Panels("Precision and recall", hint, [Shown(figures.precision_recall_figure(curves, prevalence, name))])
+
+
+def decision(
+    systems: Sequence[Drawn], declared: Sequence[float] | None, event: str, confidence: float, name: str
+) -> Shown:
+    """The decision curve, and in words what the best system saves in the range that the study declares."""
+    benefits = [
+        figures.Benefit(drawn.name, drawn.curves["net_benefit"], drawn.largest, decision_threshold(drawn.system))
+        for drawn in systems
+    ]
+    caption = (
+        "At a threshold of 0.10 one missed event weighs as much as nine unnecessary alarms. A system is worth using "
+        "where its curve is above both grey and black, calling all or none positive. "
+    )
+    if declared is None:
+        caption += "No range of thresholds was declared in the study, so none is shaded. "
+    else:
+        caption += f"Shaded: {declared[0]:g} to {declared[1]:g}, the thresholds that the study declares reasonable. "
+    caption += avoided_sentence(systems[0], declared)
+    return Shown(figures.decision_figure(benefits, declared, event, confidence, name), caption)
+
+
+def avoided_sentence(drawn: Drawn, declared: Sequence[float] | None) -> str:
+    """Interventions avoided per 100 records at the ends of the declared range, else at the threshold in force."""
+    wanted = [decision_threshold(drawn.system)] if declared is None else declared
+    rows = [min(drawn.curves["net_benefit"], key=lambda row: abs(row[0] - t)) for t in wanted]
+    parts = [f"{decimal(float(interventions_avoided(b, a, t)), 1)} at {t:.2f}" for t, b, a, *_ in rows]
+    return (
+        f"Net interventions avoided by {drawn.name} per 100 records, against calling all positive: {', '.join(parts)}."
     )
 
 
-def risks(systems: Sequence[Drawn], event: str, anchor: str) -> Panels:
-    return Panels(
-        "Predicted risk by outcome",
-        "A useful model pushes the two groups apart. The dashed line is the decision threshold, where one was chosen.",
-        [
-            figures.risk_figure(
-                drawn.name, drawn.curves["histogram"], event, drawn.system["threshold"]["value"], f"{anchor}-risk{k}"
-            )
-            for k, drawn in enumerate(systems)
-        ],
+def risks(drawn: Drawn, event: str, name: str) -> Shown:
+    threshold = drawn.system["threshold"]["value"]
+    in_force = decision_threshold(drawn.system)
+    rule = "0.5 (the more probable label is taken)" if threshold is None else f"{threshold:.3f}"
+    return Shown(
+        figures.risk_figure(drawn.name, drawn.curves["histogram"], event, in_force, name),
+        f"A useful model pushes the two groups apart. Dashed: the decision threshold, {rule}.",
     )

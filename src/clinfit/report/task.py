@@ -10,6 +10,7 @@ from clinfit.evaluation.results import TaskResult
 from clinfit.report import figures
 from clinfit.report.cohort import DataView, data_view
 from clinfit.report.decisions import DecisionsView, decisions_view
+from clinfit.report.explorer import Explorer, explorer
 from clinfit.report.format import Cell, count, per_cent, text_of
 from clinfit.report.freeze import FreezeView, freeze_view
 from clinfit.report.glossary import definition
@@ -17,6 +18,7 @@ from clinfit.report.language import LanguageView, language_view
 from clinfit.report.mistakes import ErrorsView, errors_view
 from clinfit.report.panels import Panels, panels
 from clinfit.report.pareto import pareto
+from clinfit.report.per_hundred import PerHundred, per_hundred, prevalence_table
 from clinfit.report.subgroups import ColumnView, subgroup_views
 from clinfit.report.tables import (
     BeforeAfter,
@@ -72,6 +74,9 @@ class TaskView:
     cost: Grid
     seeds: Plain | None
     panels: list[Panels]
+    explorer: Explorer | None
+    per_hundred: dict[str, PerHundred]
+    prevalences: Grid | None
     data: DataView
     subgroups: list[ColumnView]
     mistakes: ErrorsView | None
@@ -90,10 +95,11 @@ def task_view(
     described: Mapping[str, Any],
     failures: Mapping[str, str],
     records: Sequence[Mapping[str, Any]] = (),
+    decision_range: Sequence[float] | None = None,
 ) -> TaskView:
     """number: position of the task in the study, for anchors. described: data/<task>.json. failures: model -> why.
 
-    records: the run.json of every model and seed.
+    records: the run.json of every model and seed. decision_range: the study's clinically reasonable thresholds.
     """
     anchor = f"task{number + 1}"
     by_level = {level: [f for f in task["findings"] if f["level"] == level] for level in ("error", "warn", "info")}
@@ -125,7 +131,10 @@ def task_view(
         every=None if task["withheld"] else every_metric(task),
         cost=cost_table(task),
         seeds=seed_table(task),
-        panels=panels(task, confidence, anchor),
+        panels=panels(task, confidence, anchor, decision_range),
+        explorer=explorer(task, anchor, decision_range),
+        per_hundred=per_hundred(task),
+        prevalences=prevalence_table(task),
         data=data_view(task, described),
         subgroups=subgroup_views(task, confidence, anchor),
         mistakes=errors_view(task),
