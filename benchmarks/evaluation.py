@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.study import Classical, Data, Evaluation, Study, Task
+from clinfit.study import Classical, Data, Study, Task
+from clinfit.study_evaluation import Evaluation
 
 LABELS = ("No", "Yes")
 #: Functions whose own part of the time is shown: module and name, with everything they call.

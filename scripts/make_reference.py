@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 
 from clinfit.cli import app
 from clinfit.report.export import report_metrics_schema
-from clinfit.study import Section, Study, json_schema
+from clinfit.study import Study, json_schema
+from clinfit.study_section import Section
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"

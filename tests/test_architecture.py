@@ -20,7 +20,7 @@ LAYERS = [
     {"report", "evaluation", "training", "models", "scoring", "predictions"},
     {"prompts"},
     {"data"},
-    {"study", "study_file", "study_checks", "study_messages"},
+    {"study", "study_section", "study_evaluation", "study_file", "study_checks", "study_messages"},
     {"errors", "findings", "__init__"},
 ]
 #: Contracts without code of their own, which any layer may name.

@@ -11,7 +11,8 @@ from typing import get_args
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from clinfit.study import Baseline, Classical, Evaluation, ModelSpec, Primary, Stage, Task
+from clinfit.study import Baseline, Classical, ModelSpec, Stage, Task
+from clinfit.study_evaluation import Evaluation, Primary
 from clinfit.study_messages import Place, Problem, did_you_mean, shown
 
 #: Names that a prompt may use beside the task's inputs: "A, B or C", and all inputs as lines.

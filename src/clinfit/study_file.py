@@ -13,8 +13,9 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from clinfit.errors import ClinfitError, nearest
-from clinfit.study import Evaluation, ModelSpec, Stage, Study, Task
+from clinfit.study import ModelSpec, Stage, Study, Task
 from clinfit.study_checks import cross_checks
+from clinfit.study_evaluation import Evaluation
 from clinfit.study_messages import Place, Problem, problems_in, shown
 
 T = TypeVar("T")

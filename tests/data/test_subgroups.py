@@ -9,7 +9,8 @@ import pytest
 from clinfit.data.load import load_task
 from clinfit.data.subgroups import MOST_GROUPS, bin_names, in_order
 from clinfit.errors import ClinfitError
-from clinfit.study import Subgroup, Task
+from clinfit.study import Task
+from clinfit.study_evaluation import Subgroup
 
 Rows = list[dict[str, Any]]
 WriteCsv = Callable[..., Path]

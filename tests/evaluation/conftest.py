@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from clinfit.evaluation.answers import UNPARSED, Answers
-from clinfit.study import Baseline, Causal, Classical, Data, Evaluation, Study, Task
+from clinfit.study import Baseline, Causal, Classical, Data, Study, Task
+from clinfit.study_evaluation import Evaluation
 
 
 def _study(

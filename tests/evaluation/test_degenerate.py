@@ -10,7 +10,7 @@ import pytest
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.study import Threshold
+from clinfit.study_evaluation import Threshold
 
 THREE = ("No", "Maybe", "Yes")
 

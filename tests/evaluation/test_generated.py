@@ -14,7 +14,8 @@ from scipy.stats import binomtest
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.generated import check_generated, generated_result
 from clinfit.evaluation.language import language_facts
-from clinfit.study import Causal, Evaluation, Study
+from clinfit.study import Causal, Study
+from clinfit.study_evaluation import Evaluation
 
 LABELS = ["No", "Yes"]
 EVALUATION = Evaluation(bootstrap=200)

@@ -8,7 +8,7 @@ from scipy.stats import binomtest, norm
 
 from clinfit.evaluation.guarantee import GRID, STARTS, certified, p_values
 from clinfit.evaluation.thresholds import choose_threshold
-from clinfit.study import Threshold
+from clinfit.study_evaluation import Threshold
 
 
 @settings(deadline=None)

@@ -12,7 +12,7 @@ from clinfit.evaluation.referral import Referral, choose_referral, referral_resu
 from clinfit.evaluation.scoring import estimates
 from clinfit.evaluation.selective import NO_ANSWER, confidence_cut, confidences, risk_coverage, selective
 from clinfit.evaluation.shares import share_metrics
-from clinfit.study import Refer
+from clinfit.study_evaluation import Refer
 
 
 def scored(answers, groups=None):

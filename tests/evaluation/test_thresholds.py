@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score
 
 from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold, sweep_thresholds
-from clinfit.study import Threshold
+from clinfit.study_evaluation import Threshold
 
 LABELS = ["No", "Yes"]
 

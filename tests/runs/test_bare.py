@@ -17,7 +17,8 @@ from clinfit.evaluation.results import Results, SystemResult
 from clinfit.report.format import NARROW_SPACE
 from clinfit.report.tables import cell_of
 from clinfit.runs.bare import evaluate_files
-from clinfit.study import Baseline, Classical, Data, Evaluation, Study, Task
+from clinfit.study import Baseline, Classical, Data, Study, Task
+from clinfit.study_evaluation import Evaluation
 
 GOLD = ["no"] * 40 + ["yes"] * 20
 PREDICTORS = ("perfect", "inverted", "constant", "random", "all-unparsed")

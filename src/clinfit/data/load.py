@@ -25,7 +25,8 @@ from clinfit.data.splits import assign_splits, check_splits, splits_from_column
 from clinfit.data.subgroups import read_subgroups
 from clinfit.data.values import as_number, as_text, read_cells, shown_ids
 from clinfit.errors import ClinfitError, nearest
-from clinfit.study import Data, InputColumn, Subgroup, Task
+from clinfit.study import Data, InputColumn, Task
+from clinfit.study_evaluation import Subgroup
 
 #: Columns called so are likely to name what a record is about; see `DataNotes.repeated_columns`.
 SUBJECT_COLUMN = re.compile(

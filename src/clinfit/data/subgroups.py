@@ -12,7 +12,7 @@ import pandas as pd
 
 from clinfit.data.values import as_number, as_text, read_cells
 from clinfit.errors import ClinfitError
-from clinfit.study import Subgroup
+from clinfit.study_evaluation import Subgroup
 
 #: The group of records that have no value.
 MISSING = "missing"

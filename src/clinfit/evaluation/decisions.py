@@ -11,7 +11,7 @@ from clinfit.evaluation.referral import choose_referral, referral_result
 from clinfit.evaluation.results import RecalibrationDict, SystemResult
 from clinfit.evaluation.selective import selective
 from clinfit.findings import Finding
-from clinfit.study import Evaluation
+from clinfit.study_evaluation import Evaluation
 
 #: Level of the sets of labels where the study names none.
 LEVEL = 0.9

@@ -19,7 +19,7 @@ from clinfit.evaluation.results import GeneratedDict
 from clinfit.evaluation.wording import share_of
 from clinfit.findings import Finding
 from clinfit.scoring.parse import PARSERS, Parsed, Parser
-from clinfit.study import Evaluation
+from clinfit.study_evaluation import Evaluation
 
 Bools = NDArray[np.bool_]
 

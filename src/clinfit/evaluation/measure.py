@@ -15,7 +15,8 @@ from clinfit.evaluation.results import SplitCounts
 from clinfit.evaluation.scoring import estimates, replicates
 from clinfit.evaluation.systems import System
 from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold
-from clinfit.study import Baseline, Evaluation, Study, Task, Threshold
+from clinfit.study import Baseline, Study, Task
+from clinfit.study_evaluation import Evaluation, Threshold
 
 
 @dataclass(frozen=True)

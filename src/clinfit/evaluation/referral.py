@@ -17,7 +17,7 @@ from clinfit.evaluation.conformal import CALIBRATION_ITEMS, conformal_cut, predi
 from clinfit.evaluation.results import ReferralDict
 from clinfit.evaluation.selective import confidence_cut, confidences
 from clinfit.evaluation.shares import share_metrics
-from clinfit.study import Refer
+from clinfit.study_evaluation import Refer
 
 Floats = NDArray[np.float64]
 

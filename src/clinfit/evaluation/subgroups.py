@@ -26,7 +26,7 @@ from clinfit.evaluation.parts import OUTSIDE, score_parts, take
 from clinfit.evaluation.results import SubgroupGap, SubgroupResult, SubgroupRow
 from clinfit.evaluation.wording import change, p_value, unit
 from clinfit.findings import Finding
-from clinfit.study import Subgroup
+from clinfit.study_evaluation import Subgroup
 
 #: Fewest events and fewest non-events of a group that is shown.
 LEAST = 10

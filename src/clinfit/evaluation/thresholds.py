@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clinfit.evaluation.guarantee import GRID, STARTS, certified
 from clinfit.evaluation.results import ThresholdDict
-from clinfit.study import Threshold
+from clinfit.study_evaluation import Threshold
 
 Floats = NDArray[np.float64]
 

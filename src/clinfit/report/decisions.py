@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from clinfit.evaluation.results import ConformalDict, MetricDict, ReferralDict, SystemResult, TaskResult
 from clinfit.evaluation.wording import number, recalibration_words, referral_words, threshold_words
-from clinfit.report.figures import Curve
+from clinfit.report.clinical_figures import Curve
 from clinfit.report.format import NOTHING, Cell, decimal, metric_cell
 from clinfit.report.glossary import definition
 from clinfit.report.risk_coverage import risk_coverage_figure

@@ -20,7 +20,7 @@ from clinfit.report.tables import by_rank, cell_of, metric_of
 #: More curves than this in one plot cannot be told apart.
 DRAWN = 7
 #: What is said of a calibration curve beside it, where the results hold it.
-CALIBRATION = ("calibration_slope", "calibration_intercept", "observed_expected", "ici")
+CALIBRATION = ("calibration_slope", "calibration_intercept", "oe_ratio", "ici")
 
 
 @dataclass(frozen=True)

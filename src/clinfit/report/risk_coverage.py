@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import PercentFormatter
 
-from clinfit.report.figures import Curve
+from clinfit.report.clinical_figures import Curve
 from clinfit.report.svg import LINES, PALETTE, inline_svg, new_figure, style
 
 

@@ -33,7 +33,8 @@ from clinfit.report.build import ReportInputs
 from clinfit.runs.environment import describe_environment
 from clinfit.runs.folder import hash_file
 from clinfit.runs.outcome import write_outcome
-from clinfit.study import Baseline, Data, Evaluation, Study, Task
+from clinfit.study import Baseline, Data, Study, Task
+from clinfit.study_evaluation import Evaluation
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 STATUSES = ("ok", "unparsed", "error")

@@ -27,7 +27,8 @@ from clinfit.runs.folder import (
 )
 from clinfit.runs.outcome import facts_of, report_inputs, saved_predictions, write_outcome
 from clinfit.scoring.parse import PARSERS, Parser
-from clinfit.study import Study, Threshold
+from clinfit.study import Study
+from clinfit.study_evaluation import Threshold
 
 #: Primary metrics that labels alone can give; the others are replaced by STAND_IN.
 LABEL_METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "f1", "mcc", "sensitivity", "specificity"}
