@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from clinfit.evaluation.results import MetricDict, Results
+from clinfit.evaluation.results import Results
+from clinfit.evaluation.system_results import MetricDict
 from clinfit.report.build import ReportInputs, render, write_report
 
 from .conftest import CASES, PATIENT_TEXT

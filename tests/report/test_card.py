@@ -6,7 +6,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from clinfit.evaluation.results import MetricDict, Results, SubgroupResult, SubgroupRow
+from clinfit.evaluation.results import Results, SubgroupResult, SubgroupRow
+from clinfit.evaluation.system_results import MetricDict
 from clinfit.report.build import ReportInputs
 from clinfit.report.card import model_card
 

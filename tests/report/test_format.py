@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinfit.evaluation.results import MetricDict
+from clinfit.evaluation.system_results import MetricDict
 from clinfit.report.format import MINUS, decimal, duration, flatten, interval, metric_cell, p_value, signed, text_of
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from clinfit.evaluation.results import GeneratedDict, MetricDict
+from clinfit.evaluation.system_results import GeneratedDict, MetricDict
 from clinfit.report.build import ReportInputs, render
 from clinfit.report.language import language_view
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinfit.evaluation.results import SystemResult
+from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.per_hundred import frequencies, per_hundred, prevalence_table, rounded
 
 from .conftest import ReportInputs

@@ -13,7 +13,8 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.results import Results, SystemResult
+from clinfit.evaluation.results import Results
+from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.format import NARROW_SPACE
 from clinfit.report.tables import cell_of
 from clinfit.runs.bare import evaluate_files

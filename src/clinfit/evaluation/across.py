@@ -22,7 +22,8 @@ from clinfit.evaluation.definitions import primary_name
 from clinfit.evaluation.evaluate import best_simple, rank_systems
 from clinfit.evaluation.gates import check_groups, check_items, check_test_size
 from clinfit.evaluation.measure import Measured, measure, trivial_answers, with_majority
-from clinfit.evaluation.results import Facts, SplitCounts, SystemResult, TaskResult
+from clinfit.evaluation.results import Facts, SplitCounts, TaskResult
+from clinfit.evaluation.system_results import SystemResult
 from clinfit.evaluation.systems import System, find_systems
 from clinfit.evaluation.verdict import verdict
 from clinfit.study import Study, Task

@@ -11,15 +11,8 @@ from clinfit.evaluation.curves import curves
 from clinfit.evaluation.definitions import primary_name
 from clinfit.evaluation.measure import Measured
 from clinfit.evaluation.metric import Metric
-from clinfit.evaluation.results import (
-    ClassResult,
-    Confusion,
-    Curves,
-    Facts,
-    SeedSummary,
-    SplitCounts,
-    SystemResult,
-)
+from clinfit.evaluation.results import Facts, SeedSummary, SplitCounts
+from clinfit.evaluation.system_results import ClassResult, Confusion, Curves, SystemResult
 from clinfit.evaluation.systems import System
 from clinfit.evaluation.thresholds import ThresholdChoice
 from clinfit.study import Study, Task

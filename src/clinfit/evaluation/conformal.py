@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from clinfit.evaluation.answers import UNPARSED, Answers
 from clinfit.evaluation.classification import Scored
 from clinfit.evaluation.metric import undefined
-from clinfit.evaluation.results import ConformalDict
 from clinfit.evaluation.shares import share_metrics
+from clinfit.evaluation.system_results import ConformalDict
 
 Floats = NDArray[np.float64]
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from clinfit.evaluation.definitions import LOWER_IS_BETTER
-from clinfit.evaluation.results import Comparison, SystemResult
+from clinfit.evaluation.results import Comparison
+from clinfit.evaluation.system_results import SystemResult
 
 #: A ratio of times below this is not worth a sentence.
 TOLD_RATIO = 2.0

@@ -8,7 +8,7 @@ from clinfit.evaluation.calibration_curve import fit_calibration_curve
 from clinfit.evaluation.intervals import Ints, wilson
 from clinfit.evaluation.net_benefit import net_benefit_curve, threshold_sweep
 from clinfit.evaluation.probability_metrics import Ranking
-from clinfit.evaluation.results import CalibrationBin, Curves
+from clinfit.evaluation.system_results import CalibrationBin, Curves
 
 POINTS = 300
 HISTOGRAM_BINS = 20

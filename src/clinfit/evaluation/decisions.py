@@ -8,8 +8,8 @@ import numpy as np
 from clinfit.evaluation.conformal import conformal
 from clinfit.evaluation.measure import Measured
 from clinfit.evaluation.referral import choose_referral, referral_result
-from clinfit.evaluation.results import RecalibrationDict, SystemResult
 from clinfit.evaluation.selective import selective
+from clinfit.evaluation.system_results import RecalibrationDict, SystemResult
 from clinfit.findings import Finding
 from clinfit.study_evaluation import Evaluation
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clinfit.evaluation.answers import UNPARSED, label_codes
 from clinfit.evaluation.intervals import Resamples, percentile, wilson
 from clinfit.evaluation.metric import Metric, undefined
-from clinfit.evaluation.results import GeneratedDict
+from clinfit.evaluation.system_results import GeneratedDict
 from clinfit.evaluation.wording import share_of
 from clinfit.findings import Finding
 from clinfit.scoring.parse import PARSERS, Parsed, Parser

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from clinfit.evaluation.generated import check_generated, generated_result
-from clinfit.evaluation.results import LanguageDict, SystemResult, TaskResult
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.system_results import LanguageDict, SystemResult
 from clinfit.findings import Finding
 from clinfit.study import Causal, Study
 

@@ -9,7 +9,8 @@ from clinfit.evaluation.definitions import METRICS
 from clinfit.evaluation.measure import Measured
 from clinfit.evaluation.metric import Metric, undefined
 from clinfit.evaluation.parts import OUTSIDE, score_parts
-from clinfit.evaluation.results import LeakageResult, MetricDict
+from clinfit.evaluation.results import LeakageResult
+from clinfit.evaluation.system_results import MetricDict
 from clinfit.evaluation.wording import number
 from clinfit.findings import Finding
 

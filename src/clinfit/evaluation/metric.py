@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, cast
 
-from clinfit.evaluation.results import MetricDict
+from clinfit.evaluation.system_results import MetricDict
 
 Status = Literal["ok", "unreliable", "undefined", "withheld"]
 

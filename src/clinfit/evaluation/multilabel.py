@@ -21,15 +21,15 @@ from clinfit.evaluation.comparison import bootstrap_p, check_same_items, holm
 from clinfit.evaluation.intervals import UNDEFINED_LIMIT, Resamples, delong, delong_interval, percentile, wilson
 from clinfit.evaluation.label_metrics import divide, mean_of_defined
 from clinfit.evaluation.metric import Metric, undefined
-from clinfit.evaluation.probability_metrics import Ranking
-from clinfit.evaluation.results import (
-    ClassResult,
+from clinfit.evaluation.multilabel_results import (
     MultilabelComparison,
     MultilabelDifference,
     MultilabelResults,
     MultilabelSystem,
 )
+from clinfit.evaluation.probability_metrics import Ranking
 from clinfit.evaluation.scoring import LEVELS, Values
+from clinfit.evaluation.system_results import ClassResult
 from clinfit.evaluation.systems import KEY
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clinfit.evaluation.net_benefit import net_benefit
-from clinfit.evaluation.results import SystemResult
+from clinfit.evaluation.system_results import SystemResult
 
 
 @dataclass(frozen=True)

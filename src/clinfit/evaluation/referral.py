@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from clinfit.evaluation.answers import UNPARSED, Answers
 from clinfit.evaluation.classification import Scored
 from clinfit.evaluation.conformal import CALIBRATION_ITEMS, conformal_cut, prediction_sets, too_few
-from clinfit.evaluation.results import ReferralDict
 from clinfit.evaluation.selective import confidence_cut, confidences
 from clinfit.evaluation.shares import share_metrics
+from clinfit.evaluation.system_results import ReferralDict
 from clinfit.study_evaluation import Refer
 
 Floats = NDArray[np.float64]

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import UNPARSED, Answers
 from clinfit.evaluation.classification import Scored
-from clinfit.evaluation.results import SelectiveDict
 from clinfit.evaluation.shares import share_metrics
+from clinfit.evaluation.system_results import SelectiveDict
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.evaluation.guarantee import GRID, STARTS, certified
-from clinfit.evaluation.results import ThresholdDict
+from clinfit.evaluation.system_results import ThresholdDict
 from clinfit.study_evaluation import Threshold
 
 Floats = NDArray[np.float64]

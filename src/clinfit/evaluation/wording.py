@@ -3,7 +3,7 @@
 from clinfit.evaluation.comparison import PairedDifference
 from clinfit.evaluation.definitions import METRICS
 from clinfit.evaluation.metric import Metric
-from clinfit.evaluation.results import RecalibrationDict, ReferralDict, SystemResult, ThresholdDict
+from clinfit.evaluation.system_results import RecalibrationDict, ReferralDict, SystemResult, ThresholdDict
 
 
 def number(metric: str, value: float) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from clinfit.evaluation.results import MetricDict, Results, SystemResult, TaskResult
+from clinfit.evaluation.results import Results, TaskResult
+from clinfit.evaluation.system_results import MetricDict, SystemResult
 from clinfit.evaluation.wording import recalibration_words, referral_words, rule_and_threshold
 from clinfit.report.build import DISCLAIMER
 from clinfit.report.format import Cell, flatten, metric_cell

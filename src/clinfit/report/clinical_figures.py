@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from clinfit.evaluation.results import CalibrationBin
+from clinfit.evaluation.system_results import CalibrationBin
 from clinfit.report.svg import GREY, INK, LINES, PALETTE, inline_svg, new_figure, style
 
 UNIT = (-0.02, 1.02)

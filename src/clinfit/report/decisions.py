@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from clinfit.evaluation.results import ConformalDict, MetricDict, ReferralDict, SystemResult, TaskResult
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.system_results import ConformalDict, MetricDict, ReferralDict, SystemResult
 from clinfit.evaluation.wording import number, recalibration_words, referral_words, threshold_words
 from clinfit.report.clinical_figures import Curve
 from clinfit.report.format import NOTHING, Cell, decimal, metric_cell

@@ -10,7 +10,8 @@ from typing import Any
 
 from clinfit.evaluation.net_benefit import interventions_avoided, treat_all
 from clinfit.evaluation.operating import OperatingPoint, operating_point, swept_points
-from clinfit.evaluation.results import SystemResult, TaskResult
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.format import decimal, per_cent
 from clinfit.report.panels import DRAWN, drawn_systems
 

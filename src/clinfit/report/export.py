@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from clinfit.evaluation.results import MetricDict, Results, SystemResult, TaskResult
+from clinfit.evaluation.results import Results, TaskResult
+from clinfit.evaluation.system_results import MetricDict, SystemResult
 from clinfit.report.format import Cell
 from clinfit.report.models import as_reported, best_step, run_name
 from clinfit.report.tables import by_rank, cell_of, columns_of, withheld_reason

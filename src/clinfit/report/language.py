@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clinfit.evaluation.results import GeneratedDict, LanguageDict, SystemResult, TaskResult
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.system_results import GeneratedDict, LanguageDict, SystemResult
 from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell
 from clinfit.report.models import run_name
 from clinfit.report.tables import Grid, Plain

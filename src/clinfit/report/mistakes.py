@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from clinfit.evaluation.results import ErrorAnalysis, MetricDict, SuspectLabel, TaskResult
+from clinfit.evaluation.results import ErrorAnalysis, SuspectLabel, TaskResult
+from clinfit.evaluation.system_results import MetricDict
 from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell, per_cent, signed
 from clinfit.report.glossary import definition
 from clinfit.report.tables import Grid, Plain, by_rank

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clinfit.evaluation.results import SystemResult, TaskResult
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.checklist import TO_COMPLETE
 from clinfit.report.format import count, text_of
 from clinfit.report.glossary import definition

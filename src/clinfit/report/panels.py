@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from clinfit.evaluation.net_benefit import interventions_avoided
 from clinfit.evaluation.operating import decision_threshold
-from clinfit.evaluation.results import Curves, SystemResult, TaskResult
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.system_results import Curves, SystemResult
 from clinfit.report import clinical_figures as figures
 from clinfit.report.format import decimal
 from clinfit.report.glossary import definition

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from clinfit.evaluation.operating import operating_point
-from clinfit.evaluation.results import SystemResult, TaskResult
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.format import Cell, count, per_cent
 from clinfit.report.tables import Grid, Plain, by_rank
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from clinfit.evaluation.results import SubgroupGap, SubgroupResult, SystemResult, TaskResult
+from clinfit.evaluation.results import SubgroupGap, SubgroupResult, TaskResult
+from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.format import NOTHING, Cell, count, decimal, interval, metric_cell, p_value, per_cent, signed
 from clinfit.report.glossary import definition
 from clinfit.report.subgroup_figure import GroupEstimate, subgroup_figure

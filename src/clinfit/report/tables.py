@@ -4,15 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 
-from clinfit.evaluation.results import (
-    Comparison,
-    Confusion,
-    Difference,
-    MetricDict,
-    SeedSummary,
-    SystemResult,
-    TaskResult,
-)
+from clinfit.evaluation.results import Comparison, Difference, SeedSummary, TaskResult
+from clinfit.evaluation.system_results import Confusion, MetricDict, SystemResult
 from clinfit.report.format import (
     NOTHING,
     Cell,

@@ -1,0 +1,195 @@
+"""The part of metrics.json that is about one system: metrics, curves, decisions, free answers. See results.py."""
+
+from typing import Literal, TypedDict
+
+
+class MetricDict(TypedDict):
+    """A metric with its interval (`Metric.as_dict()`); see evaluation/metric.py for the meaning of each field."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str | None
+    n: int
+    events: int | None
+    status: Literal["ok", "unreliable", "undefined", "withheld"]
+    reason: str | None
+
+
+class ClassResult(TypedDict):
+    """One label of one system. predicted: items given this label; shares are of all items, unparsed included."""
+
+    label: str
+    support: int
+    predicted: int
+    prevalence: float | None
+    predicted_share: float | None
+    metrics: dict[str, MetricDict]  # precision, recall, f1, auroc (this label against the rest)
+
+
+class Confusion(TypedDict):
+    """Rows are gold labels, columns predicted labels and, last, `unparsed`; the cells sum to n."""
+
+    rows: list[str]
+    columns: list[str]
+    counts: list[list[int]]
+
+
+class ThresholdDict(TypedDict):
+    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken. words: the rule in words."""
+
+    rule: str
+    value: float | None
+    split: str | None
+    n: int
+    achieved: dict[str, float]
+    note: str | None
+    words: str
+
+
+class CalibrationBin(TypedDict):
+    mean_probability: float
+    observed: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class Curves(TypedDict):
+    """Points to draw, thinned to a few hundred; binary tasks only, empty lists where not estimable.
+
+    roc: [false positive rate, sensitivity, threshold]. precision_recall: [recall, precision, threshold].
+    calibration: bins of equal size. calibration_curve: smooth, [P(positive), observed, low, high]. histogram: counts in
+    20 bins of P(positive), by gold label. sweep: counts at thresholds 0.01 to 0.99, [threshold, TP, FP, FN, TN], of the
+    parsed answers. net_benefit: [threshold, net benefit, net benefit of treating all, low, high], the interval being
+    that of the first.
+    """
+
+    roc: list[list[float]]
+    precision_recall: list[list[float]]
+    calibration: list[CalibrationBin]
+    calibration_curve: list[list[float]]
+    histogram: dict[str, list[int]]
+    sweep: list[list[float]]
+    net_benefit: list[list[float]]
+
+
+class RecalibrationDict(TypedDict):
+    """A recalibration fitted on validation. before: the same metrics with the probabilities as the model gave them.
+
+    kind: none, temperature, platt, isotonic. parameters: what `evaluation.recalibration` needs to apply it again. note:
+    why it is not what the study asked for.
+    """
+
+    kind: str
+    parameters: dict[str, list[float]]
+    split: str | None
+    n: int
+    note: str | None
+    before: dict[str, MetricDict]
+
+
+class ReferralDict(TypedDict):
+    """Which items are handed to a person, by the rule of the study, on test.
+
+    rule, value: of the study. parameters: what is needed to apply it to a new item. decided, referred: items. metrics:
+    of the decided items. note: why it is not what the study asked for.
+    """
+
+    rule: str
+    value: float
+    parameters: dict[str, list[float]]
+    n: int
+    decided: int
+    referred: int
+    metrics: dict[str, MetricDict]
+    note: str | None
+
+
+class SelectiveDict(TypedDict):
+    """Accuracy among the items of which the model is surest.
+
+    risk_coverage: [coverage, error rate], thinned. aurc: area under it. accuracy_at: coverage as text -> metric.
+    """
+
+    risk_coverage: list[list[float]]
+    aurc: float
+    accuracy_at: dict[str, MetricDict]
+
+
+class ConformalDict(TypedDict):
+    """Sets of labels that cover the truth with probability `level`, calibrated on validation, measured on test.
+
+    by_label: coverage of the items of each label. sizes: number of items by size of the set. note: why there are none.
+    """
+
+    level: float
+    n_calibration: int
+    coverage: MetricDict
+    mean_size: float | None
+    sizes: dict[str, int]
+    by_label: dict[str, MetricDict]
+    note: str | None
+
+
+class GeneratedDict(TypedDict):
+    """The free answers of a language model, read by the strict parser, beside its label likelihoods.
+
+    parsed: share that names a label; parsed_by_label: the same among the items of each gold label. accuracy, agreement:
+    of all items, those without a readable label count as wrong and as not agreeing. agreement: with the most probable
+    label, whatever the threshold. reasons: why no label was read -> items. cut_off: items not seen to end.
+    """
+
+    n: int
+    parser: str
+    parsed: MetricDict
+    parsed_by_label: dict[str, MetricDict]
+    accuracy: MetricDict
+    agreement: MetricDict
+    reasons: dict[str, int]
+    cut_off: int
+
+
+class LanguageDict(TypedDict):
+    """What a language model read on test, and how much probability it puts on the labels.
+
+    prompt_tokens, label_mass: minimum, quartiles and maximum; null where it has none. shortened: items of which it did
+    not see all text; null where that is not known.
+    """
+
+    n: int
+    prompt_tokens: list[float] | None
+    label_mass: list[float] | None
+    shortened: int | None
+
+
+class SystemResult(TypedDict):
+    """One (model, stage, seed) on the test split. moment: `before` and `after` for a model shown at both.
+
+    cost: train_seconds, peak_memory_mb (of the process, an upper limit), parameters, trainable_parameters, seconds_p50
+    and seconds_p95 an item, prompt_tokens_mean.
+    """
+
+    name: str
+    model: str
+    seed: int
+    stage: int
+    moment: Literal["before", "after"] | None
+    family: str | None
+    trained: bool
+    n: int
+    unparsed: int
+    unparsed_by_label: dict[str, int]
+    threshold: ThresholdDict
+    metrics: dict[str, MetricDict]
+    classes: list[ClassResult]
+    confusion: Confusion
+    curves: Curves | None
+    recalibration: RecalibrationDict | None
+    referral: ReferralDict | None
+    selective: SelectiveDict | None
+    conformal: ConformalDict | None
+    generated: GeneratedDict | None
+    language: LanguageDict | None
+    cost: dict[str, float | int | None]
+    alarms: list[str]
