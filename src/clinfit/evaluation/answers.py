@@ -89,14 +89,15 @@ def read_rows(table: pd.DataFrame, labels: Sequence[str]) -> Rows:
         gold=label_codes(np.asarray(table["gold"], dtype=object), labels),
         predicted=np.where(parsed, predicted, UNPARSED),
         undeclared=undeclared,
-        probabilities=np.column_stack([_numbers(table, PROBABILITY + label) for label in labels]),
-        label_mass=_numbers(table, "label_mass"),
-        seconds=_numbers(table, "seconds"),
-        prompt_tokens=_numbers(table, "prompt_tokens"),
+        probabilities=np.column_stack([numbers(table, PROBABILITY + label) for label in labels]),
+        label_mass=numbers(table, "label_mass"),
+        seconds=numbers(table, "seconds"),
+        prompt_tokens=numbers(table, "prompt_tokens"),
     )
 
 
-def _numbers(table: pd.DataFrame, column: str) -> Floats:
+def numbers(table: pd.DataFrame, column: str) -> Floats:
+    """(n,) a column of numbers, nan for null."""
     return table[[column]].to_numpy(dtype=np.float64, na_value=np.nan)[:, 0]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import UNPARSED, label_codes
+from clinfit.evaluation.answers import UNPARSED, label_codes, numbers
 from clinfit.evaluation.intervals import Resamples, percentile, wilson
 from clinfit.evaluation.metric import Metric, undefined
 from clinfit.evaluation.results import GeneratedDict
@@ -29,9 +29,9 @@ AGREEMENT_LIMIT = 0.95
 NOTHING_WRITTEN = "no answer"
 
 
-def read_answers(raw: Sequence[str | None], labels: Sequence[str], parser: Parser) -> list[Parsed]:
+def read_answers(raw: Sequence[object], labels: Sequence[str], parser: Parser) -> list[Parsed]:
     """Each text as the parser reads it; no text at all is unparsed too."""
-    return [Parsed(None, NOTHING_WRITTEN) if pd.isna(text) else parser.read(str(text), labels) for text in raw]
+    return [parser.read(text, labels) if isinstance(text, str) else Parsed(None, NOTHING_WRITTEN) for text in raw]
 
 
 def generated_result(
@@ -42,7 +42,7 @@ def generated_result(
     table: the system's test rows (predictions.py), `predicted` being the most probable label. limit: most tokens that
     it could write.
     """
-    if not len(table) or table["raw"].isna().all():
+    if not any(isinstance(text, str) for text in table["raw"]):
         return None
     table = table.sort_values("id", kind="stable")
     gold, likelihood = (label_codes(np.asarray(table[name], dtype=object), labels) for name in ("gold", "predicted"))
@@ -59,7 +59,7 @@ def generated_result(
         accuracy=shares.of(parsed & (answer == gold)).as_dict(),
         agreement=shares.of(parsed & (answer == likelihood)).as_dict(),
         reasons=dict(Counter(found.reason for found in read if found.label is None).most_common()),
-        cut_off=int((table["output_tokens"].fillna(0) >= limit).sum()),
+        cut_off=int((numbers(table, "output_tokens") >= limit).sum()),
     )
 
 

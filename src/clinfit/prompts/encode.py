@@ -63,7 +63,8 @@ class Renderer:
     def __init__(
         self, task: Task, tokenizer: Any, *, max_length: int = 1024, shorten: Literal["middle", "end"] = "middle"
     ) -> None:
-        self.task, self.tokenizer, self.max_length, self.shorten = task, tokenizer, max_length, shorten
+        self.task, self.tokenizer, self.max_length = task, tokenizer, max_length
+        self.shorten: Literal["middle", "end"] = shorten
         self._head, self._tail, answer_texts = _chat_parts(task, tokenizer)
         self._special = sorted(special_tokens(tokenizer).values(), key=len, reverse=True)
         probe = self._ids([self._head + "?" + self._tail])[0]

@@ -101,8 +101,8 @@ def with_answers(run: RunFolder, study: Study, models: Sequence[str] | None) -> 
                 expected=f"some of {', '.join(writers)}",
                 fix=f"did you mean {close}?" if close else "",
             )
-    left_out = set(writers) - set(models or writers)
-    return table[~table["model"].isin(left_out)].reset_index(drop=True)
+    left_out = [name for name in writers if models and name not in models]
+    return table.loc[~table["model"].isin(left_out)].reset_index(drop=True)
 
 
 def read_again(study: Study, table: pd.DataFrame, parser: Parser) -> pd.DataFrame:
