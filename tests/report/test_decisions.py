@@ -26,8 +26,8 @@ def forest(made: ReportInputs) -> Any:
 
 def section(page: str) -> str:
     """The words of the section alone, without its figure."""
-    start = page.index('-decisions">')
-    text = re.sub(r"<svg.*?</svg>", "", page[start : page.index('-systems">', start)], flags=re.DOTALL)
+    start = page.index('id="task1-decisions"')
+    text = re.sub(r"<svg.*?</svg>", "", page[start : page.index('id="task1-systems"', start)], flags=re.DOTALL)
     return words(re.sub(r"<[^>]+>", " ", text))
 
 

@@ -95,18 +95,19 @@ def read_rows(table: pd.DataFrame, labels: Sequence[str]) -> Rows:
         predicted=np.where(parsed, predicted, UNPARSED),
         undeclared=undeclared,
         probabilities=read_probabilities(table, labels),
-        label_mass=_numbers(table, "label_mass"),
-        seconds=_numbers(table, "seconds"),
-        prompt_tokens=_numbers(table, "prompt_tokens"),
+        label_mass=numbers(table, "label_mass"),
+        seconds=numbers(table, "seconds"),
+        prompt_tokens=numbers(table, "prompt_tokens"),
     )
 
 
 def read_probabilities(table: pd.DataFrame, labels: Sequence[str]) -> Floats:
     """(n, K) of the columns `p_<label>`, nan for null."""
-    return np.column_stack([_numbers(table, PROBABILITY + label) for label in labels])
+    return np.column_stack([numbers(table, PROBABILITY + label) for label in labels])
 
 
-def _numbers(table: pd.DataFrame, column: str) -> Floats:
+def numbers(table: pd.DataFrame, column: str) -> Floats:
+    """(n,) a column of numbers, nan for null."""
     return table[[column]].to_numpy(dtype=np.float64, na_value=np.nan)[:, 0]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import UNPARSED, label_codes
+from clinfit.evaluation.answers import UNPARSED, label_codes, numbers
 from clinfit.evaluation.intervals import Resamples, percentile, wilson
 from clinfit.evaluation.metric import Metric, undefined
 from clinfit.evaluation.system_results import GeneratedDict
@@ -29,7 +29,7 @@ AGREEMENT_LIMIT = 0.95
 NOTHING_WRITTEN = "no answer"
 
 
-def read_answers(raw: Sequence[str | None], labels: Sequence[str], parser: Parser) -> list[Parsed]:
+def read_answers(raw: Sequence[object], labels: Sequence[str], parser: Parser) -> list[Parsed]:
     """Each text as the parser reads it; no text at all is unparsed too."""
     return [parser.read(text, labels) if isinstance(text, str) else Parsed(None, NOTHING_WRITTEN) for text in raw]
 
@@ -42,10 +42,10 @@ def generated_result(
     table: the system's test rows (predictions.py), `predicted` being the most probable label. limit: most tokens that
     it could write.
     """
-    if not np.count_nonzero(table["raw"].notna()):
+    if not any(isinstance(text, str) for text in table["raw"]):
         return None
     table = table.sort_values("id", kind="stable")
-    gold, likelihood = (label_codes(pd.Series(table[name]), labels) for name in ("gold", "predicted"))
+    gold, likelihood = (label_codes(np.asarray(table[name], dtype=object), labels) for name in ("gold", "predicted"))
     read = read_answers(table["raw"].tolist(), labels, parser)
     answer = label_codes([found.label or "" for found in read], labels)
     groups = pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64)
@@ -59,7 +59,7 @@ def generated_result(
         accuracy=shares.of(parsed & (answer == gold)).as_dict(),
         agreement=shares.of(parsed & (answer == likelihood)).as_dict(),
         reasons=dict(Counter(found.reason for found in read if found.label is None).most_common()),
-        cut_off=int(np.count_nonzero(table["output_tokens"].fillna(0).to_numpy() >= limit)),
+        cut_off=int((numbers(table, "output_tokens") >= limit).sum()),
     )
 
 

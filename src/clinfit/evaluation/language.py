@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from clinfit.evaluation.answers import Floats, numbers
 from clinfit.evaluation.generated import check_generated, generated_result
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.system_results import LanguageDict, SystemResult
@@ -33,12 +34,13 @@ def add_language(result: TaskResult, study: Study, table: pd.DataFrame) -> list[
 
 def language_facts(rows: pd.DataFrame) -> LanguageDict:
     """Spread of prompt lengths and label mass, and the items whose text was shortened; rows: of one system on test."""
-    dropped = pd.Series(rows["dropped_tokens"]).dropna() if "dropped_tokens" in rows else pd.Series(dtype=float)
+    dropped = numbers(rows, "dropped_tokens") if "dropped_tokens" in rows else np.array([])
+    known = dropped[np.isfinite(dropped)]
     return LanguageDict(
         n=len(rows),
-        prompt_tokens=_quartiles(pd.Series(rows["prompt_tokens"])),
-        label_mass=_quartiles(pd.Series(rows["label_mass"])),
-        shortened=int(np.count_nonzero(dropped.to_numpy() > 0)) if len(dropped) else None,
+        prompt_tokens=_quartiles(numbers(rows, "prompt_tokens")),
+        label_mass=_quartiles(numbers(rows, "label_mass")),
+        shortened=int((known > 0).sum()) if len(known) else None,
     )
 
 
@@ -52,7 +54,7 @@ def _test_rows(table: pd.DataFrame, system: SystemResult) -> pd.DataFrame:
     return table.loc[same]
 
 
-def _quartiles(values: pd.Series) -> list[float] | None:
+def _quartiles(values: Floats) -> list[float] | None:
     """Minimum, quartiles and maximum of the known values; None when there are none."""
-    known = values.dropna().to_numpy(dtype=np.float64)
+    known = values[np.isfinite(values)]
     return np.quantile(known, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(known) else None
