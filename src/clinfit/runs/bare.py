@@ -190,12 +190,12 @@ def _as_predictions(source: Source, task: str, labels: Sequence[str]) -> pd.Data
     cells, n = source.cells, len(source.cells)
     ids, gold = (_texts(source, column, required=True) for column in ("id", "gold"))
     probabilities = _probabilities(source, labels, ids)
-    given = np.isfinite(probabilities).all(axis=1).tolist()
     if "predicted" in cells.columns:
         predicted = _texts(source, "predicted")
     else:
-        best = np.nan_to_num(probabilities).argmax(axis=1).tolist()
-        predicted: list[str | None] = [labels[k] if known else None for k, known in zip(best, given, strict=True)]
+        known = np.isfinite(probabilities[:, 0])
+        best = np.where(known, np.nan_to_num(probabilities).argmax(axis=1), -1)
+        predicted = [None if k < 0 else str(labels[k]) for k in best.tolist()]
     status = _status(source, predicted, ids)
     model = _texts(source, "model") if "model" in cells.columns else [None] * n
     columns: dict[str, Any] = {
