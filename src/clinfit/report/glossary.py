@@ -9,6 +9,8 @@ MEANINGS: dict[str, str] = {
     "balanced_accuracy": "Mean of the recalls of all labels; with two labels 50 % is chance.",
     "macro_f1": "Plain mean of the F1 of the labels: every label counts the same, however rare.",
     "macro_f1_declared": "The same over every label of the study, also those that the test set does not hold.",
+    "weighted_f1": "F1 of the labels averaged by how common they are: the common labels decide it.",
+    "micro_f1": "F1 over all answers at once. It differs from accuracy only where answers name no label.",
     "sensitivity": "Of the records that are truly positive, the share called positive.",
     "specificity": "Of the records that are truly negative, the share called negative.",
     "ppv": "Of the records called positive, the share that is truly positive. It falls when events are rarer.",
@@ -27,11 +29,16 @@ MEANINGS: dict[str, str] = {
     "brier": "Squared distance between probability and outcome: ranking and calibration together. Always answering the "
     "prevalence π gives π(1 − π).",
     "brier_sum": "The same summed over the labels.",
+    "scaled_brier": "How much of the Brier score of always answering the prevalence a model saves: 1 is perfect, 0 no "
+    "better than the prevalence, below 0 worse.",
+    "oe_ratio": "Events that happened over events that the probabilities add up to: below 1, risks are too high on the "
+    "whole; above 1, too low.",
     "log_loss": "Surprise at the truth; punishes confident errors hard.",
     "calibration_intercept": "Whether risks are too high or too low on the whole.",
     "calibration_slope": "Whether risks are too extreme or too timid.",
     "ece": "Gap between probability and observed share. Even a perfect model is above 0 on a small test set: compare "
     "it with the next row.",
+    "classwise_ece": "The same gap for every label's probability, averaged over the labels.",
     "ece_null": "What the expected calibration error would be if every probability were right.",
     "ici": "How far probabilities lie from what was observed, on average over the records.",
     "e50": "Half of the records have a probability that is off by less than this.",
