@@ -105,7 +105,7 @@ def test_suspects_are_the_worst_margins_of_each_pair(k: int, seed: int) -> None:
 
 def test_a_label_without_items_does_not_disturb() -> None:
     truth, probabilities = separable(200, 2, seed=3)
-    labels, places = flipped(truth, 2, 0.05, seed=3)
+    labels, _ = flipped(truth, 2, 0.05, seed=3)
     third = np.column_stack([0.99 * probabilities, np.full(200, 0.01)])
     assert set(label_issues(labels, third).tolist()) == set(label_issues(labels, probabilities).tolist())
     assert noise_counts(labels, third)[2].tolist() == [0, 0, 0]
