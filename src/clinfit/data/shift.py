@@ -79,49 +79,56 @@ def category_difference(train: NDArray[np.float64], test: NDArray[np.float64]) -
 def _labels(task: Task, train: Sequence[Record], test: Sequence[Record]) -> Iterator[Shift]:
     shown = task.labels if task.positive_label is None else [task.positive_label]
     for label in shown:
-        yield _share(f"share of {label!r}", "label", *([r.target == label for r in part] for part in (train, test)))
+        yield _share(
+            f"share of {label!r}", "label", [r.target == label for r in train], [r.target == label for r in test]
+        )
 
 
 def _input(name: str, column: InputColumn, train: Sequence[Value], test: Sequence[Value]) -> Iterator[Shift]:
-    there = [[value for value in part if value is not None] for part in (train, test)]
-    if any(len(part) < len(whole) for part, whole in zip(there, (train, test), strict=True)):
-        yield _share(f"{name}: missing", "missing", *([value is None for value in part] for part in (train, test)))
-    if not all(there):
+    known, met = ([value for value in part if value is not None] for part in (train, test))
+    if len(known) < len(train) or len(met) < len(test):
+        yield _share(
+            f"{name}: missing", "missing", [value is None for value in train], [value is None for value in test]
+        )
+    if not known or not met:
         return
+    if column.type == "number":
+        yield _number(name, "number", np.array(known, dtype=np.float64), np.array(met, dtype=np.float64))
+        return
+    old, new = [str(value) for value in known], [str(value) for value in met]
     if column.type == "category":
-        yield _category(name, *([str(value) for value in part] for part in there))
-    elif column.type == "number":
-        yield _number(name, "number", *(np.array(part, dtype=np.float64) for part in there))
+        yield _category(name, old, new)
     else:
-        lengths = [np.array([len(str(value).split()) for value in part], dtype=np.float64) for part in there]
-        yield _number(f"{name}: words", "text length", *lengths)
-        yield _vocabulary(name, *([str(value) for value in part] for part in there))
+        yield _number(f"{name}: words", "text length", _lengths(old), _lengths(new))
+        yield _vocabulary(name, old, new)
+
+
+def _lengths(texts: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([len(text.split()) for text in texts], dtype=np.float64)
 
 
 def _number(name: str, kind: str, train: NDArray[np.float64], test: NDArray[np.float64]) -> Shift:
     difference = mean_difference(train, test)
     if difference is None and train.mean() == test.mean():
         difference = 0.0
-    return _row(
-        name, kind, *(f"mean {part.mean():.4g}, SD {_variance(part) ** 0.5:.4g}" for part in (train, test)), difference
-    )
+    old, new = (f"mean {part.mean():.4g}, SD {_variance(part) ** 0.5:.4g}" for part in (train, test))
+    return _row(name, kind, old, new, difference)
 
 
 def _share(name: str, kind: str, train: Sequence[bool], test: Sequence[bool]) -> Shift:
-    shares = [float(np.mean(part)) for part in (train, test)]
-    difference = mean_difference(*(np.array(part, dtype=np.float64) for part in (train, test)))
-    if difference is None and shares[0] == shares[1]:
+    old, new = np.array(train, dtype=np.float64), np.array(test, dtype=np.float64)
+    difference = mean_difference(old, new)
+    if difference is None and old.mean() == new.mean():
         difference = 0.0
-    return _row(name, kind, *(f"{share:.1%}" for share in shares), difference)
+    return _row(name, kind, f"{old.mean():.1%}", f"{new.mean():.1%}", difference)
 
 
 def _category(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
     """The whole distribution; what is shown is the category whose share changed most."""
-    counts = [Counter(part) for part in (train, test)]
+    counts = Counter(train), Counter(test)
     values = sorted(counts[0] | counts[1])
-    shares = [np.array([count[value] for value in values]) / count.total() for count in counts]
-    difference = category_difference(*shares)
-    most = values[int(np.abs(shares[1] - shares[0]).argmax())]
+    p, q = (np.array([count[value] for value in values]) / count.total() for count in counts)
+    most = values[int(np.abs(q - p).argmax())]
     texts = [f"{len(count)} different values" for count in counts]
     if len(values) <= NAMED_CATEGORIES and max(count[most] for count in counts) >= SMALL_CELL:
         texts = [
@@ -130,7 +137,7 @@ def _category(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
             else f"{most}: <{SMALL_CELL} records"
             for count in counts
         ]
-    return _row(name, "category", *texts, difference)
+    return _row(name, "category", texts[0], texts[1], category_difference(p, q))
 
 
 def _vocabulary(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:

@@ -1,5 +1,7 @@
 """Differences between different people: two subgroups, two sites. (`comparison.py` has two systems on one sample.)"""
 
+from typing import cast
+
 import numpy as np
 from scipy.stats import fisher_exact, norm
 
@@ -18,8 +20,8 @@ def share_difference(a: int, n: int, b: int, m: int, confidence: float = 0.95) -
     p, q = a / n, b / m
     low = p - q - np.hypot(p - low_a, high_b - q)
     high = p - q + np.hypot(high_a - p, q - low_b)
-    test = fisher_exact([[a, n - a], [b, m - b]])
-    return PairedTest(p - q, float(low), float(high), float(test.pvalue))
+    _, p_value = fisher_exact([[a, n - a], [b, m - b]])
+    return PairedTest(p - q, float(low), float(high), float(cast(float, p_value)))
 
 
 def delong_unpaired(first: DeLong, second: DeLong, confidence: float = 0.95) -> PairedTest | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from clinfit.evaluation.answers import Answers
 from clinfit.evaluation.classification import Scored
 from clinfit.evaluation.intervals import Resamples
-from clinfit.evaluation.scoring import LEVELS, Scorer, Values, estimates
+from clinfit.evaluation.scoring import LEVELS, Scorer, Values, centre, estimates
 
 Codes = NDArray[np.int64]
 
@@ -60,16 +60,24 @@ def _plan(system: Scored, codes: Codes, inside: Codes) -> Resamples:
 def _replicates(
     answers: Sequence[dict[int, Answers]], members: dict[int, Codes], plan: Resamples
 ) -> list[dict[int, Values]]:
-    scorers = [{part: Scorer(mine, LEVELS) for part, mine in by_part.items()} for by_part in answers]
+    units: dict[int, Codes] = {}
+    places: dict[int, Codes] = {}
+    for part, at in members.items():
+        units[part], places[part] = np.unique(plan.units[at], return_inverse=True)
+    scorers = [{part: Scorer(mine, LEVELS, places[part]) for part, mine in by_part.items()} for by_part in answers]
     blocks: list[dict[int, list[Values]]] = [{part: [] for part in members} for _ in answers]
-    for weights in plan.blocks():
+    for weights in plan.unit_weights():
         for by_part, kept in zip(scorers, blocks, strict=True):
             for part, scorer in by_part.items():
-                kept[part].append(scorer(weights[members[part]]))
+                kept[part].append(scorer(weights[units[part]]))
     return [
-        {
-            part: {name: np.concatenate([block[name] for block in found]) for name in found[0]}
-            for part, found in kept.items()
-        }
-        for kept in blocks
+        {part: _joined(found, by_part[part]) for part, found in kept.items()}
+        for by_part, kept in zip(scorers, blocks, strict=True)
     ]
+
+
+def _joined(blocks: Sequence[Values], scorer: Scorer) -> Values:
+    values = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    if scorer.merged:
+        centre(values, scorer)
+    return values

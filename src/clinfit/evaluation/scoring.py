@@ -64,9 +64,10 @@ class Scorer:
         for name, columns in label_metrics.per_label(counts).items():
             values |= {f"{name}:{label}": columns[:, j] for j, label in enumerate(answers.labels)}
         total = counts.sum((1, 2))
-        values |= dict(zip(self._means, self._terms @ weights / total, strict=True))
+        values |= dict(zip(self._means, label_metrics.divide(self._terms @ weights, total), strict=True))
         if answers.positive is not None:
-            values |= _relative_to_prevalence(values, counts[:, answers.positive].sum(1) / total)
+            prevalence = label_metrics.divide(counts[:, answers.positive].sum(1), total)
+            values |= _relative_to_prevalence(values, prevalence)
         return values | self._ranking_values(weights)
 
     def _ranking_values(self, weights: Floats) -> Values:
@@ -132,11 +133,11 @@ def replicates(systems: Sequence[Answers], resamples: Resamples) -> list[Values]
     drawn = [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in blocks]
     for scorer, values in zip(scorers, drawn, strict=True):
         if scorer.merged:
-            _centre(values, scorer)
+            centre(values, scorer)
     return drawn
 
 
-def _centre(values: Values, scorer: Scorer) -> None:
+def centre(values: Values, scorer: Scorer) -> None:
     """Move replicates of rankings by exact minus merged value, within 0 and 1; in place."""
     exact, merged = estimates(scorer.answers), scorer(np.ones((scorer.n_units, 1)))
     for name in values:
