@@ -52,7 +52,7 @@ def suspect_labels(systems: Sequence[System], labels: Sequence[str]) -> list[Sus
             SuspectLabel(
                 id=str(ids[at]),
                 split=splits[at],
-                label=labels[gold[at]],
+                label=labels[int(gold[at])],
                 suggested=labels[likelier],
                 p_label=float(probabilities[at, gold[at]]),
                 p_suggested=float(probabilities[at, likelier]),
