@@ -80,11 +80,7 @@ def test_free_answers_are_in_the_predictions_alone(wrote: RunFolder) -> None:
 
 def test_another_length_asks_again_and_trains_nothing(wrote: RunFolder, place: Path) -> None:
     other, said = run_with(place / "study.yaml", models=[causal(2)])
-    assert (
-        other.path != wrote.path
-        and "small-seed42: reused from" in said
-        and "training" not in said.replace("before training", "")
-    )
+    assert other.path != wrote.path and "small-seed42: reused from" in said and "small-seed42: training" not in said
     old, new = (folder.model("small", 42).read_record() for folder in (wrote, other))
     assert old["stages"] == new["stages"] and old["inputs"] == new["inputs"] and old["before"] != new["before"]
     for name, table in tables(other).items():

@@ -63,7 +63,8 @@ def test_answers_are_read_and_the_run_stays_as_it_was(folder: RunFolder) -> None
     after = hash_files(folder.path)
     assert {name: digest for name, digest in after.items() if not name.startswith("scored/")} == before
     new = {name.removeprefix("scored/strict/") for name in after.keys() - before.keys()}
-    assert new == {"predictions.parquet", "metrics.json", "report.html", "score.json"}
+    written = {"metrics.json", "report.html", "report_metrics.json", "summary.md"}
+    assert new == written | {"predictions.parquet", "score.json"}
     n, lost = 12, 3  # 12 test records: numbers 8 and 9, and the first, which holds more than a label
     tfidf = systems["tfidf"]
     assert (tfidf["n"], tfidf["unparsed"]) == (n, lost)
