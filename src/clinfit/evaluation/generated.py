@@ -45,7 +45,7 @@ def generated_result(
     if not any(isinstance(text, str) for text in table["raw"]):
         return None
     table = table.sort_values("id", kind="stable")
-    gold, likelihood = (label_codes(np.asarray(table[name], dtype=object), labels) for name in ("gold", "predicted"))
+    gold, likelihood = (label_codes(pd.Series(table[name]), labels) for name in ("gold", "predicted"))
     read = read_answers(table["raw"].tolist(), labels, parser)
     answer = label_codes([found.label or "" for found in read], labels)
     groups = pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64)
