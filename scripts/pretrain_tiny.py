@@ -64,8 +64,6 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-#: Without the instructions for it, bf16 products are slower than fp32 ones.
-BF16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 VOCABULARY = 8192
 ROW = 512
 LONG_ROW = 2048
@@ -244,15 +242,6 @@ class Example:
     answer: str
 
 
-#: How a label can be named after the topic that is asked for: (the text deals with it, it does not).
-TOPIC_LABELS = [("{}", "Non-{}"), ("{}", "non-{}"), ("{}", "Other"), ("{}", "not {}"), ("About {}", "Not about {}")]
-ASK_TOPIC = [
-    "Decide whether this abstract reports on {}.",
-    "Does this abstract report on {}?",
-    "Classify the abstract: {} or not.",
-    "Is this study about {}?",
-]
-ASK_LABEL = ["Answer with exactly one of: {}.", "Answer with one of: {}.", "Labels: {}.", "Choose one: {}."]
 BINARY = [("Yes", "No")] * 6 + [("yes", "no")] * 2 + [("True", "False"), ("present", "absent"), ("1", "0")]
 BINARY += [("positive", "negative"), ("related", "unrelated"), ("relevant", "other"), ("high", "low"), ("A", "B")]
 NAMES = ["red", "blue", "north", "south", "alpha", "beta", "group 1", "group 2", "X", "Y", "left", "right", "P", "Q"]
@@ -335,9 +324,7 @@ def window(rng: random.Random, text: str, low: int, high: int) -> str:
 def beginning(rng: random.Random, document: Document) -> str:
     words = document.summary().split(" ")
     text = " ".join(words[: rng.choice([60, 120, 180, 240, 260])])
-    if rng.random() < 0.5:
-        return text
-    return f"Title: {document.title}{rng.choice([chr(10), chr(10) * 2])}Abstract: {text}"
+    return f"Title: {document.title}\nAbstract: {text}" if rng.random() < 0.5 else text
 
 
 def binary(rng: random.Random, statement: str, question: str, truth: bool) -> tuple[str, str]:
@@ -372,27 +359,6 @@ def about_topic(maker: Maker, rng: random.Random) -> Example:
         )
         instruction, answer = binary(rng, f"the text is about {term}", question.format(term), truth)
         return Example("topic", instruction, text, answer)
-    return numbers(maker, rng)
-
-
-def topic_label(maker: Maker, rng: random.Random) -> Example:
-    """The same question with labels that name the topic, and the topic of another text as the second label at times."""
-    for _ in range(20):
-        i, j = maker.pick(rng), maker.pick(rng)
-        own, other = maker.documents[i].terms or maker.words[i], maker.documents[j].terms or maker.words[j]
-        text = f"{maker.documents[i].title.lower()} {maker.summaries[i]}"
-        truth = rng.random() < 0.5
-        if not own or not other:
-            continue
-        term, foreign = (rng.choice(own), rng.choice(other)) if truth else (rng.choice(other), rng.choice(own))
-        if (foreign if truth else term) in text:
-            continue
-        yes, no = (name.format(term) for name in rng.choice(TOPIC_LABELS)) if rng.random() < 0.7 else (term, foreign)
-        if rng.random() < 0.5:
-            yes, no = yes[:1].upper() + yes[1:], no[:1].upper() + no[1:]
-        shown = [yes, no] if rng.random() < 0.5 else [no, yes]
-        instruction = f"{rng.choice(ASK_TOPIC).format(term)} {rng.choice(ASK_LABEL).format(', '.join(shown))}"
-        return Example("topic_label", instruction, beginning(rng, maker.documents[i]), yes if truth else no)
     return numbers(maker, rng)
 
 
@@ -553,9 +519,8 @@ def larger(_: Maker, rng: random.Random) -> Example:
 
 
 TASKS: list[Callable[[Maker, random.Random], Example]] = [
-    about_topic, about_topic, about_topic, topic_label, topic_label, topic_label, topic_label, which_topic, which_topic,
-    title_match, title_match, same_article, section, section, choose_title, choose_word, write_title, numbers, numbers,
-    numbers, larger,
+    about_topic, about_topic, about_topic, which_topic, which_topic, title_match, title_match, same_article, section,
+    section, choose_title, choose_word, write_title, numbers, numbers, numbers, larger,
 ]  # fmt: skip
 
 
@@ -657,7 +622,7 @@ def mixed_batch(text: torch.Tensor, tokens: torch.Tensor, answers: torch.Tensor,
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """Newton-Schulz iteration towards the nearest (semi-)orthogonal matrix, for a stack of matrices in bf16."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16() if BF16 else matrices
+    x = matrices.bfloat16()
     tall = x.size(1) > x.size(2)
     x = x.mT if tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -794,7 +759,7 @@ LossFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor
 
 def loss_function(model: LlamaForCausalLM, compiled: bool) -> LossFunction:
     def loss(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+        with torch.autocast("cpu", torch.bfloat16):
             hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
             logits = model.lm_head(hidden)
         losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
@@ -819,8 +784,6 @@ class Run:
     progress: Progress
     rank: int = 0
     processes: int = 1
-    phase_1: float = PHASE_1
-    instruction_rows: int = INSTRUCTION_ROWS
 
     @property
     def checkpoint(self) -> Path:
@@ -829,14 +792,14 @@ class Run:
     def next_batch(self, fraction: float) -> Batch:
         """This process's share of the next step."""
         p, pad, share = self.progress, self.tokenizer.token_to_id(PAD), ROWS_A_STEP // self.processes
-        if fraction < self.phase_1:
+        if fraction < PHASE_1:
             batch = text_batch(self.text_rows("rows", share, ROW, self.seed))
             p.tokens_1 += batch.targets.numel() * self.processes
             return batch
         if p.step % LONG_EVERY == 0:
             batch = text_batch(self.text_rows("long_rows", share * ROW // LONG_ROW, LONG_ROW, self.seed + 1))
         else:
-            instructions = share * self.instruction_rows // ROWS_A_STEP
+            instructions = share * INSTRUCTION_ROWS // ROWS_A_STEP
             text = self.text_rows("rows", share - instructions, ROW, self.seed)
             rng = random.Random(f"{self.seed} {p.step} {self.rank}")
             batch = mixed_batch(text, *instruction_rows(self.tokenizer, self.maker, rng, instructions), pad)
@@ -936,7 +899,7 @@ def task_accuracy(run: Run, count: int) -> dict[str, float]:
         if len(ids) > 2 * ROW:
             continue
         wanted = torch.tensor(marks[1:]) > 0
-        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+        with torch.autocast("cpu", torch.bfloat16):
             logits = run.model(input_ids=torch.tensor([ids[:-1]])).logits[0]
         seen[example.task] += 1
         right[example.task] += bool((logits.argmax(-1) == torch.tensor(ids[1:]))[wanted].all())
@@ -994,18 +957,15 @@ def encode_stream(tokenizer: Tokenizer, documents: list[Document]) -> torch.Tens
     return torch.tensor(ids, dtype=torch.int16)
 
 
-def prepare(
-    data: Path, work: Path, seed: int, start: Path | None
-) -> tuple[list[Document], list[Document], Tokenizer, dict[str, object]]:
-    """Read the text, train the tokenizer (or take that of `start`), encode the text; kept in the work folder."""
+def prepare(data: Path, work: Path, seed: int) -> tuple[list[Document], list[Document], Tokenizer, dict[str, object]]:
+    """Read the text, train the tokenizer and encode the text; the results are kept in the work folder."""
     documents, held_out = read_articles(data, "train") + read_pubmedqa(data), read_articles(data, "validation")
     if (work / "data.json").exists():
         left_out = set(json.loads((work / "data.json").read_text())["left_out"])
         documents = [document for document in documents if document.name not in left_out]
     else:
         documents, counts, left_out = without_overlap(documents, data)
-        texts = (document.full() for document in documents)
-        tokenizer = Tokenizer.from_file(str(start / "tokenizer.json")) if start else train_tokenizer(texts)
+        tokenizer = train_tokenizer(document.full() for document in documents)
         write_atomically(work / "tokenizer.json", lambda path: tokenizer.save(str(path)))
         order = random.Random(seed).sample(documents, len(documents))
         tensors = {"train": encode_stream(tokenizer, order), "held_out": encode_stream(tokenizer, held_out)}
@@ -1066,10 +1026,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=180.0, help="seconds of training between checkpoints")
     parser.add_argument("--processes", type=int, default=2, help="processes of one thread each (1, 2, 4)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="model folder to go on from, phase 2 only")
-    parser.add_argument(
-        "--instruction-rows", type=int, default=INSTRUCTION_ROWS, help="of the 8 rows of a phase-2 step"
-    )
     parser.add_argument("--export-only", action="store_true", help="write the folder from the last checkpoint")
     return parser.parse_args()
 
@@ -1082,14 +1038,10 @@ def work(rank: int, args: argparse.Namespace) -> None:
     if args.processes > 1:
         meeting = f"file://{(args.work / 'meeting').resolve()}"
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=args.processes)
-    data = Path(os.environ["CLINFIT_DATA"])
-    documents, held_out, tokenizer, facts = prepare(data, args.work, args.seed, args.start)
+    documents, held_out, tokenizer, facts = prepare(Path(os.environ["CLINFIT_DATA"]), args.work, args.seed)
     tokens, model = load_file(args.work / "tokens.safetensors"), new_model()
     run = Run(args.work, args.seed, tokenizer, tokens["train"], tokens["held_out"], Maker(documents), Maker(held_out),
-              model, Optimizer(model, rank, args.processes), Progress(), rank, args.processes,
-              0.0 if args.start else PHASE_1, args.instruction_rows)  # fmt: skip
-    if args.start:
-        model.load_state_dict(LlamaForCausalLM.from_pretrained(args.start, dtype=torch.float32).state_dict())
+              model, Optimizer(model, rank, args.processes), Progress(), rank, args.processes)  # fmt: skip
     if run.checkpoint.exists():
         run.progress = load_checkpoint(run.checkpoint, model, run.optimizer)
         print(f"process {rank} continues at step {run.progress.step}", flush=True)
@@ -1112,7 +1064,7 @@ def main() -> None:
         export(model, Tokenizer.from_file(str(args.work / "tokenizer.json")), args.out)
         return
     if not (args.work / "data.json").exists():
-        prepare(Path(os.environ["CLINFIT_DATA"]), args.work, args.seed, args.start)
+        prepare(Path(os.environ["CLINFIT_DATA"]), args.work, args.seed)
     print((args.work / "data.json").read_text(), flush=True)
     (args.work / "meeting").unlink(missing_ok=True)
     started = torch.multiprocessing.spawn(work, (args,), nprocs=args.processes, join=False)
