@@ -57,9 +57,12 @@ def test_temperature_finds_what_was_done_to_three_labels():
 
 def test_temperature_has_the_least_loss_on_its_own_items():
     gold, probabilities = overconfident(200)
-    (best,) = (fit := fit_recalibration("temperature", gold, probabilities, 1)).parameters["temperature"]
+    fit = fit_recalibration("temperature", gold, probabilities, 1)
+    (best,) = fit.parameters["temperature"]
     losses = [
-        log_loss(gold, Recalibration("temperature", {"temperature": [best * factor]}).apply(probabilities))
+        log_loss(
+            gold, Recalibration("temperature", fit.parameters | {"temperature": [best * factor]}).apply(probabilities)
+        )
         for factor in (0.9, 1, 1.1)
     ]
     assert losses[1] == min(losses) == pytest.approx(log_loss(gold, fit.apply(probabilities)))
@@ -69,7 +72,7 @@ def test_temperature_has_the_least_loss_on_its_own_items():
 def test_isotonic_is_that_of_scikit_learn(positive):
     gold, probabilities = overconfident(1500)
     fit = fit_recalibration("isotonic", gold, probabilities, positive)
-    reference = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    reference = IsotonicRegression(y_min=1 / 1502, y_max=1 - 1 / 1502, out_of_bounds="clip")
     reference.fit(probabilities[:, positive], gold == positive)
     new = np.linspace(0, 1, 501)
     rows = np.column_stack([new, 1 - new]) if positive == 0 else np.column_stack([1 - new, new])
@@ -136,3 +139,17 @@ def test_what_cannot_be_fitted_is_left_as_it_was_and_says_why(kind, gold, probab
     fit = fit_recalibration(kind, gold, probabilities, positive)
     assert fit.kind == "none" and fit.note is not None and why in fit.note
     assert fit.apply(probabilities) is probabilities
+
+
+@pytest.mark.parametrize("kind", ["temperature", "platt"])
+def test_a_probability_of_zero_counts_alike_where_the_map_is_fitted_and_where_it_is_applied(kind):
+    """Votes of few trees are often exactly 0; a floor for the fit alone once gave certainty to wrong answers."""
+    rng = np.random.default_rng(5)
+    risk = rng.beta(0.5, 0.5, 4000)
+    votes = rng.binomial(20, risk) / 20
+    gold = (rng.random(4000) < risk).astype(np.int64)
+    probabilities = np.column_stack([1 - votes, votes])
+    fit = fit_recalibration(kind, gold[:2000], probabilities[:2000], 1)
+    applied = fit.apply(probabilities[2000:])
+    assert applied.min() > 1e-4
+    assert log_loss(gold[2000:], applied) < 0.95 * log_loss(gold[2000:], np.clip(probabilities[2000:], 1e-6, 1))

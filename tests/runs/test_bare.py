@@ -153,7 +153,7 @@ def test_a_study_gives_labels_families_and_settings(tmp_path: Path) -> None:
         (table(p_no=[0.5] * 59 + [None], p_yes=[0.5] * 60), r"1 rows have some probabilities only \(id item-59\)"),
         (table(p_no=[0.5] * 60, p_yess=[0.5] * 60), "rename p_yess to p_yes"),
         (table(p_no=["half"] * 60, p_yes=[0.5] * 60), "column p_no: 60 cells are not numbers"),
-        (table(predicted=GOLD, split=["hold-out"] * 60), "column split holds hold-out"),
+        (table(predicted=GOLD, split=["hold-out"] * 60), "column split: 60 cells name no split"),
         (table(predicted=GOLD, status=["fine"] * 60), "column status: 60 unknown values"),
         (table(predicted=GOLD, seed=[1.5] * 60), "column seed: 60 cells are no whole numbers"),
         (table(gold=[*GOLD[:-1], None], predicted=GOLD), "1 rows have no gold, the first is row 60"),  # type: ignore[list-item]

@@ -237,17 +237,12 @@ def _distinct_names(by_run: dict[str, list[Measured]]) -> Names:
 def _renamed(item: Measured, run: str, names: Names) -> Measured:
     """The system under its distinct name; its model is the run's own, so that seeds of two runs stay apart."""
     name = names[run, item.name]
-    return replace(item, system=replace(item.system, name=name, model=_model_name(item.system, name, run)))
-
-
-def _model_name(system: System, name: str, run: str) -> str:
-    return system.model if name == system.name else f"{run}/{system.model}"
+    return replace(item, system=replace(item.system, name=name, model=f"{run}/{item.system.model}"))
 
 
 def _renamed_result(item: Measured, run: Run, names: Names) -> SystemResult:
     result = system_result(item, run.facts)
-    name = names[run.name, item.name]
-    result["name"], result["model"] = name, _model_name(item.system, name, run.name)
+    result["name"], result["model"] = names[run.name, item.name], f"{run.name}/{item.system.model}"
     return result
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clinfit.evaluation.conformal import conformal
+from clinfit.evaluation.definitions import METRICS
 from clinfit.evaluation.measure import Measured
 from clinfit.evaluation.referral import choose_referral, referral_result
 from clinfit.evaluation.selective import selective
@@ -82,7 +83,7 @@ def _recalibration(item: Measured) -> list[Finding]:
         title = f"{item.name} is not recalibrated: {item.recalibration.note}"
         advice = "choose another evaluation.calibration, or give the study more validation items"
         return [Finding("warn", "recalibration-fallback", title, "", advice, item.name)]
-    for name in ("brier", "brier_sum"):
+    for name in ("brier", "brier_sum", "log_loss"):
         before, after = item.before.get(name), item.metrics.get(name)
         if before is None or after is None or before.value is None or after.value is None:
             continue
@@ -91,7 +92,7 @@ def _recalibration(item: Measured) -> list[Finding]:
                 Finding(
                     "warn",
                     "recalibration-worse",
-                    f"{item.name}: the recalibration made the Brier score on test worse",
+                    f"{item.name}: the recalibration made the {METRICS[name].title} on test worse",
                     f"{before.value:.4f} before, {after.value:.4f} after; fitted on {item.recalibration.n} validation "
                     "items",
                     "leave evaluation.calibration out, or fit it on more validation items",

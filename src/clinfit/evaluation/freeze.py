@@ -20,6 +20,7 @@ Declaration = dict[str, Any]
 #: What changed, in the words of the report.
 WORDS = {
     "primary": "the primary metric",
+    "positive": "the positive label",
     "threshold": "the threshold rule",
     "calibration": "the recalibration",
     "refer": "the rule of referral",
@@ -40,6 +41,7 @@ def declaration(study: Study, fingerprints: Mapping[str, str]) -> Declaration:
     return {
         **{name: stated[name] for name in WORDS if name in stated},
         "subgroups": [group.model_dump(mode="json") for group in evaluation.subgroup_columns],
+        "positive": {name: task.positive_label for name, task in study.tasks.items()},
         "models": [model.name for model in study.models],
         "data": dict(fingerprints),
     }

@@ -170,8 +170,10 @@ def check_system(
     if system.family != "baseline":
         found += _predictions(name, answers)
         if choice.note is not None:
-            advice = "set evaluation.threshold to a rule that validation can satisfy"
-            found.append(Finding("warn", "threshold-fallback", f"{name}: {choice.note}", "", advice, name))
+            code, advice = "threshold-fallback", "set evaluation.threshold to a rule that validation can satisfy"
+            if choice.value is not None:
+                code, advice = "threshold-note", "read the threshold with this in mind"
+            found.append(Finding("warn", code, f"{name}: {choice.note}", "", advice, name))
     if system.trained and obstacle is not None:
         found.append(
             Finding(

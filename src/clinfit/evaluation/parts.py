@@ -43,7 +43,10 @@ def score_parts(systems: Sequence[Scored], codes: Codes) -> list[dict[int, Score
     plan = _plan(systems[0], codes, inside)
     drawn = _replicates(answers, members, plan)
     return [
-        {part: Scored(mine, estimates(mine), values[part], plan, system.confidence) for part, mine in by_part.items()}
+        {
+            part: Scored(mine, estimates(mine), values[part], _within(plan, members[part]), system.confidence)
+            for part, mine in by_part.items()
+        }
         for system, by_part, values in zip(systems, answers, drawn, strict=True)
     ]
 
@@ -55,6 +58,14 @@ def _plan(system: Scored, codes: Codes, inside: Codes) -> Resamples:
     if clusters is not None:
         clusters = np.unique(clusters[inside], return_inverse=True)[1].astype(np.int64)
     return Resamples(strata, clusters, system.resamples.draws)
+
+
+def _within(plan: Resamples, at: Codes) -> Resamples:
+    """The plan's strata and groups of one part's items, for formulas that look at groups."""
+    clusters = plan.clusters
+    if clusters is not None:
+        clusters = np.unique(clusters[at], return_inverse=True)[1].astype(np.int64)
+    return Resamples(plan.strata[at], clusters, plan.draws)
 
 
 def _replicates(

@@ -115,14 +115,6 @@ def calibration(outcome: NDArray[np.bool_], probabilities: Floats) -> Calibratio
     return Calibration(*(float(x) for x in (intercept[0][0], intercept[1][0], slope[0][1], slope[1][1])))
 
 
-def logistic_line(outcome: NDArray[np.bool_], probabilities: Floats) -> tuple[float, float] | None:
-    """Intercept and slope, fitted together, of logit P(y) = a + b logit p; None where `calibration` has none."""
-    held = np.clip(probabilities, EDGE, 1 - EDGE)
-    logit = np.log(held / (1 - held))
-    fit = logistic(np.column_stack([np.ones_like(logit), logit]), outcome, offset=np.zeros_like(logit))
-    return None if fit is None else (float(fit[0][0]), float(fit[0][1]))
-
-
 def logistic(
     design: Floats, outcome: NDArray[np.bool_] | Floats, offset: Floats, trials: Floats | float = 1.0
 ) -> tuple[Floats, Floats] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from clinfit.evaluation.probability_metrics import EDGE, logistic_line
+from clinfit.evaluation.probability_metrics import EDGE, logistic
 
 Floats = NDArray[np.float64]
 Kind = Literal["none", "temperature", "platt", "isotonic"]
@@ -25,8 +25,6 @@ Kind = Literal["none", "temperature", "platt", "isotonic"]
 ISOTONIC_ITEMS = 1000
 #: Temperatures that are looked at.
 LOWEST, HIGHEST = 0.05, 100.0
-#: Stands for a probability of 0 in a logarithm; smaller than any that a model gives.
-TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,10 @@ class Recalibration:
             case "none":
                 return probabilities
             case "temperature":
-                return _softmax(_log(probabilities) / self.parameters["temperature"][0])
+                return _softmax(_log(probabilities, self.parameters["floor"][0]) / self.parameters["temperature"][0])
             case "platt":
                 (slope,), intercepts = self.parameters["slope"], np.array(self.parameters["intercepts"])
-                return _softmax(slope * _log(probabilities) + intercepts)
+                return _softmax(slope * _log(probabilities, self.parameters["floor"][0]) + intercepts)
             case "isotonic":
                 label = int(self.parameters["label"][0])
                 mapped = np.interp(probabilities[:, label], self.parameters["x"], self.parameters["y"])
@@ -94,8 +92,10 @@ def fit_recalibration(
         return _temperature(left, gold, probabilities)
     if positive is None:
         return _unfitted(left, f"{kind} needs two labels")
-    outcome, scores = gold == positive, probabilities[:, positive]
-    return _platt(left, outcome, scores, positive) if kind == "platt" else _isotonic(left, outcome, scores, positive)
+    outcome = gold == positive
+    if kind == "platt":
+        return _platt(left, outcome, probabilities, positive)
+    return _isotonic(left, outcome, probabilities[:, positive], positive)
 
 
 def _unfitted(left: Recalibration, why: str) -> Recalibration:
@@ -103,7 +103,8 @@ def _unfitted(left: Recalibration, why: str) -> Recalibration:
 
 
 def _temperature(left: Recalibration, gold: NDArray[np.int64], probabilities: Floats) -> Recalibration:
-    logs = np.log(np.maximum(probabilities, EDGE))
+    floor = _floor(probabilities)
+    logs = _log(probabilities, floor)
     items = np.arange(len(gold))
     # The loss is convex in 1 / T: it has no minimum when it still falls at infinity, and none above 0 when it rises
     # from there on.
@@ -119,19 +120,22 @@ def _temperature(left: Recalibration, gold: NDArray[np.int64], probabilities: Fl
 
     bounds = (np.log(LOWEST), np.log(HIGHEST))
     fit: Any = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
-    return replace(left, kind="temperature", parameters={"temperature": [float(np.exp(fit.x))]})
+    return replace(left, kind="temperature", parameters={"temperature": [float(np.exp(fit.x))], "floor": [floor]})
 
 
-def _platt(left: Recalibration, outcome: NDArray[np.bool_], scores: Floats, positive: int) -> Recalibration:
-    line = logistic_line(outcome, scores)
-    if line is None:
+def _platt(left: Recalibration, outcome: NDArray[np.bool_], probabilities: Floats, positive: int) -> Recalibration:
+    floor = _floor(probabilities)
+    logs = _log(probabilities, floor)
+    logit = logs[:, positive] - logs[:, 1 - positive]
+    fit = logistic(np.column_stack([np.ones_like(logit), logit]), outcome, np.zeros_like(logit))
+    if fit is None:
         return _unfitted(left, "the probabilities separate the classes on validation, so no line fits")
-    intercept, slope = line
+    intercept, slope = (float(value) for value in fit[0])
     if slope <= 0:
         return _unfitted(left, "higher probabilities do not go with more positives on validation")
     intercepts = [0.0, 0.0]
     intercepts[positive] = intercept
-    return replace(left, kind="platt", parameters={"slope": [slope], "intercepts": intercepts})
+    return replace(left, kind="platt", parameters={"slope": [slope], "intercepts": intercepts, "floor": [floor]})
 
 
 def _isotonic(left: Recalibration, outcome: NDArray[np.bool_], scores: Floats, positive: int) -> Recalibration:
@@ -139,13 +143,21 @@ def _isotonic(left: Recalibration, outcome: NDArray[np.bool_], scores: Floats, p
         return _unfitted(left, f"isotonic needs {ISOTONIC_ITEMS:,} validation items and there are {len(outcome)}")
     from sklearn.isotonic import IsotonicRegression  # a second to load
 
-    fit = IsotonicRegression(y_min=0, y_max=1).fit(scores, outcome)
+    # A step of 0 or 1 would claim certainty from the items of one step: the edges are those of one item more.
+    edge = 1 / (len(outcome) + 2)
+    fit = IsotonicRegression(y_min=edge, y_max=1 - edge).fit(scores, outcome)
     parameters = {"label": [float(positive)], "x": fit.X_thresholds_.tolist(), "y": fit.y_thresholds_.tolist()}
     return replace(left, kind="isotonic", parameters=parameters)
 
 
-def _log(probabilities: Floats) -> Floats:
-    return np.log(np.maximum(np.ascontiguousarray(probabilities), TINY))
+def _floor(probabilities: Floats) -> float:
+    """What a probability of 0 counts as: the smallest that the model gave on validation, at most EDGE."""
+    return min(EDGE, float(probabilities[probabilities > 0].min()))
+
+
+def _log(probabilities: Floats, floor: float) -> Floats:
+    """Logarithms under the same floor where the map is fitted and where it is applied."""
+    return np.log(np.maximum(np.ascontiguousarray(probabilities), floor))
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -113,5 +113,5 @@ def referral_words(referral: ReferralDict | None) -> str:
         )
     return (
         "an item goes to a person unless the answer is the only label with a probability of at least "
-        f"{cut:.4g}; sets of such labels cover {100 * referral['value']:g} % of items like those of validation"
+        f"{cut:.4g}; sets of such labels aim to cover {100 * referral['value']:g} % of items like those of validation"
     )

@@ -18,6 +18,9 @@ METRICS = (
     "macro_f1", "mcc", "brier", "brier_sum", "calibration_intercept", "calibration_slope", "unparsed",
 )  # fmt: skip
 
+#: What no study can show by itself.
+SCOPE = "- Only the test split of this study was used; other places, periods and populations are not shown."
+
 #: Names of the hub's metric pages.
 HUB_METRICS = {"auroc": "roc_auc", "accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_correlation"}
 
@@ -126,7 +129,12 @@ def evaluation(
     yield from (f"- {sentence}" for sentence in task["verdict"])
     yield from subgroups(task, run)
     limits = [f for f in task["findings"] if f["level"] != "info" and about(f["system"], run, task)]
-    yield from ("", f"### Limitations: {name}", "", "- No other place, period or population was tested.")
+    yield from (
+        "",
+        f"### Limitations: {name}",
+        "",
+        SCOPE,
+    )
     yield from (f"- {finding['title']}. {finding['evidence']}".rstrip() for finding in limits)
 
 

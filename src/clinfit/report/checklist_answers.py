@@ -209,7 +209,7 @@ def held_out(run: "ReportInputs") -> Answer:
 def shift(run: "ReportInputs") -> Answer:
     tasks = run.results["tasks"].values()
     if any(task["shift"] for task in tasks):
-        return Answer("reported", "standardised differences between training and test", "shift")
+        return Answer("reported", "standardised differences between training and test", "data")
     if all("train" in task["counts"] for task in tasks):
         return Answer("partly", "labels and inputs by split; place and time are for the author to compare", "data")
     return MISSING

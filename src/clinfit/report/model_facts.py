@@ -110,7 +110,10 @@ def _validation(task: TaskResult, system: SystemResult) -> list[Line]:
     lines = []
     for name in [known for known in names if known in system["metrics"]][:SHOWN]:
         lines.append(Line(f"{definition(name).title} {cell_of(system, name).plain}"))
-    return [*lines, Line("on the test split of the same source; no other place or time was tested")]
+    return [
+        *lines,
+        Line("on the test split of this study; whether that is another place or time, the author knows"),
+    ]
 
 
 def _uses(study: Study, task: TaskResult, system: SystemResult) -> list[Line]:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from clinfit.data.read import read_rows
 from clinfit.data.records import SPLITS
-from clinfit.data.values import EXAMPLES, as_number, as_text
+from clinfit.data.values import EXAMPLES, as_number, as_text, may_be_text
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.results import Facts, Results
@@ -31,7 +31,7 @@ from clinfit.findings import Finding
 from clinfit.predictions import COLUMNS, PROBABILITY
 from clinfit.report.build import ReportInputs
 from clinfit.runs.environment import describe_environment
-from clinfit.runs.folder import hash_file
+from clinfit.runs.folder import RunFolder, hash_file
 from clinfit.runs.outcome import write_outcome
 from clinfit.study import Baseline, Data, Study, Task
 from clinfit.study_evaluation import Evaluation
@@ -79,6 +79,12 @@ def evaluate_files(
     repeat it, shown in the report. Raises ClinfitError for files that cannot be read as predictions; items that differ
     between models, repeated ids and undeclared answers are findings that withhold the numbers.
     """
+    if RunFolder(out).study.is_file():
+        raise ClinfitError(
+            f"{out} is a run folder, and its own report would be lost",
+            expected="another folder for the report of these files",
+            fix="give another --out",
+        )
     sources = [_read(path) for path in paths]
     if study is None:
         study = _made_up(sources, labels, positive, name)
@@ -88,7 +94,7 @@ def evaluate_files(
     table = pd.concat(tables, ignore_index=True)
     findings = _most_probable(table, task.labels)
     results = evaluate(study, table.loc[table["split"] != "train"], _facts(task_name, task, table, findings))
-    hashes = {path.name: hash_file(path) for path in paths}
+    hashes = {str(path): hash_file(path) for path in paths}
     described = {"source": ", ".join(hashes), "fingerprint": "; ".join(f"{k} {v}" for k, v in hashes.items())}
     inputs = ReportInputs(
         results=results,
@@ -151,6 +157,12 @@ def _labels_in(sources: Sequence[Source]) -> list[str]:
             f"the column gold holds {len(golds)} different labels, and no columns say which others there are",
             expected="two labels or more",
             fix="name all labels: --labels A,B",
+        )
+    if may_be_text(golds):
+        raise sources[0].error(
+            f"the column gold holds {len(golds)} different values that look like text, not like labels",
+            expected="labels of a few words",
+            fix="name the labels: --labels A,B",
         )
     return sorted(golds)
 
@@ -322,9 +334,9 @@ def _splits(source: Source, ids: Sequence[Any]) -> list[str]:
     if "split" not in source.cells.columns:
         return ["test"] * len(ids)
     splits = [split or "test" for split in _texts(source, "split")]
-    wrong = sorted(set(splits) - set(SPLITS))
+    wrong = [ids[row] for row, split in enumerate(splits) if split not in SPLITS]
     if wrong:
-        raise source.error(f"column split holds {', '.join(wrong[:EXAMPLES])}", expected=", ".join(SPLITS))
+        raise source.error(f"column split: {len(wrong)} cells name no split", wrong, expected=", ".join(SPLITS))
     return splits
 
 

@@ -35,7 +35,7 @@ def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
     if path.is_dir():
         folder = existing_run(path)
         study = load_study(folder.study)
-        stated = declaration(study, fingerprints(folder, study))
+        stated = declaration(study, _data(folder, study))
     else:
         study = load_study(path)
         folder = RunFolder(out or Path("runs") / study.name / study_hash(study)[:8])
@@ -45,7 +45,7 @@ def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
         )
     target = folder.path / "freeze.json"
     if target.is_file():
-        return target, _same(target, _freeze(read_json(target)), stated)
+        return target, _same(target, _freeze(target), stated)
     with locked(folder.path):
         if not folder.study.is_file():
             write_text(folder.study, study_yaml(study))
@@ -123,16 +123,33 @@ def fingerprints(folder: RunFolder, study: Study) -> dict[str, str]:
 
 def saved_freeze(folder: RunFolder) -> Freeze | None:
     path = folder.path / "freeze.json"
-    return _freeze(read_json(path)) if path.is_file() else None
+    return _freeze(path) if path.is_file() else None
 
 
-def _freeze(content: dict[str, Any]) -> Freeze:
-    return Freeze(content["sha256"], content["time"], content["opened"], content["stated"])
+def _freeze(path: Path) -> Freeze:
+    content = read_json(path)
+    try:
+        return Freeze(content["sha256"], content["time"], content["opened"], content["stated"])
+    except (KeyError, TypeError):
+        raise _damaged(path) from None
 
 
 def saved_scorings(folder: RunFolder) -> list[Scoring]:
     path = log_path(folder)
-    return [Scoring(**entry) for entry in read_json(path)["scorings"]] if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        return [Scoring(**entry) for entry in read_json(path)["scorings"]]
+    except (KeyError, TypeError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> ClinfitError:
+    return ClinfitError(
+        f"{path} is damaged",
+        expected="the file as clinfit wrote it",
+        fix="put a copy of it back; if it is removed, what it says is lost",
+    )
 
 
 def log_path(folder: RunFolder) -> Path:

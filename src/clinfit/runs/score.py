@@ -25,7 +25,8 @@ from clinfit.runs.folder import (
     write_json,
     write_parquet,
 )
-from clinfit.runs.outcome import facts_of, report_inputs, saved_predictions, write_outcome
+from clinfit.runs.freeze import note_scoring
+from clinfit.runs.outcome import facts_of, report_inputs, saved_predictions, test_answers, write_outcome
 from clinfit.scoring.parse import PARSERS, Parser
 from clinfit.study import Study
 from clinfit.study_evaluation import Threshold
@@ -55,6 +56,7 @@ def score_run(run: RunFolder, study: Study, parser_name: str, models: Sequence[s
     scored = read_again(study, table, parser)
     writers = sorted(scored.loc[scored["parser_reason"].notna(), "model"].unique())
     facts = with_note(facts_of(run, study), study, parser, writers)
+    facts["freeze"] = note_scoring(run, study, {"parser": parser.title, "answers": test_answers(run)})
     results = evaluate(for_labels(study), scored, facts)
     target = run.path / "scored" / parser.name
     with new_folder(target) as folder:

@@ -125,6 +125,8 @@ PARSERS = {
 def _answer(text: str, labels: Sequence[str]) -> str | Parsed:
     """The text to read a label from, or why none can be read from it by any parser."""
     keys = [_key(label) for label in labels]
+    if not all(_plain(label).strip() for label in labels):
+        return Parsed(None, "a label holds no readable character")
     if len(set(keys)) < len(keys):
         return Parsed(None, "labels differ only in case or punctuation")
     answer = _without_reasoning(_plain(text))
