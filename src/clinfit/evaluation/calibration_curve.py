@@ -140,9 +140,10 @@ def _covariance(
 def calibration_indices(
     fit: CalibrationFit | None, why: str, n: int, events: int, confidence: float
 ) -> dict[str, Metric]:
-    """ICI, E50, E90 and Emax (Austin & Steyerberg, 2019): mean, median, 90th percentile and maximum, over the items, of
+    """ICI, E50, E90 and Emax (Austin & Steyerberg, 2019).
 
-    the distance between the predicted probability and the curve. why: the reason when there is no fit.
+    Mean, median, 90th percentile and maximum, over the items, of the distance between the predicted probability and the
+    curve. why: the reason when there is no fit.
 
     A distance is never negative, so that chance alone makes it larger than it is. Coefficients are drawn from their
     distribution around the fit and around the ideal line. The interval reaches from the estimate reflected at the upper

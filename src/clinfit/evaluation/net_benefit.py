@@ -79,10 +79,10 @@ def net_benefit_curve(
 
 
 def _group_products(positive: NDArray[np.bool_], scores: Floats, clusters: Ints, sizes: Ints) -> Floats:
-    """(99, 5) sums over groups of F x F, A x A, F x A, F x m and A x m at THRESHOLDS: a group's true positives, false
+    """(99, 5) sums over groups of F x F, A x A, F x A, F x m and A x m at THRESHOLDS.
 
-    positives and items. Thresholds are passed from high to low and only groups that gain an alert are touched, so that
-    the whole costs one pass over the items.
+    F, A and m are a group's true positives, false positives and items. Thresholds are passed from high to low and only
+    groups that gain an alert are touched, so that the whole costs one pass over the items.
     """
     place = np.searchsorted(THRESHOLDS, scores, side="right")
     order = np.argsort(place, kind="stable")

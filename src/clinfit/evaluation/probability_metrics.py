@@ -101,9 +101,9 @@ class Calibration:
 
 
 def calibration(outcome: NDArray[np.bool_], probabilities: Floats) -> Calibration | None:
-    """Cox's recalibration of P(positive): logit P(y) = a + logit p, and a + b logit p. None when it does not exist:
+    """Cox's recalibration of P(positive): logit P(y) = a + logit p, and a + b logit p.
 
-    all probabilities equal, or the classes separated by them.
+    None when it does not exist: all probabilities equal, or the classes separated by them.
     """
     held = np.clip(probabilities, EDGE, 1 - EDGE)
     logit = np.log(held / (1 - held))
