@@ -204,7 +204,7 @@ def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
         why = f"fewer than {CALIBRATION_EVENTS} items of a class"
     else:
         why = "the model is constant, or its probabilities separate the classes"
-    table = _recalibration(fit, why, n, events, scored.confidence)
+    table = _recalibration(fit, why, n, events, scored)
     clusters = scored.resamples.clusters
     curve = fit_calibration_curve(outcome, confidence, clusters)
     if clusters is not None and not few and int(clusters.max()) + 1 < CALIBRATION_EVENTS:
@@ -214,10 +214,14 @@ def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
     return {name: replace(metric, events=events) for name, metric in table.items()}
 
 
-def _recalibration(fit: Calibration | None, why: str, n: int, events: int, confidence: float) -> dict[str, Metric]:
+def _recalibration(fit: Calibration | None, why: str, n: int, events: int, scored: Scored) -> dict[str, Metric]:
     if fit is None:
         return {name: undefined(why, n, events) for name in ("calibration_intercept", "calibration_slope")}
-    z = z_value(confidence)
+    z = z_value(scored.confidence)
+    if scored.grouped:  # Wald errors take items for independent: with eight alike in a group they cover half the time
+        reason = "items share groups, so Wald's interval does not hold"
+        values = {"calibration_intercept": fit.intercept, "calibration_slope": fit.slope}
+        return {name: Metric(value, n=n, events=events, reason=reason) for name, value in values.items()}
     return {
         name: Metric(value, value - z * error, value + z * error, "Wald", n, events)
         for name, value, error in (
