@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mapie.risk_control import BinaryClassificationController
 from scipy.stats import binomtest, norm
 
 from clinfit.evaluation.guarantee import GRID, STARTS, certified, p_values
@@ -70,12 +71,11 @@ def test_a_predictive_value_is_guaranteed_on_the_grid():
 
 def test_same_thresholds_as_mapie():
     """MAPIE's p value is the smaller of this one and Hoeffding's, which is never the smaller one here."""
-    control = pytest.importorskip("mapie.risk_control")
     rng = np.random.default_rng(5)
     positive = rng.random(200) < 0.5
     scores = np.round(np.clip(rng.normal(0.3 + 0.35 * positive, 0.2), 0, 1), 2)
     grid = np.arange(1, 100) / 100 - 0.005
-    controller = control.BinaryClassificationController(
+    controller = BinaryClassificationController(
         lambda rows: rows, "recall", 0.85, 0.9, list_predict_params=grid, fwer_method="fixed_sequence"
     )
     controller.calibrate(np.column_stack([1 - scores, scores]), positive.astype(int))

@@ -12,6 +12,18 @@ from clinfit.study_evaluation import Threshold
 LABELS = ["No", "Yes"]
 
 
+def test_unread_validation_items_count_as_they_do_on_test() -> None:
+    """A floor of 0.8 cannot be met when 3 of 10 positives have no answer; unread negatives are not cleared."""
+    positive = np.repeat([True, False], 10)
+    scores = np.r_[np.linspace(0.6, 0.9, 7), [np.nan] * 3, np.linspace(0.1, 0.4, 8), [np.nan] * 2]
+    missed = choose_threshold(Threshold(rule="sensitivity", value=0.8), positive, scores)
+    assert missed.value is None and missed.note is not None
+    found = choose_threshold(Threshold(rule="youden"), positive, scores)
+    assert found.n == 20 and found.achieved["sensitivity"] == 0.7 and found.achieved["specificity"] == 0.8
+    promised = choose_threshold(Threshold(rule="guarantee", value=0.6), np.tile(positive, 20), np.tile(scores, 20))
+    assert promised.value is not None and promised.achieved["sensitivity"] == 0.7
+
+
 def test_positive_when_equal_to_the_threshold():
     rows = np.array([[0.5, 0.5], [0.5 + 1e-9, 0.5 - 1e-9], [0.4, 0.6]])
     assert apply_threshold(rows, LABELS, "Yes", ThresholdChoice("fixed", 0.5)) == ["Yes", "No", "Yes"]

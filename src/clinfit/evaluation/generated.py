@@ -6,22 +6,18 @@ Answers that cannot be read stay in every denominator, as wrong and as not agree
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import UNPARSED, label_codes, numbers
-from clinfit.evaluation.intervals import Resamples, percentile, wilson
-from clinfit.evaluation.metric import Metric, undefined
+from clinfit.evaluation.intervals import Resamples
+from clinfit.evaluation.shares import share_metrics
 from clinfit.evaluation.system_results import GeneratedDict
 from clinfit.evaluation.wording import share_of
 from clinfit.findings import Finding
 from clinfit.scoring.parse import PARSERS, Parsed, Parser
 from clinfit.study_evaluation import Evaluation
-
-Bools = NDArray[np.bool_]
 
 #: Free answers below these shares are worth a warning: read by the parser, and equal to the likelihood's answer.
 READ_LIMIT = 0.99
@@ -50,49 +46,26 @@ def generated_result(
     answer = label_codes([found.label or "" for found in read], labels)
     groups = pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64)
     parsed = answer != UNPARSED
-    shares = Shares(gold, groups, evaluation)
+    everything = np.ones(len(table), dtype=bool)
+    masks = {
+        "parsed": (parsed, everything),
+        "accuracy": (parsed & (answer == gold), everything),
+        "agreement": (parsed & (answer == likelihood), everything),
+        **{f"parsed:{label}": (parsed, gold == k) for k, label in enumerate(labels)},
+    }
+    grouped = len(np.unique(groups)) < len(groups)
+    plan = Resamples(gold, groups if grouped else None, evaluation.bootstrap)
+    shares = {name: metric.as_dict() for name, metric in share_metrics(masks, plan, evaluation.confidence).items()}
     return GeneratedDict(
         n=len(table),
         parser=parser.title,
-        parsed=shares.of(parsed).as_dict(),
-        parsed_by_label={label: shares.of(parsed, gold == k).as_dict() for k, label in enumerate(labels)},
-        accuracy=shares.of(parsed & (answer == gold)).as_dict(),
-        agreement=shares.of(parsed & (answer == likelihood)).as_dict(),
+        parsed=shares["parsed"],
+        parsed_by_label={label: shares[f"parsed:{label}"] for label in labels},
+        accuracy=shares["accuracy"],
+        agreement=shares["agreement"],
         reasons=dict(Counter(found.reason for found in read if found.label is None).most_common()),
         cut_off=int((numbers(table, "output_tokens") >= limit).sum()),
     )
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Shares of the same items with their intervals: Wilson, or a bootstrap over groups where items share one."""
-
-    gold: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    evaluation: Evaluation
-
-    def of(self, hit: Bools, among: Bools | None = None) -> Metric:
-        """The share of hits among some items (default: all)."""
-        among = np.ones(len(hit), dtype=bool) if among is None else among
-        n, events = int(among.sum()), int((hit & among).sum())
-        if n == 0:
-            return undefined("no such items in the test set")
-        found = Metric(events / n, n=n, events=events)
-        if n < 2:
-            return replace(found, reason="one item: no interval")
-        if len(np.unique(self.groups)) < len(self.groups):
-            return self._by_group(found, hit & among, among)
-        low, high = wilson(events, n, self.evaluation.confidence)
-        return replace(found, low=low, high=high, method="Wilson")
-
-    def _by_group(self, found: Metric, hit: Bools, among: Bools) -> Metric:
-        plan = Resamples(self.gold, self.groups, self.evaluation.bootstrap)
-        with np.errstate(invalid="ignore"):
-            drawn = [hit.astype(float) @ weights / (among.astype(float) @ weights) for weights in plan.blocks()]
-        low, high, _ = percentile(np.concatenate(drawn), self.evaluation.confidence)
-        if low is None or high is None or high - low < 1e-12:
-            return replace(found, reason="all resamples agree, so they give no interval")
-        return replace(found, low=low, high=high, method=plan.method)
 
 
 def check_generated(name: str, trained: bool, generated: GeneratedDict) -> list[Finding]:

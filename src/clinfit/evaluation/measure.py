@@ -184,11 +184,11 @@ def _choose(rule: Threshold, task: Task, system: System) -> ThresholdChoice:
     if task.positive_label is None:
         return ThresholdChoice(rule.rule, note="the task has more than two labels; the most probable label is taken")
     answers = system.validation.answers(task.labels, task.positive_label)
-    usable = answers.has_probabilities
-    if rule.rule != "fixed" and not usable.any():
+    read = answers.has_probabilities & (answers.predicted != UNPARSED)
+    if rule.rule != "fixed" and not read.any():
         return ThresholdChoice(rule.rule, note="no validation items; the most probable label is taken")
-    hit = answers.gold[usable] == answers.positive
-    choice = choose_threshold(rule, hit, answers.probabilities[usable, list(task.labels).index(task.positive_label)])
+    scores = np.where(read, answers.probabilities[:, list(task.labels).index(task.positive_label)], np.nan)
+    choice = choose_threshold(rule, answers.gold == answers.positive, scores)
     groups = system.validation.groups
     if rule.rule == "guarantee" and choice.value is not None and len(np.unique(groups)) < len(groups):
         note = "the guarantee is for independent items, and validation items share groups: it may hold less often"

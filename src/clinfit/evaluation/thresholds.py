@@ -58,7 +58,9 @@ def apply_threshold(
 
 
 def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Floats) -> ThresholdChoice:
-    """The study's rule on validation items: (n,) gold is positive, (n,) P(positive).
+    """The study's rule on validation items: (n,) gold is positive, (n,) P(positive), nan where no answer can be read.
+
+    An unread item counts in its class, as it does on test: a miss, or a negative that is not cleared.
 
     Candidates lie midway between neighbouring scores, so that both answers occur: calling everything positive is no
     threshold. Only a guaranteed predictive value is sought on a grid fixed in advance (`guarantee.GRID`). Of equally
@@ -77,7 +79,7 @@ def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Float
         return replace(fallback, note="validation holds one class only; the most probable label is taken")
     on_grid = rule.rule == "guarantee" and rule.metric == "ppv"
     sweep = sweep_at(positive, scores, GRID) if on_grid else sweep_thresholds(positive, scores)
-    if not len(sweep.thresholds) or np.ptp(scores) == 0:
+    if not len(sweep.thresholds) or np.ptp(scores[~np.isnan(scores)]) == 0:
         return replace(fallback, note="every item has the same probability; the most probable label is taken")
     gain, allowed = _objective(rule, sweep)
     if not allowed.any():
@@ -115,14 +117,15 @@ def rule_words(rule: Threshold) -> str:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Thresholds, ascending, with the positives found and the false alarms at each; all (t,).
+    """Thresholds, ascending, with the positives found, the false alarms and the negatives cleared at each; all (t,).
 
-    positives, negatives: items of each class, at least one.
+    positives, negatives: items of each class, at least one, unread ones among them.
     """
 
     thresholds: Floats
     found: Floats
     alarms: Floats
+    cleared: Floats
     positives: int
     negatives: int
 
@@ -132,7 +135,7 @@ class Sweep:
 
     @property
     def specificity(self) -> Floats:
-        return (self.negatives - self.alarms) / self.negatives
+        return self.cleared / self.negatives
 
     @property
     def ppv(self) -> Floats:
@@ -157,7 +160,7 @@ class Sweep:
 
 def sweep_thresholds(positive: NDArray[np.bool_], scores: Floats) -> Sweep:
     """All thresholds midway between neighbouring distinct scores; both classes must be present."""
-    levels = np.unique(scores)
+    levels = np.unique(scores[~np.isnan(scores)])
     middle = (levels[:-1] + levels[1:]) / 2
     # Neighbouring floats have no number between them: the upper one then divides them, by the >= convention.
     return sweep_at(positive, scores, np.where(middle > levels[:-1], middle, levels[1:]))
@@ -165,10 +168,11 @@ def sweep_thresholds(positive: NDArray[np.bool_], scores: Floats) -> Sweep:
 
 def sweep_at(positive: NDArray[np.bool_], scores: Floats, thresholds: Floats) -> Sweep:
     """These thresholds (ascending); both classes must be present."""
-    hits, others = np.sort(scores[positive]), np.sort(scores[~positive])
-    found = len(hits) - np.searchsorted(hits, thresholds, side="left")
-    alarms = len(others) - np.searchsorted(others, thresholds, side="left")
-    return Sweep(thresholds, found.astype(np.float64), alarms.astype(np.float64), len(hits), len(others))
+    read, positives = ~np.isnan(scores), int(positive.sum())
+    hits, others = np.sort(scores[positive & read]), np.sort(scores[~positive & read])
+    found = (len(hits) - np.searchsorted(hits, thresholds, side="left")).astype(np.float64)
+    cleared = np.searchsorted(others, thresholds, side="left").astype(np.float64)
+    return Sweep(thresholds, found, len(others) - cleared, cleared, positives, len(positive) - positives)
 
 
 def _objective(rule: Threshold, sweep: Sweep) -> tuple[Floats, NDArray[np.bool_]]:
@@ -196,8 +200,8 @@ def _objective(rule: Threshold, sweep: Sweep) -> tuple[Floats, NDArray[np.bool_]
                     tested = certified(sweep.found, np.full_like(called, sweep.positives), value, rule.certainty)
                     return specificity, tested & both
                 case "specificity":
-                    cleared, negatives = sweep.negatives - sweep.alarms, np.full_like(called, sweep.negatives)
-                    return sensitivity, certified(cleared[::-1], negatives, value, rule.certainty)[::-1] & both
+                    cleared, negatives = sweep.cleared[::-1], np.full_like(called, sweep.negatives)
+                    return sensitivity, certified(cleared, negatives, value, rule.certainty)[::-1] & both
                 case "ppv":
                     tested = certified(sweep.found[::-1], called[::-1], value, rule.certainty, starts=STARTS)[::-1]
                     return sensitivity, tested & both

@@ -3,14 +3,13 @@
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
 import clinfit
 from clinfit.evaluation.across import Across
-from clinfit.report.build import DISCLAIMER
+from clinfit.report.build import DISCLAIMER, templates
 from clinfit.report.summary import summary_table
 from clinfit.report.tables import Plain
 from clinfit.report.task import task_view
@@ -18,20 +17,17 @@ from clinfit.report.task import task_view
 
 def write_comparison(results: Across, path: Path) -> None:
     """Write the page; the same results give the same bytes."""
-    environment = Environment(
-        loader=PackageLoader("clinfit.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     css = resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")
-    page = environment.get_template("comparison.html.j2").render(
-        css=Markup(css),
-        version=clinfit.__version__,
-        task=task_view(0, results["task"], results["result"], results["confidence"], {}, {}),
-        runs=run_table(results),
-        disclaimer=DISCLAIMER,
+    page = (
+        templates()
+        .get_template("comparison.html.j2")
+        .render(
+            css=Markup(css),
+            version=clinfit.__version__,
+            task=task_view(0, results["task"], results["result"], results["confidence"], {}, {}),
+            runs=run_table(results),
+            disclaimer=DISCLAIMER,
+        )
     )
     path.write_text(page, encoding="utf-8")
 

@@ -59,19 +59,24 @@ def write_report(inputs: ReportInputs, path: Path) -> None:
 
 def render(inputs: ReportInputs) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=PackageLoader("clinfit.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     known = context(inputs)
     body = Markup(environment.get_template("body.html.j2").render(known))
     known["checklists"] = checklists(inputs, {entry.anchor: entry.title for entry in contents(body)})
     ending = Markup(environment.get_template("end.html.j2").render(known))
     page = {"body": body, "ending": ending, "contents": contents(body + ending)}
     return environment.get_template("report.html.j2").render(known | page)
+
+
+def templates() -> Environment:
+    """The report's templates: text is escaped, and a name that is not given is an error."""
+    return Environment(
+        loader=PackageLoader("clinfit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def context(inputs: ReportInputs) -> dict[str, Any]:

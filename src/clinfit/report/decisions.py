@@ -11,13 +11,12 @@ from clinfit.evaluation.wording import number, recalibration_words, referral_wor
 from clinfit.report.clinical_figures import Curve
 from clinfit.report.format import NOTHING, Cell, decimal, metric_cell
 from clinfit.report.glossary import definition
+from clinfit.report.panels import DRAWN
 from clinfit.report.risk_coverage import risk_coverage_figure
 from clinfit.report.tables import Grid, by_rank, cell_of, number_cell
 
 #: Metrics that a recalibration is judged by; a task has the binary or the multi-class ones.
 JUDGED = ("brier", "brier_sum", "log_loss", "calibration_intercept", "calibration_slope", "ece")
-#: More curves than this in one plot cannot be told apart.
-DRAWN = 7
 
 
 @dataclass(frozen=True)
