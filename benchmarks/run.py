@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from workload import SCORE_EVERY, SIZES, THREADS, TRAIN_EXAMPLES
 HERE = Path(__file__).parent
 PEERS = HERE / "peers"
 PRECISIONS = ("fp32", "bf16")
+#: Instructions without which bf16 is emulated.
+BF16 = {"avx512_bf16", "amx_bf16"}
 TIMEOUT = 900
 #: Seconds that a whole process takes on two cores of 2023, for planning only; rows that are not here count 25.
 TYPICAL_SECONDS = {
@@ -58,13 +60,13 @@ class Row:
 # ------------------------------------------------------------ the rows
 
 
-def rows(work: Path, python: Path, llama_factory: Path | None) -> Iterator[Row]:
+def rows(work: Path, python: Path, llama_factory: Path | None, precisions: Sequence[str]) -> Iterator[Row]:
     """All rows; LLaMA-Factory's are left out where its Python is not given."""
     yield Row("gemm", (str(HERE / "gemm.py"),), python)
     for model in SIZES:
-        for precision in PRECISIONS:
+        for precision in precisions:
             yield from training_rows(work, model, precision, python, llama_factory)
-    for precision in PRECISIONS:
+    for precision in precisions:
         yield from scoring_rows(work, precision, python)
 
 
@@ -158,15 +160,20 @@ def wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
         time.sleep(0.05)
 
 
+def instructions() -> list[str]:
+    """The vector instructions that decide which arithmetic is fast."""
+    flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")).split()
+    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+
+
 def machine() -> Record:
     """The machine, for the reader of the results."""
     info = Path("/proc/cpuinfo").read_text()
-    flags = next(line for line in info.splitlines() if line.startswith("flags")).split()
     return {
         "job": "machine",
         "processor": next(line for line in info.splitlines() if line.startswith("model name")).split(":")[1].strip(),
         "cores": os.cpu_count(),
-        "instructions": [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags],
+        "instructions": instructions(),
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "system": platform.platform(),
     }
@@ -227,6 +234,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=45, help="start nothing that would not fit")
     parser.add_argument("--only", default="", help="parts of row names, separated by commas")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=PRECISIONS,
+        default=PRECISIONS if BF16 & set(instructions()) else PRECISIONS[:1],
+        help="default: bf16 only on a processor with instructions for it; elsewhere it is emulated and tells nothing",
+    )
     parser.add_argument("--plan", action="store_true", help="print what would run, and for how long")
     return parser.parse_args()
 
@@ -237,7 +251,7 @@ def main() -> int:
     work = chosen.work.resolve()
     results = chosen.results or work / "results.jsonl"
     llama_factory = Path(chosen.llama_factory_python).absolute() if chosen.llama_factory_python else None
-    wanted = list(rows(work, chosen.python.absolute(), llama_factory))
+    wanted = list(rows(work, chosen.python.absolute(), llama_factory, chosen.precisions))
     wanted = [row for row in wanted if any(part in row.name for part in chosen.only.split(","))]
     todo = plan(wanted, chosen.rounds, read(results))
     if chosen.plan:

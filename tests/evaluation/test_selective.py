@@ -105,7 +105,7 @@ def test_coverage_is_what_the_level_promises(make_answers):
 
 def test_sets_on_test(make_answers):
     validation, test = three_labels(make_answers, 300, seed=1), three_labels(make_answers, 200, seed=2)
-    part = conformal(scored(test), validation, 0.9)
+    part = conformal(scored(test), validation, len(validation), 0.9)
     sets = test.probabilities >= conformal_cut(validation, 0.9)
     assert part["sizes"] == {str(size): int((sets.sum(1) == size).sum()) for size in range(4)}
     assert sum(metric["events"] for metric in part["by_label"].values()) == part["coverage"]["events"]
@@ -116,15 +116,22 @@ def test_sets_on_test(make_answers):
 def test_an_unparsed_answer_has_an_empty_set(make_answers):
     validation = three_labels(make_answers, 300, seed=1)
     nothing = make_answers([0, 1, 2], [None] * 3, labels=("a", "b", "c"))
-    assert conformal(scored(nothing), validation, 0.9) is None
+    assert conformal(scored(nothing), validation, len(validation), 0.9) is None
     one = make_answers([0, 0], [0, None], np.array([[1.0, 0, 0], [1.0, 0, 0]]), labels=("a", "b", "c"))
-    part = conformal(scored(one), validation, 0.9)
+    part = conformal(scored(one), validation, len(validation), 0.9)
     assert part["sizes"]["0"] == 1 and part["coverage"]["events"] == 1
 
 
 def test_too_few_items_to_calibrate(make_answers):
-    part = conformal(scored(three_labels(make_answers, 50)), three_labels(make_answers, 99), 0.9)
+    part = conformal(scored(three_labels(make_answers, 50)), three_labels(make_answers, 99), 99, 0.9)
     assert "100 validation items and there are 99" in part["note"] and part["coverage"]["value"] is None
+
+
+def test_a_promise_from_grouped_records_is_called_weaker(make_answers):
+    test, validation = three_labels(make_answers, 60, seed=1), three_labels(make_answers, 120)
+    assert conformal(scored(test), validation, len(validation), 0.9)["caution"] is None
+    part = conformal(scored(test), validation, 40, 0.9)
+    assert part["note"] is None and "120 validation records are of 40 groups" in part["caution"]
 
 
 # ---------------------------------------------------------------- referral

@@ -2,14 +2,16 @@
 
 import re
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from typing import Literal
 
 import pytest
 
+from clinfit.evaluation.results import FreezeResult
 from clinfit.report.build import ReportInputs
-from clinfit.report.checklist import TO_COMPLETE, answer, checklists, read_checklist, score
-from clinfit.report.checklist_answers import ANSWERS, Answer
+from clinfit.report.checklist import ANSWERS, TO_COMPLETE, answer, checklists, read_checklist, score
+from clinfit.report.checklist_answer import Answer
 from clinfit.report.models import run_name
 
 from .conftest import CASES
@@ -124,3 +126,39 @@ def test_model_facts_name_the_packed_model(cases: dict[str, ReportInputs], pages
     withheld = pages["one class"]
     label = withheld[withheld.index('id="task1-facts"') : withheld.index('id="task1-data"')]
     assert "the numbers are withheld" in label and "AUROC" not in label
+
+
+def test_each_system_is_said_to_decide_and_recalibrate_as_it_does(cases: dict[str, ReportInputs]) -> None:
+    """One rule asked for is not one rule done: where validation could not serve a system, its own words stand."""
+    inputs = deepcopy(cases["binary"])
+    (task,) = inputs.results["tasks"].values()
+    fitted, other, *_ = task["systems"]
+    fitted["threshold"] |= {"rule": "youden", "value": 0.3, "split": "validation", "n": 90, "words": "Youden's index"}
+    fitted["recalibration"] = {"kind": "platt", "parameters": {"slope": [1.5]}, "split": "validation", "n": 90,
+                               "note": None, "before": {}}  # fmt: skip
+    other["recalibration"] = {"kind": "none", "parameters": {}, "split": None, "n": 0, "note": "one class only",
+                              "before": {}}  # fmt: skip
+    said = {item.resolver: answer(item, inputs).text for item in read_checklist("tripod_ai").items if item.resolver}
+    assert f"{fitted['name']}: positive from a probability of 0.3, chosen on 90 validation items" in said["output"]
+    assert f"{other['name']}: the most probable label" in said["output"]
+    assert f"recalibration: {fitted['name']}: Platt, slope 1.5" in said["imbalance"]
+    assert f"{other['name']}: none (one class only)" in said["imbalance"]
+
+
+@pytest.mark.parametrize(("scored", "status"), [(1, "reported"), (3, "partly")])
+def test_a_test_split_that_was_scored_again_is_not_called_held_out(
+    cases: dict[str, ReportInputs], scored: int, status: str
+) -> None:
+    inputs = deepcopy(cases["binary"])
+    inputs = replace(inputs, data={name: {**entry, "splits": {}} for name, entry in inputs.data.items()})
+    assert given_by("held_out", inputs).status == "partly", "nothing tells how often it was scored"
+    (task,) = inputs.results["tasks"].values()
+    task["freeze"] = FreezeResult(state="frozen", sha256="0" * 64, frozen_at="t0", first_scored_at="t1", scored=scored,
+                                  changed=[], sentence="")  # fmt: skip
+    given = given_by("held_out", inputs)
+    assert (given.status, given.section) == (status, "freeze")
+    assert given_by("prespecified", inputs).section == "freeze"
+
+
+def given_by(name: str, inputs: ReportInputs) -> Answer:
+    return ANSWERS[name](inputs)

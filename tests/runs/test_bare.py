@@ -303,3 +303,51 @@ def test_command_line(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "p_yes" in refused.stderr
     folder = clinfit(tmp_path, "evaluate", ".", "--labels", "no,yes")
     assert folder.returncode == 2 and "expected: one run folder without options" in folder.stderr
+
+
+# ---------------------------------------------------------------- subgroups
+
+
+def by_ward(**evaluation: Any) -> Study:
+    return Study(
+        name="wards",
+        tasks={"flag": Task(labels=["no", "yes"], positive="yes", data=Data(path="risk.csv", id="id", label="gold"))},
+        models=[Baseline(name="majority", family="baseline", kind="majority")],
+        evaluation=Evaluation(primary="auroc", **evaluation),
+    )
+
+
+def test_subgroups_and_sites_of_the_study_are_columns_of_the_files(tmp_path: Path) -> None:
+    wards, ages = ["north", "south"] * 30, [20 + k for k in range(60)]
+    first = write(tmp_path, "risk.csv", table(p_yes=risks(), ward=wards, age=ages))
+    second = write(tmp_path, "other.csv", table(p_yes=[1 - p for p in risks()], ward=wards))
+    study = by_ward(subgroups=[{"column": "age", "bins": [50]}], site="ward")
+    results = evaluate_files([first, second], tmp_path / "out", study=study)
+    (task,) = results["tasks"].values()
+    found = {(entry["system"], entry["column"]): entry for entry in task["subgroups"]}
+    sites = found["risk", "ward"]
+    assert sites["site"] and [(row["group"], row["n"], row["events"]) for row in sites["rows"]] == [
+        ("north", 30, 10),
+        ("south", 30, 10),
+    ]
+    north = [k for k in range(60) if wards[k] == "north"]
+    expected = roc_auc_score([GOLD[k] == "yes" for k in north], [risks()[k] for k in north])
+    assert sites["rows"][0]["metrics"]["auroc"]["value"] == pytest.approx(expected)
+    assert ("other", "ward") in found and [row["group"] for row in found["risk", "age"]["rows"]] == [
+        "below 50",
+        "50 and above",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("wards", r"no file holds the column 'wards'.*did you mean ward\?"), ("ward", "1 items stand in two groups")],
+)
+def test_subgroups_that_the_files_do_not_settle(tmp_path: Path, column: str, message: str) -> None:
+    wards = ["north", "south"] * 30
+    first = write(tmp_path, "risk.csv", table(p_yes=risks(), ward=wards))
+    second = write(tmp_path, "other.csv", table(p_yes=risks(), ward=["south", *wards[1:]]))
+    with pytest.raises(ClinfitError) as caught:
+        evaluate_files([first, second], tmp_path / "out", study=by_ward(subgroups=[column]))
+    assert re.search(message, str(caught.value), re.DOTALL)
+    assert not (tmp_path / "out").exists()

@@ -42,8 +42,11 @@ def prediction_sets(probabilities: Floats, cut: float) -> NDArray[np.bool_]:
     return probabilities >= cut
 
 
-def conformal(scored: Scored, validation: Answers, level: float) -> ConformalDict | None:
-    """The sets on test; None where the system gives no probabilities, a note where validation is too small."""
+def conformal(scored: Scored, validation: Answers, groups: int, level: float) -> ConformalDict | None:
+    """The sets on test; None where the system gives no probabilities, a note where validation is too small.
+
+    groups: how many different groups (patients) the validation items are of.
+    """
     answers, n = scored.answers, len(validation)
     if not answers.has_probabilities.any():
         return None
@@ -51,7 +54,14 @@ def conformal(scored: Scored, validation: Answers, level: float) -> ConformalDic
         note = too_few(n)
         nothing = undefined(note, len(answers)).as_dict()
         return ConformalDict(
-            level=level, n_calibration=n, coverage=nothing, mean_size=None, sizes={}, by_label={}, note=note
+            level=level,
+            n_calibration=n,
+            coverage=nothing,
+            mean_size=None,
+            sizes={},
+            by_label={},
+            note=note,
+            caution=None,
         )
     sets = prediction_sets(answers.probabilities, conformal_cut(validation, level)) & answered(answers)[:, None]
     covered = sets[np.arange(len(answers)), answers.gold]
@@ -68,7 +78,15 @@ def conformal(scored: Scored, validation: Answers, level: float) -> ConformalDic
         sizes={str(size): int(count) for size, count in enumerate(sizes)},
         by_label={label: metric.as_dict() for label, metric in by_label.items()},
         note=None,
+        caution=grouped(n, groups),
     )
+
+
+def grouped(n: int, groups: int) -> str | None:
+    """Items of one group are alike: they count for less than their number where a new item is of another group."""
+    if groups == n:
+        return None
+    return f"the {n} validation records are of {groups} groups; for records of new groups the promise is weaker"
 
 
 def too_few(n: int) -> str:

@@ -121,6 +121,7 @@ class ConformalDict(TypedDict):
     """Sets of labels that cover the truth with probability `level`, calibrated on validation, measured on test.
 
     by_label: coverage of the items of each label. sizes: number of items by size of the set. note: why there are none.
+    caution: why the promise is weaker than it reads, else null.
     """
 
     level: float
@@ -130,10 +131,11 @@ class ConformalDict(TypedDict):
     sizes: dict[str, int]
     by_label: dict[str, MetricDict]
     note: str | None
+    caution: str | None
 
 
 class GeneratedDict(TypedDict):
-    """The free answers of a language model, read by the strict parser, beside its label likelihoods.
+    """The free answers of a language model, read by `parser`, beside its label likelihoods.
 
     parsed: share that names a label; parsed_by_label: the same among the items of each gold label. accuracy, agreement:
     of all items, those without a readable label count as wrong and as not agreeing. agreement: with the most probable

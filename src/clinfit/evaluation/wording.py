@@ -80,7 +80,8 @@ def rule_and_threshold(threshold: ThresholdDict) -> str:
     start = f"positive from a probability of {threshold['value']:.4g}"
     if threshold["split"] is None:
         return f"{start}, fixed in the study"
-    return f"{start}, chosen on {threshold['n']} {threshold['split']} items for {threshold['words']}"
+    caution = f" ({threshold['note']})" if threshold["note"] else ""
+    return f"{start}, chosen on {threshold['n']} {threshold['split']} items for {threshold['words']}{caution}"
 
 
 def recalibration_words(recalibration: RecalibrationDict | None) -> str:

@@ -1,7 +1,7 @@
 """TRIPOD+AI and TRIPOD-LLM as tables: what the run reports, what it drafts, and what is left to the author.
 
-The items are data (`checklists/*.yaml`); the answers are in `checklist_answers.py`. An item that only a person can
-answer (fill H) names no resolver and is never filled in.
+The items are data (`checklists/*.yaml`); the answers are in `checklist_data.py` and `checklist_models.py`. An item that
+only a person can answer (fill H) names no resolver and is never filled in.
 """
 
 from collections import Counter
@@ -13,11 +13,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from clinfit.report.checklist_answers import ANSWERS, MISSING, Answer
+from clinfit.report import checklist_data as data
+from clinfit.report import checklist_models as models
+from clinfit.report.checklist_answer import MISSING, Answer, Resolver
 from clinfit.report.tables import SIMPLE_FAMILIES
 
 if TYPE_CHECKING:
     from clinfit.report.build import ReportInputs
+
+ANSWERS: dict[str, Resolver] = {
+    resolver.__name__: resolver
+    for resolver in (
+        data.title, data.abstract, data.objectives, data.data_sources, data.dates, data.outcome,
+        data.predictor_definitions, data.fairness, data.data_availability, data.interpretation, data.limitations,
+        data.preparation, data.predictors, data.sample_size, data.missing_data, data.partition, data.held_out,
+        data.shift, data.flow, data.characteristics, data.events, models.handling, models.model_building,
+        models.imbalance, models.missing_and_imbalanced, models.output, models.updating, models.calculation,
+        models.clusters, models.measures, models.full_model, models.code, models.performance, models.prespecified,
+        models.comparison, models.llm_name, models.llm_settings, models.llm_tuning, models.llm_output,
+        models.generated, models.prompt, models.no_summaries, models.no_alignment, models.compute,
+    )
+}  # fmt: skip
 
 TO_COMPLETE = "not reported: author to complete"
 

@@ -53,9 +53,9 @@ def decisions_view(task: TaskResult, anchor: str) -> DecisionsView | None:
         selective=_selective(systems),
         conformal=_conformal(task, systems),
         conformal_notes=[
-            (system["name"], system["conformal"]["note"])
+            (system["name"], words)
             for system in systems
-            if system["conformal"] is not None and system["conformal"]["note"]
+            if (sets := system["conformal"]) is not None and (words := sets["note"] or sets["caution"])
         ],
     )
 

@@ -9,7 +9,7 @@ A file holds one row an item and model:
     split                        test (the default), validation (thresholds are chosen there) or train (counted only)
     group, status, raw, label_mass, prompt_tokens, output_tokens, seconds: as in `clinfit.predictions`, may be left out
 
-Other columns are not read.
+Other columns are not read, but for those that the study's evaluation names as subgroups or site.
 """
 
 import re
@@ -23,6 +23,7 @@ import pandas as pd
 
 from clinfit.data.read import read_rows
 from clinfit.data.records import SPLITS
+from clinfit.data.subgroups import read_subgroups
 from clinfit.data.values import EXAMPLES, as_number, as_text, may_be_text
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.evaluate import evaluate
@@ -34,7 +35,7 @@ from clinfit.runs.environment import describe_environment
 from clinfit.runs.folder import RunFolder, hash_file
 from clinfit.runs.outcome import write_outcome
 from clinfit.study import Baseline, Data, Study, Task
-from clinfit.study_evaluation import Evaluation
+from clinfit.study_evaluation import Evaluation, Subgroup
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 STATUSES = ("ok", "unparsed", "error")
@@ -93,7 +94,9 @@ def evaluate_files(
     _no_system_twice(sources, tables)
     table = pd.concat(tables, ignore_index=True)
     findings = _most_probable(table, task.labels)
-    results = evaluate(study, table.loc[table["split"] != "train"], _facts(task_name, task, table, findings))
+    facts = _facts(task_name, task, table, findings)
+    facts["subgroups"] = {task_name: _subgroups(sources, study.evaluation.subgroup_columns)}
+    results = evaluate(study, table.loc[table["split"] != "train"], facts)
     hashes = {str(path): hash_file(path) for path in paths}
     described = {"source": ", ".join(hashes), "fingerprint": "; ".join(f"{k} {v}" for k, v in hashes.items())}
     inputs = ReportInputs(
@@ -365,6 +368,36 @@ def _facts(name: str, task: Task, table: pd.DataFrame, findings: Sequence[Findin
         counts: Mapping[str, int] = first["gold"].value_counts().to_dict()
         facts["counts"] = {name: {"train": {label: int(counts.get(label, 0)) for label in task.labels}}}
     return facts
+
+
+def _subgroups(sources: Sequence[Source], subgroups: Sequence[Subgroup]) -> pd.DataFrame:
+    """`id` and the group of each item by each subgroup column, from all files that hold the column."""
+    found = pd.DataFrame({"id": pd.Series(dtype=str)})
+    for subgroup in subgroups:
+        held = [_groups(source, subgroup) for source in sources if subgroup.column in source.cells.columns]
+        if not held:
+            columns = [str(column) for source in sources for column in source.cells.columns]
+            near = nearest(subgroup.column, columns)
+            leave = f"take {subgroup.column} out of evaluation, or add it to a file"
+            raise ClinfitError(
+                f"no file holds the column {subgroup.column!r}, by which the study wants its results",
+                expected="the subgroups and the site of the study's evaluation as columns of the predictions",
+                fix=f"did you mean {near}?" if near else leave,
+            )
+        groups = pd.concat(held, ignore_index=True).drop_duplicates()
+        if twice := list(groups.loc[groups["id"].duplicated(), "id"]):
+            some = ", ".join(twice[:EXAMPLES])
+            raise ClinfitError(
+                f"column {subgroup.column!r}: {len(twice)} items stand in two groups (id {some})",
+                expected="the same group in every row of an item",
+            )
+        found = found.merge(groups, on="id", how="outer")
+    return found
+
+
+def _groups(source: Source, subgroup: Subgroup) -> pd.DataFrame:
+    ids = [text or "" for text in _texts(source, "id", required=True)]
+    return read_subgroups(source.cells, [subgroup], ids, range(len(ids)), "id")
 
 
 def _most_probable(table: pd.DataFrame, labels: Sequence[str]) -> list[Finding]:
