@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.causal import CausalModel
-from clinfit.scoring.answers import answer_logits, decode
+from clinfit.scoring.answers import answer_logits, states_at
 from clinfit.scoring.generate import greedy_answer, stop_tokens
 from clinfit.study import Causal, Lora, Task, Train
 
@@ -41,7 +41,8 @@ def test_memory_changes_nothing(base: Any, prompt: list[int]) -> None:
     written: list[int] = []
     with torch.inference_mode():
         for _ in range(20):
-            hidden = decode(base, torch.tensor([[*prompt, *written]]))[0, -1:]
+            ids = torch.tensor([[*prompt, *written]])
+            hidden = states_at(base, ids, torch.tensor([0]), torch.tensor([ids.shape[1] - 1]))
             written.append(int(answer_logits(base, hidden)[0].argmax()))
     assert greedy_answer(base, prompt, (), 20) == written
 

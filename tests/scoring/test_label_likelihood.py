@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from clinfit.errors import ClinfitError
-from clinfit.scoring.answers import answer_logits, check_answer_logits, decode
+from clinfit.scoring.answers import answer_logits, check_answer_logits, states_at
 from clinfit.scoring.label_likelihood import LabelScorer
 
 PROMPTS = [[0, 3, 40, 50, 60, 1, 4], [0, 3, 41, 4], [0, 3, 42, 43, 44, 45, 46, 47, 48, 49, 1, 4]]
@@ -105,10 +105,29 @@ def architecture(name: str) -> PreTrainedModel:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_each_architecture_scales_and_caps_as_its_own_forward_does(name: str) -> None:
     model = architecture(name)
-    ids = torch.tensor([PROMPTS[2]])
-    with torch.no_grad():
-        torch.testing.assert_close(answer_logits(model, decode(model, ids)[0]), model(ids).logits[0].float())
+    ids = torch.tensor([PROMPTS[2], PROMPTS[2][::-1]])
+    rows, columns = torch.tensor([0, 1, 1, 0]), torch.tensor([11, 4, 5, 2])
+    ours = answer_logits(model, states_at(model, ids, rows, columns))
+    own = model(ids).logits[rows, columns].float()
+    torch.testing.assert_close(ours, own)
+    gradients = [
+        torch.autograd.grad(x.square().sum(), list(model.parameters()), allow_unused=True) for x in (ours, own)
+    ]
+    for mine, plain_one in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, plain_one, atol=1e-4, rtol=1e-3)
     check_answer_logits(model, PROMPTS[2])
+
+
+def test_the_last_layer_works_at_the_wanted_positions_only(model: PreTrainedModel) -> None:
+    seen: list[int] = []
+    mlps = [layer.mlp for layer in model.get_decoder().layers]
+    handles = [mlp.down_proj.register_forward_hook(lambda *call: seen.append(call[2].shape[1])) for mlp in mlps]
+    columns = torch.tensor([3, 5])
+    states_at(model, torch.tensor([PROMPTS[2]]), torch.zeros_like(columns), columns)
+    for handle in handles:
+        handle.remove()
+    assert seen == [len(PROMPTS[2])] * (len(mlps) - 1) + [2]
+    assert not mlps[-1]._forward_hooks and not mlps[-1]._forward_pre_hooks, "the model is left as it was"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

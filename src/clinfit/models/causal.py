@@ -31,7 +31,7 @@ from clinfit.models.bases import (
 from clinfit.models.saved import Saved, read_saved, write_saved
 from clinfit.prompts.batches import pad_right, token_batches
 from clinfit.prompts.encode import Encoded, Renderer
-from clinfit.scoring.answers import answer_logits, check_answer_logits, decode
+from clinfit.scoring.answers import answer_logits, check_answer_logits, states_at
 from clinfit.scoring.generate import greedy_answer, stop_tokens
 from clinfit.scoring.label_likelihood import LabelScorer
 from clinfit.study import Causal, Task
@@ -235,14 +235,15 @@ class AnswerLoss(nn.Module):
     def forward(self, indices: list[int]) -> Tensor:
         batch = [self.encoded[i] for i in indices]
         device = self.model.device
-        hidden = decode(self.model, pad_right([item.ids for item in batch], self.pad_id, device))
+        ids = pad_right([item.ids for item in batch], self.pad_id, device)
         # The hidden state at position i predicts the token at i + 1.
         rows = torch.tensor([r for r, item in enumerate(batch) for _ in item.answer_ids], device=device)
         positions = torch.tensor(
             [len(item.prompt_ids) - 1 + i for item in batch for i in range(len(item.answer_ids))], device=device
         )
         targets = torch.tensor([token for item in batch for token in item.answer_ids], device=device)
-        return answer_losses(answer_logits(self.model, hidden[rows, positions]), targets, rows, len(batch))
+        states = states_at(self.model, ids, rows, positions)
+        return answer_losses(answer_logits(self.model, states), targets, rows, len(batch))
 
 
 def load_for_task(

@@ -19,7 +19,7 @@ from clinfit.models.bases import longest_input
 from clinfit.models.causal import CausalModel, Loaded, autocast
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.prompts.template import DEFAULT_PROMPT
-from clinfit.scoring.answers import answer_logits, decode
+from clinfit.scoring.answers import answer_logits, states_at
 from clinfit.scoring.generate import greedy_answer, stop_tokens
 from clinfit.scoring.label_likelihood import LabelScorer, LabelScores
 from clinfit.scoring.parse import Parsed, parse_answer
@@ -174,7 +174,8 @@ def _next_tokens(loaded: Loaded, renderer: Renderer, item: Encoded) -> list[Toke
     """The most probable tokens behind the prompt."""
     ids = torch.tensor([item.prompt_ids], device=loaded.base.device)
     with autocast(loaded):
-        hidden = decode(loaded.base, ids)[0, -1:]
+        first, last = torch.zeros(1, dtype=torch.long), torch.tensor([ids.shape[1] - 1])
+        hidden = states_at(loaded.base, ids, first.to(ids.device), last.to(ids.device))
         best = answer_logits(loaded.base, hidden)[0].softmax(-1).topk(TOP)
     tokens = []
     for probability, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):

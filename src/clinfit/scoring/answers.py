@@ -2,13 +2,16 @@
 
 For answers of a few tokens behind prompts of hundreds, most of the language-model head's work goes into positions that
 nobody looks at. Here the decoder runs without its head, the hidden states at the wanted positions are gathered into one
-contiguous matrix, and only those are projected.
+contiguous matrix, and only those are projected. What the last layer does to each position by itself, behind its
+attention, is done there only as well: no later layer reads the rest.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinfit.errors import ClinfitError
@@ -52,9 +55,52 @@ def _scaled(model: PreTrainedModel, logits: Tensor) -> Tensor:
     return logits
 
 
-def decode(model: PreTrainedModel, input_ids: Tensor, **inputs: Any) -> Tensor:
-    """(rows, width, d) final hidden states of the decoder, without the head."""
-    return model.get_decoder()(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
+def states_at(model: PreTrainedModel, input_ids: Tensor, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
+    """(n, d) final hidden states of the decoder at n positions, without the head.
+
+    input_ids: (batch, width). rows, columns: (n,) the positions.
+    """
+    with ExitStack() as stack:
+        for module in _behind_last_attention(model):
+            stack.enter_context(_only_at(module, rows, columns))
+        hidden = model.get_decoder()(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
+    return hidden[rows, columns]
+
+
+def _behind_last_attention(model: PreTrainedModel) -> list[nn.Module]:
+    """The products of the last layer that treat every position by itself: attention's output and the dense MLP.
+
+    None where layers are built otherwise, or are computed a second time in the backward pass, when the positions are
+    no longer known.
+    """
+    layers = getattr(model.get_decoder(), "layers", None)
+    if not layers or (model.training and model.is_gradient_checkpointing):
+        return []
+    output = getattr(getattr(layers[-1], "self_attn", None), "o_proj", None)
+    mlp = getattr(layers[-1], "mlp", None)
+    dense = isinstance(getattr(mlp, "down_proj", None), nn.Module)  # experts have none of their own
+    return [module for module in (output, mlp if dense else None) if isinstance(module, nn.Module)]
+
+
+@contextmanager
+def _only_at(module: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[None]:
+    """The module gets (1, n, d) inputs at n positions of (batch, width, d), and gives zeros elsewhere."""
+    shape: list[torch.Size] = []
+
+    def gather(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        shape.append(inputs[0].shape)
+        return inputs[0][rows, columns].unsqueeze(0)
+
+    def scatter(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        everywhere = output.new_zeros(*shape.pop()[:2], output.shape[-1])
+        return everywhere.index_put((rows, columns), output[0])
+
+    before, after = module.register_forward_pre_hook(gather, prepend=True), module.register_forward_hook(scatter)
+    try:
+        yield
+    finally:
+        before.remove()
+        after.remove()
 
 
 @torch.no_grad()
@@ -65,7 +111,8 @@ def check_answer_logits(model: PreTrainedModel, token_ids: list[int]) -> None:
     """
     ids = torch.tensor([token_ids], device=model.device)
     own = model(input_ids=ids, use_cache=False).logits[0].float()
-    ours = answer_logits(model, decode(model, ids)[0])
+    columns = torch.arange(len(token_ids), device=model.device)
+    ours = answer_logits(model, states_at(model, ids, torch.zeros_like(columns), columns))
     if not torch.isfinite(own).all():
         raise ClinfitError(
             "the base's own logits are not finite numbers in this precision", fix="set train.precision: fp32"

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from clinfit.prompts.batches import pad_right
-from clinfit.scoring.answers import answer_logits, decode, token_logits
+from clinfit.scoring.answers import answer_logits, states_at, token_logits
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,18 @@ class LabelScorer:
         rows = [[*prompt, *(token for branch in filled for token in branch)] for prompt in prompts]
         ids = pad_right(rows, self.pad_id, model.device)
         extra = {} if len(filled) <= 1 else _branch_attention(prompts, branches, ids, model.dtype)
-        hidden = decode(model, ids, **extra)
-
         where: list[tuple[int, int]] = []  # (row, position) whose logits are wanted
         for row, prompt in enumerate(prompts):
             offset = len(prompt)
             for branch in branches:
                 where += [(row, len(prompt) - 1), *((row, offset + i) for i in range(len(branch)))]
                 offset += len(branch)
-        return self._gather(model, hidden, where, len(prompts))
+        return self._gather(model, ids, where, len(prompts), **extra)
 
     def _apart(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> list[list[list[float]]]:
         """The same with one row for each (prompt, label)."""
         rows = [[*prompt, *target[:-1]] for prompt in prompts for target in self.targets]
-        hidden = decode(model, pad_right(rows, self.pad_id, model.device))
+        ids = pad_right(rows, self.pad_id, model.device)
         k = len(self.targets)
         where = [
             (row * k + label, len(prompt) - 1 + i)
@@ -110,18 +108,19 @@ class LabelScorer:
             for label, target in enumerate(self.targets)
             for i in range(len(target))
         ]
-        return self._gather(model, hidden, where, len(prompts))
+        return self._gather(model, ids, where, len(prompts))
 
     def _gather(
-        self, model: PreTrainedModel, hidden: Tensor, where: list[tuple[int, int]], n: int
+        self, model: PreTrainedModel, ids: Tensor, where: list[tuple[int, int]], n: int, **extra: Tensor
     ) -> list[list[list[float]]]:
+        """Log-probabilities of all targets of n prompts. where: (row, position) before every target token, in order."""
         # Labels share the position before their first token: project every distinct position once.
         distinct = {position: i for i, position in enumerate(dict.fromkeys(where))}
-        rows, columns = (torch.tensor(x, device=hidden.device) for x in zip(*distinct, strict=True))
-        states = hidden[rows, columns]
+        rows, columns = (torch.tensor(x, device=ids.device) for x in zip(*distinct, strict=True))
+        states = states_at(model, ids, rows, columns, **extra)
         normalisers = answer_logits(model, states).logsumexp(-1)
-        index = torch.tensor([distinct[position] for position in where], device=hidden.device)
-        tokens = torch.tensor([token for target in self.targets for token in target] * n, device=hidden.device)
+        index = torch.tensor([distinct[position] for position in where], device=ids.device)
+        tokens = torch.tensor([token for target in self.targets for token in target] * n, device=ids.device)
         picked = (token_logits(model, states[index], tokens) - normalisers[index]).tolist()
         values = iter(picked)
         return [[[next(values) for _ in target] for target in self.targets] for _ in range(n)]
