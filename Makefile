@@ -20,11 +20,14 @@ MINUTES ?= 45
 demo: $(VENV)/installed
 	@$(BIN)/clinfit run studies/quickstart.yaml
 
+# A process a core, four at most; one file of tests stays in one process, so that what it shares is made once.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/installed-tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-fast: $(VENV)/installed-tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .
