@@ -23,11 +23,11 @@ Model
     narrow ones costs twice as much on a CPU), feed-forward 688, tied embeddings: 6.45 million parameters.
 
 Training
-    Weights in fp32, arithmetic in bf16 (autocast), compiled. Muon for the matrices of the layers, AdamW for the
-    embedding and the norms, one learning rate for both: warm-up, constant for the first 40 % of the budget, then
-    linear to zero. 8 rows of 512 tokens a step, shared by `--processes` processes of one thread each: on a busy machine
-    they wait for one another once a step instead of in every operation. The budget is training time (`--minutes`) or
-    tokens (`--tokens`).
+    Weights in fp32, arithmetic in bf16 (autocast) where the processor has it, compiled. Muon for the matrices of the
+    layers, AdamW for the embedding and the norms, one learning rate for both: warm-up, constant for the first 40 % of
+    the budget, then linear to zero. 8 rows of 512 tokens a step, shared by `--processes` processes of one thread
+    each: on a busy machine they wait for one another once a step instead of in every operation. The budget is
+    training time (`--minutes`) or tokens (`--tokens`).
     * Phase 1, the first 60 % of the budget: running text.
     * Phase 2, the rest: in every step 4 rows of instructions in the chat template beside 4 rows of running text, so
       that the text is not forgotten; every eighth step is running text in rows of 2,048 tokens, for long prompts.
@@ -35,10 +35,6 @@ Training
       shuffled so that the model reads the labels from the instruction and ends its turn after one of them. The loss
       is taken on all tokens, and the answers count once more with a mean of their own: a prompt is mostly biomedical
       text worth learning from, but one answer token among 400 would drown in a plain mean.
-    * `--continue-from <model folder>` takes the weights of an earlier base instead of new ones and trains on
-      instructions alone, most of them about topics (see `TOPIC_TASKS`): name a topic of a passage, list some, write the
-      title. The topic's first token is asked for at the very place where a study's label will be read. Every example
-      sees itself only, as a study's record does, and the answers weigh as much as all tokens together.
 """
 
 from __future__ import annotations
@@ -78,7 +74,6 @@ PHASE_1 = 0.6
 CONSTANT = 0.4
 WARM_UP_STEPS = 60
 ANSWER_SHARE = 0.5
-TOPIC_ANSWER_SHARE = 1.0
 FINAL_TOKENS = 2**17
 SPECIAL = ["<|begin|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"]
 BEGIN, SYSTEM, USER, ASSISTANT, END, PAD = SPECIAL
@@ -312,8 +307,8 @@ class Maker:
                         break
         return found
 
-    def make(self, rng: random.Random, tasks: list[Task]) -> Example:
-        return rng.choice(tasks)(self, rng)
+    def make(self, rng: random.Random) -> Example:
+        return rng.choice(TASKS)(self, rng)
 
     def pick(self, rng: random.Random) -> int:
         return rng.randrange(len(self.documents))
@@ -383,58 +378,6 @@ def which_topic(maker: Maker, rng: random.Random) -> Example:
         rng.shuffle(labels)
         ask = rng.choice(["What is the text about? Answer with one of:", "Which label fits? Labels:", "Classify:"])
         return Example("which_topic", f"{ask} {', '.join(labels)}", beginning(rng, maker.documents[i]), answer)
-    return numbers(maker, rng)
-
-
-def passage(rng: random.Random, document: Document) -> str:
-    """A run of words of the summary or of one part of the body: the title is not shown."""
-    parts = [text for _, text in document.body if len(text) > 300]
-    text = rng.choice(parts) if parts and rng.random() < 0.4 else document.summary()
-    return window(rng, text, 40, 150)
-
-
-def topics(maker: Maker, i: int) -> list[str]:
-    return sorted({term.lower() for term in maker.documents[i].terms} | set(maker.words[i]))
-
-
-def name_topic(maker: Maker, rng: random.Random) -> Example:
-    """Name one topic of a passage: a word of the title or a MeSH term."""
-    for _ in range(20):
-        i = maker.pick(rng)
-        if named := topics(maker, i):
-            ask = rng.choice(["Name a topic of this text.", "What is this text about? Answer with one word.",
-                              "Give one keyword.", "Which subject does the passage report on?"])  # fmt: skip
-            return Example("name_topic", ask, passage(rng, maker.documents[i]), rng.choice(named))
-    return numbers(maker, rng)
-
-
-def list_topics(maker: Maker, rng: random.Random) -> Example:
-    """List three topics of a passage in any order."""
-    for _ in range(20):
-        i = maker.pick(rng)
-        if len(named := topics(maker, i)) >= 3:
-            ask = rng.choice(["List three keywords.", "Give three topics of this text, with commas between them."])
-            text = passage(rng, maker.documents[i])
-            return Example("list_topics", ask, text, ", ".join(rng.sample(named, 3)))
-    return numbers(maker, rng)
-
-
-def topic_label(maker: Maker, rng: random.Random) -> Example:
-    """Is a topic there? The labels carry its name: `asthma` and `non-asthma`."""
-    for _ in range(20):
-        i, j, truth = maker.pick(rng), maker.pick(rng), rng.random() < 0.5
-        named = topics(maker, i if truth else j)
-        text = beginning(rng, maker.documents[i])
-        if not named:
-            continue
-        term = rng.choice(named)
-        if not truth and term in f"{maker.summaries[i]} {text.lower()}":
-            continue
-        other = rng.choice(["non-{}", "Not {}", "no {}", "other"]).format(term)
-        shown = ", ".join([term, other] if rng.random() < 0.5 else [other, term])
-        ask = rng.choice(["Decide whether this text reports on {}. Answer with one of: {}.", "About {}? Labels: {}.",
-                          "Does the abstract deal with {}? Answer with exactly one of: {}."])  # fmt: skip
-        return Example("topic_label", ask.format(term, shown), text, term if truth else other)
     return numbers(maker, rng)
 
 
@@ -575,14 +518,9 @@ def larger(_: Maker, rng: random.Random) -> Example:
     return Example("larger", f"Which value is {want}? Answer with its name.", text, pick(pairs, key=lambda n: pairs[n]))
 
 
-Task = Callable[[Maker, random.Random], Example]
-TASKS: list[Task] = [
+TASKS: list[Callable[[Maker, random.Random], Example]] = [
     about_topic, about_topic, about_topic, which_topic, which_topic, title_match, title_match, same_article, section,
     section, choose_title, choose_word, write_title, numbers, numbers, numbers, larger,
-]  # fmt: skip
-TOPIC_TASKS: list[Task] = [
-    name_topic, name_topic, name_topic, name_topic, list_topics, list_topics, write_title, write_title, topic_label,
-    topic_label, topic_label, about_topic, which_topic, section, numbers, numbers, numbers, larger,
 ]  # fmt: skip
 
 
@@ -601,20 +539,12 @@ def lay_out(rng: random.Random, example: Example) -> str:
 
 @dataclass
 class Batch:
-    """Token rows, their targets, and the weight of every target in the loss.
-
-    `sees` is (rows, 1, length, length), true where a position may look; without it a position sees all before it.
-    """
+    """Token rows, their targets, and the weight of every target in the loss."""
 
     inputs: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
     answers: torch.Tensor
-    sees: torch.Tensor | None = None
-
-    def parts(self, rows: int) -> Iterable[tuple[torch.Tensor, ...]]:
-        tensors = [self.inputs, self.targets, self.weights, *([] if self.sees is None else [self.sees])]
-        return zip(*(tensor.split(rows) for tensor in tensors), strict=True)
 
 
 def running_text(stream: torch.Tensor, counter: int, rows: int, length: int, seed: int) -> torch.Tensor:
@@ -655,13 +585,13 @@ def encode_example(tokenizer: Tokenizer, rng: random.Random, example: Example) -
 
 
 def instruction_rows(
-    tokenizer: Tokenizer, maker: Maker, rng: random.Random, rows: int, tasks: list[Task]
+    tokenizer: Tokenizer, maker: Maker, rng: random.Random, rows: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Examples packed first-fit into rows of 513 ids, and the answer weight of every id."""
     packed: list[tuple[list[int], list[float]]] = [([], []) for _ in range(rows)]
     misses = 0
     while misses < 3:
-        ids, marks = encode_example(tokenizer, rng, maker.make(rng, tasks))
+        ids, marks = encode_example(tokenizer, rng, maker.make(rng))
         row = next((row for row in packed if len(row[0]) + len(ids) <= ROW + 1), None)
         if row is None:
             misses += 1
@@ -684,17 +614,6 @@ def mixed_batch(text: torch.Tensor, tokens: torch.Tensor, answers: torch.Tensor,
     marks = torch.cat([torch.zeros(text.shape), answers])[:, 1:].contiguous()
     weights = real / real.sum() + ANSWER_SHARE * marks / marks.sum().clamp(min=1.0)
     return Batch(rows[:, :-1].contiguous(), targets, weights, marks)
-
-
-def topic_batch(tokens: torch.Tensor, answers: torch.Tensor, begin: int, pad: int) -> Batch:
-    """Packed examples of which every one sees itself only."""
-    inputs, targets, marks = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), answers[:, 1:].contiguous()
-    # The step from the end of one example to the beginning of the next teaches nothing.
-    real = ((targets != pad) & (targets != begin)).float()
-    weights = real / real.sum() + TOPIC_ANSWER_SHARE * marks / marks.sum()
-    example = (inputs == begin).cumsum(1)
-    sees = (example.unsqueeze(2) == example.unsqueeze(1)) & torch.ones(ROW, ROW, dtype=torch.bool).tril()
-    return Batch(inputs, targets, weights, marks, sees.unsqueeze(1))
 
 
 # -------------------------------------------------------------------------------------------------------- optimizer
@@ -835,19 +754,16 @@ def schedule(fraction: float, step: int) -> float:
     return warm * min(1.0, max(0.0, (1.0 - fraction) / (1.0 - CONSTANT)))
 
 
-LossFunction = Callable[..., torch.Tensor]
-
-
 #: bf16 arithmetic on processors that have instructions for it; elsewhere it would be many times slower.
 FAST_BF16: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
+LossFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
 
 def loss_function(model: LlamaForCausalLM, compiled: bool) -> LossFunction:
-    def loss(
-        inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, sees: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def loss(inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=FAST_BF16):
-            hidden = model.model(input_ids=inputs, attention_mask=sees, use_cache=False).last_hidden_state
+            hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
             logits = model.lm_head(hidden)
         losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
         return (losses * weights.flatten()).sum()
@@ -871,11 +787,6 @@ class Run:
     progress: Progress
     rank: int = 0
     processes: int = 1
-    continued: bool = False
-
-    @property
-    def tasks(self) -> list[Task]:
-        return TOPIC_TASKS if self.continued else TASKS
 
     @property
     def checkpoint(self) -> Path:
@@ -884,8 +795,6 @@ class Run:
     def next_batch(self, fraction: float) -> Batch:
         """This process's share of the next step."""
         p, pad, share = self.progress, self.tokenizer.token_to_id(PAD), ROWS_A_STEP // self.processes
-        if self.continued:
-            return self.next_topics(share)
         if fraction < PHASE_1:
             batch = text_batch(self.text_rows("rows", share, ROW, self.seed))
             p.tokens_1 += batch.targets.numel() * self.processes
@@ -896,22 +805,11 @@ class Run:
             instructions = share * INSTRUCTION_ROWS // ROWS_A_STEP
             text = self.text_rows("rows", share - instructions, ROW, self.seed)
             rng = random.Random(f"{self.seed} {p.step} {self.rank}")
-            batch = mixed_batch(text, *instruction_rows(self.tokenizer, self.maker, rng, instructions, TASKS), pad)
-            self.count_examples(batch)
+            batch = mixed_batch(text, *instruction_rows(self.tokenizer, self.maker, rng, instructions), pad)
+            ends = (batch.answers > 0) & (batch.targets == self.tokenizer.token_to_id(END))
+            p.examples_2 += int(ends.sum()) * self.processes
         p.tokens_2 += batch.targets.numel() * self.processes
         return batch
-
-    def next_topics(self, rows: int) -> Batch:
-        rng = random.Random(f"{self.seed} topics {self.progress.step} {self.rank}")
-        tokens, answers = instruction_rows(self.tokenizer, self.maker, rng, rows, TOPIC_TASKS)
-        batch = topic_batch(tokens, answers, self.tokenizer.token_to_id(BEGIN), self.tokenizer.token_to_id(PAD))
-        self.count_examples(batch)
-        self.progress.tokens_2 += batch.targets.numel() * self.processes
-        return batch
-
-    def count_examples(self, batch: Batch) -> None:
-        ends = (batch.answers > 0) & (batch.targets == self.tokenizer.token_to_id(END))
-        self.progress.examples_2 += int(ends.sum()) * self.processes
 
     def text_rows(self, counter: str, rows: int, length: int, seed: int) -> torch.Tensor:
         """This process's rows of running text; the counter moves on by the rows of all processes."""
@@ -949,7 +847,7 @@ def train(run: Run, budget_seconds: float, budget_tokens: int, rate: float, micr
             break
         batch = run.next_batch(fraction)
         total, rows = 0.0, micro if batch.inputs.shape[1] == ROW else 1
-        for part in batch.parts(rows):
+        for part in zip(*(t.split(rows) for t in (batch.inputs, batch.targets, batch.weights)), strict=True):
             loss = loss_of(*part)
             loss.backward()
             total += float(loss.detach())
@@ -999,7 +897,7 @@ def task_accuracy(run: Run, count: int) -> dict[str, float]:
     """Share of held-out instruction examples answered exactly (label and end of turn) by greedy decoding."""
     rng, right, seen = random.Random(0), Counter[str](), Counter[str]()
     for _ in range(count):
-        example = run.held_out_maker.make(rng, run.tasks)
+        example = run.held_out_maker.make(rng)
         ids, marks = encode_example(run.tokenizer, rng, example)
         if len(ids) > 2 * ROW:
             continue
@@ -1008,8 +906,7 @@ def task_accuracy(run: Run, count: int) -> dict[str, float]:
             logits = run.model(input_ids=torch.tensor([ids[:-1]])).logits[0]
         seen[example.task] += 1
         right[example.task] += bool((logits.argmax(-1) == torch.tensor(ids[1:]))[wanted].all())
-    for open_ended in ("write_title", "list_topics"):
-        seen.pop(open_ended, None)
+    del seen["write_title"]
     return {task: right[task] / seen[task] for task in sorted(seen)}
 
 
@@ -1132,7 +1029,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=180.0, help="seconds of training between checkpoints")
     parser.add_argument("--processes", type=int, default=2, help="processes of one thread each (1, 2, 4)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--continue-from", type=Path, help="model folder whose weights to begin with: topics only")
     parser.add_argument("--export-only", action="store_true", help="write the folder from the last checkpoint")
     return parser.parse_args()
 
@@ -1147,11 +1043,8 @@ def work(rank: int, args: argparse.Namespace) -> None:
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=args.processes)
     documents, held_out, tokenizer, facts = prepare(Path(os.environ["CLINFIT_DATA"]), args.work, args.seed)
     tokens, model = load_file(args.work / "tokens.safetensors"), new_model()
-    if args.continue_from:
-        model.load_state_dict(LlamaForCausalLM.from_pretrained(args.continue_from, dtype=torch.float32).state_dict())
     run = Run(args.work, args.seed, tokenizer, tokens["train"], tokens["held_out"], Maker(documents), Maker(held_out),
-              model, Optimizer(model, rank, args.processes), Progress(), rank, args.processes,
-              args.continue_from is not None)  # fmt: skip
+              model, Optimizer(model, rank, args.processes), Progress(), rank, args.processes)  # fmt: skip
     if run.checkpoint.exists():
         run.progress = load_checkpoint(run.checkpoint, model, run.optimizer)
         print(f"process {rank} continues at step {run.progress.step}", flush=True)
