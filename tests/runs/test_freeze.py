@@ -11,6 +11,8 @@ from clinfit.runs.execute import run
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.freeze import freeze_study
 from clinfit.runs.outcome import evaluate_run
+from clinfit.runs.progress import status_lines
+from clinfit.runs.score import score_run
 from clinfit.study import load_study
 
 StudyMaker = Callable[..., Path]
@@ -47,6 +49,16 @@ def test_freeze_run_and_evaluate_again(small: StudyMaker) -> None:
     assert (path.parent / "metrics.json").read_bytes() == first, "the same answers are no further look"
     page = (path.parent / "report.html").read_text()
     assert "was frozen" in page and frozen.sha256 in page
+
+
+def test_a_folder_that_is_only_frozen_says_so(small: StudyMaker) -> None:
+    folder = RunFolder(freeze_study(small())[0].parent)
+    assert status_lines(folder) == [f"{folder.path}: frozen, not begun (run the study to begin)"]
+    study = load_study(folder.study)
+    for use in (lambda: evaluate_run(folder, study, "again"), lambda: score_run(folder, study, "strict", None, "")):
+        with pytest.raises(ClinfitError, match=r"free answers|no predictions"):
+            use()
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "freeze.json", "study.yaml"]
 
 
 def test_a_changed_study_gets_another_folder_and_is_still_held_to_the_freeze(small: StudyMaker) -> None:

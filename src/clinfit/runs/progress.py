@@ -100,7 +100,9 @@ class Monitor:
 
 
 def status_lines(folder: RunFolder) -> list[str]:
-    """What status.json says, in lines; a run whose process is gone is called killed."""
+    """What status.json says, in lines; a run whose process is gone is called killed, one only frozen not begun."""
+    if not folder.status.is_file():
+        return [f"{folder.path}: frozen, not begun (run the study to begin)"]
     status = read_json(folder.status)
     state = status["state"]
     if state == "running" and not is_alive(status["pid"]):

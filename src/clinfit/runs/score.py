@@ -51,8 +51,8 @@ def score_run(run: RunFolder, study: Study, parser_name: str, models: Sequence[s
     Raises ClinfitError for an unknown parser or model, and when there are no free answers to read.
     """
     parser = find_parser(parser_name)
-    before = read_json(run.metrics)
     table = with_answers(run, study, models)
+    before = read_json(run.metrics)
     scored = read_again(study, table, parser)
     writers = sorted(scored.loc[scored["parser_reason"].notna(), "model"].unique())
     facts = with_note(facts_of(run, study), study, parser, writers)
