@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 PEERS = HERE / "peers"
 PRECISIONS = ("fp32", "bf16")
 #: Instructions without which bf16 is emulated.
-BF16 = {"avx512_bf16", "amx_bf16"}
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 TIMEOUT = 900
 #: Seconds that a whole process takes on two cores of 2023, for planning only; rows that are not here count 25.
 TYPICAL_SECONDS = {
@@ -162,8 +162,9 @@ def wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
 
 def instructions() -> list[str]:
     """The vector instructions that decide which arithmetic is fast."""
-    flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")).split()
-    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    flags = next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "").split()
+    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16") if name in flags]
 
 
 def machine() -> Record:

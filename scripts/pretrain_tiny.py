@@ -64,6 +64,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from clinfit.models.bases import cpu_has_bf16
+
 VOCABULARY = 8192
 ROW = 512
 LONG_ROW = 2048
@@ -755,7 +757,7 @@ def schedule(fraction: float, step: int) -> float:
 
 
 #: bf16 arithmetic on processors that have instructions for it; elsewhere it would be many times slower.
-FAST_BF16: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+FAST_BF16 = cpu_has_bf16()
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -71,6 +71,7 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
 
 
+SIDE_BY_SIDE = "-n auto --maxprocesses 4 --dist loadfile"
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
@@ -79,8 +80,8 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
     ("target", "last"),
     [
         ("demo", ".venv/bin/clinfit run studies/quickstart.yaml"),
-        ("test", ".venv/bin/python -m pytest"),
-        ("test-fast", '.venv/bin/python -m pytest -m "not slow"'),
+        ("test", f".venv/bin/python -m pytest {SIDE_BY_SIDE}"),
+        ("test-fast", f'.venv/bin/python -m pytest {SIDE_BY_SIDE} -m "not slow"'),
         ("lint", ".venv/bin/pyright"),
     ],
 )

@@ -2,7 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from run import Row, expected_seconds, measure, plan, rows
+from run import PRECISIONS, Row, expected_seconds, measure, plan, rows
 
 
 def _row(name: str, *command: str) -> Row:
@@ -10,7 +10,7 @@ def _row(name: str, *command: str) -> Row:
 
 
 def test_every_round_holds_every_row_once_in_another_order():
-    everything = list(rows(Path("work"), Path("python"), Path("other-python")))
+    everything = list(rows(Path("work"), Path("python"), Path("other-python"), PRECISIONS))
     names = [row.name for row in everything]
     assert len(set(names)) == len(names)
     order = plan(everything, 3, [])
@@ -32,7 +32,12 @@ def test_last_measurement_is_the_estimate():
 
 
 def test_without_its_python_llama_factory_is_left_out():
-    assert not any("llama_factory" in row.name for row in rows(Path("work"), Path("python"), None))
+    assert not any("llama_factory" in row.name for row in rows(Path("work"), Path("python"), None, PRECISIONS))
+
+
+def test_bf16_is_left_out_where_it_is_not_asked_for():
+    names = [row.name for row in rows(Path("work"), Path("python"), None, ["fp32"])]
+    assert "train/wide/fp32/clinfit" in names and not any("bf16" in name for name in names)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -6,6 +6,7 @@ import pytest
 from scipy.special import expit
 
 from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.wording import referral_words, threshold_words
 
 
 def table(rows, split, n, seed, *, labels=("No", "Yes"), slope=3.0, shift=1.0):
@@ -90,6 +91,17 @@ def test_sets_and_referral_share_the_level_of_the_study(make_study, rows):
     assert forest(outcome(make_study, rows))["conformal"]["level"] == 0.9
 
 
+def test_grouped_validation_weakens_the_promise_wherever_it_is_told(make_study, rows):
+    table_ = pd.concat([table(rows, "test", 400, 1), table(rows, "validation", 400, 2)], ignore_index=True)
+    table_["group"] = [f"patient-{k // 4}" for k in range(len(table_))]
+    study = make_study(("No", "Yes"), refer={"rule": "conformal", "value": 0.8})
+    system = forest(evaluate(study, table_)["tasks"]["outcome"])
+    caution = "the 400 validation records are of 100 groups"
+    assert caution in system["conformal"]["caution"] and caution in referral_words(system["referral"])
+    alone = forest(outcome(make_study, rows, refer={"rule": "conformal", "value": 0.8}))
+    assert alone["conformal"]["caution"] is None and "groups" not in referral_words(alone["referral"])
+
+
 def test_small_validation_is_told_once_and_only_where_something_was_chosen(make_study, rows):
     task = outcome(make_study, rows, n=120, calibration="temperature", threshold={"rule": "youden"})
     (finding,) = [f for f in task["findings"] if f["code"] == "small-validation"]
@@ -121,3 +133,10 @@ def test_a_guarantee_is_not_claimed_for_grouped_items(make_study, rows):
     system = forest(evaluate(study, together)["tasks"]["outcome"])
     assert system["threshold"]["value"] is not None and "share groups" in system["threshold"]["note"]
     assert "by group" in system["selective"]["accuracy_at"]["0.9"]["method"]
+
+
+def test_what_must_be_known_of_a_threshold_stands_beside_it(make_study, rows):
+    system = forest(outcome(make_study, rows, threshold={"rule": "youden"}))
+    assert "(" not in threshold_words(system)
+    noted = {**system, "threshold": {**system["threshold"], "note": "few items"}}
+    assert threshold_words(noted).endswith("(few items)")

@@ -148,7 +148,7 @@ def test_the_confidence_cut_keeps_at_least_the_share_and_no_more_than_ties(value
 
 def test_referral_by_confidence(make_answers):
     validation, test = three_labels(make_answers, 200, seed=1), three_labels(make_answers, 150, seed=2)
-    referral = choose_referral(Refer(rule="confidence", value=0.75), validation)
+    referral = choose_referral(Refer(rule="confidence", value=0.75), validation, 200)
     assert referral.decided(validation).mean() == 0.75
     result = referral_result(referral, scored(test))
     kept = test.probabilities.max(1) >= referral.cut
@@ -177,7 +177,7 @@ def test_a_set_that_contradicts_the_answer_goes_to_a_person(make_answers):
 
 def test_without_a_cut_nothing_is_handed_on(make_answers):
     few = three_labels(make_answers, 50)
-    referral = choose_referral(Refer(rule="conformal", value=0.9), few)
+    referral = choose_referral(Refer(rule="conformal", value=0.9), few, len(few))
     assert referral.note is not None and referral.decided(few).all()
     nothing = make_answers([], [], np.empty((0, 2)))
-    assert "no validation items" in choose_referral(Refer(rule="confidence", value=0.8), nothing).note
+    assert "no validation items" in choose_referral(Refer(rule="confidence", value=0.8), nothing, 0).note

@@ -160,5 +160,30 @@ def test_a_test_split_that_was_scored_again_is_not_called_held_out(
     assert given_by("prespecified", inputs).section == "freeze"
 
 
+def test_a_report_of_free_answers_speaks_of_no_likelihood(cases: dict[str, ReportInputs]) -> None:
+    inputs = deepcopy(cases["binary"])
+    (task,) = inputs.results["tasks"].values()
+    assert given_by("generated", inputs).status == "not applicable"
+    assert "likelihood" in given_by("calculation", inputs).text
+    assert given_by("output", inputs).text.startswith("a probability for each label")
+    task["findings"].append({"level": "info", "code": "free-answers-scored"})
+    for system in task["systems"]:
+        system["selective"] = None
+    assert given_by("generated", inputs) == Answer("reported", "free answers against the labels", "confusion")
+    assert "likelihood" not in given_by("calculation", inputs).text
+    assert given_by("output", inputs).text.startswith("one label")
+    assert given_by("llm_output", inputs).text.startswith("free answers")
+    assert given_by("generated", replace(inputs, models=[])).status == "missing", "nothing is known of another tool"
+
+
+def test_nothing_is_said_to_come_from_a_validation_split_that_is_not_there(cases: dict[str, ReportInputs]) -> None:
+    inputs = deepcopy(cases["binary"])
+    inputs = replace(inputs, data={name: {**entry, "splits": {}} for name, entry in inputs.data.items()})
+    assert "chosen on validation" in given_by("held_out", inputs).text
+    (task,) = inputs.results["tasks"].values()
+    task["counts"].pop("validation", None)
+    assert "validation" not in given_by("held_out", inputs).text
+
+
 def given_by(name: str, inputs: ReportInputs) -> Answer:
     return ANSWERS[name](inputs)

@@ -50,7 +50,7 @@ def test_everything_is_told_in_words_and_numbers(binary: ReportInputs) -> None:
     right = referral["metrics"]["accuracy"]["events"]
     assert f"{referral['referred']} of 90 test records are handed to a person" in text
     assert f"of the {referral['decided']} that are decided, {right} are right" in text
-    assert "Of sets of labels: random-forest, sets of labels need 100 validation items and there are 90." in text
+    assert "Sets of labels, random-forest: sets of labels need 100 validation items and there are 90." in text
     values = {e.attributes["data-value"] for e in Page(page).elements if "data-value" in e.attributes}
     parts = (system["recalibration"]["before"], referral["metrics"], system["selective"]["accuracy_at"])
     numbers = [metric["value"] for part in parts for metric in part.values()] + [system["selective"]["aurc"]]

@@ -340,14 +340,30 @@ def test_subgroups_and_sites_of_the_study_are_columns_of_the_files(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("column", "message"),
-    [("wards", r"no file holds the column 'wards'.*did you mean ward\?"), ("ward", "1 items stand in two groups")],
+    ("columns", "message"),
+    [
+        (["wards"], r"no file holds the column 'wards'.*did you mean ward\?"),
+        (["ward"], "1 test items stand in two groups"),
+        (["ward", {"column": "ward", "title": "Ward"}], "ward is named twice"),
+    ],
 )
-def test_subgroups_that_the_files_do_not_settle(tmp_path: Path, column: str, message: str) -> None:
+def test_subgroups_that_the_files_do_not_settle(tmp_path: Path, columns: list[Any], message: str) -> None:
     wards = ["north", "south"] * 30
     first = write(tmp_path, "risk.csv", table(p_yes=risks(), ward=wards))
     second = write(tmp_path, "other.csv", table(p_yes=risks(), ward=["south", *wards[1:]]))
     with pytest.raises(ClinfitError) as caught:
-        evaluate_files([first, second], tmp_path / "out", study=by_ward(subgroups=[column]))
+        evaluate_files([first, second], tmp_path / "out", study=by_ward(subgroups=columns))
     assert re.search(message, str(caught.value), re.DOTALL)
     assert not (tmp_path / "out").exists()
+
+
+def test_groups_are_those_of_test_rows_and_an_empty_cell_says_nothing(tmp_path: Path) -> None:
+    """Ids may begin again in every split: the wards of validation are other people's."""
+    wards = ["north", "south"] * 30
+    test = table(p_yes=risks(), ward=[None, *wards[1:]], split="test")
+    validation = table(p_yes=risks(), ward=wards[::-1], split="validation")
+    first = write(tmp_path, "risk.csv", pd.concat([test, validation]))
+    second = write(tmp_path, "other.csv", table(p_yes=risks(), ward=wards))
+    results = evaluate_files([first, second], tmp_path / "out", study=by_ward(subgroups=["ward"]))
+    (task,) = results["tasks"].values()
+    assert [(row["group"], row["n"]) for row in task["subgroups"][0]["rows"]] == [("north", 30), ("south", 30)]

@@ -118,18 +118,6 @@ def test_each_architecture_scales_and_caps_as_its_own_forward_does(name: str) ->
     check_answer_logits(model, PROMPTS[2])
 
 
-def test_the_last_layer_works_at_the_wanted_positions_only(model: PreTrainedModel) -> None:
-    seen: list[int] = []
-    mlps = [layer.mlp for layer in model.get_decoder().layers]
-    handles = [mlp.down_proj.register_forward_hook(lambda *call: seen.append(call[2].shape[1])) for mlp in mlps]
-    columns = torch.tensor([3, 5])
-    states_at(model, torch.tensor([PROMPTS[2]]), torch.zeros_like(columns), columns)
-    for handle in handles:
-        handle.remove()
-    assert seen == [len(PROMPTS[2])] * (len(mlps) - 1) + [2]
-    assert not mlps[-1]._forward_hooks and not mlps[-1]._forward_pre_hooks, "the model is left as it was"
-
-
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_each_architecture_scores_labels_as_a_plain_forward_does(name: str) -> None:
     model = architecture(name)

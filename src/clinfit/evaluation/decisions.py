@@ -30,9 +30,10 @@ def with_decisions(entry: SystemResult, evaluation: Evaluation, item: Measured) 
     refer = evaluation.refer
     entry["selective"] = selective(item.scored)
     level = refer.value if refer is not None and refer.rule == "conformal" else LEVEL
-    entry["conformal"] = conformal(item.scored, item.validation, len(np.unique(item.system.validation.groups)), level)
+    groups = len(np.unique(item.system.validation.groups))
+    entry["conformal"] = conformal(item.scored, item.validation, groups, level)
     if refer is not None:
-        entry["referral"] = referral_result(choose_referral(refer, item.validation), item.scored)
+        entry["referral"] = referral_result(choose_referral(refer, item.validation, groups), item.scored)
     return entry
 
 

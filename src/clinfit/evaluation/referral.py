@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import UNPARSED, Answers
 from clinfit.evaluation.classification import Scored
-from clinfit.evaluation.conformal import CALIBRATION_ITEMS, conformal_cut, prediction_sets, too_few
+from clinfit.evaluation.conformal import CALIBRATION_ITEMS, conformal_cut, grouped, prediction_sets, too_few
 from clinfit.evaluation.selective import confidence_cut, confidences
 from clinfit.evaluation.shares import share_metrics
 from clinfit.evaluation.system_results import ReferralDict
@@ -28,16 +28,17 @@ class Referral:
 
     rule, value: of the study. parameters: {cut}, a confidence or the probability that a label of a set must reach;
     empty when validation could not give it, and then no item is handed on. note: why it is not what the study asked
-    for.
+    for. caution: why its promise is weaker than it reads.
     """
 
     rule: str
     value: float
     parameters: dict[str, list[float]] = field(default_factory=dict)
     note: str | None = None
+    caution: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {"rule": self.rule, "value": self.value, "parameters": self.parameters, "note": self.note}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Referral":
@@ -64,8 +65,8 @@ class Referral:
         return answered & (sets.sum(1) == 1) & sets[np.arange(len(answers)), np.maximum(answers.predicted, 0)]
 
 
-def choose_referral(refer: Refer, validation: Answers) -> Referral:
-    """The study's rule on validation items."""
+def choose_referral(refer: Refer, validation: Answers, groups: int) -> Referral:
+    """The study's rule on validation items, which are of so many different groups (patients)."""
     n = len(validation)
     if not validation.has_probabilities.any():
         return Referral(refer.rule, refer.value, note="no validation items with probabilities; nothing is handed on")
@@ -75,7 +76,7 @@ def choose_referral(refer: Refer, validation: Answers) -> Referral:
         return Referral(refer.rule, refer.value, note=f"{too_few(n)}; nothing is handed on")
     else:
         cut = conformal_cut(validation, refer.value)
-    return Referral(refer.rule, refer.value, {"cut": [cut]})
+    return Referral(refer.rule, refer.value, {"cut": [cut]}, caution=grouped(n, groups))
 
 
 def referral_result(referral: Referral, scored: Scored) -> ReferralDict:

@@ -93,7 +93,8 @@ class ReferralDict(TypedDict):
     """Which items are handed to a person, by the rule of the study, on test.
 
     rule, value: of the study. parameters: what is needed to apply it to a new item. decided, referred: items. metrics:
-    of the decided items. note: why it is not what the study asked for.
+    of the decided items. note: why it is not what the study asked for. caution: why the promise is weaker than it
+    reads.
     """
 
     rule: str
@@ -104,6 +105,7 @@ class ReferralDict(TypedDict):
     referred: int
     metrics: dict[str, MetricDict]
     note: str | None
+    caution: str | None
 
 
 class SelectiveDict(TypedDict):

@@ -107,12 +107,14 @@ def referral_words(referral: ReferralDict | None) -> str:
     if referral["note"] is not None:
         return f"none ({referral['note'].partition(';')[0]})"
     cut = referral["parameters"]["cut"][0]
+    caution = f" ({referral['caution']})" if referral["caution"] else ""
     if referral["rule"] == "confidence":
         return (
             f"an answer whose probability is below {cut:.4g} goes to a person; on validation "
-            f"{100 * referral['value']:g} % were at or above it"
+            f"{100 * referral['value']:g} % were at or above it{caution}"
         )
     return (
         "an item goes to a person unless the answer is the only label with a probability of at least "
         f"{cut:.4g}; sets of such labels aim to cover {100 * referral['value']:g} % of items like those of validation"
+        f"{caution}"
     )

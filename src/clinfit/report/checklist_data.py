@@ -145,14 +145,17 @@ def held_out(run: "ReportInputs") -> Answer:
     if parts.status != "reported":
         return parts
     names = for_tasks(run, lambda _, task: definition(task["primary"]).title)
-    text = f"primary metric {names} on the test split; checkpoints, thresholds and recalibration come from validation"
+    chosen = all("validation" in task["counts"] for task in run.results["tasks"].values())
+    text = f"primary metric {names} on the test split"
+    text += "; what was chosen by scores was chosen on validation" if chosen else ""
     freezes = [task["freeze"] for task in run.results["tasks"].values() if task["freeze"] is not None]
     if not freezes:
         return Answer("partly", f"{text}; how often the test split was looked at is for the author to say", "systems")
     times = max(freeze["scored"] for freeze in freezes)
     once = times <= 1
     said = "once" if once else f"{times} times with different answers or settings"
-    return Answer("reported" if once else "partly", f"{text}; the test split was scored {said}", "freeze")
+    where = "by the runs of this study in this folder"
+    return Answer("reported" if once else "partly", f"{text}; it was scored {said} {where}", "freeze")
 
 
 def shift(run: "ReportInputs") -> Answer:

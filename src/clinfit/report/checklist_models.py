@@ -54,7 +54,7 @@ def imbalance(run: "ReportInputs") -> Answer:
 
 
 def recalibrations(_: str, task: TaskResult) -> str:
-    """What was done to the probabilities of each system that has any, not what was asked for."""
+    """What was done to the probabilities of each system, not what was asked for."""
     done = {system["name"]: recalibration_words(system["recalibration"]) for system in task["systems"]}
     return by_words(done) or "none"
 
@@ -70,8 +70,10 @@ def output(run: "ReportInputs") -> Answer:
     def one(_: str, task: TaskResult) -> str:
         return "" if task["withheld"] else by_words({s["name"]: threshold_words(s) for s in task["systems"]})
 
-    said = for_tasks(run, one)
-    return reported(f"a probability for each label; decision: {said}" if said else "", "confusion")
+    said, systems = for_tasks(run, one), [s for task in run.results["tasks"].values() for s in task["systems"]]
+    sure = [system for system in systems if system["selective"] is not None]
+    start = "a probability for each label" if sure else "one label"
+    return reported(f"{start}; decision: {said}" if said else "", "confusion")
 
 
 def updating(run: "ReportInputs") -> Answer:
@@ -87,7 +89,7 @@ def calculation(run: "ReportInputs") -> Answer:
     if not run.models:
         return MISSING
     parts = ["by the command in the section, with this version of clinfit"]
-    if any(isinstance(spec, Causal) for spec in run.study.models):
+    if any(isinstance(spec, Causal) for spec in run.study.models) and not of_free_answers(run):
         parts.append("causal models: likelihood of each label given the prompt")
     return Answer("reported", "; ".join(parts), "provenance")
 
@@ -188,7 +190,7 @@ def llm_output(run: "ReportInputs") -> Answer:
     parsers = dict.fromkeys(s["generated"]["parser"] for s in systems if s["generated"] is not None)
     if parsers:
         written = f"; free answers beside it, read by {', '.join(parsers)}"
-    elif any(finding["code"] == SCORED for task in run.results["tasks"].values() for finding in task["findings"]):
+    elif of_free_answers(run):
         return Answer(
             "reported",
             "free answers, read by the parser that the findings name",
@@ -200,10 +202,19 @@ def llm_output(run: "ReportInputs") -> Answer:
 
 
 def generated(run: "ReportInputs") -> Answer:
+    if not run.models:
+        return MISSING
+    if of_free_answers(run):
+        return Answer("reported", "free answers against the labels", "confusion")
     shown = [s for task in run.results["tasks"].values() for s in task["systems"] if s["generated"] is not None]
     if shown:
         return Answer("reported", "free answers against the labels and against the likelihoods", "language")
     return Answer("not applicable", "labels are scored by likelihood; no text is written")
+
+
+def of_free_answers(run: "ReportInputs") -> bool:
+    """Whether this is a report of saved free answers, read again without the models' probabilities."""
+    return any(finding["code"] == SCORED for task in run.results["tasks"].values() for finding in task["findings"])
 
 
 def prompt(run: "ReportInputs") -> Answer:

@@ -31,7 +31,7 @@ class DecisionsView:
     figure: Markup | None
     selective: Grid | None
     conformal: Grid | None
-    conformal_notes: list[tuple[str, str]]
+    conformal_notes: list[str]
 
 
 def decisions_view(task: TaskResult, anchor: str) -> DecisionsView | None:
@@ -52,11 +52,7 @@ def decisions_view(task: TaskResult, anchor: str) -> DecisionsView | None:
         figure=_figure(systems, anchor),
         selective=_selective(systems),
         conformal=_conformal(task, systems),
-        conformal_notes=[
-            (system["name"], words)
-            for system in systems
-            if (sets := system["conformal"]) is not None and (words := sets["note"] or sets["caution"])
-        ],
+        conformal_notes=_conformal_notes(systems),
     )
 
 
@@ -173,6 +169,16 @@ def _conformal(task: TaskResult, systems: Sequence[SystemResult]) -> Grid | None
     ]
     rows = [(name, _coverage(part, task["labels"])) for name, part in found]
     return Grid(f"Sets of labels that aim to hold the truth for {100 * level:g} % of the records", heads, rows)
+
+
+def _conformal_notes(systems: Sequence[SystemResult]) -> list[str]:
+    """What is to be known of the sets, each said once with the systems it is said of."""
+    said: dict[str, list[str]] = {}
+    for system in systems:
+        sets = system["conformal"]
+        if sets is not None and (words := sets["note"] or sets["caution"]):
+            said.setdefault(words, []).append(system["name"])
+    return [f"{', '.join(names)}: {words}" for words, names in said.items()]
 
 
 def _coverage(part: ConformalDict, labels: Sequence[str]) -> list[Cell]:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from clinfit.data.read import read_rows
 from clinfit.data.records import SPLITS
-from clinfit.data.subgroups import read_subgroups
+from clinfit.data.subgroups import MISSING, read_subgroups
 from clinfit.data.values import EXAMPLES, as_number, as_text, may_be_text
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.evaluate import evaluate
@@ -371,33 +371,44 @@ def _facts(name: str, task: Task, table: pd.DataFrame, findings: Sequence[Findin
 
 
 def _subgroups(sources: Sequence[Source], subgroups: Sequence[Subgroup]) -> pd.DataFrame:
-    """`id` and the group of each item by each subgroup column, from all files that hold the column."""
+    """`id` and the group of each test item by each subgroup column, from all files that hold the column."""
+    names = [subgroup.column for subgroup in subgroups]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ClinfitError(
+            f"evaluation.subgroups: {', '.join(twice)} is named twice", expected="each column once, as subgroup or site"
+        )
     found = pd.DataFrame({"id": pd.Series(dtype=str)})
     for subgroup in subgroups:
         held = [_groups(source, subgroup) for source in sources if subgroup.column in source.cells.columns]
         if not held:
-            columns = [str(column) for source in sources for column in source.cells.columns]
-            near = nearest(subgroup.column, columns)
+            near = nearest(subgroup.column, [str(column) for source in sources for column in source.cells.columns])
             leave = f"take {subgroup.column} out of evaluation, or add it to a file"
             raise ClinfitError(
                 f"no file holds the column {subgroup.column!r}, by which the study wants its results",
                 expected="the subgroups and the site of the study's evaluation as columns of the predictions",
                 fix=f"did you mean {near}?" if near else leave,
             )
-        groups = pd.concat(held, ignore_index=True).drop_duplicates()
-        if twice := list(groups.loc[groups["id"].duplicated(), "id"]):
-            some = ", ".join(twice[:EXAMPLES])
-            raise ClinfitError(
-                f"column {subgroup.column!r}: {len(twice)} items stand in two groups (id {some})",
-                expected="the same group in every row of an item",
-            )
-        found = found.merge(groups, on="id", how="outer")
+        found = found.merge(_one_group_each(pd.concat(held, ignore_index=True), subgroup.column), on="id", how="outer")
     return found
 
 
 def _groups(source: Source, subgroup: Subgroup) -> pd.DataFrame:
+    """Groups of the file's test rows; an empty cell says nothing, since another row or file may name the group."""
     ids = [text or "" for text in _texts(source, "id", required=True)]
-    return read_subgroups(source.cells, [subgroup], ids, range(len(ids)), "id")
+    tested = [row for row, split in enumerate(_splits(source, ids)) if split == "test"]
+    groups = read_subgroups(source.cells, [subgroup], ids, tested, "id")
+    return groups.loc[groups[subgroup.column] != MISSING]
+
+
+def _one_group_each(groups: pd.DataFrame, column: str) -> pd.DataFrame:
+    groups = groups.drop_duplicates()
+    if twice := list(groups.loc[groups["id"].duplicated(), "id"]):
+        some = ", ".join(twice[:EXAMPLES])
+        raise ClinfitError(
+            f"column {column!r}: {len(twice)} test items stand in two groups (id {some})",
+            expected="the same group in every row of an item",
+        )
+    return groups
 
 
 def _most_probable(table: pd.DataFrame, labels: Sequence[str]) -> list[Finding]:

@@ -6,6 +6,7 @@ contiguous matrix, and only those are projected. What the last layer does to eac
 attention, is done there only as well: no later layer reads the rest.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -15,6 +16,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinfit.errors import ClinfitError
+
+#: Children of an MLP that treats every position by itself; experts and routers bring others.
+DENSE = frozenset({"gate_proj", "up_proj", "gate_up_proj", "down_proj", "act_fn", "activation_fn", "dropout"})
+
+#: Hooks belong to a model for all threads.
+_ONE_BATCH_AT_A_TIME = threading.Lock()
 
 
 def answer_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -58,9 +65,9 @@ def _scaled(model: PreTrainedModel, logits: Tensor) -> Tensor:
 def states_at(model: PreTrainedModel, input_ids: Tensor, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
     """(n, d) final hidden states of the decoder at n positions, without the head.
 
-    input_ids: (batch, width). rows, columns: (n,) the positions.
+    input_ids: (batch, width). rows, columns: (n,) the positions, no two of them equal.
     """
-    with ExitStack() as stack:
+    with _ONE_BATCH_AT_A_TIME, ExitStack() as stack:
         for module in _behind_last_attention(model):
             stack.enter_context(_only_at(module, rows, columns))
         hidden = model.get_decoder()(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
@@ -78,8 +85,10 @@ def _behind_last_attention(model: PreTrainedModel) -> list[nn.Module]:
         return []
     output = getattr(getattr(layers[-1], "self_attn", None), "o_proj", None)
     mlp = getattr(layers[-1], "mlp", None)
-    dense = isinstance(getattr(mlp, "down_proj", None), nn.Module)  # experts have none of their own
-    return [module for module in (output, mlp if dense else None) if isinstance(module, nn.Module)]
+    if not isinstance(output, nn.Module) or not isinstance(mlp, nn.Module):
+        return []
+    dense = {name for name, _ in mlp.named_children()} <= DENSE
+    return [output, mlp] if dense else []  # a router may weigh positions against each other, as Doge's does
 
 
 @contextmanager
@@ -105,7 +114,8 @@ def _only_at(module: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[None]
 
 @torch.no_grad()
 def check_answer_logits(model: PreTrainedModel, token_ids: list[int]) -> None:
-    """Stop where an architecture treats its logits in a way that `answer_logits` does not know.
+    """Stop where an architecture treats its logits in a way that `answer_logits` does not know, or mixes positions
+    behind the attention of its last layer.
 
     token_ids: any few tokens. Raises ClinfitError.
     """
@@ -113,11 +123,13 @@ def check_answer_logits(model: PreTrainedModel, token_ids: list[int]) -> None:
     own = model(input_ids=ids, use_cache=False).logits[0].float()
     columns = torch.arange(len(token_ids), device=model.device)
     ours = answer_logits(model, states_at(model, ids, torch.zeros_like(columns), columns))
+    alone = answer_logits(model, states_at(model, ids, torch.zeros_like(columns[-1:]), columns[-1:]))
     if not torch.isfinite(own).all():
         raise ClinfitError(
             "the base's own logits are not finite numbers in this precision", fix="set train.precision: fp32"
         )
-    if not torch.allclose(own, ours, atol=0.02 * float(own.abs().max()), rtol=0.02):
+    tolerance = {"atol": 0.02 * float(own.abs().max()), "rtol": 0.02}
+    if not (torch.allclose(own, ours, **tolerance) and torch.allclose(own[-1:], alone, **tolerance)):
         raise ClinfitError(
             f"{type(model).__name__} post-processes its logits in a way that clinfit does not know",
             fix="choose a base of another architecture",
