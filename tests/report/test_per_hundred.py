@@ -50,3 +50,11 @@ def test_only_for_two_labels_with_both_in_the_test_set(cases: dict[str, ReportIn
     for name in ("one class", "three labels"):
         (task,) = cases[name].results["tasks"].values()
         assert per_hundred(task) == {} and prevalence_table(task) is None
+
+
+def test_the_best_system_is_told_first(cases: dict[str, ReportInputs]) -> None:
+    (task,) = cases["binary"].results["tasks"].values()
+    told = list(per_hundred(task))
+    assert told[: len(task["ranking"])] == task["ranking"]
+    assert set(told) == {system["name"] for system in task["systems"]}
+    assert told != [system["name"] for system in task["systems"]], "the study's order is another"

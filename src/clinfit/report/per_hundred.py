@@ -22,7 +22,7 @@ class PerHundred:
 
 
 def per_hundred(task: TaskResult) -> dict[str, PerHundred]:
-    """By system; nothing for more than two labels, one class, and withheld results."""
+    """By system, best first; nothing for more than two labels, one class, and withheld results."""
     event = task["positive"]
     test = task["counts"].get("test")
     if (
@@ -32,7 +32,7 @@ def per_hundred(task: TaskResult) -> dict[str, PerHundred]:
         or 0 in (test["labels"].get(name, 0) for name in task["labels"])
     ):
         return {}
-    return {system["name"]: frequencies(system, event) for system in task["systems"]}
+    return {system["name"]: frequencies(system, event) for system in by_rank(task)}
 
 
 def frequencies(system: SystemResult, event: str) -> PerHundred:

@@ -81,7 +81,7 @@ def _behind_last_attention(model: PreTrainedModel) -> list[nn.Module]:
     no longer known.
     """
     layers = getattr(model.get_decoder(), "layers", None)
-    if not layers or (model.training and model.is_gradient_checkpointing):
+    if not layers or (model.training and getattr(layers[-1], "gradient_checkpointing", False)):
         return []
     output = getattr(getattr(layers[-1], "self_attn", None), "o_proj", None)
     mlp = getattr(layers[-1], "mlp", None)
