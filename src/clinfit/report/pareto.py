@@ -76,7 +76,7 @@ def pareto_figure(points: Sequence[Point], metric: str, percent: bool, name: str
         axes.set_xlim(fastest / 3, slowest * 3)
         axes.margins(y=0.15)
         axes.set(xlabel="median time a record (logarithmic scale; further left is faster)", ylabel=metric)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: tick(seconds)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -85,6 +85,11 @@ def pareto_figure(points: Sequence[Point], metric: str, percent: bool, name: str
             for p in points
         )
         return inline_svg(figure, name, f"{metric} against time a record", f"{shown}.")
+
+
+def tick(seconds: float) -> str:
+    """A power of ten as an axis shows it; a hair below one millisecond is one."""
+    return f"{seconds * 1e6:.3g} µs" if seconds < 0.999e-3 else duration(seconds)
 
 
 def _label_heights(points: Sequence[Point]) -> list[float]:
