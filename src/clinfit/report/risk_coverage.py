@@ -13,7 +13,7 @@ from clinfit.report.svg import LINES, PALETTE, inline_svg, new_figure, style
 def risk_coverage_figure(curves: Sequence[Curve], name: str) -> Markup:
     """Error rate against the share of the records that is decided, surest first; legends hold the area."""
     with style():
-        figure = new_figure(7.4, 3.6)
+        figure = new_figure(7.4, 3.6, left=0.8)
         axes = figure.subplots()
         for k, curve in enumerate(curves):
             points = np.asarray(curve.points)
