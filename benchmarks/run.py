@@ -260,8 +260,10 @@ def main() -> int:
         print(*(f"round {number}: {row.name}" for row, number in todo), f"about {total / 60:.0f} minutes", sep="\n")
         return 0
     if not (work / "models.json").exists():
-        data = ["--data", chosen.data] if chosen.data else []
-        subprocess.run([chosen.python, HERE / "prepare.py", "--work", work, *data], check=True)
+        if not chosen.data:
+            print("run.py: no data: set CLINFIT_DATA, or give --data, a folder with cancer_abstracts/", file=sys.stderr)
+            return 2
+        subprocess.run([chosen.python, HERE / "prepare.py", "--work", work, "--data", chosen.data], check=True)
     if not read(results):
         pythons = {"clinfit": chosen.python} | ({"llama_factory": llama_factory} if llama_factory else {})
         models = json.loads((work / "models.json").read_text())

@@ -6,8 +6,9 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Side by side, a process has its share of the cores: two threads on one core are many times slower than one.
-os.environ["OMP_NUM_THREADS"] = str(
-    max(1, min(2, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+os.environ.setdefault(
+    "OMP_NUM_THREADS",
+    str(max(1, min(2, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))),
 )
 
 import pytest
