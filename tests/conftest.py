@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Side by side, a process has its share of the cores: two threads on one core are many times slower than one.
-os.environ.setdefault(
-    "OMP_NUM_THREADS",
-    str(max(1, min(2, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))),
+# Side by side, a process has its share of the cores: two threads on one core are many times slower than one. A worker
+# inherits what was set here for the process that started it, so the value is set again and not kept.
+os.environ["OMP_NUM_THREADS"] = str(
+    max(1, min(2, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 )
 
 import pytest
