@@ -72,7 +72,9 @@ def test_withheld_numbers_are_not_in_the_card(cases: dict[str, ReportInputs]) ->
 def test_the_hub_can_read_the_card(cases: dict[str, ReportInputs], name: str) -> None:
     content = pack(cases[name], "after")
     data = ModelCard(model_card(cases[name].results, content)).data
-    assert data.library_name == "clinfit" and data.base_model == "clinfit/tiny" and data.model_name == "tiny-seed42"
+    known = data.to_dict()
+    assert (known["library_name"], known["base_model"]) == ("clinfit", "clinfit/tiny")
+    assert data.model_name == "tiny-seed42"
     found = {result.metric_name: result.metric_value for result in data.eval_results or []}
     auroc = content["tasks"]["finding"]["metrics"]["auroc"]["value"]
     assert found.get("AUROC") == auroc and bool(found) == (name == "binary")

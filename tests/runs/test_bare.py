@@ -344,7 +344,7 @@ def test_subgroups_and_sites_of_the_study_are_columns_of_the_files(tmp_path: Pat
     [
         (["wards"], r"no file holds the column 'wards'.*did you mean ward\?"),
         (["ward"], "1 test items stand in two groups"),
-        (["ward", {"column": "ward", "title": "Ward"}], "ward is named twice"),
+        (["ward", {"column": "ward", "title": "Ward"}], "'ward' is named twice"),
     ],
 )
 def test_subgroups_that_the_files_do_not_settle(tmp_path: Path, columns: list[Any], message: str) -> None:

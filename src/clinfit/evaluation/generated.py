@@ -23,6 +23,8 @@ from clinfit.study_evaluation import Evaluation
 READ_LIMIT = 0.99
 AGREEMENT_LIMIT = 0.95
 NOTHING_WRITTEN = "no answer"
+#: The finding that says that a report is of free answers alone, read again from a run.
+SCORED = "free-answers-scored"
 
 
 def read_answers(raw: Sequence[object], labels: Sequence[str], parser: Parser) -> list[Parsed]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import clinfit
+from clinfit.evaluation.generated import SCORED
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.wording import recalibration_words, threshold_words
 from clinfit.report.checklist_answer import MISSING, Answer, by_words, details, for_tasks, language_models, reported
@@ -15,9 +16,6 @@ from clinfit.study import Causal, Classical, Encoder, study_hash
 
 if TYPE_CHECKING:
     from clinfit.report.build import ReportInputs
-
-#: The finding that says that a report is of free answers alone.
-SCORED = "free-answers-scored"
 
 
 # ---------------------------------------------------------------- models
@@ -186,18 +184,11 @@ def llm_tuning(run: "ReportInputs") -> Answer:
 def llm_output(run: "ReportInputs") -> Answer:
     if obstacle := _no_language_model(run):
         return obstacle
+    if of_free_answers(run):
+        return Answer("reported", "free answers, read by the parser that the findings name", "confusion")
     systems = [system for task in run.results["tasks"].values() for system in task["systems"]]
     parsers = dict.fromkeys(s["generated"]["parser"] for s in systems if s["generated"] is not None)
-    if parsers:
-        written = f"; free answers beside it, read by {', '.join(parsers)}"
-    elif of_free_answers(run):
-        return Answer(
-            "reported",
-            "free answers, read by the parser that the findings name",
-            "confusion",
-        )
-    else:
-        written = ""
+    written = f"; free answers beside it, read by {', '.join(parsers)}" if parsers else ""
     return Answer("reported", f"a probability for each label, turned into one label{written}", "confusion")
 
 

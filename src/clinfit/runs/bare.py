@@ -372,32 +372,28 @@ def _facts(name: str, task: Task, table: pd.DataFrame, findings: Sequence[Findin
 
 def _subgroups(sources: Sequence[Source], subgroups: Sequence[Subgroup]) -> pd.DataFrame:
     """`id` and the group of each test item by each subgroup column, from all files that hold the column."""
-    names = [subgroup.column for subgroup in subgroups]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ClinfitError(
-            f"evaluation.subgroups: {', '.join(twice)} is named twice", expected="each column once, as subgroup or site"
-        )
+    tables = [_groups(source, subgroups) for source in sources]
     found = pd.DataFrame({"id": pd.Series(dtype=str)})
-    for subgroup in subgroups:
-        held = [_groups(source, subgroup) for source in sources if subgroup.column in source.cells.columns]
+    for name in (subgroup.column for subgroup in subgroups):
+        # An empty cell says nothing: another row or file may name the group.
+        held = [table.loc[table[name] != MISSING, ["id", name]] for table in tables if name in table.columns]
         if not held:
-            near = nearest(subgroup.column, [str(column) for source in sources for column in source.cells.columns])
-            leave = f"take {subgroup.column} out of evaluation, or add it to a file"
+            near = nearest(name, [str(column) for source in sources for column in source.cells.columns])
             raise ClinfitError(
-                f"no file holds the column {subgroup.column!r}, by which the study wants its results",
+                f"no file holds the column {name!r}, by which the study wants its results",
                 expected="the subgroups and the site of the study's evaluation as columns of the predictions",
-                fix=f"did you mean {near}?" if near else leave,
+                fix=f"did you mean {near}?" if near else f"take {name} out of evaluation, or add it to a file",
             )
-        found = found.merge(_one_group_each(pd.concat(held, ignore_index=True), subgroup.column), on="id", how="outer")
+        found = found.merge(_one_group_each(pd.concat(held, ignore_index=True), name), on="id", how="outer")
     return found
 
 
-def _groups(source: Source, subgroup: Subgroup) -> pd.DataFrame:
-    """Groups of the file's test rows; an empty cell says nothing, since another row or file may name the group."""
+def _groups(source: Source, subgroups: Sequence[Subgroup]) -> pd.DataFrame:
+    """The file's test rows: `id` and one column of group names for each subgroup column that the file holds."""
     ids = [text or "" for text in _texts(source, "id", required=True)]
     tested = [row for row, split in enumerate(_splits(source, ids)) if split == "test"]
-    groups = read_subgroups(source.cells, [subgroup], ids, tested, "id")
-    return groups.loc[groups[subgroup.column] != MISSING]
+    held = [subgroup for subgroup in subgroups if subgroup.column in source.cells.columns]
+    return read_subgroups(source.cells, held, ids, tested, "id")
 
 
 def _one_group_each(groups: pd.DataFrame, column: str) -> pd.DataFrame:

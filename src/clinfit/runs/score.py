@@ -13,7 +13,7 @@ import pandas as pd
 
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.evaluation.generated import read_answers
+from clinfit.evaluation.generated import SCORED, read_answers
 from clinfit.evaluation.results import Facts, Results
 from clinfit.findings import Finding
 from clinfit.predictions import PROBABILITY
@@ -143,7 +143,7 @@ def with_note(facts: Facts, study: Study, parser: Parser, writers: Sequence[str]
         evidence += f"; {primary} stands in for {study.evaluation.primary}, which needs probabilities"
     note = Finding(
         "info",
-        "free-answers-scored",
+        SCORED,
         f"These are the free answers of {', '.join(writers)}, not their label probabilities",
         evidence,
         "the run's own report.html has what is served",

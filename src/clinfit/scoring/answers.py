@@ -20,9 +20,6 @@ from clinfit.errors import ClinfitError
 #: Children of an MLP that treats every position by itself; experts and routers bring others.
 DENSE = frozenset({"gate_proj", "up_proj", "gate_up_proj", "down_proj", "act_fn", "activation_fn", "dropout"})
 
-#: Hooks belong to a model for all threads.
-_ONE_BATCH_AT_A_TIME = threading.Lock()
-
 
 def answer_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Next-token logits, fp32, for gathered hidden states.
@@ -67,7 +64,7 @@ def states_at(model: PreTrainedModel, input_ids: Tensor, rows: Tensor, columns: 
 
     input_ids: (batch, width). rows, columns: (n,) the positions, no two of them equal.
     """
-    with _ONE_BATCH_AT_A_TIME, ExitStack() as stack:
+    with ExitStack() as stack:
         for module in _behind_last_attention(model):
             stack.enter_context(_only_at(module, rows, columns))
         hidden = model.get_decoder()(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
@@ -93,14 +90,22 @@ def _behind_last_attention(model: PreTrainedModel) -> list[nn.Module]:
 
 @contextmanager
 def _only_at(module: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[None]:
-    """The module gets (1, n, d) inputs at n positions of (batch, width, d), and gives zeros elsewhere."""
-    shape: list[torch.Size] = []
+    """The module gets (1, n, d) inputs at n positions of (batch, width, d), and gives zeros elsewhere.
 
-    def gather(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    In this thread only: a model may answer and generate in others meanwhile, and hooks belong to all.
+    """
+    shape: list[torch.Size] = []
+    thread = threading.get_ident()
+
+    def gather(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor | None:
+        if threading.get_ident() != thread:
+            return None
         shape.append(inputs[0].shape)
         return inputs[0][rows, columns].unsqueeze(0)
 
-    def scatter(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def scatter(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if threading.get_ident() != thread:
+            return None
         everywhere = output.new_zeros(*shape.pop()[:2], output.shape[-1])
         return everywhere.index_put((rows, columns), output[0])
 
