@@ -1,6 +1,7 @@
 """Where the last layer works: at the wanted positions, with the states and gradients of a whole forward."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +75,20 @@ def test_a_layer_that_is_computed_twice_is_computed_whole(model: PreTrainedModel
 
 def test_threads_do_not_see_each_other_s_positions(model: PreTrainedModel) -> None:
     expected = {column: whole(model, torch.tensor([0]), torch.tensor([column])) for column in (2, 7)}
-    start, wrong = threading.Barrier(2), []
+    start = threading.Barrier(2)
 
-    def work(column: int) -> None:
+    def right(column: int) -> bool:
+        """Whether states at wanted positions and of a whole forward are always those of a model alone."""
         start.wait()
+        position, alike = (torch.tensor([0]), torch.tensor([column])), True
         for _ in range(50):
             with torch.no_grad():
-                states = states_at(model, IDS, torch.tensor([0]), torch.tensor([column]))
-                plain = whole(model, torch.tensor([0]), torch.tensor([column]))
-            if not all(torch.allclose(found, expected[column], atol=1e-5) for found in (states, plain)):
-                wrong.append(column)
+                found = states_at(model, IDS, *position), whole(model, *position)
+            alike &= all(torch.allclose(states, expected[column], atol=1e-5) for states in found)
+        return alike
 
-    threads = [threading.Thread(target=work, args=(column,)) for column in expected]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(2) as threads:
+        assert all(threads.map(right, expected))
 
 
 @pytest.mark.parametrize(
