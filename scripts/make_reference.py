@@ -19,14 +19,18 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from clinfit.cli import app
+from clinfit.evaluation.schema import metrics_schema
+from clinfit.packs import content as pack_content
 from clinfit.report.export import report_metrics_schema
-from clinfit.study import Study, json_schema
-from clinfit.study_section import Section
+from clinfit.study.schema import Study, json_schema
+from clinfit.study.section import Section
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
 SCHEMA = ROOT / "schema" / "study.schema.json"
 EXPORT_SCHEMA = ROOT / "schema" / "report_metrics.schema.json"
+PACK_SCHEMA = ROOT / "schema" / "pack.schema.json"
+RESULTS_SCHEMA = ROOT / "schema" / "metrics.schema.json"
 
 HEAD = """\
 # Reference
@@ -36,8 +40,10 @@ Made from the code by `python scripts/make_reference.py`; edit the code, not thi
 ## Study file
 
 A study is one YAML file. Keys that are not listed here are errors; `clinfit check STUDY` names all errors at once,
-with their lines. Only `true` and `false` are booleans (YAML 1.2): labels such as Yes and No need no quotes. Editors
-check and complete study files with `schema/study.schema.json`, which `clinfit schema` prints as well.
+with their lines. Only `true` and `false` are booleans (YAML 1.2): labels such as Yes and No need no quotes. Blocks can
+be shared by anchors and merge keys (`<<: *defaults`): a block's own keys win, and of a list of blocks the first;
+top-level keys that begin with `x-` may hold such blocks, and are ignored. Editors check and complete study files with
+`schema/study.schema.json`, which `clinfit schema` prints as well.
 """
 
 PLAIN_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
@@ -58,6 +64,16 @@ def schema() -> str:
 def export_schema() -> str:
     """The text of schema/report_metrics.schema.json."""
     return json.dumps(report_metrics_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def pack_schema() -> str:
+    """The text of schema/pack.schema.json."""
+    return json.dumps(pack_content.json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def results_schema() -> str:
+    """The text of schema/metrics.schema.json."""
+    return json.dumps(metrics_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 # ---------------------------------------------------------------- study file
@@ -173,16 +189,31 @@ def _default(field: FieldInfo) -> str:
 def _commands() -> list[str]:
     """The help of every verb of the command line."""
     runner = CliRunner(env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
-    verbs = getattr(get_command(app), "commands", {})
     parts = ["## Command line", ""]
-    for verb in verbs:
-        text = runner.invoke(app, [verb, "--help"]).output.strip("\n")
+    for verb in _verbs(get_command(app)):
+        text = runner.invoke(app, [*verb.split(), "--help"]).output.strip("\n")
         parts += [f"### `clinfit {verb}`", "", "```text", *(line.rstrip() for line in text.splitlines()), "```", ""]
     return parts
 
 
+def _verbs(command: Any) -> list[str]:
+    """Names of the commands, and `data get` for one of a group."""
+    return [
+        " ".join([verb, *below])
+        for verb, group in getattr(command, "commands", {}).items()
+        for below in [[], *([name] for name in _verbs(group))]
+    ]
+
+
 if __name__ == "__main__":
-    for path, text in ((REFERENCE, reference()), (SCHEMA, schema()), (EXPORT_SCHEMA, export_schema())):
+    pages = {
+        REFERENCE: reference(),
+        SCHEMA: schema(),
+        EXPORT_SCHEMA: export_schema(),
+        RESULTS_SCHEMA: results_schema(),
+        PACK_SCHEMA: pack_schema(),
+    }
+    for path, text in pages.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")

@@ -64,7 +64,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from clinfit.models.bases import cpu_has_bf16
+from clinfit.machine import cpu_has_bf16
 
 VOCABULARY = 8192
 ROW = 512

@@ -1,6 +1,7 @@
 """What the tests of the engine share; the bases themselves are in two_layer.py."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 import torch
 
 from clinfit.data.records import Record
-from clinfit.study import Data, Task
+from clinfit.study.data import Data
+from clinfit.study.tasks import Classification, Task
+from small_study import CANARY, write_study
 from two_layer import SENTENCES, llama_base, train_tokenizer
 
 
@@ -36,7 +39,7 @@ def tiny_base() -> Path:
 
 @pytest.fixture(scope="session")
 def text_task() -> Task:
-    return Task(
+    return Classification(
         labels=["Non-Cancer", "Cancer"],
         data=Data(path="unused.csv", inputs={"title": "title", "abstract": "abstract"}),
         prompt="Is this abstract about cancer? Answer with {{ labels }}.\n\n"
@@ -59,3 +62,22 @@ def text_records(text_task: Task) -> list[Record]:
         )
         for i in range(24)
     ]
+
+
+@pytest.fixture
+def make_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes the small study; runs go to `runs` below the temporary folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda **changes: write_study(tmp_path / "study", **changes)
+
+
+@pytest.fixture
+def canary() -> str:
+    """A word that every text of the small study holds."""
+    return CANARY
+
+
+@pytest.fixture(scope="session")
+def write_small_study() -> Callable[..., Path]:
+    """Writes the small study to a given folder, for runs that several tests share."""
+    return write_study

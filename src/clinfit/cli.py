@@ -4,28 +4,41 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from clinfit import __version__
+from clinfit.cli_data import data_app
+from clinfit.cli_files import FileOptions, evaluate_files
 from clinfit.errors import ClinfitError
 
-if TYPE_CHECKING:
-    import pandas as pd
+
+class Whole(TyperGroup):
+    """Shows what each command does in full, on as many lines as it takes; click would cut it off."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        texts = {
+            name: " ".join((command.help or "").partition("\n\n")[0].split()) for name, command in self.commands.items()
+        }
+        with formatter.section("Commands"):
+            formatter.write_dl(list(texts.items()))
+
 
 app = typer.Typer(
     name="clinfit",
+    cls=Whole,
     help="Fit language models to clinical text and patient data, and show whether they fit.",
     epilog="--debug, anywhere, shows the whole traceback when something unexpected happens.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data_app, name="data")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="the study file (YAML)")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder: runs/<study>/<hash>")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder: runs/<study>/latest, or another")]
 Online = Annotated[bool, typer.Option("--online", help="allow fetching bases from the hub; default: offline")]
 
 
@@ -35,15 +48,34 @@ def run(
     out: Annotated[Path | None, typer.Option(help="run folder; default: runs/<study>/<hash>")] = None,
     models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="reuse no models of other runs of this study")] = False,
+    executor: Annotated[
+        Literal["inline", "processes"],
+        typer.Option(help="who trains and answers: this process, or one process for each base and precision"),
+    ] = "inline",
+    workers: Annotated[int, typer.Option(min=1, help="processes: how many of them work at the same time")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="few records and one epoch, to see in a minute what a run gives")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show every step and what is left to do; do none")] = False,
     online: Online = False,
 ) -> None:
     """Train, evaluate and compare the models of a study; run it again to continue where it stopped."""
     allow_online(online)
-    from clinfit.runs.execute import run as run_study
+    if dry_run:
+        from clinfit.runs.dry_run import print_plan
+        from clinfit.study.load import load_study
+        from clinfit.study.quick import quickened
 
-    result = run_study(study, out=out, models=models, fresh=fresh, debug=DEBUG in sys.argv)
+        loaded = load_study(study)
+        return print_plan(quickened(loaded) if quick else loaded, out, models, fresh)
+    from clinfit.runs.execute import run as run_study
+    from clinfit.runs.executors import Inline, Processes
+
+    chosen = Inline(debug=DEBUG in sys.argv) if executor == "inline" else Processes(at_once=workers)
+    result = run_study(study, out=out, models=models, fresh=fresh, quick=quick, executor=chosen)
     if result.failed:
         raise typer.Exit(2 if all(failure.fixable for failure in result.failed.values()) else 1)
+    return None
 
 
 @app.command()
@@ -54,8 +86,8 @@ def check(
 ) -> None:
     """Check a study: its data, findings, the first prompt with its answer, memory and time. Errors give exit code 2."""
     allow_online(online)
-    from clinfit.check import check_study
-    from clinfit.study import load_study
+    from clinfit.runs.check import check_study
+    from clinfit.study.load import load_study
 
     findings = check_study(load_study(study), show_record=not no_record)
     if any(finding.level == "error" for finding in findings):
@@ -68,7 +100,7 @@ def init(
     data: Annotated[Path | None, typer.Option(help="data file to describe in it")] = None,
 ) -> None:
     """Write a starter study, from a data file where one is given."""
-    from clinfit.starter import write_starter
+    from clinfit.runs.starter import write_starter
 
     write_starter(path, data)
     typer.echo(f"wrote {path}; next: clinfit check {path}")
@@ -79,17 +111,71 @@ def predict(
     pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],
     source: Annotated[Path, typer.Option("--input", help="data file with the task's columns")],
     target: Annotated[Path, typer.Option("--output", help="answers: .csv, .tsv, .jsonl or .parquet")],
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="which task; needed where there are several")] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="first ask the pack's made-up records, and stop where answers changed")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="refuse records with values that training has not seen, and write nothing")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing output file")] = False,
     online: Online = False,
 ) -> None:
     """Answer for new records with a pack: probabilities and decisions as in the evaluation."""
     allow_online(online)
-    check_output(target, overwrite, source)
-    from clinfit.runs.pack import load_pack
+    from clinfit.packs.output import check_output, write_table
 
-    table = load_pack(pack).predict(source, typer.echo)
+    check_output(target, overwrite, source)
+    from clinfit.packs.read import load_pack
+
+    opened = load_pack(pack)
+    if self_test:
+        tested = opened.self_test()
+        typer.echo("\n".join(tested.lines()))
+        tested.check()
+    table = opened.predict(source, task, typer.echo, strict=strict)
     write_table(table, target)
-    typer.echo(f"wrote {len(table)} answers to {target}")
+    noted = sum(note != "" for note in table["notes"])
+    unseen = f"; {noted} of them on values that training has not seen: see the column notes" if noted else ""
+    typer.echo(f"wrote {len(table)} answers to {target}{unseen}")
+
+
+@app.command()
+def explain(
+    pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],
+    source: Annotated[Path, typer.Option("--data", "--input", help="data file with the task's columns")],
+    id: Annotated[str, typer.Option("--id", help="the record's id; its row number, where the file has no ids")],
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="which task; needed where there are several")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="whose probability; default: the positive label, else the most probable one")
+    ] = None,
+    unit: Annotated[
+        Literal["sentences", "words"] | None,
+        typer.Option("--by", help="what is removed of texts; default: sentences where there are several, else words"),
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option("--output", help="also write it, values and text of the record included: .json")
+    ] = None,
+    no_record: Annotated[
+        bool, typer.Option("--no-record", help="neither show nor write values and text of the record")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing output file")] = False,
+    online: Online = False,
+) -> None:
+    """Show why a pack gave one record its answer: an explanation of the model, not of the disease."""
+    allow_online(online)
+    from clinfit.files import write_json
+    from clinfit.packs.output import check_output
+
+    if target is not None:
+        check_output(target, overwrite, source, (".json",))
+    from clinfit.packs.read import load_pack
+
+    explained = load_pack(pack).explain(source, id, task, label=label, unit=unit)
+    typer.echo("\n".join(explained.lines(show_record=not no_record)))
+    if target is not None:
+        write_json(target, explained.as_dict(show_record=not no_record))
+        typer.echo(f"wrote {target}")
 
 
 @app.command()
@@ -100,64 +186,46 @@ def evaluate(
     name: Annotated[str | None, typer.Option(help="files: title of the report")] = None,
     out: Annotated[Path | None, typer.Option(help="files: folder for the report; default: <name>-report")] = None,
     study: Annotated[Path | None, typer.Option(help="files: study with labels and settings of the evaluation")] = None,
+    kind: Annotated[
+        Literal["classification", "multilabel"] | None, typer.Option(help="files: one label an item, or any number")
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="files: which task of the study")] = None,
+    export: Annotated[
+        bool,
+        typer.Option("--export", help="also write every figure (SVG, PDF, PNG) and table (CSV, LaTeX, HTML) as files"),
+    ] = False,
 ) -> None:
     """Make metrics, report and packs again from a run's saved predictions, or report on files from any tool.
 
     A predictions file (.csv, .tsv, .parquet, .jsonl) has the columns id, gold, and predicted or p_<label> for each
     label; model, split, group, status and raw are read where present. No model is loaded.
     """
+    from clinfit.files import followed
+
+    options = FileOptions(labels, positive, kind, name, out, study, task)
+    sources = [followed(source) for source in sources]
     if any(source.is_file() for source in sources):
-        return evaluate_files(sources, labels, positive, name, out, study)
-    if len(sources) > 1 or any((labels, positive, name, out, study)):
+        return evaluate_files(sources, options, export)
+    if len(sources) > 1 or options.given:
         raise ClinfitError(
             f"{sources[0]} is no file", expected="one run folder without options, or predictions files with them"
         )
+    from clinfit.locks import locked
     from clinfit.report.summary import print_summary
-    from clinfit.runs.folder import existing_run, locked
-    from clinfit.runs.outcome import evaluate_run
-    from clinfit.runs.pack import write_packs
-    from clinfit.runs.progress import new_console
-    from clinfit.study import load_study
+    from clinfit.runs.finish import evaluate_run
+    from clinfit.runs.folder import existing_run
+    from clinfit.runs.packs import write_run_packs
+    from clinfit.runs.status import new_console
+    from clinfit.study.load import load_study
 
     folder = existing_run(sources[0])
     with locked(folder.path):
         settings = load_study(folder.study)
-        results = evaluate_run(folder, settings, f"clinfit evaluate {sources[0]}")
-        write_packs(folder, settings, results, typer.echo)
+        results = evaluate_run(folder, settings, f"clinfit evaluate {sources[0]}", files=export)
+        write_run_packs(folder, settings, results, typer.echo)
     print_summary(results, new_console())
     typer.echo(folder.report)
     return None
-
-
-def evaluate_files(
-    files: list[Path], labels: str | None, positive: str | None, name: str | None, out: Path | None, study: Path | None
-) -> None:
-    """The other half of `evaluate`."""
-    from shlex import join
-
-    from clinfit.report.summary import print_summary
-    from clinfit.runs.bare import evaluate_files as evaluate_tables
-    from clinfit.runs.progress import new_console
-    from clinfit.study import load_study
-
-    if study is not None and any((labels, positive, name)):
-        raise ClinfitError("--study comes with --labels, --positive or --name", expected="the study says these itself")
-    settings = load_study(study) if study else None
-    title = settings.name if settings else name or files[0].stem
-    folder = out or Path(f"{title}-report")
-    options = {"labels": labels, "positive": positive, "name": name, "out": out, "study": study}
-    words = [word for option, value in options.items() if value for word in (f"--{option}", str(value))]
-    results = evaluate_tables(
-        files,
-        folder,
-        labels=[label.strip() for label in labels.split(",")] if labels else [],
-        positive=positive,
-        name=title,
-        study=settings,
-        command=join(["clinfit", "evaluate", *map(str, files), *words]),
-    )
-    print_summary(results, new_console())
-    typer.echo(folder / "report.html")
 
 
 @app.command()
@@ -172,7 +240,7 @@ def compare(
     """Compare the systems of several runs on the same test items, from saved predictions; no model is loaded."""
     from clinfit.report.across import print_comparison
     from clinfit.runs.compare import compare_runs
-    from clinfit.runs.progress import new_console
+    from clinfit.runs.status import new_console
 
     results = compare_runs(runs, out, pair or ())
     print_comparison(results, new_console())
@@ -198,22 +266,27 @@ def score(
     run: RunPath,
     parser: Annotated[str, typer.Option(help="how to read them: strict, first-word or json")] = "strict",
     models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="which task; default: all that were answered freely")
+    ] = None,
 ) -> None:
     """Read the free answers that a run saved again, without the model, and evaluate them beside the run."""
+    from clinfit.locks import locked
     from clinfit.report.summary import print_summary, summary_table
-    from clinfit.runs.folder import existing_run, locked
-    from clinfit.runs.progress import new_console
-    from clinfit.runs.score import score_run
-    from clinfit.study import load_study
+    from clinfit.runs.folder import existing_run
+    from clinfit.runs.rescore import Asked, score_run
+    from clinfit.runs.status import new_console
+    from clinfit.study.load import load_study
 
     folder = existing_run(run)
     command = f"clinfit score {run} --parser {parser}" + (f" --models {' '.join(models)}" if models else "")
+    command += f" --task {task}" if task else ""
     with locked(folder.path):
-        scored = score_run(folder, load_study(folder.study), parser, models, command)
+        scored = score_run(folder, load_study(folder.study), parser, Asked(models, task), command)
     console = new_console()
     typer.echo("The run, by label probability:")
-    for name, task in scored.before["tasks"].items():
-        console.print(summary_table(name, task, scored.before["confidence"]))
+    for name in scored.results["tasks"]:
+        console.print(summary_table(name, scored.before["tasks"][name], scored.before["confidence"]))
     typer.echo(f"Free answers, read by {parser}:")
     print_summary(scored.results, console)
     typer.echo(scored.folder / "report.html")
@@ -223,6 +296,9 @@ def score(
 def diagnose(
     run: RunPath,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="which model; default: the first causal")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="which task; default: all with one answer a record")
+    ] = None,
     records: Annotated[int, typer.Option(min=1, help="how many test records to ask about")] = 3,
     show_text: Annotated[bool, typer.Option("--show-text", help="show what it writes; may quote records")] = False,
     online: Online = False,
@@ -231,10 +307,10 @@ def diagnose(
     allow_online(online)
     from clinfit.runs.diagnose import diagnose_run
     from clinfit.runs.folder import existing_run
-    from clinfit.study import load_study
+    from clinfit.study.load import load_study
 
     folder = existing_run(run)
-    for line in diagnose_run(folder, load_study(folder.study), model, records, show_text):
+    for line in diagnose_run(folder, load_study(folder.study), model, task, records, show_text):
         typer.echo(line)
 
 
@@ -242,7 +318,7 @@ def diagnose(
 def status(run: RunPath) -> None:
     """Show how far a run is; works from another terminal."""
     from clinfit.runs.folder import existing_run
-    from clinfit.runs.progress import status_lines
+    from clinfit.runs.status import status_lines
 
     typer.echo("\n".join(status_lines(existing_run(run))))
 
@@ -252,7 +328,7 @@ def schema() -> None:
     """Print the JSON Schema of the study file, for editors."""
     import json
 
-    from clinfit.study import json_schema
+    from clinfit.study.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
 
@@ -279,45 +355,10 @@ def options(
 
 # ---------------------------------------------------------------- what verbs share
 
-OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")
-
 
 def allow_online(online: bool) -> None:
     """Decide before anything is imported that could reach for the network."""
     os.environ["HF_HUB_OFFLINE"] = "0" if online else "1"
-
-
-def check_output(path: Path, overwrite: bool, source: Path) -> None:
-    """Refuse an output that cannot be written, before the work is done."""
-    if path.suffix not in OUTPUTS:
-        raise ClinfitError(
-            f"--output {path} ends in {path.suffix!r}", expected=f"a name ending in {', '.join(OUTPUTS)}"
-        )
-    if path.is_dir():
-        raise ClinfitError(f"--output {path} is a folder", expected="a file name")
-    if path.exists() and source.exists() and path.samefile(source):
-        raise ClinfitError(f"--output {path} is the input file", expected="another name", fix="give another --output")
-    if path.exists() and not overwrite:
-        raise ClinfitError(f"{path} exists already", fix="give another name, or add --overwrite")
-
-
-def write_table(table: "pd.DataFrame", path: Path) -> None:
-    """The table in the format of the file's suffix, whole or not at all; floats keep all their digits."""
-    import json
-
-    from clinfit.runs.folder import new_file
-
-    with new_file(path) as temporary:
-        match path.suffix:
-            case ".parquet":
-                table.to_parquet(temporary, index=False)
-            case ".jsonl":
-                rows = table.to_dict(orient="records")  # to_json would round the probabilities
-                temporary.write_text(
-                    "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-                )
-            case suffix:
-                table.to_csv(temporary, index=False, sep="\t" if suffix == ".tsv" else ",")
 
 
 # ---------------------------------------------------------------- the way in

@@ -1,9 +1,22 @@
 """What a check noticed: about the data, the training or the numbers."""
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, cast
+
+from typing_extensions import TypedDict
 
 Level = Literal["error", "warn", "info"]
+
+
+class FindingDict(TypedDict):
+    """A finding as JSON; see Finding."""
+
+    level: Level
+    code: str
+    title: str
+    evidence: str
+    advice: str
+    system: str | None
 
 
 @dataclass(frozen=True)
@@ -21,5 +34,5 @@ class Finding:
     advice: str = ""
     system: str | None = None
 
-    def as_dict(self) -> dict[str, str | None]:
-        return asdict(self)
+    def as_dict(self) -> FindingDict:
+        return cast(FindingDict, asdict(self))

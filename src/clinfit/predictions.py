@@ -1,35 +1,47 @@
 """The table of per-item outputs: the only input of every metric, comparison and report.
 
-One parquet file holds one run's outputs on one split of one task at one stage. Columns:
+One parquet file holds one run's outputs on one split of one task at one stage. Columns of every kind of task:
 
     run, model, seed, stage      which run wrote it; stage 0 is the base model before any training
-    task, split, id, group       which item
-    gold, predicted, status      labels; status is ok, unparsed or error
-    p_<label>                    probability of each declared label (float64), columns in label order
-    label_mass                   total probability of all labels (causal models), else null
-    raw                          generated text, which may quote the record; else null
-    prompt_tokens, output_tokens, seconds
-    dropped_tokens               tokens of the record's text that the model did not see, else null; absent from tables
-                                 that older versions wrote
+    task, kind, split, id, group which item of what
+    gold, predicted, status      answers as text; status is ok, unparsed or error
+    raw, finish_reason           generated text, which may quote the record, and why it ended (stop, length); else null
+    prompt_tokens, output_tokens
+    dropped_tokens               tokens of the record's text that the model did not see, else null
+    seconds
+
+Then the kind's own:
+
+    classification   gold, predicted: a label. p_<label>: probability of each declared label, in label order; a row sums
+                     to 1. label_mass: total probability of all labels (causal models), else null
+    multilabel       gold, predicted: labels joined by `|` in the task's order, '' for none; predicted are those with a
+                     probability of 0.5 or more. p_<label>: each by itself in [0, 1]
+    multiple-choice  gold, predicted: a letter. p_<letter> and label_mass as for classification, by the scoring that the
+                     task's `answer` names; letters_<L>, texts_<L>, texts-normalised_<L>: probabilities by each scoring,
+                     null where the family gives none
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clinfit.data.records import Record, Split
+from clinfit.data.records import Record, Split, Target
 from clinfit.errors import ClinfitError
-from clinfit.models.base import Outputs
+from clinfit.models.base import LabelOutputs
+from clinfit.study.tasks import HOLDS, SCORINGS, Task
 
 PROBABILITY = "p_"
 COLUMNS = [
-    "run", "model", "seed", "stage", "task", "split", "id", "group", "gold", "predicted", "status",
-    "label_mass", "raw", "prompt_tokens", "output_tokens", "seconds",
+    "run", "model", "seed", "stage", "task", "kind", "split", "id", "group", "gold", "predicted", "status",
+    "raw", "finish_reason", "prompt_tokens", "output_tokens", "dropped_tokens", "seconds",
 ]  # fmt: skip
+#: Between the labels of a multilabel answer.
+SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
@@ -43,51 +55,101 @@ class Source:
 
 
 def predictions_table(
-    source: Source, task: str, labels: Sequence[str], split: Split, records: Sequence[Record], outputs: Outputs
+    source: Source, name: str, task: Task, split: Split, records: Sequence[Record], outputs: LabelOutputs
 ) -> pd.DataFrame:
-    """Outputs as the table described above; `predicted` is the most probable label (ties: the first declared)."""
+    """Outputs for the records of the task called `name`, as the table described above."""
     n = len(records)
-    check_probabilities(outputs.probabilities, n, len(labels))
-    best = outputs.probabilities.argmax(axis=1)
+    check_probabilities(outputs.probabilities, n, task)
+    nothing: list[None] = [None] * n
     table = pd.DataFrame(
         {
             "run": source.run,
             "model": source.model,
             "seed": source.seed,
             "stage": source.stage,
-            "task": task,
+            "task": name,
+            "kind": task.kind,
             "split": split,
             "id": [record.id for record in records],
             "group": [record.group for record in records],
-            "gold": [record.target for record in records],
-            "predicted": [labels[k] for k in best],
+            "gold": [answer_text(record.target) for record in records],
+            "predicted": predicted_texts(task, outputs.probabilities),
             "status": "ok",
+            "raw": nothing if outputs.raw is None else outputs.raw,
+            "finish_reason": nothing if outputs.finish_reasons is None else outputs.finish_reasons,
         }
     )
-    for k, label in enumerate(labels):
-        table[PROBABILITY + label] = outputs.probabilities[:, k]
-    nothing: list[None] = [None] * n
-    table["label_mass"] = outputs.label_mass if outputs.label_mass is not None else np.full(n, np.nan)
-    table["raw"] = outputs.raw if outputs.raw is not None else nothing
-    for name in ("prompt_tokens", "output_tokens", "dropped_tokens"):
-        counts = getattr(outputs, name)
-        table[name] = pd.array(nothing if counts is None else counts, dtype="Int64")
+    for column in ("prompt_tokens", "output_tokens", "dropped_tokens"):
+        counts = getattr(outputs, column)
+        table[column] = pd.array(nothing if counts is None else counts, dtype="Int64")
     table["seconds"] = outputs.seconds
-    return table
+    own = {PROBABILITY + label: outputs.probabilities[:, k] for k, label in enumerate(task.labels)}
+    own |= OWN_COLUMNS[task.kind](task, outputs)
+    return pd.concat([table, pd.DataFrame(own)], axis=1)
 
 
-def check_probabilities(probabilities: NDArray[np.float64], n: int, k: int) -> None:
+def joined(labels: Sequence[str], rows: Iterable[Iterable[bool]]) -> list[str]:
+    """Sets of labels as the table shows them. rows: for each set whether each label is in it."""
+    return [SEPARATOR.join(label for label, there in zip(labels, row, strict=True) if there) for row in rows]
+
+
+def answer_text(target: Target | None) -> str | None:
+    """A record's target as the table shows it."""
+    return SEPARATOR.join(target) if isinstance(target, tuple) else target
+
+
+def predicted_texts(task: Task, probabilities: NDArray[np.float64]) -> list[str]:
+    """The most probable label of each row (ties: the first declared); of a multilabel task all labels that hold."""
+    if task.kind == "multilabel":
+        return joined(task.labels, (probabilities >= HOLDS).tolist())
+    return [task.labels[k] for k in probabilities.argmax(axis=1)]
+
+
+def check_probabilities(probabilities: NDArray[np.float64], n: int, task: Task) -> None:
     """Stop the run when a model broke its contract; better no numbers than wrong ones."""
-    if probabilities.shape != (n, k):
-        raise ValueError(f"probabilities have shape {probabilities.shape}, expected {(n, k)}")
+    if probabilities.shape != (n, len(task.labels)):
+        raise ValueError(f"probabilities have shape {probabilities.shape}, expected {(n, len(task.labels))}")
     if not np.isfinite(probabilities).all() or (probabilities < 0).any():
         raise ClinfitError(
             "the model gave probabilities that are negative or not finite",
-            expected="finite numbers that sum to 1 for every record",
+            expected="finite numbers between 0 and 1 for every record",
             fix="lower train.learning_rate or set train.precision: fp32, then run again",
         )
-    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-6):
+    if task.kind == "multilabel":
+        if (probabilities > 1).any():
+            raise ValueError("a probability is larger than 1")
+    elif not np.allclose(probabilities.sum(axis=1), 1, atol=1e-6):
         raise ValueError("probability rows do not sum to 1")
+
+
+# ---------------------------------------------------------------- by kind
+
+Columns = dict[str, NDArray[Any]]
+
+
+def _label_mass(task: Task, outputs: LabelOutputs) -> Columns:
+    missing = np.full(len(outputs.probabilities), np.nan)
+    return {"label_mass": missing if outputs.label_mass is None else outputs.label_mass}
+
+
+def _scorings(task: Task, outputs: LabelOutputs) -> Columns:
+    columns = _label_mass(task, outputs)
+    missing = np.full(outputs.probabilities.shape, np.nan)
+    for scoring in SCORINGS:
+        scores = (outputs.scorings or {}).get(scoring, missing)
+        columns |= {f"{scoring}_{label}": scores[:, k] for k, label in enumerate(task.labels)}
+    return columns
+
+
+#: Columns of a kind beside the probabilities.
+OWN_COLUMNS: dict[str, Callable[[Task, LabelOutputs], Columns]] = {
+    "classification": _label_mass,
+    "multilabel": lambda task, outputs: {},
+    "multiple-choice": _scorings,
+}
+
+
+# ---------------------------------------------------------------- reading
 
 
 def labels_of(table: pd.DataFrame) -> list[str]:

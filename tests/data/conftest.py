@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from clinfit.data.records import Record, Split
-from clinfit.study import Task
+from clinfit.study.tasks import Task, task_from
 
 Rows = list[dict[str, Any]]
 
@@ -38,7 +38,7 @@ def make_task() -> Callable[..., Task]:
             "inputs": {"age": {"column": "age", "type": "number"}, "note": "note"},
             "label": "outcome",
         }
-        return Task.model_validate({"labels": list(labels), "data": block | data})
+        return task_from({"labels": list(labels), "data": block | data})
 
     return make
 

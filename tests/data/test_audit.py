@@ -1,22 +1,27 @@
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from clinfit.data.audit import LEAST_EVENTS, LONG_WORDS, audit
-from clinfit.data.load import DataNotes, TaskData, load_task
+from clinfit.data.audit import LONG_WORDS, audit
+from clinfit.data.load import TaskData, load_task
+from clinfit.data.notes import DataNotes
 from clinfit.data.records import Record, Split
+from clinfit.data.support import LEAST_EVENTS
+from clinfit.errors import ClinfitError
 from clinfit.findings import Finding
-from clinfit.study import Task
+from clinfit.study.tasks import Task, task_from
 
 MakeRecord = Callable[..., Record]
 
 
 @pytest.fixture
 def task() -> Task:
-    return Task.model_validate(
+    return task_from(
         {"labels": ["well", "ill"], "data": {"path": "x.csv", "inputs": {"text": "text"}, "label": "outcome"}}
     )
 
@@ -77,7 +82,7 @@ def test_one_class_in_the_test_split_is_an_error(task: Task, sound: list[Record]
 
 
 def test_a_label_without_test_records_of_three(make_record: MakeRecord, sound: list[Record]) -> None:
-    task = Task.model_validate(
+    task = task_from(
         {"labels": ["well", "ill", "dead"], "data": {"path": "x", "inputs": {"text": "text"}, "label": "outcome"}}
     )
     more = [make_record(f"d{at}", f"last visit {at}", "train", "dead") for at in range(100)]
@@ -89,6 +94,14 @@ def test_a_label_without_test_records_of_three(make_record: MakeRecord, sound: l
 def test_a_small_test_split_names_the_counts(task: Task, sound: list[Record]) -> None:
     found = findings(task, [record for record in sound if record.id != "test1"])
     assert found["small-test"].evidence == f"ill {LEAST_EVENTS - 1}"
+
+
+def test_a_split_of_twelve_gets_other_words_than_one_of_eighty_two(task: Task, sound: list[Record]) -> None:
+    tests = [record for record in sound if record.split == "test"]
+    rest = [record for record in sound if record.split != "test"]
+    twelve, more = (findings(task, [*rest, *tests[:n]])["small-test"] for n in (12, 82))
+    assert "6 records" in twelve.title and "too few to tell" in twelve.title and "40 points" in twelve.advice
+    assert "too few to tell" not in more.title and "15 points" in more.advice
 
 
 @pytest.mark.parametrize(("kept", "level"), [(20, "info"), (5, "warn")])
@@ -163,6 +176,85 @@ def test_errors_come_first_and_evidence_holds_no_text(task: Task, sound: list[Re
     assert not any("secret" in str(finding) for finding in found)
 
 
+# ---------------------------------------------------------------- other kinds of task
+
+
+@pytest.fixture
+def organs() -> Task:
+    block = {"path": "x.csv", "inputs": {"text": "text"}, "label": "organs"}
+    return task_from({"kind": "multilabel", "labels": ["heart", "lung"], "data": block})
+
+
+@pytest.fixture
+def exam() -> Task:
+    block = {"path": "x.csv", "inputs": {"text": "text", "a": "a", "b": "b"}, "label": "answer"}
+    return task_from({"kind": "multiple-choice", "options": ["a", "b"], "data": block})
+
+
+def with_targets(records: Sequence[Record], *targets: Any) -> list[Record]:
+    """The records with these targets in turn."""
+    return [replace(record, target=targets[at % len(targets)]) for at, record in enumerate(records)]
+
+
+def test_sound_records_with_several_labels(organs: Task, sound: list[Record]) -> None:
+    assert findings(organs, with_targets(sound, ("heart", "lung"), ())) == {}
+    assert findings(organs, with_targets(sound, ("heart", "lung"), ("lung",), ("heart",), ())) == {}
+
+
+def test_labels_of_which_there_are_few_or_nearly_always(organs: Task, sound: list[Record]) -> None:
+    found = findings(organs, with_targets(sound, ("heart", "lung"), *[("lung",)] * 24))
+    assert found["imbalance"].level == "info"
+    assert found["imbalance"].evidence == "heart 12 (4.0%), lung 300 (100.0%)"
+    assert found["small-test"].evidence == "heart 8, lung 0 without it"
+    assert "always answering" not in found["imbalance"].title
+
+
+def test_the_same_text_with_other_labels(organs: Task, sound: list[Record], make_record: MakeRecord) -> None:
+    records = with_targets(sound, ("heart", "lung"), ())
+    twins = [replace(make_record(name, "one text", "train"), target=("heart",) * (name == "x")) for name in "xyz"]
+    found = findings(organs, [*records, *twins])
+    assert found["conflicting-labels"].evidence == "3 records; records x, y, z"
+    assert "multilabel" not in found["conflicting-labels"].advice
+
+
+def test_a_label_of_several_that_the_text_gives_away(organs: Task, sound: list[Record]) -> None:
+    records = [
+        replace(
+            record, inputs={"text": f"{record.inputs['text']} {'a heart' if 'heart' in (record.target or ()) else ''}"}
+        )
+        for record in with_targets(sound, ("heart", "lung"), (), ("heart",), ("lung",))
+    ]
+    found = findings(organs, records)
+    assert "'heart' stands literally in 100% of the texts that have it" in found["label-in-text"].title
+    assert found["label-in-text"].evidence == "300 of 300 records; in other records 0 of 300"
+
+
+def with_options(records: Sequence[Record], a: str | None = "one", b: str | None = "two") -> list[Record]:
+    return [replace(record, inputs={**record.inputs, "a": a, "b": b}) for record in records]
+
+
+def test_sound_questions(exam: Task, sound: list[Record]) -> None:
+    assert findings(exam, with_options(with_targets(sound, "A", "B"))) == {}
+
+
+def test_questions_that_have_no_right_option_or_two(exam: Task, sound: list[Record]) -> None:
+    records = with_options(with_targets(sound, "A", "B"))
+    empty = findings(exam, [*with_options(records[:2], b=None), *records[2:]])
+    assert empty["unclear-options"].title == "the right option is empty in 1 of 600 records"
+    assert empty["unclear-options"].evidence == "record train1"
+    same = findings(exam, [*with_options(records[:2], "Both", "both"), *records[2:]])
+    assert same["unclear-options"].title.startswith("the right option reads the same as another one in 2 of")
+
+
+def test_letters_that_are_right_too_often_and_few_questions(exam: Task, sound: list[Record]) -> None:
+    found = findings(exam, with_options(with_targets(sound, "A", "A", "A", "B")))
+    assert "always answering 'A' is right in 75.0%" in found["imbalance"].title
+    assert "one-class-test" not in findings(exam, with_options(with_targets(sound, "A")))
+    few = [record for record in with_options(with_targets(sound, "A", "B")) if record.split != "test"]
+    few += with_options([replace(sound[-1], target="A")])
+    assert findings(exam, few)["small-test"].evidence == "1 records"
+
+
 # ---------------------------------------------------------------- the real sets
 
 needs_mirror = pytest.mark.skipif("CLINFIT_DATA" not in os.environ, reason="CLINFIT_DATA names no local mirror")
@@ -171,7 +263,7 @@ CONDITIONS = ["neoplasms", "digestive", "nervous", "cardiovascular", "general"]
 
 @needs_mirror
 def test_the_113_texts_with_two_labels_of_medical_abstracts_are_found() -> None:
-    task = Task.model_validate(
+    task = task_from(
         {
             "labels": CONDITIONS,
             "data": {
@@ -181,7 +273,7 @@ def test_the_113_texts_with_two_labels_of_medical_abstracts_are_found() -> None:
             },
         }
     )
-    found = {finding.code: finding for finding in audit(task, load_task(task, Path()))}
+    found = {finding.code: finding for finding in audit(task, load_task("outcome", task, Path()))}
     assert found["conflicting-labels"].title.startswith("113 inputs")
     assert found["conflicting-labels"].evidence.startswith("231 records")
 
@@ -197,8 +289,82 @@ def test_table_and_folder_of_the_cancer_abstracts_hold_the_same_records() -> Non
     folder = {"path": "cancer_abstracts/folder_per_class.tar.gz", "id": "id", "parse_abstracts": True}
     contents = []
     for data in (table, folder):
-        task = Task.model_validate({"labels": ["Non-Cancer", "Cancer"], "data": block | data})
-        records = load_task(task, Path(os.environ["CLINFIT_DATA"])).records
+        task = task_from({"labels": ["Non-Cancer", "Cancer"], "data": block | data})
+        records = load_task("outcome", task, Path(os.environ["CLINFIT_DATA"])).records
         contents.append({record.id: (record.inputs, record.target) for record in records})
     assert len(contents[0]) == 800
     assert contents[0] == contents[1]
+
+
+def test_a_workbook_of_several_sheets_is_told(tmp_path: Path, make_task: Callable[..., Task]) -> None:
+    rows = pd.DataFrame(
+        [{"patient": f"p{at}", "note": f"n{at}", "outcome": ("ill", "well")[at % 2]} for at in range(20)]
+    )
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as writer:
+        rows.to_excel(writer, sheet_name="Patients", index=False)
+        rows.to_excel(writer, sheet_name="Visits", index=False)
+    task = make_task("t.xlsx", inputs={"note": "note"})
+    found = {finding.code: finding for finding in audit(task, load_task("t", task, tmp_path))}
+    assert found["other-sheets"].evidence == "it holds 1 more: Visits"
+    named = make_task("t.xlsx", inputs={"note": "note"}, sheet="Visits")
+    assert "other-sheets" not in {finding.code for finding in audit(named, load_task("t", named, tmp_path))}
+    with pytest.raises(ClinfitError, match="in its first sheet; other sheets are 'Visits'"):
+        load_task("t", make_task("t.xlsx", inputs={"note": "story"}), tmp_path)
+
+
+# ---------------------------------------------------------------- values of single inputs
+
+
+@pytest.fixture
+def table() -> Task:
+    """A task of a category and a number."""
+    inputs = {"sex": {"column": "sex", "type": "category"}, "age": {"column": "age", "type": "number"}}
+    return task_from({"labels": ["well", "ill"], "data": {"path": "x.csv", "inputs": inputs, "label": "outcome"}})
+
+
+def patients(task: Task, values: Sequence[dict[str, Any]]) -> list[Record]:
+    """Half for training, a quarter each for validation and test; every second is ill."""
+    splits: list[Split] = ["train", "validation", "train", "test"]
+    return [
+        Record(f"r{at}", f"r{at}", inputs, task.labels[at % 2], splits[(at // 2) % 4])
+        for at, inputs in enumerate(values)
+    ]
+
+
+def test_categories_that_differ_in_case_alone(table: Task) -> None:
+    spelt = [{"sex": ("male", "female", "Male")[at % 3], "age": float(at)} for at in range(400)]
+    assert findings(table, patients(table, spelt))["category-spellings"].level == "warn"
+    short = [{"sex": ("AA", "Aa", "aa")[at % 3], "age": float(at)} for at in range(400)]
+    assert findings(table, patients(table, short))["category-spellings"].level == "info"
+    sound = [{"sex": ("male", "female")[at % 3 % 2], "age": float(at)} for at in range(400)]
+    assert "category-spellings" not in findings(table, patients(table, sound))
+    rare = [{"sex": "MALE" if at == 7 else "male", "age": float(at)} for at in range(400)]
+    assert findings(table, patients(table, rare))["category-spellings"].evidence == "400 records; 'male'"
+
+
+def test_codes_that_are_one_number(tmp_path: Path, make_task: Callable[..., Task]) -> None:
+    def loaded(codes: Sequence[str]) -> dict[str, int]:
+        lines = [f"{codes[at % len(codes)]},{('well', 'ill')[at % 2]}" for at in range(60)]
+        (tmp_path / "codes.csv").write_text("\n".join(["code,outcome", *lines]))
+        inputs = {"code": {"column": "code", "type": "category"}}
+        return load_task("t", make_task("codes.csv", id=None, inputs=inputs), tmp_path).notes.same_numbers
+
+    assert loaded(["1.1", "1.10", "1.2"]) == {"code": 1}
+    assert loaded(["1.0", "1", "2.50", "v1.1", "v1.10"]) == {}
+
+
+def test_a_category_written_as_one_number_is_told(table: Task) -> None:
+    rows = patients(table, [{"sex": "male", "age": float(at)} for at in range(400)])
+    assert findings(table, rows, same_numbers={"sex": 2})["category-numbers"].level == "warn"
+    assert "category-numbers" not in findings(table, rows)
+
+
+def test_identifiers_are_counted_and_never_quoted(task: Task, sound: list[Record]) -> None:
+    assert "identifiers" not in findings(task, sound)
+    dated = [replace(sound[0], inputs={"text": "Seen on 3/4/2019."}), *sound[1:]]
+    found = findings(task, dated)["identifiers"]
+    assert found.level == "info" and "text: date 1" in found.evidence
+    named = [replace(record, inputs={"text": f"Mrs Abernathy, visit {record.id}"}) for record in sound]
+    found = findings(task, named)["identifiers"]
+    assert found.level == "warn" and f"text: name {len(sound)}" in found.evidence
+    assert "Abernathy" not in found.title + found.evidence + found.advice

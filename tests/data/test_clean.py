@@ -10,7 +10,7 @@ from clinfit.data.clean import (
     strip_citations,
     strip_metadata,
 )
-from clinfit.study import Cleaning
+from clinfit.study.data import Cleaning
 
 
 @pytest.mark.parametrize(

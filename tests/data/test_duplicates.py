@@ -89,3 +89,55 @@ def test_many_texts_of_one_template_still_show_every_leak(make_record: Callable[
 
 def test_no_records() -> None:
     assert leaked_test_ids([]) == set()
+
+
+def pair(one: str, other: str) -> list[Record]:
+    return [Record("a", "a", {"text": one}, "x", "train"), Record("b", "b", {"text": other}, "x", "test")]
+
+
+def test_words_are_divided_by_any_white_space() -> None:
+    for space in (" ", "\n", "\u00a0", "\t"):
+        assert leaked_test_ids(pair(text(0).replace(" ", space), altered(text(0), 2).replace(" ", space))) == {"b"}
+        assert not leaked_test_ids(pair(text(0).replace(" ", space), text(1).replace(" ", space)))
+
+
+def test_scripts_without_spaces() -> None:
+    for first in (0x4E00, 0x3041, 0x0E01):  # Chinese, Japanese, Thai
+        rng = random.Random(first)
+        letters = [chr(first + rng.randrange(40)) for _ in range(200)]
+        other = [chr(first + rng.randrange(40)) for _ in range(200)]
+        edited = [*letters[:100], letters[3], *letters[101:]]
+        assert leaked_test_ids(pair("".join(letters), "".join(edited))) == {"b"}
+        assert not leaked_test_ids(pair("".join(letters), "".join(other)))
+        pauses = "\uff0c".join("".join(letters[at : at + 8]) for at in range(0, 200, 8))
+        assert leaked_test_ids(pair("".join(letters), pauses)) == {"b"}
+
+
+def people(*columns: str) -> list[Record]:
+    """Different people of an ordinary table: age, sex, kind of pain, and measurements where they are asked for."""
+    rng = random.Random(0)
+    kinds = {
+        "age": lambda: float(round(rng.gauss(55, 9))),
+        "sex": lambda: rng.choice("fm"),
+        "pain": lambda: rng.choice(["none", "typical", "atypical", "other"]),
+        "pressure": lambda: float(rng.randint(90, 180)),
+        "cholesterol": lambda: float(rng.randint(120, 400)),
+        "rate": lambda: float(rng.randint(60, 200)),
+    }
+    splits = ("train", "train", "validation", "test")
+    return [
+        Record(str(at), str(at), {name: kinds[name]() for name in columns}, "x", splits[at % 4])  # type: ignore[arg-type]
+        for at in range(900)
+    ]
+
+
+def test_different_people_who_are_alike_are_no_leak() -> None:
+    found = find_duplicates(people("age", "sex", "pain"))
+    assert found.exact == [] and found.combinations is not None
+
+
+def test_a_copied_person_of_a_finer_table_is_one() -> None:
+    records = people("age", "sex", "pain", "pressure", "cholesterol", "rate")
+    assert find_duplicates(records).exact == []
+    copy = Record("copy", "copy", records[0].inputs, "x", "test")
+    assert find_duplicates([*records, copy]).exact == [[0, 900]]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clinfit.data.labels import LabelMap
 from clinfit.errors import ClinfitError
-from clinfit.study import LabelColumn
+from clinfit.study.data import LabelColumn
 
 LABELS = ["Non-Cancer", "Cancer"]
 GOLD = [1, 0, 1, 1, 0]

@@ -1,6 +1,8 @@
 import io
 import json
+import os
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,12 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from openpyxl.chart import BarChart, Reference
 
 from clinfit.data.read import read_new_rows, read_rows
+from clinfit.data.workbooks import STRICT
 from clinfit.errors import ClinfitError
-from clinfit.study import Data
+from clinfit.study.data import Data
 
 
 def data(**block: Any) -> Data:
@@ -59,6 +63,37 @@ def test_typed_formats_keep_booleans_apart_from_numbers(tmp_path: Path, name: st
     assert all(isinstance(cell, int | np.integer) and not isinstance(cell, bool) for cell in rows["count"])
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"id": "a", "n": 1}\n{"id": "b", "n": null}\n',
+        '[{"id": "a", "n": 1}, {"id": "b"}]',
+        '{"a": {"n": 1}, "b": {"n": null}}',
+    ],
+)
+def test_json_of_every_layout(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.json").write_text(content)
+    assert read(tmp_path / "t.json").to_dict("records") == [{"id": "a", "n": 1}, {"id": "b", "n": None}]
+
+
+def test_json_that_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"a": 1,\n"b": 2}')
+    assert error_of(tmp_path / "t.json").found.startswith("t.json, line 1, column 1: not valid JSON")
+    (tmp_path / "t.json").write_text("[1, 2]")
+    assert error_of(tmp_path / "t.json").found == "t.json, line 1: a JSON list, not an object"
+
+
+PUBMEDQA = Path(os.environ.get("CLINFIT_DATA", "absent")) / "pubmedqa/ori_pqal.json"
+
+
+@pytest.mark.skipif(not PUBMEDQA.is_file(), reason="the folder of CLINFIT_DATA does not hold it")
+def test_pubmedqa_as_it_is_published() -> None:
+    table = read(PUBMEDQA)
+    assert len(table) == 1000 and table["id"].is_unique
+    assert table["final_decision"].value_counts().to_dict() == {"yes": 552, "no": 338, "maybe": 110}
+    assert all(isinstance(paragraphs, list) for paragraphs in table["CONTEXTS"])
+
+
 def test_parquet_integers_with_gaps_stay_integers(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pd.DataFrame({"id": pd.array([2**60 + 1, None], dtype="Int64")}).to_parquet(path)
@@ -69,6 +104,42 @@ def test_semicolons_of_a_european_spreadsheet(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id;text\n1;a, b\n")
     assert read(path).to_dict("records") == [{"id": "1", "text": "a, b"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=;\nid;text;label\n1;a, b;yes\n",
+        'sep=,\nid,text,label\n1,"a, b",yes\n',
+        '\n\nid,text,label\n1,"a, b",yes\n',
+        ';;\nid;text;label\n1;"a, b";yes\n',
+        'id,text,label,,\n1,"a, b",yes,,\n',
+        'id,text,label,\n1,"a, b",yes,\n',
+        'id,text,label\n1,"a, b",yes,,,\n',
+        "id\ttext\tlabel\n1\ta, b\tyes\n",
+    ],
+)
+def test_what_spreadsheets_leave_in_a_csv_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    assert read(path).to_dict("records") == [{"id": "1", "text": "a, b", "label": "yes"}]
+
+
+def test_a_comma_in_a_name_between_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for header in ('id;"age, years";label', "id;age, years;label"):
+        path.write_text(f"{header}\n1;5,5;yes\n")
+        assert read(path).to_dict("records") == [{"id": "1", "age, years": "5,5", "label": "yes"}]
+    path.write_text("id,a;b;c,label\n1,2,yes\n")
+    assert list(read(path)) == ["id", "a;b;c", "label"]
+    path.write_text("text\na; b\n")
+    assert list(read(path)) == ["text"]
+
+
+def test_columns_with_values_and_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,,\n1,2,3\n")
+    assert error_of(path).found == "t.csv: columns 2, 3 hold values and have no name"
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None:
@@ -94,6 +165,26 @@ def test_sheets_by_name(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- what can be wrong with a file
+
+
+def test_a_chart_has_a_sheet_of_its_own(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["text"])
+    book.worksheets[0].append(["a"])
+    chart = BarChart()
+    chart.add_data(Reference(book.worksheets[0], min_col=1, min_row=1, max_row=2))
+    book.create_chartsheet("Chart", 0).add_chart(chart)
+    book.save(tmp_path / "t.xlsx")
+    assert read(tmp_path / "t.xlsx").to_dict("records") == [{"text": "a"}]
+    assert error_of(tmp_path / "t.xlsx", sheet="Chart").expected == "one of Sheet"
+
+
+def test_a_formula_without_its_result_is_not_a_missing_value(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["text", "n"], ["a", None], ["b", "=1+1"]):
+        book.worksheets[0].append(row)
+    book.save(tmp_path / "t.xlsx")
+    assert error_of(tmp_path / "t.xlsx").found == "t.xlsx, cell B3: a formula without its result"
 
 
 def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
@@ -273,3 +364,16 @@ def test_new_workbooks_may_lack_the_sheet_of_the_study(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_excel(tmp_path / "new.xlsx", index=False)
     data = Data.model_validate({"path": "t.xlsx", "inputs": {"a": "a"}, "sheet": "Visits"})
     assert read_new_rows(tmp_path / "new.xlsx", data)["a"].tolist() == [1]
+
+
+def test_a_workbook_saved_as_strict_open_xml_is_read_like_any_other(tmp_path: Path) -> None:
+    """openpyxl finds no sheet in it, since all its names are of another standard."""
+    pd.DataFrame({"id": [1, 2], "note": ["a", "b"]}).to_excel(tmp_path / "usual.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "usual.xlsx") as usual, zipfile.ZipFile(tmp_path / "t.xlsx", "w") as strict:
+        for name in usual.namelist():
+            content = usual.read(name)
+            for short, long in STRICT.items():
+                content = content.replace(long, short)
+            strict.writestr(name, content)
+    assert openpyxl.load_workbook(tmp_path / "t.xlsx").sheetnames == []
+    assert read(tmp_path / "t.xlsx").to_dict("records") == [{"id": 1, "note": "a"}, {"id": 2, "note": "b"}]

@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 
 import pytest
@@ -5,9 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinfit.data.records import SPLITS
-from clinfit.data.splits import assign_splits, check_splits, groups_that_straddle, splits_from_column
+from clinfit.data.splits import (
+    assign_splits,
+    carve_validation,
+    check_splits,
+    groups_that_straddle,
+    splits_by_time,
+    splits_from_column,
+)
 from clinfit.errors import ClinfitError
-from clinfit.study import SplitRule
+from clinfit.study.data import SplitRule
 
 LABELS = ["a", "b", "c"]
 RATIOS = st.sampled_from([(0.6, 0.2, 0.2), (0.7, 0.15, 0.15), (0.8, 0.0, 0.2), (0.34, 0.33, 0.33), (0.05, 0.05, 0.9)])
@@ -86,6 +94,22 @@ def test_grouped_sizes_and_labels_are_near_their_shares(
             assert abs(cells[label, split] - ratio * count) <= 2 * max(sizes) + 1
 
 
+@pytest.mark.parametrize("holders", [3, 4])
+def test_a_label_of_as_many_groups_as_splits_is_in_every_split(holders: int) -> None:
+    rng = random.Random(0)
+    for seed in range(120):
+        sizes = [rng.choice([1, 1, 2, 3, 6]) for _ in range(60)]
+        groups = [f"g{at}" for at, size in enumerate(sizes) for _ in range(size)]
+        seen: set[str] = set()
+        targets = []
+        for group in groups:
+            targets.append("rare" if group not in seen and int(group[1:]) < holders else "common")
+            seen.add(group)
+        splits = assign_splits(targets, groups, ["common", "rare"], SplitRule(seed=seed))
+        assert {split for split, target in zip(splits, targets, strict=True) if target == "rare"} == set(SPLITS)
+        assert not groups_that_straddle(groups, splits)
+
+
 def test_large_groups_do_not_all_land_in_training() -> None:
     groups = [f"large{at}" for at in range(10) for _ in range(20)] + [f"small{at}" for at in range(200)]
     targets = ["a" if at % 2 else "b" for at in range(len(groups))]
@@ -98,6 +122,40 @@ def test_another_seed_divides_otherwise() -> None:
     assert assign_splits(targets, ungrouped(targets), ["a", "b"], rule(seed=1)) != assign_splits(
         targets, ungrouped(targets), ["a", "b"], rule(seed=2)
     )
+
+
+@given(
+    sets=st.lists(st.lists(st.sampled_from("abcdef"), max_size=4, unique=True), min_size=60, max_size=150),
+    ratios=RATIOS,
+    seed=st.integers(0, 5),
+    grouped=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_records_with_several_labels_are_spread_by_their_rarest(
+    sets: list[list[str]], ratios: tuple[float, float, float], seed: int, grouped: bool
+) -> None:
+    targets = [tuple(sorted(held)) for held in sets]
+    counts = Counter(label for held in targets for label in held)
+    groups = [str(at // 2) for at in range(len(targets))] if grouped else ungrouped([""] * len(targets))
+    labels = [label for label in "abcdef" if counts[label] > 8]
+    splits = assign_splits(targets, groups, labels, rule(ratios, seed))
+    assert groups_that_straddle(groups, splits) == []
+    order = {label: at for at, label in enumerate(dict.fromkeys([*labels, *sorted(counts)]))}
+    rarest = [min(held, key=lambda label: (counts[label], order[label]), default="none") for held in targets]
+    cells = Counter(zip(rarest, splits, strict=True))
+    small = sum(count < 20 for count in Counter(rarest).values())  # what these are given, the commonest lacks
+    slack = (4 if grouped else 2) + 2 * small
+    for split, ratio in zip(SPLITS, ratios, strict=True):
+        assert abs(Counter(splits)[split] - ratio * len(targets)) <= slack
+        for label, count in Counter(rarest).items():
+            assert abs(cells[label, split] - ratio * count) <= slack
+
+
+def test_of_several_labels_the_rarest_is_spread_evenly() -> None:
+    """Twelve records have a rare label beside a common one: by the common one alone, some split could get none."""
+    targets = [("common", "rare")] * 12 + [("common",)] * 188
+    splits = assign_splits(targets, ungrouped([""] * 200), ["common", "rare"], rule((0.5, 0.25, 0.25)))
+    assert Counter(splits[:12]) == {"train": 6, "validation": 3, "test": 3}
 
 
 # ---------------------------------------------------------------- errors
@@ -162,3 +220,43 @@ def test_a_split_column_of_free_text_is_not_shown() -> None:
     told = " ".join(error.value.lines())
     assert "1 of 2 rows" in told and "row 2" in told
     assert "Jones" not in told
+
+
+# ---------------------------------------------------------------- by time, by site, from training
+
+
+def test_by_time_the_latest_are_the_test_and_groups_stay_together() -> None:
+    dates = [f"2026-{1 + at % 12:02}-{1 + at // 12:02}" for at in range(120)]
+    rule = SplitRule(by="date")
+    splits = splits_by_time(dates, ungrouped(dates), rule)
+    assert Counter(splits) == {"train": 72, "validation": 24, "test": 24}
+    by = {split: [date for date, s in zip(dates, splits, strict=True) if s == split] for split in SPLITS}
+    assert max(by["train"]) < min(by["validation"]) and max(by["validation"]) < min(by["test"])
+    groups = [f"p{at % 40}" for at in range(120)]
+    assert not groups_that_straddle(groups, splits_by_time(dates, groups, rule))
+    assert splits_by_time([2020, 2021.0, "2022", 2023, 2024], list("abcde"), rule)[-1] == "test"
+
+
+def test_what_is_no_time_is_named_by_its_row() -> None:
+    with pytest.raises(ClinfitError, match="1 of 2 values cannot be read, in record row 2"):
+        splits_by_time(["2026-01-05", "5.1.26"], ["a", "b"], SplitRule(by="date"))
+
+
+def test_a_site_is_held_out() -> None:
+    rule = SplitRule(column="site", held_out=["VA  Long Beach"])
+    assert splits_from_column(["Cleveland", "VA Long Beach ", None], rule) == ["train", "test", "train"]
+    with pytest.raises(ClinfitError, match="has no value 'VA Long Beach'") as caught:
+        splits_from_column(["Cleveland", "VA long beach"], rule)
+    assert caught.value.fix == "did you mean 'VA long beach'?"
+
+
+def test_validation_is_taken_from_training_by_label_and_group() -> None:
+    targets = ["a", "b"] * 50
+    groups = [f"g{at // 4}" for at in range(100)]
+    splits = ["train"] * 80 + ["test"] * 20
+    rule = SplitRule(column="part", validation_of_train=0.25)
+    carved = carve_validation(splits, targets, groups, ["a", "b"], rule)  # type: ignore[arg-type]
+    assert Counter(carved) == {"train": 60, "validation": 20, "test": 20} and carved[80:] == ["test"] * 20
+    assert not groups_that_straddle(groups, carved)
+    with pytest.raises(ClinfitError, match="names validation records"):
+        carve_validation(["train", "validation"], ["a", "b"], ["x", "y"], [], rule)

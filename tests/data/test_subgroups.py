@@ -9,8 +9,8 @@ import pytest
 from clinfit.data.load import load_task
 from clinfit.data.subgroups import MOST_GROUPS, bin_names, in_order
 from clinfit.errors import ClinfitError
-from clinfit.study import Task
-from clinfit.study_evaluation import Subgroup
+from clinfit.study.evaluation import Subgroup
+from clinfit.study.tasks import Task
 
 Rows = list[dict[str, Any]]
 WriteCsv = Callable[..., Path]
@@ -24,7 +24,7 @@ def rows(rows: Rows) -> Rows:
 
 def groups(task: Task, path: Path, *subgroups: Subgroup) -> dict[str, dict[str, str]]:
     """Column -> id -> group."""
-    table = load_task(task, path.parent, subgroups).subgroups.set_index("id")
+    table = load_task("outcome", task, path.parent, subgroups).subgroups.set_index("id")
     return {str(column): table[column].to_dict() for column in table.columns}
 
 
@@ -45,7 +45,7 @@ def test_only_records_that_cleaning_keeps(rows: Rows, make_task: MakeTask, write
 
 def test_subgroups_change_neither_fingerprint_nor_records(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
     path = write_csv(rows)
-    plain, named = (load_task(make_task(path.name), path.parent, s) for s in ((), (Subgroup(column="sex"),)))
+    plain, named = (load_task("outcome", make_task(path.name), path.parent, s) for s in ((), (Subgroup(column="sex"),)))
     assert plain == named and plain.fingerprint == named.fingerprint
     assert list(named.subgroups.columns) == ["id", "sex"]
 
@@ -65,14 +65,14 @@ def test_what_is_refused(
 ) -> None:
     path = write_csv(rows)
     with pytest.raises(ClinfitError) as error:
-        load_task(make_task(path.name), path.parent, subgroups)
+        load_task("outcome", make_task(path.name), path.parent, subgroups)
     assert found in error.value.found
 
 
 def test_the_nearest_column_is_named(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
     path = write_csv(rows)
     with pytest.raises(ClinfitError) as error:
-        load_task(make_task(path.name), path.parent, [Subgroup(column="sexx")])
+        load_task("outcome", make_task(path.name), path.parent, [Subgroup(column="sexx")])
     assert "write sex for sexx" in error.value.fix
 
 
@@ -89,7 +89,7 @@ def test_too_many_groups_ask_for_bins_and_show_no_value(make_task: MakeTask, wri
     ]
     path = write_csv(rows)
     with pytest.raises(ClinfitError) as error:
-        load_task(make_task(path.name), path.parent, [Subgroup(column="code")])
+        load_task("outcome", make_task(path.name), path.parent, [Subgroup(column="code")])
     assert "bins" in error.value.fix
     assert "secret" not in str(error.value.lines())
 
@@ -98,7 +98,7 @@ def test_running_text_is_no_group(rows: Rows, make_task: MakeTask, write_csv: Wr
     text = "Mrs Doe came in with pain in the chest and a cough that had lasted for weeks"
     path = write_csv([row | {"story": text} for row in rows])
     with pytest.raises(ClinfitError) as error:
-        load_task(make_task(path.name), path.parent, [Subgroup(column="story")])
+        load_task("outcome", make_task(path.name), path.parent, [Subgroup(column="story")])
     assert "Doe" not in str(error.value.lines())
 
 

@@ -1,11 +1,25 @@
+import datetime
 import math
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clinfit.data.values import as_number, as_text, is_missing, shown_ids
+from clinfit.data.values import (
+    NUMBER,
+    as_category,
+    as_comma_number,
+    as_number,
+    as_paragraphs,
+    as_text,
+    cells_of,
+    is_missing,
+    plain_text,
+    shown_ids,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +45,32 @@ def test_what_is_not_missing(cell: object) -> None:
         (np.float32(1), "1"),
         (" a b ", "a b"),
         (0.5, "0.5"),
-        (True, "True"),
-        (np.True_, "True"),
+        (True, "true"),
+        (np.True_, "true"),
+        ("TRUE", "true"),
+        ("False", "false"),
+        ("1.0", "1"),
+        ("+1", "1"),
+        ("-0", "0"),
+        (-0.0, "0"),
+        ("12345678901234567.0", "12345678901234567"),
+        ("2.50", "2.5"),
+        ("2.5e+0", "2.5"),
+        ("1e+16", "10000000000000000"),
+        (1e16, "10000000000000000"),
+        (".5", "0.5"),
+        (np.float32(0.1), "0.1"),
+        (0.1 + 0.2, "0.3"),
+        (Decimal("1.50"), "1.5"),
+        ("1E30", "1E30"),
+        ("1.2.3", "1.2.3"),
+        ("0389", "0389"),
+        ("2026-01-05 00:00:00", "2026-01-05"),
+        (pd.Timestamp("2026-01-05"), "2026-01-05"),
+        (datetime.date(2026, 1, 5), "2026-01-05"),
+        (pd.Timestamp("2026-01-05 10:30"), "2026-01-05 10:30:00"),
+        ("a\r\nb", "a\nb"),
+        ("ma\u0308nnlich", "m\xe4nnlich"),
         (12345678901234567890, "12345678901234567890"),
         (math.inf, "inf"),
         ("007", "007"),
@@ -49,7 +87,17 @@ def test_nested_cells_have_no_text(cell: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "number"), [("5", 5), (" 5.5 ", 5.5), (True, 1), (np.int32(3), 3), (Decimal("1.5"), 1.5)]
+    ("cell", "number"),
+    [
+        ("5", 5),
+        (" 5.5 ", 5.5),
+        (True, 1),
+        ("FALSE", 0),
+        (np.int32(3), 3),
+        (Decimal("1.5"), 1.5),
+        (np.float32(0.1), 0.1),
+        (0.1 + 0.2, 0.3),
+    ],
 )
 def test_numbers(cell: object, number: float) -> None:
     assert as_number(cell) == number
@@ -59,6 +107,44 @@ def test_numbers(cell: object, number: float) -> None:
 def test_what_is_no_number(cell: object) -> None:
     with pytest.raises(ValueError):
         as_number(cell)
+
+
+def test_a_decimal_comma() -> None:
+    assert [as_comma_number(cell) for cell in ("5,5", " -0,25", "7", "5.5", 2.5, "")] == [5.5, -0.25, 7, 5.5, 2.5, None]
+    for cell in ("1.234", "1,2,3", "1.234,5"):  # a thousand, or one
+        with pytest.raises(ValueError):
+            as_comma_number(cell)
+
+
+WIDTHS = ["float16", "float32", "Float32", "halffloat[pyarrow]", "float32[pyarrow]", "float64", "object"]
+
+
+@pytest.mark.parametrize("dtype", WIDTHS)
+def test_a_column_of_fewer_bits_means_its_shortest_decimals(dtype: str) -> None:
+    cells = cells_of(pd.Series([0.1, None, 2.5], dtype=dtype))
+    assert [as_text(cell) for cell in cells] == ["0.1", None, "2.5"]
+
+
+def test_paragraphs_are_one_text() -> None:
+    assert as_paragraphs(["one ", "", "two"]) == "one\ntwo" and as_paragraphs(np.array(["a"], dtype=object)) == "a"
+    assert as_paragraphs([]) is None and as_paragraphs("a") == "a"
+    for cell in ([1, 2], {"a": "b"}):
+        with pytest.raises(TypeError):
+            as_paragraphs(cell)
+
+
+@pytest.mark.parametrize("cell", ["  typical \t angina ", "typical\u00a0angina", "typical\nangina"])
+def test_spaces_in_a_category_are_one(cell: str) -> None:
+    assert as_category(cell) == "typical angina"
+
+
+@given(
+    st.one_of(st.text(max_size=12), st.from_regex(NUMBER, fullmatch=True), st.floats(), st.integers(), st.booleans())
+)
+def test_a_value_in_its_form_stays_as_it_is(cell: object) -> None:
+    for form in (as_text, as_category, plain_text):
+        once = form(cell)
+        assert form(once) == once
 
 
 def test_shown_ids_are_few() -> None:

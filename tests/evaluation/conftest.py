@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clinfit.evaluation.answers import UNPARSED, Answers
-from clinfit.study import Baseline, Causal, Classical, Data, Study, Task
-from clinfit.study_evaluation import Evaluation
+from clinfit.evaluation.answers import UNPARSED, LabelAnswers
+from clinfit.study.data import Data
+from clinfit.study.evaluation import Evaluation
+from clinfit.study.models import Baseline, Causal, Classical
+from clinfit.study.schema import Study
+from clinfit.study.tasks import Classification
 
 
 def _study(
@@ -20,7 +23,7 @@ def _study(
     data = Data(path="items.csv", inputs={"text": "text"})
     return Study(
         name="made-up",
-        tasks={"outcome": Task(labels=list(labels), positive=positive, data=data)},
+        tasks={"outcome": Classification(labels=list(labels), positive=positive, data=data)},
         models=[
             Baseline(name="always", family="baseline", kind="majority"),
             Classical(name="forest", family="classical", kind="random-forest"),
@@ -84,13 +87,15 @@ def _answers(
     predicted: Sequence[int | None],
     probabilities: np.ndarray | None = None,
     labels: Sequence[str] = ("no", "yes"),
-) -> Answers:
+) -> LabelAnswers:
     codes = np.array([UNPARSED if p is None else p for p in predicted], dtype=np.int64)
     k = len(labels)
     if probabilities is None:
         probabilities = np.array([np.full(k, np.nan) if c == UNPARSED else np.eye(k)[c] for c in codes]).reshape(-1, k)
     nothing = np.full(len(codes), np.nan)
-    return Answers(tuple(labels), 1 if k == 2 else None, np.array(gold, dtype=np.int64), codes, probabilities, nothing)
+    return LabelAnswers(
+        tuple(labels), 1 if k == 2 else None, np.array(gold, dtype=np.int64), codes, probabilities, nothing
+    )
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +117,6 @@ def from_counts() -> Callable[[int, int, int, int], tuple[list[str], list[str]]]
 
 
 @pytest.fixture(scope="session")
-def make_answers() -> Callable[..., Answers]:
-    """Answers from label indices; None is unparsed; two labels are `no` and `yes`, the latter positive."""
+def make_answers() -> Callable[..., LabelAnswers]:
+    """LabelAnswers from label indices; None is unparsed; two labels are `no` and `yes`, the latter positive."""
     return _answers

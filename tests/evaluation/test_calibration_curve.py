@@ -8,9 +8,14 @@ from scipy.interpolate import CubicSpline
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from clinfit.evaluation.answers import Answers
-from clinfit.evaluation.calibration_curve import INDICES, CalibrationFit, calibration_indices, fit_calibration_curve
-from clinfit.evaluation.curves import curves
+from clinfit.evaluation.analyses.curves import curves
+from clinfit.evaluation.answers import LabelAnswers
+from clinfit.evaluation.metrics.calibration_curve import (
+    INDICES,
+    CalibrationFit,
+    calibration_indices,
+    fit_calibration_curve,
+)
 
 
 def made(n: int, seed: int, slope: float = 1.0, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +152,7 @@ def test_a_million_items_take_seconds() -> None:
     scores = rng.beta(0.5, 3, 1_000_000)
     gold = (rng.random(len(scores)) < scores).astype(np.int64)
     both = np.column_stack([1 - scores, scores])
-    answers = Answers(("no", "yes"), 1, gold, (scores >= 0.5).astype(np.int64), both, np.full(len(gold), np.nan))
+    answers = LabelAnswers(("no", "yes"), 1, gold, (scores >= 0.5).astype(np.int64), both, np.full(len(gold), np.nan))
     start = time.process_time()
     drawn = curves(answers, 0.95)
     assert time.process_time() - start < 4

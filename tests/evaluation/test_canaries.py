@@ -1,11 +1,14 @@
 """Canaries have their closed-form values, and a broken harness does not get past them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from clinfit.evaluation import canaries
+from clinfit.evaluation.analyses import canaries
+from clinfit.evaluation.analyses.canaries import run_canaries
 from clinfit.evaluation.answers import UNPARSED
-from clinfit.evaluation.canaries import run_canaries
+from clinfit.evaluation.metrics.classification import CLASSIFICATION
 
 
 @pytest.mark.parametrize(
@@ -38,15 +41,14 @@ def test_perfect_inverted_and_unparsed_values():
 
 def test_a_harness_that_maps_the_unknown_to_yes_is_caught(monkeypatch):
     """The fault behind a published result: `mapping.get(x, 1)` on gold labels and on unparsed answers."""
-    honest = canaries.read_rows
 
-    def broken(table, labels):
-        rows = honest(table, labels)
-        rows.predicted[rows.predicted == UNPARSED] = 1
-        rows.gold[:] = 1
-        return rows
+    def broken(table, labels, positive):
+        answers, undeclared = CLASSIFICATION.read(table, labels, positive)
+        answers.predicted[answers.predicted == UNPARSED] = 1
+        answers.gold[:] = 1
+        return answers, undeclared
 
-    monkeypatch.setattr(canaries, "read_rows", broken)
+    monkeypatch.setattr(canaries, "CLASSIFICATION", replace(CLASSIFICATION, read=broken))
     failed = [
         canary["name"] for canary in run_canaries(np.array([0, 1] * 20), ["No", "Yes"], "Yes") if not canary["passed"]
     ]

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinfit.evaluation.classification import Scored, label_table, overall_metrics
-from clinfit.evaluation.intervals import Resamples
-from clinfit.evaluation.scoring import estimates, replicates
+from clinfit.evaluation.metrics.classification import CLASSIFICATION
+from clinfit.evaluation.metrics.classification_table import label_table, overall_metrics
+from clinfit.evaluation.statistics.bootstrap import Resamples
 
 
 def score(answers, *, groups=None, draws=200):
     resamples = Resamples(answers.gold, groups, draws)
-    return Scored(answers, estimates(answers), replicates([answers], resamples)[0], resamples, 0.95)
+    return CLASSIFICATION.score([answers], resamples, 0.95)[0]
 
 
 def probabilities(yes):

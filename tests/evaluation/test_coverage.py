@@ -9,20 +9,13 @@ import pytest
 from scipy.special import expit
 from scipy.stats import binom, norm
 
-from clinfit.evaluation import intervals
-from clinfit.evaluation.intervals import (
-    Resamples,
-    bonett_price,
-    delong,
-    delong_interval,
-    delong_paired,
-    percentile,
-    ratio_of_sums,
-    wilson,
-    z_value,
-)
-from clinfit.evaluation.probability_metrics import calibration
-from clinfit.evaluation.scoring import replicates
+from clinfit.evaluation.metrics.engine import replicates
+from clinfit.evaluation.metrics.probabilities import calibration
+from clinfit.evaluation.metrics.scorer import LabelScorer
+from clinfit.evaluation.statistics import bootstrap
+from clinfit.evaluation.statistics.bootstrap import Resamples, percentile
+from clinfit.evaluation.statistics.delong import delong, delong_interval, delong_paired
+from clinfit.evaluation.statistics.intervals import bonett_price, ratio_of_sums, wilson, z_value
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +81,7 @@ def bootstrap_coverage(make_answers, repeats, draws, sizes, name, truth, seed=0)
         positive, scores = binormal(rng, *sizes, 0.95)
         yes = expit(scores - 1.163)
         answers = make_answers(positive.astype(int), (yes > 0.5).astype(int), np.column_stack([1 - yes, yes]))
-        drawn = replicates([answers], Resamples(answers.gold, None, draws))[0]
+        drawn = replicates(LabelScorer, [answers], Resamples(answers.gold, None, draws))[0]
         inside.append(holds(percentile(drawn[name], 0.95), truth))
     return float(np.mean(inside))
 
@@ -109,8 +102,8 @@ def test_stratified_bootstrap_covers(make_answers):
 
 def test_bootstrap_of_random_groups_covers_as_that_of_items(make_answers, monkeypatch):
     """200 groups of three items of each label: the noise of the error, 5 %, costs less than 0.005 of coverage."""
-    monkeypatch.setattr(intervals, "UNITS", 500)
-    monkeypatch.setattr(intervals, "RANDOM_GROUPS", 200)
+    monkeypatch.setattr(bootstrap, "UNITS", 500)
+    monkeypatch.setattr(bootstrap, "RANDOM_GROUPS", 200)
     for name, truth in (("balanced_accuracy", RIGHT), ("auroc", 0.95)):
         coverage = bootstrap_coverage(make_answers, 300, 300, (600, 600), name, truth, seed=1)
         assert within(coverage, 300, slack=0.01), name
@@ -125,7 +118,7 @@ def test_cluster_bootstrap_covers_where_wilson_does_not(make_answers):
         right = rng.random(480) < np.repeat(rng.beta(1.6, 0.4, size=80), 6)
         gold = (rng.random(480) < 0.5).astype(int)
         answers = make_answers(gold, np.where(right, gold, 1 - gold))
-        drawn = replicates([answers], Resamples(gold, clusters, 300))[0]["accuracy"]
+        drawn = replicates(LabelScorer, [answers], Resamples(gold, clusters, 300))[0]["accuracy"]
         by_group.append(holds(percentile(drawn, 0.95), 0.8))
         by_item.append(holds(wilson(int(right.sum()), 480), 0.8))
     assert within(np.mean(by_group), repeats, slack=0.015)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from clinfit.evaluation.claims.wording import referral_words, threshold_words
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.evaluation.wording import referral_words, threshold_words
 
 
 def table(rows, split, n, seed, *, labels=("No", "Yes"), slope=3.0, shift=1.0):
@@ -45,7 +45,7 @@ def test_recalibration_comes_before_the_threshold_and_keeps_the_numbers_before(m
     raw = forest(outcome(make_study, rows))
     task = outcome(make_study, rows, calibration="platt", threshold={"rule": "youden"})
     system = forest(task)
-    recalibration = system["recalibration"]
+    recalibration = system["sections"]["recalibration"]
     assert recalibration["kind"] == "platt"
     assert set(recalibration["before"]) == {
         "brier", "log_loss", "calibration_intercept", "calibration_slope", "ece",
@@ -57,38 +57,44 @@ def test_recalibration_comes_before_the_threshold_and_keeps_the_numbers_before(m
     assert 0.8 < system["metrics"]["calibration_slope"]["value"] < 1.25
     assert "recalibration-worse" not in codes(task) and "small-validation" not in codes(task)
     (slope,), (_, intercept) = recalibration["parameters"]["slope"], recalibration["parameters"]["intercepts"]
-    without = forest(outcome(make_study, rows, threshold={"rule": "youden"}))["threshold"]["value"]
+    without = forest(outcome(make_study, rows, threshold={"rule": "youden"}))["sections"]["threshold"]["value"]
     mapped = expit(slope * np.log(without / (1 - without)) + intercept)
-    assert system["threshold"]["value"] == pytest.approx(mapped, abs=0.05), "the same items, on the new scale"
+    assert system["sections"]["threshold"]["value"] == pytest.approx(mapped, abs=0.05), (
+        "the same items, on the new scale"
+    )
 
 
 def test_platt_may_change_the_most_probable_label_and_temperature_never_does(make_study, rows):
     raw, platt, heated = (
-        forest(outcome(make_study, rows, calibration=kind))["confusion"]["counts"]
+        forest(outcome(make_study, rows, calibration=kind))["sections"]["confusion"]["counts"]
         for kind in ("none", "platt", "temperature")
     )
     assert heated == raw and platt != raw
     many = [
         forest(outcome(make_study, rows, labels=("a", "b", "c"), calibration=kind)) for kind in ("none", "temperature")
     ]
-    assert many[0]["confusion"] == many[1]["confusion"]
-    assert set(many[1]["recalibration"]["before"]) == {"brier_sum", "log_loss", "ece"}
+    assert many[0]["sections"]["confusion"] == many[1]["sections"]["confusion"]
+    assert set(many[1]["sections"]["recalibration"]["before"]) == {"brier_sum", "log_loss", "ece"}
 
 
 def test_simple_rules_have_none_of_it(make_study, rows):
     task = outcome(make_study, rows, calibration="platt", refer={"rule": "confidence", "value": 0.8})
     always = next(system for system in task["systems"] if system["model"] == "always")
-    assert [always[key] for key in ("recalibration", "referral", "selective", "conformal")] == [None] * 4
-    assert all(forest(task)[key] for key in ("recalibration", "referral", "selective", "conformal"))
+    decisions = {"recalibration", "referral", "selective", "conformal"}
+    assert not decisions & set(always["sections"])
+    assert decisions <= set(forest(task)["sections"])
 
 
 def test_sets_and_referral_share_the_level_of_the_study(make_study, rows):
     system = forest(outcome(make_study, rows, refer={"rule": "conformal", "value": 0.8}))
-    assert system["conformal"]["level"] == 0.8
-    decided = system["conformal"]["sizes"]["1"]
+    assert system["sections"]["conformal"]["level"] == 0.8
+    decided = system["sections"]["conformal"]["sizes"]["1"]
     # The answer is the most probable label, which is in every set of one label.
-    assert system["referral"]["decided"] == decided and system["referral"]["referred"] == 400 - decided
-    assert forest(outcome(make_study, rows))["conformal"]["level"] == 0.9
+    assert (
+        system["sections"]["referral"]["decided"] == decided
+        and system["sections"]["referral"]["referred"] == 400 - decided
+    )
+    assert forest(outcome(make_study, rows))["sections"]["conformal"]["level"] == 0.9
 
 
 def test_grouped_validation_weakens_the_promise_wherever_it_is_told(make_study, rows):
@@ -97,9 +103,13 @@ def test_grouped_validation_weakens_the_promise_wherever_it_is_told(make_study, 
     study = make_study(("No", "Yes"), refer={"rule": "conformal", "value": 0.8})
     system = forest(evaluate(study, table_)["tasks"]["outcome"])
     caution = "the 400 validation records are of 100 groups"
-    assert caution in system["conformal"]["caution"] and caution in referral_words(system["referral"])
+    assert caution in system["sections"]["conformal"]["caution"] and caution in referral_words(
+        system["sections"]["referral"]
+    )
     alone = forest(outcome(make_study, rows, refer={"rule": "conformal", "value": 0.8}))
-    assert alone["conformal"]["caution"] is None and "groups" not in referral_words(alone["referral"])
+    assert alone["sections"]["conformal"]["caution"] is None and "groups" not in referral_words(
+        alone["sections"]["referral"]
+    )
 
 
 def test_small_validation_is_told_once_and_only_where_something_was_chosen(make_study, rows):
@@ -117,12 +127,12 @@ def test_a_map_from_another_world_is_told(make_study, rows):
 
 def test_what_could_not_be_done_is_told(make_study, rows):
     task = outcome(make_study, rows, calibration="isotonic")
-    assert "recalibration-fallback" in codes(task) and forest(task)["recalibration"]["kind"] == "none"
+    assert "recalibration-fallback" in codes(task) and forest(task)["sections"]["recalibration"]["kind"] == "none"
     task = outcome(make_study, rows, n=60, refer={"rule": "conformal", "value": 0.9})
-    assert "referral-fallback" in codes(task) and forest(task)["referral"]["referred"] == 0
+    assert "referral-fallback" in codes(task) and forest(task)["sections"]["referral"]["referred"] == 0
     task = outcome(make_study, rows, validation=False, calibration="platt", refer={"rule": "confidence", "value": 0.9})
     assert {"recalibration-fallback", "referral-fallback"} <= set(codes(task))
-    assert "no validation items" in forest(task)["recalibration"]["note"]
+    assert "no validation items" in forest(task)["sections"]["recalibration"]["note"]
 
 
 def test_a_guarantee_is_not_claimed_for_grouped_items(make_study, rows):
@@ -131,12 +141,15 @@ def test_a_guarantee_is_not_claimed_for_grouped_items(make_study, rows):
     together["group"] = together["id"].str.slice(0, -1)
     study = make_study(threshold={"rule": "guarantee", "value": 0.6})
     system = forest(evaluate(study, together)["tasks"]["outcome"])
-    assert system["threshold"]["value"] is not None and "share groups" in system["threshold"]["note"]
-    assert "by group" in system["selective"]["accuracy_at"]["0.9"]["method"]
+    assert (
+        system["sections"]["threshold"]["value"] is not None
+        and "share groups" in system["sections"]["threshold"]["note"]
+    )
+    assert "by group" in system["sections"]["selective"]["accuracy_at"]["0.9"]["method"]
 
 
 def test_what_must_be_known_of_a_threshold_stands_beside_it(make_study, rows):
     system = forest(outcome(make_study, rows, threshold={"rule": "youden"}))
     assert "(" not in threshold_words(system)
-    noted = {**system, "threshold": {**system["threshold"], "note": "few items"}}
-    assert threshold_words(noted).endswith("(few items)")
+    system["sections"]["threshold"]["note"] = "few items"
+    assert threshold_words(system).endswith("(few items)")

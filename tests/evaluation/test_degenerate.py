@@ -10,7 +10,7 @@ import pytest
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.study_evaluation import Threshold
+from clinfit.study.evaluation import Threshold
 
 THREE = ("No", "Maybe", "Yes")
 
@@ -32,7 +32,7 @@ def all_metrics(result):
     """(where, metric) of every metric of every system and label."""
     for system in result["systems"]:
         yield from ((f"{system['name']} {name}", metric) for name, metric in system["metrics"].items())
-        for label in system["classes"]:
+        for label in system["sections"]["classes"]:
             for name, metric in label["metrics"].items():
                 yield f"{system['name']} {name}:{label['label']}", metric
 
@@ -93,8 +93,8 @@ def test_no_number_without_meaning(results_of, case):
             assert metric["method"], where
         assert metric["n"] <= n, where
     for system in result["systems"]:
-        assert sum(chain.from_iterable(system["confusion"]["counts"])) == n
-        assert len(system["confusion"]["columns"]) == len(CASES[case][3]) + 1
+        assert sum(chain.from_iterable(system["sections"]["confusion"]["counts"])) == n
+        assert len(system["sections"]["confusion"]["columns"]) == len(CASES[case][3]) + 1
 
 
 @pytest.mark.parametrize("case", ["all positive", "all negative", "one class on both sides", "one item"])
@@ -102,7 +102,7 @@ def test_one_class_withholds_everything_that_compares_classes(results_of, case):
     result = results_of(case)
     assert result["withheld"]
     assert all(metric["status"] == "withheld" for _, metric in all_metrics(result))
-    assert entry(result)["curves"] is None
+    assert entry(result)["sections"].get("curves") is None
     assert entry(result)["unparsed"] == 0
 
 
@@ -157,7 +157,9 @@ def test_required_behaviour(results_of, case, metric, value, reason):
     result = results_of(case)
     name, _, label = metric.partition(":")
     system = entry(result)
-    table = next(c["metrics"] for c in system["classes"] if c["label"] == label) if label else system["metrics"]
+    table = (
+        next(c["metrics"] for c in system["sections"]["classes"] if c["label"] == label) if label else system["metrics"]
+    )
     found = table[name]
     assert found["value"] == (None if value is None else pytest.approx(value))
     if reason is not None:
@@ -177,7 +179,7 @@ def test_micro_f1_stands_beside_accuracy_only_where_they_differ(results_of):
 def test_an_absent_label_leaves_the_others_their_metrics(results_of):
     result = results_of("absent label")
     metrics = entry(result)["metrics"]
-    assert "absent-label" in [finding["code"] for finding in result["findings"]]
+    assert "label-missing-in-test" in [finding["code"] for finding in result["findings"]]
     assert metrics["macro_auroc"]["value"] is not None
     assert "without Maybe" in metrics["macro_auroc"]["reason"]
     assert metrics["log_loss"]["value"] is not None
@@ -185,7 +187,7 @@ def test_an_absent_label_leaves_the_others_their_metrics(results_of):
 
 
 def test_unparsed_answers_are_counted_by_label(results_of):
-    assert entry(results_of("some unparsed"))["unparsed_by_label"] == {"No": 1, "Yes": 1}
+    assert [row[-1] for row in entry(results_of("some unparsed"))["sections"]["confusion"]["counts"]] == [1, 1]
 
 
 def test_a_probability_at_the_threshold_is_positive(make_study, rows):

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clinfit.data.support import check_support
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.comparison import holm
 from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.statistics.holm import holm
 
 
 def outcome(study, *tables, facts=None):
@@ -59,7 +60,7 @@ def test_equal_to_random_forest_on_59_patients_is_below_always_yes(make_study, r
     assert result["advice"][0].startswith("No system can be advised")
     accuracy = system(result, "tiny")["metrics"]["accuracy"]
     assert (accuracy["low"], accuracy["high"]) == pytest.approx((0.449, 0.694), abs=5e-4)
-    assert {"small-test-set", "not-better-than-majority"} <= set(codes(result))
+    assert {"small-test", "not-better-than-majority"} <= set(codes(result))
     assert not any(row["supported"] for comparison in result["comparisons"] for row in comparison["rows"])
     assert system(result, "majority")["metrics"]["accuracy"]["value"] == pytest.approx(36 / 59)
 
@@ -76,7 +77,7 @@ def test_one_class_test_withholds_every_headline_number(make_study, rows):
     for entry in result["systems"]:
         assert {metric["status"] for metric in entry["metrics"].values()} == {"withheld"}
         assert all(metric["value"] is None for metric in entry["metrics"].values())
-    assert system(result, "tiny (after)")["confusion"]["counts"] == [[0, 0, 0], [48, 152, 0]]
+    assert system(result, "tiny (after)")["sections"]["confusion"]["counts"] == [[0, 0, 0], [48, 152, 0]]
 
 
 @pytest.mark.parametrize("gold", [[True, False] * 20, ["Yes", "no"] * 20, ["Yes", None] * 20])
@@ -84,7 +85,7 @@ def test_gold_labels_outside_the_schema_are_an_error_not_a_class(make_study, row
     result = outcome(make_study(), rows("tiny", gold, ["Yes"] * 40))
     assert "labels-outside-schema" in codes(result)
     assert result["withheld"]
-    assert result["canaries"] == []
+    assert result["sections"].get("canaries") is None
 
 
 @pytest.mark.parametrize(("reversals", "supported"), [(15, True), (25, False)])
@@ -110,6 +111,18 @@ def test_gain_of_five_points_on_300(make_study, rows, reversals, supported):
     assert (test["b"], test["c"], test["p"]) == (reversals, reversals + 15, row["p"])
     assert comparison["gained_most"] in ("Yes", "No")
     assert f"{comparison['gained_most']!r} gained most" in comparison["sentence"]
+
+
+def test_of_many_labels_the_one_that_gained_most_is_named_and_the_rest_is_summed_up(make_study, rows):
+    labels = [f"chapter {k}" for k in range(9)]
+    gold = labels * 20
+    before = [label if k % 3 else labels[0] for k, label in enumerate(gold)]
+    after = [label if k % 5 else labels[1] for k, label in enumerate(gold)]
+    tables = [rows("tiny", gold, said, labels, stage=stage) for stage, said in enumerate((before, after))]
+    comparison = outcome(make_study(labels), *tables)["comparisons"][0]
+    named = [label for label in labels if repr(label) in comparison["sentence"]]
+    assert named == [comparison["gained_most"]]
+    assert "8 other labels" in comparison["sentence"]
 
 
 # ---------------------------------------------------------------- claims
@@ -150,12 +163,11 @@ def test_predictors_of_known_worth(make_study, rows, primary):
     flip = {"Yes": "No", "No": "Yes"}
     random = list(np.random.default_rng(5).choice(["Yes", "No"], len(GOLD)))
     worthless = [[flip[g] for g in GOLD], ["Yes"] * len(GOLD), random, [None] * len(GOLD)]
-    most = "lowest" if primary in ("brier", "log_loss") else "highest"
     perfect = outcome(make_study(primary=primary), rows("tiny", GOLD, GOLD))
-    assert "of 2 systems on this test set" in perfect["verdict"][0]
     assert "not-better-than-majority" not in codes(perfect)
-    assert f"tiny has the {most} " in perfect["verdict"][0]
-    assert perfect["advice"][-1].startswith("Overall: tiny, accuracy 100.0 %")
+    assert perfect["verdict"][0].startswith(
+        "The model is tiny, the only one beside constant answers: on 120 test items"
+    )
     for predicted in worthless:
         result = outcome(make_study(primary=primary), rows("tiny", GOLD, predicted))
         assert "not-better-than-majority" in codes(result, "tiny")
@@ -181,8 +193,49 @@ def test_models_are_ranked_by_the_mean_of_their_seeds(make_study, rows):
     tables = [seed("tiny", 1, 0), seed("tiny", 2, 60), seed("forest", 1, 8), seed("forest", 2, 10)]
     result = outcome(make_study(seeds=(1, 2)), *tables)
     assert result["ranking"][:4] == ["forest (seed 1)", "forest (seed 2)", "tiny (seed 1)", "tiny (seed 2)"]
-    assert "forest has the highest mean Accuracy over 2 seeds" in result["verdict"][0]
+    assert "the highest mean Accuracy of 2" in result["verdict"][0]
+    assert "forest has a mean Accuracy over 2 seeds of 96.2 %" in result["verdict"][0]
     assert "forest" not in result["verdict"][1]
+
+
+def test_the_model_is_chosen_on_validation_never_on_test(make_study, rows):
+    """The forest is best on validation, tiny on test: what tiny does there does not make it the model."""
+    tables = [ranked(rows, "tiny", 3.0), ranked(rows, "forest", 1.0, seed=1)]
+    alone = outcome(make_study(primary="auroc"), *tables)
+    assert alone["chosen"]["system"] == alone["ranking"][0] == "tiny"
+    assert (alone["chosen"]["split"], alone["chosen"]["among"]) == ("test", 2)
+    assert "picked on this test set for want of validation answers" in alone["verdict"][0]
+    tables += [ranked(rows, name, k, split="validation", seed=2) for name, k in (("tiny", 0.5), ("forest", 2.0))]
+    result = outcome(make_study(primary="auroc"), *tables)
+    assert result["ranking"][0] == "tiny"
+    chosen = result["chosen"]
+    assert (chosen["system"], chosen["split"], chosen["among"]) == ("forest", "validation", 2)
+    forest = system(result, "forest")["metrics"]["auroc"]["value"]
+    assert result["verdict"][0].startswith(
+        f"The model is forest, chosen on validation (the highest AUROC of 2, {chosen['value']:.3f}): on 120 test items"
+    )
+    assert f"its AUROC is {forest:.3f} (95 % interval" in result["verdict"][0]
+    assert result["verdict"][1].startswith("tiny does better on this test set: ")
+    assert "choosing on test" in result["verdict"][1]
+    assert result["sections"]["errors"]["system"] == "forest"
+
+
+def test_of_equals_the_simpler_one_is_the_model_and_constant_answers_never_are(make_study, rows):
+    tables = [rows(name, GOLD, GOLD, split=split) for name in ("tiny", "forest") for split in ("validation", "test")]
+    tables += [rows("always", GOLD, ["Yes"] * 120, split=split) for split in ("validation", "test")]
+    assert outcome(make_study(), *tables)["chosen"]["system"] == "forest"
+    assert outcome(make_study(), *tables[4:])["chosen"] is None
+
+
+def test_no_lead_is_claimed_where_it_was_not_planned(make_study, rows):
+    tables = [
+        ranked(rows, name, k, split=split, seed=4)
+        for name, k in (("forest", 3.0), ("tiny", 1.0))
+        for split in ("validation", "test")
+    ]
+    result = outcome(make_study(primary="auroc", baseline="always"), *tables, rows("always", GOLD, ["Yes"] * 120))
+    assert result["chosen"]["system"] == "forest"
+    assert "The comparison was not planned, so no lead is claimed." in result["verdict"][1]
 
 
 def test_primary_of_two_labels_on_three(make_study, rows):
@@ -214,11 +267,11 @@ def test_baseline_is_chosen_on_validation_never_on_test(make_study, rows):
 
 
 def test_a_study_without_majority_gets_one_from_the_training_labels(make_study, rows):
-    facts = {"counts": {"outcome": {"train": {"No": 30, "Yes": 10}}}}
+    facts = {"counts": {"outcome": {"train": {"n": 40, "labels": {"No": 30, "Yes": 10}}}}}
     result = outcome(make_study(), ranked(rows, "tiny", 1.0), facts=facts)
     majority = result["systems"][0]
     assert (majority["name"], majority["family"], majority["trained"]) == ("majority", "baseline", False)
-    assert majority["confusion"]["counts"] == [[60, 0, 0], [60, 0, 0]]
+    assert majority["sections"]["confusion"]["counts"] == [[60, 0, 0], [60, 0, 0]]
     assert result["counts"]["train"] == {"n": 40, "groups": None, "labels": {"No": 30, "Yes": 10}}
 
 
@@ -245,32 +298,40 @@ def test_an_error_of_the_data_audit_withholds_too(make_study, rows):
 
 
 def test_what_the_data_audit_said_of_the_test_split_is_not_said_again(make_study, rows):
-    def audited(level, code):
-        return {"findings": {"outcome": [{"level": level, "code": code, "title": "so says the audit"}]}}
+    def audited(counts):
+        return {"findings": {"outcome": [finding.as_dict() for finding in check_support("test", counts)]}}
 
-    small = outcome(make_study(), ranked(rows, "tiny", 1.0), facts=audited("warn", "small-test"))
-    assert "small-test" in codes(small)
-    assert "small-test-set" not in codes(small)
-    one = outcome(make_study(), rows("tiny", ["Yes"] * 20, ["Yes"] * 20), facts=audited("error", "one-class-test"))
-    assert codes(one).count("one-class-test") == 1
-    labels = ["a", "b", "c"]
-    missing = audited("warn", "label-missing-in-test")
-    absent = outcome(make_study(labels), rows("tiny", ["a", "b"] * 10, ["a", "b"] * 10, labels), facts=missing)
-    assert "absent-label" not in codes(absent)
+    table = ranked(rows, "tiny", 1.0)
+    counts = table["gold"].value_counts().to_dict()
+    facts = audited({label: counts[label] for label in ("No", "Yes")})
+    assert codes(outcome(make_study(), table, facts=facts)).count("small-test") == 1
+    one = rows("tiny", ["Yes"] * 20, ["Yes"] * 20)
+    assert codes(outcome(make_study(), one)).count("one-class-test") == 1
+    assert codes(outcome(make_study(), one, facts=audited({"No": 0, "Yes": 20}))).count("one-class-test") == 1
 
 
 def test_collapse_bias_unparsed_and_floor(make_study, rows):
-    study = make_study(floors={"sensitivity": 0.9, "sensitvity": 0.5})
+    study = make_study(floors={"sensitivity": 0.9})
     constant = rows("forest", GOLD, ["No"] * 120)
     leaning = [None] * 6 + ["Yes" if g == "Yes" or i % 3 else "No" for i, g in enumerate(GOLD[6:])]
     result = outcome(study, constant, rows("tiny", GOLD, leaning))
     assert {"constant-predictor", "not-better-than-majority", "below-floor"} <= set(codes(result, "forest"))
     assert {"biased-predictions", "unparsed"} <= set(codes(result, "tiny"))
-    assert "unknown-floor" in codes(result)
     tiny = system(result, "tiny")
     assert tiny["unparsed"] == 6
-    assert tiny["unparsed_by_label"] == {"No": 3, "Yes": 3}
-    assert sum(map(sum, tiny["confusion"]["counts"])) == tiny["n"] == 120
+    assert [row[-1] for row in tiny["sections"]["confusion"]["counts"]] == [3, 3]
+    assert sum(map(sum, tiny["sections"]["confusion"]["counts"])) == tiny["n"] == 120
+
+
+def test_no_advice_to_do_what_was_done(make_study, rows):
+    """The threshold of 0.9 sensitivity leans to Yes, and was chosen on validation."""
+    tables = [ranked(rows, "tiny", 0.7, split=split, seed=3) for split in ("validation", "test")]
+    result = outcome(make_study(threshold={"rule": "sensitivity", "value": 0.97}), *tables)
+    advice = next(f["advice"] for f in result["findings"] if f["code"] == "biased-predictions")
+    assert "the rule sensitivity chose the threshold on validation" in advice
+    open_rule = outcome(make_study(), rows("tiny", GOLD, ["Yes" if at % 3 else "No" for at in range(120)]))
+    advice = next(f["advice"] for f in open_rule["findings"] if f["code"] == "biased-predictions")
+    assert advice.startswith("choose a threshold on validation")
 
 
 def test_three_labels_one_never_predicted(make_study, rows):
@@ -281,8 +342,8 @@ def test_three_labels_one_never_predicted(make_study, rows):
     )
     assert result["primary"] == "macro_auroc"
     assert "never-predicted" in codes(result, "tiny")
-    assert all(canary["passed"] for canary in result["canaries"])
-    c = next(entry for entry in system(result, "tiny")["classes"] if entry["label"] == "c")
+    assert all(canary["passed"] for canary in result["sections"]["canaries"])
+    c = next(entry for entry in system(result, "tiny")["sections"]["classes"] if entry["label"] == "c")
     assert (c["support"], c["predicted"], c["metrics"]["recall"]["value"]) == (40, 0, 0.0)
     assert c["metrics"]["precision"]["status"] == "undefined"
 
@@ -290,11 +351,11 @@ def test_three_labels_one_never_predicted(make_study, rows):
 @pytest.mark.parametrize("primary", ["auroc", "accuracy"])
 def test_a_threshold_leaves_rules_as_they_are(make_study, rows, primary):
     """A fixed 0.3 on a majority whose P(Yes) is 0.4 would turn it into always-Yes."""
-    facts = {"counts": {"outcome": {"train": {"No": 60, "Yes": 40}}}}
+    facts = {"counts": {"outcome": {"train": {"n": 100, "labels": {"No": 60, "Yes": 40}}}}}
     study = make_study(primary=primary, threshold={"rule": "fixed", "value": 0.3})
     result = outcome(study, ranked(rows, "tiny", 1.0), facts=facts)
-    assert system(result, "majority")["confusion"]["counts"] == [[60, 0, 0], [60, 0, 0]]
-    assert system(result, "tiny")["threshold"]["value"] == 0.3
+    assert system(result, "majority")["sections"]["confusion"]["counts"] == [[60, 0, 0], [60, 0, 0]]
+    assert system(result, "tiny")["sections"]["threshold"]["value"] == 0.3
 
 
 def test_floors_follow_the_primary_metric_to_three_labels(make_study, rows):
@@ -335,7 +396,7 @@ def test_the_threshold_comes_from_validation_and_moves_the_test_answers(make_stu
     tuned = outcome(make_study(threshold={"rule": "youden"}), test, validation)
     assert system(plain, "tiny")["metrics"]["sensitivity"]["value"] == 0
     assert system(tuned, "tiny")["metrics"]["sensitivity"]["value"] > 0.8
-    assert 0 < system(tuned, "tiny")["threshold"]["value"] < 0.33
+    assert 0 < system(tuned, "tiny")["sections"]["threshold"]["value"] < 0.33
     assert system(tuned, "tiny")["metrics"]["auroc"] == system(plain, "tiny")["metrics"]["auroc"]
     without = outcome(make_study(threshold={"rule": "youden"}), test)
     assert "threshold-fallback" in codes(without, "tiny")
@@ -391,7 +452,7 @@ def test_order_of_rows_changes_nothing_and_evaluating_again_gives_the_same_bytes
 def test_curves_are_consistent_with_the_metrics(make_study, rows):
     result = outcome(make_study(), ranked(rows, "tiny", 1.0))
     entry = system(result, "tiny")
-    false_positive, sensitivity, _ = np.array(entry["curves"]["roc"]).T
+    false_positive, sensitivity, _ = np.array(entry["sections"]["curves"]["roc"]).T
     assert np.trapezoid(sensitivity, false_positive) == pytest.approx(entry["metrics"]["auroc"]["value"])
-    assert sum(map(sum, entry["curves"]["histogram"].values())) == entry["n"]
-    assert sum(bin_["n"] for bin_ in entry["curves"]["calibration"]) == entry["n"]
+    assert sum(map(sum, entry["sections"]["curves"]["histogram"].values())) == entry["n"]
+    assert sum(bin_["n"] for bin_ in entry["sections"]["curves"]["calibration"]) == entry["n"]

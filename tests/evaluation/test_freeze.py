@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from clinfit.evaluation.freeze import WORDS, Freeze, Scoring, declaration, declaration_hash, freeze_result
+from clinfit.evaluation.analyses.freeze import WORDS, Freeze, Scoring, declaration, declaration_hash, freeze_result
 
 DATA = {"outcome": "ab" * 32}
 

@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from clinfit.evaluation.analyses.generated import check_generated, generated_result
+from clinfit.evaluation.analyses.language import language_facts
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.evaluation.generated import check_generated, generated_result
-from clinfit.evaluation.language import language_facts
-from clinfit.study import Causal, Study
-from clinfit.study_evaluation import Evaluation
+from clinfit.study.models import Causal
+from clinfit.study.schema import Study
 
 LABELS = ["No", "Yes"]
-EVALUATION = Evaluation(bootstrap=200)
 PATIENT = "Mrs Jane Doe is unwell"
 
 
@@ -45,7 +44,7 @@ def test_unread_answers_stay_in_every_denominator() -> None:
         ["No", "no.", "maybe", None, "Answer: Yes"],
         [1, 2, 8, 0, 3],
     )
-    found = generated_result(rows, LABELS, 8, EVALUATION)
+    found = generated_result(rows, LABELS, 8, 200, 0.95)
     assert found is not None
     assert (found["parsed"]["events"], found["parsed"]["n"]) == (3, 5)
     assert (found["accuracy"]["events"], found["accuracy"]["n"]) == (3, 5)
@@ -59,12 +58,12 @@ def test_unread_answers_stay_in_every_denominator() -> None:
 
 
 def test_a_model_that_wrote_nothing_has_no_free_answers() -> None:
-    assert generated_result(table(["No"], ["No"], [None]), LABELS, 8, EVALUATION) is None
-    assert generated_result(table([], [], []), LABELS, 8, EVALUATION) is None
+    assert generated_result(table(["No"], ["No"], [None]), LABELS, 8, 200, 0.95) is None
+    assert generated_result(table([], [], []), LABELS, 8, 200, 0.95) is None
 
 
 def test_a_label_without_items_is_undefined_not_0() -> None:
-    found = generated_result(table(["No", "No"], ["No", "No"], ["No", "Yes"]), LABELS, 8, EVALUATION)
+    found = generated_result(table(["No", "No"], ["No", "No"], ["No", "Yes"]), LABELS, 8, 200, 0.95)
     assert found is not None
     absent = found["parsed_by_label"]["Yes"]
     assert (absent["value"], absent["status"]) == (None, "undefined") and absent["reason"]
@@ -75,7 +74,7 @@ def test_grouped_items_get_a_wider_interval_by_group() -> None:
     groups = [f"p{k // 10}" for k in range(100)]
     raw = ["Yes" if k // 10 % 2 else "unclear" for k in range(100)]
     rows = table(["Yes"] * 100, ["Yes"] * 100, list(raw), group=groups)
-    found = generated_result(rows, LABELS, 8, EVALUATION)
+    found = generated_result(rows, LABELS, 8, 200, 0.95)
     assert found is not None
     parsed = found["parsed"]
     low, high = binomtest(50, 100).proportion_ci(method="wilson")
@@ -91,7 +90,7 @@ answers = st.lists(st.sampled_from(["Yes", "No", "no label here", "", None]), mi
 def test_shares_are_consistent_and_the_order_of_rows_does_not_matter(raw: list[str | None], random: Any) -> None:
     n = len(raw)
     rows = table([random.choice(LABELS) for _ in range(n)], [random.choice(LABELS) for _ in range(n)], raw)
-    found = generated_result(rows, LABELS, 8, EVALUATION)
+    found = generated_result(rows, LABELS, 8, 200, 0.95)
     if all(text is None for text in raw):
         assert found is None
         return
@@ -99,7 +98,7 @@ def test_shares_are_consistent_and_the_order_of_rows_does_not_matter(raw: list[s
     assert sum(found["reasons"].values()) == n - (found["parsed"]["events"] or 0)
     assert sum(metric["n"] for metric in found["parsed_by_label"].values()) == n
     assert max(found["accuracy"]["events"] or 0, found["agreement"]["events"] or 0) <= (found["parsed"]["events"] or 0)
-    again = generated_result(rows.sample(frac=1, random_state=1), LABELS, 8, EVALUATION)
+    again = generated_result(rows.sample(frac=1, random_state=1), LABELS, 8, 200, 0.95)
     assert again == found
     json.dumps(found, allow_nan=False)
 
@@ -107,7 +106,7 @@ def test_shares_are_consistent_and_the_order_of_rows_does_not_matter(raw: list[s
 def result(read: int, alike: int, n: int = 100) -> Any:
     """Free answers of n items of which `read` name a label and `alike` the most probable one."""
     raw = ["Yes"] * alike + ["No"] * (read - alike) + [PATIENT] * (n - read)
-    return generated_result(table(["Yes"] * n, ["Yes"] * n, list(raw)), LABELS, 8, EVALUATION)
+    return generated_result(table(["Yes"] * n, ["Yes"] * n, list(raw)), LABELS, 8, 200, 0.95)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +159,17 @@ def test_every_language_model_has_its_part_and_no_other(with_free: tuple[Study, 
     study, predictions = with_free
     task = evaluate(study, predictions)["tasks"]["outcome"]
     systems = {system["name"]: system for system in task["systems"]}
-    assert systems["forest"]["language"] is None and systems["forest"]["generated"] is None
+    assert (
+        systems["forest"]["sections"].get("language") is None and systems["forest"]["sections"].get("generated") is None
+    )
     after, before = systems["tiny (after)"], systems["tiny (before)"]
-    assert after["generated"] is not None and before["generated"] is not None
-    assert after["generated"]["parsed"]["events"] == 36 and before["generated"]["parsed"]["events"] == 40
-    assert after["generated"]["cut_off"] == 4
-    assert after["language"] == {
+    assert after["sections"].get("generated") is not None and before["sections"].get("generated") is not None
+    assert (
+        after["sections"]["generated"]["parsed"]["events"] == 36
+        and before["sections"]["generated"]["parsed"]["events"] == 40
+    )
+    assert after["sections"]["generated"]["cut_off"] == 4
+    assert after["sections"]["language"] == {
         "n": 40,
         "prompt_tokens": [0, 9.75, 19.5, 29.25, 39],
         "label_mass": pytest.approx([0, 0.25, 0.5, 0.75, 1]),
@@ -185,7 +189,7 @@ def test_the_likelihood_is_what_everything_else_is_computed_from(with_free: tupl
         update={"models": [s.model_copy(update={"generate": 0}) if s.name == "tiny" else s for s in study.models]}
     )
     one, other = (evaluate(s, predictions)["tasks"]["outcome"]["systems"] for s in (study, silent))
-    assert all(system["generated"] is None for system in other)
+    assert all(system["sections"].get("generated") is None for system in other)
     assert [system["metrics"] for system in one] == [system["metrics"] for system in other]
 
 

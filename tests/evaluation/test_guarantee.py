@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from mapie.risk_control import BinaryClassificationController
 from scipy.stats import binomtest, norm
 
-from clinfit.evaluation.guarantee import GRID, STARTS, certified, p_values
-from clinfit.evaluation.thresholds import choose_threshold
-from clinfit.study_evaluation import Threshold
+from clinfit.evaluation.decisions.guarantee import GRID, STARTS, certified, p_values
+from clinfit.evaluation.decisions.thresholds import choose_threshold
+from clinfit.study.evaluation import Threshold
 
 
 @settings(deadline=None)

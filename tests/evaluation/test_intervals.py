@@ -6,16 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from clinfit.evaluation.intervals import (
-    Resamples,
-    bonett_price,
-    delong,
-    delong_interval,
-    delong_paired,
-    log_ratio,
-    percentile,
-    wilson,
-)
+from clinfit.evaluation.statistics.bootstrap import Resamples, percentile
+from clinfit.evaluation.statistics.delong import delong, delong_interval, delong_paired
+from clinfit.evaluation.statistics.intervals import bonett_price, log_ratio, wilson
 
 
 @pytest.mark.parametrize(

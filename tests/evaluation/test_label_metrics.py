@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from clinfit.evaluation.answers import confusion
-from clinfit.evaluation.label_metrics import overall, per_label
+from clinfit.evaluation.metrics.confusion_metrics import overall, per_label
 
 #: (gold, predicted) of up to three labels; predicted 3 is unparsed.
 items = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=3, max_size=60).filter(

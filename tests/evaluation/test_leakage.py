@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.evaluation.results import Facts, TaskResult
-from clinfit.study import Study
+from clinfit.evaluation.facts import Facts
+from clinfit.evaluation.results import TaskResult
+from clinfit.study.schema import Study
 
 MakeStudy = Callable[..., Study]
 Rows = Callable[..., pd.DataFrame]
@@ -45,9 +46,9 @@ def test_without_is_what_a_table_without_them_gives(make_study: MakeStudy, rows:
     result = outcome(make_study(labels), predictions, LEAKS)
     kept = predictions[~predictions["id"].isin([*EXACT, *NEAR])]
     alone = evaluate(make_study(labels), kept)["tasks"]["outcome"]
-    assert result["leakage"] is not None
+    assert result["sections"].get("leakage") is not None
     for system in result["systems"]:
-        pairs = result["leakage"]["metrics"][system["name"]]
+        pairs = result["sections"]["leakage"]["metrics"][system["name"]]
         without = next(entry for entry in alone["systems"] if entry["name"] == system["name"])
         assert {"accuracy", "balanced_accuracy", "macro_f1"} < set(pairs)
         for name, (whole, clean) in pairs.items():
@@ -56,19 +57,19 @@ def test_without_is_what_a_table_without_them_gives(make_study: MakeStudy, rows:
             for key in ("value", "low", "high"):
                 assert clean[key] == pytest.approx(expected[key]), (name, key)
             assert (clean["n"], clean["events"]) == (expected["n"], expected["events"])
-    assert {len(pair) for pairs in result["leakage"]["metrics"].values() for pair in pairs.values()} == {2}
+    assert {len(pair) for pairs in result["sections"]["leakage"]["metrics"].values() for pair in pairs.values()} == {2}
 
 
 def test_an_item_of_two_kinds_counts_once(make_study: MakeStudy, rows: Rows) -> None:
-    leakage = outcome(make_study(), table(rows), LEAKS)["leakage"]
+    leakage = outcome(make_study(), table(rows), LEAKS)["sections"]["leakage"]
     assert leakage is not None and leakage["items"] == 40 and leakage["kinds"] == {"exact": 20, "near": 25}
 
 
 def test_the_finding_has_both_numbers(make_study: MakeStudy, rows: Rows) -> None:
     result = outcome(make_study(), table(rows), LEAKS)
-    assert result["leakage"] is not None
+    assert result["sections"].get("leakage") is not None
     told = next(finding for finding in result["findings"] if finding["code"] == "leaking-test-items")
-    whole, clean = (metric["value"] for metric in result["leakage"]["metrics"]["tiny"]["accuracy"])
+    whole, clean = (metric["value"] for metric in result["sections"]["leakage"]["metrics"]["tiny"]["accuracy"])
     assert whole is not None and clean is not None and whole > clean + 0.03
     assert told["level"] == "warn" and told["system"] == "tiny"
     assert told["title"].startswith("40 of 160 test items leak")
@@ -80,15 +81,15 @@ def test_the_finding_has_both_numbers(make_study: MakeStudy, rows: Rows) -> None
 def test_clean_splits_say_nothing(make_study: MakeStudy, rows: Rows) -> None:
     for leaks in ({}, {"exact": []}):
         result = outcome(make_study(), table(rows), leaks)
-        assert result["leakage"] is None
+        assert result["sections"].get("leakage") is None
         assert "leaking-test-items" not in {finding["code"] for finding in result["findings"]}
 
 
 def test_where_everything_leaks_nothing_is_left(make_study: MakeStudy, rows: Rows) -> None:
     predictions = table(rows)
     result = outcome(make_study(), predictions, {"exact": predictions["id"].tolist()})
-    assert result["leakage"] is not None
-    whole, clean = result["leakage"]["metrics"]["tiny"]["accuracy"]
+    assert result["sections"].get("leakage") is not None
+    whole, clean = result["sections"]["leakage"]["metrics"]["tiny"]["accuracy"]
     assert whole["value"] is not None and clean["value"] is None and clean["reason"] == "every test item leaks"
     told = next(finding for finding in result["findings"] if finding["code"] == "leaking-test-items")
     assert "not estimable without" in told["title"]
@@ -99,15 +100,15 @@ def test_one_label_left_is_told_and_not_scored(make_study: MakeStudy, rows: Rows
     predictions = table(rows)
     positives = predictions[predictions["gold"] == "Yes"]["id"].tolist()
     result = outcome(make_study(primary="auroc"), predictions, {"near": positives})
-    assert result["leakage"] is not None
-    clean = {name: pair[1] for name, pair in result["leakage"]["metrics"]["tiny"].items()}
+    assert result["sections"].get("leakage") is not None
+    clean = {name: pair[1] for name, pair in result["sections"]["leakage"]["metrics"]["tiny"].items()}
     assert clean["auroc"]["value"] is None and "one class" in (clean["auroc"]["reason"] or "")
     assert clean["accuracy"]["n"] == 80 and clean["accuracy"]["value"] is not None
 
 
 def test_groups_that_repeat_are_resampled_whole(make_study: MakeStudy, rows: Rows) -> None:
     predictions = table(rows, groups=[f"patient {at // 2}" for at in range(160)])
-    leakage = outcome(make_study(), predictions, LEAKS)["leakage"]
+    leakage = outcome(make_study(), predictions, LEAKS)["sections"]["leakage"]
     assert leakage is not None
     _, clean = leakage["metrics"]["tiny"]["accuracy"]
     assert "by group" in (clean["method"] or "") and clean["n"] == 120
@@ -123,4 +124,4 @@ def test_group_overlap_withholds_and_still_counts(make_study: MakeStudy, rows: R
         "system": None,
     }
     result = outcome(make_study(), table(rows), {"group": EXACT}, findings={"outcome": [error]})
-    assert result["withheld"] and result["leakage"] == {"items": 20, "kinds": {"group": 20}, "metrics": {}}
+    assert result["withheld"] and result["sections"]["leakage"] == {"items": 20, "kinds": {"group": 20}, "metrics": {}}

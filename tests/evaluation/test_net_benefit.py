@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from clinfit.evaluation.net_benefit import (
+from clinfit.evaluation.decisions.net_benefit import (
     THRESHOLDS,
     interventions_avoided,
     net_benefit,

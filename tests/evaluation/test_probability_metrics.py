@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from clinfit.evaluation.probability_metrics import (
+from clinfit.evaluation.metrics.probabilities import (
     Ranking,
     brier_terms,
     calibration,

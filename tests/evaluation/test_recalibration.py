@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from clinfit.evaluation.recalibration import Recalibration, fit_recalibration
+from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
 
 
 def overconfident(n, seed=0, slope=3.0, shift=0.7):

@@ -5,18 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinfit.evaluation.classification import Scored
-from clinfit.evaluation.conformal import conformal, conformal_cut
-from clinfit.evaluation.intervals import Resamples, wilson
-from clinfit.evaluation.referral import Referral, choose_referral, referral_result
-from clinfit.evaluation.scoring import estimates
-from clinfit.evaluation.selective import NO_ANSWER, confidence_cut, confidences, risk_coverage, selective
-from clinfit.evaluation.shares import share_metrics
-from clinfit.study_evaluation import Refer
+from clinfit.evaluation.decisions.conformal import conformal, conformal_cut
+from clinfit.evaluation.decisions.referral import choose_referral, referral_result
+from clinfit.evaluation.decisions.referral_rule import NO_ANSWER, Referral, confidences
+from clinfit.evaluation.decisions.selective import confidence_cut, risk_coverage, selective
+from clinfit.evaluation.metrics.classification import CLASSIFICATION
+from clinfit.evaluation.metrics.engine import Scored, estimates
+from clinfit.evaluation.metrics.proportions import proportion_metrics
+from clinfit.evaluation.metrics.scorer import LabelScorer
+from clinfit.evaluation.statistics.bootstrap import Resamples
+from clinfit.evaluation.statistics.intervals import wilson
+from clinfit.study.evaluation import Refer
 
 
 def scored(answers, groups=None):
-    return Scored(answers, estimates(answers), {}, Resamples(answers.gold, groups, 200), 0.95)
+    return Scored(
+        CLASSIFICATION, answers, estimates(LabelScorer, answers), {}, Resamples(answers.gold, groups, 200), 0.95
+    )
 
 
 def three_labels(make_answers, n, seed=0, strength=1.5):
@@ -74,7 +79,9 @@ def test_accuracy_at_a_coverage_has_wilsons_interval(make_answers):
 def test_shares_of_grouped_items_are_resampled_by_group():
     hits, inside = np.array([True, True, False, False, True, True]), np.array([True] * 5 + [False])
     groups = np.array([0, 0, 1, 1, 2, 2])
-    metric = share_metrics({"x": (hits, inside), "y": (hits, ~inside & ~hits)}, Resamples(groups, groups, 500), 0.95)
+    metric = proportion_metrics(
+        {"x": (hits, inside), "y": (hits, ~inside & ~hits)}, Resamples(groups, groups, 500), 0.95
+    )
     assert metric["x"].value == 0.6 and metric["x"].low == 0 and metric["x"].high == 1
     assert "by group" in metric["x"].method
     assert metric["y"].value is None and metric["y"].status == "undefined"

@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
-from clinfit.evaluation import intervals
-from clinfit.evaluation.classification import Scored
+from clinfit.evaluation.analyses.subsets import OUTSIDE, score_subsets
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.evaluation.independent import delong_unpaired, share_difference
-from clinfit.evaluation.intervals import Resamples, delong
-from clinfit.evaluation.parts import OUTSIDE, score_parts
-from clinfit.evaluation.results import Facts, SubgroupResult, TaskResult
-from clinfit.evaluation.scoring import estimates, replicates
-from clinfit.study import Study
+from clinfit.evaluation.facts import Facts
+from clinfit.evaluation.metrics.classification import CLASSIFICATION
+from clinfit.evaluation.metrics.engine import Scored
+from clinfit.evaluation.results import SubgroupResult, TaskResult
+from clinfit.evaluation.statistics import bootstrap
+from clinfit.evaluation.statistics.bootstrap import Resamples
+from clinfit.evaluation.statistics.delong import delong
+from clinfit.evaluation.statistics.unpaired import delong_unpaired, proportion_difference
+from clinfit.study.schema import Study
 
 MakeStudy = Callable[..., Study]
 Rows = Callable[..., pd.DataFrame]
@@ -57,7 +59,7 @@ def outcome(study: Study, table: pd.DataFrame, **groups: Sequence[str]) -> TaskR
 
 
 def of(result: TaskResult, column: str, system: str = "tiny") -> SubgroupResult:
-    return next(r for r in result["subgroups"] if (r["system"], r["column"]) == (system, column))
+    return next(r for r in result["sections"]["subgroups"] if (r["system"], r["column"]) == (system, column))
 
 
 def codes(result: TaskResult) -> set[str]:
@@ -139,7 +141,7 @@ def test_items_without_a_group_are_missing_and_not_lost(make_study: MakeStudy, r
 
 def test_no_table_means_no_subgroups(make_study: MakeStudy, rows: Rows) -> None:
     result = evaluate(make_study(subgroups=["ward"]), predictions(rows, HARD))["tasks"]["outcome"]
-    assert result["subgroups"] == []
+    assert result["sections"].get("subgroups") is None
 
 
 def test_every_trained_system_is_shown_and_groups_are_the_same(make_study: MakeStudy, rows: Rows) -> None:
@@ -147,7 +149,7 @@ def test_every_trained_system_is_shown_and_groups_are_the_same(make_study: MakeS
     result = outcome(
         make_study(subgroups=["ward", {"column": "sex", "title": "Sex"}]), table, ward=WARD, sex=["f", "m"] * 150
     )
-    assert {(r["system"], r["column"], r["title"]) for r in result["subgroups"]} == {
+    assert {(r["system"], r["column"], r["title"]) for r in result["sections"]["subgroups"]} == {
         (model, column, title) for model in ("tiny", "forest") for column, title in (("ward", "ward"), ("sex", "Sex"))
     }
     assert of(result, "ward")["rows"] == of(result, "ward", "forest")["rows"], "the same answers in another order"
@@ -301,12 +303,12 @@ def scored(make_answers: Callable[..., Any], n: int, clusters: np.ndarray | None
     yes = 1 / (1 + np.exp(-(2 * gold - 1 + rng.normal(size=n))))
     answers = make_answers(gold, (yes > 0.5).astype(int), np.column_stack([1 - yes, yes]))
     plan = Resamples(answers.gold, clusters, 150)
-    return Scored(answers, estimates(answers), replicates([answers], plan)[0], plan, 0.95)
+    return CLASSIFICATION.score([answers], plan, 0.95)[0]
 
 
 def test_one_part_of_everything_is_the_whole(make_answers: Callable[..., Any]) -> None:
     whole = scored(make_answers, 200)
-    part = score_parts([whole], np.zeros(200, dtype=np.int64))[0][0]
+    part = score_subsets([whole], np.zeros(200, dtype=np.int64))[0][0]
     assert part.estimates == pytest.approx(whole.estimates, nan_ok=True)
     for name, values in whole.replicates.items():
         assert part.replicates[name] == pytest.approx(values, nan_ok=True), name
@@ -314,9 +316,9 @@ def test_one_part_of_everything_is_the_whole(make_answers: Callable[..., Any]) -
 
 def test_items_outside_have_no_part(make_answers: Callable[..., Any]) -> None:
     whole = scored(make_answers, 200)
-    assert score_parts([whole], np.full(200, OUTSIDE, dtype=np.int64)) == [{}]
+    assert score_subsets([whole], np.full(200, OUTSIDE, dtype=np.int64)) == [{}]
     inside = np.where(np.arange(200) < 60, 4, OUTSIDE).astype(np.int64)
-    parts = score_parts([whole], inside)[0]
+    parts = score_subsets([whole], inside)[0]
     assert list(parts) == [4] and len(parts[4].answers) == 60
 
 
@@ -325,10 +327,10 @@ def test_many_items_in_random_groups_give_the_same_error(
 ) -> None:
     whole = scored(make_answers, 2400)
     places = (np.arange(2400) % 2).astype(np.int64)
-    plain = score_parts([whole], places)[0]
-    monkeypatch.setattr(intervals, "UNITS", 100)
-    monkeypatch.setattr(intervals, "RANDOM_GROUPS", 90)
-    merged = score_parts([whole], places)[0]
+    plain = score_subsets([whole], places)[0]
+    monkeypatch.setattr(bootstrap, "UNITS", 100)
+    monkeypatch.setattr(bootstrap, "RANDOM_GROUPS", 90)
+    merged = score_subsets([whole], places)[0]
     for part in (0, 1):
         for name in ("accuracy", "auroc"):
             assert merged[part].replicates[name].std() == pytest.approx(plain[part].replicates[name].std(), rel=0.35)
@@ -337,7 +339,7 @@ def test_many_items_in_random_groups_give_the_same_error(
 
 def test_newcombe_published() -> None:
     """56/70 against 48/80: 0.0524 to 0.3339 (Newcombe, 1998, table II, example a, method 10)."""
-    found = share_difference(56, 70, 48, 80)
+    found = proportion_difference(56, 70, 48, 80)
     assert found is not None
     assert (found.difference, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
 
@@ -347,7 +349,7 @@ def test_newcombe_published() -> None:
 def test_differences_turn_round(data: st.DataObject) -> None:
     n, m = (data.draw(st.integers(2, 200)) for _ in range(2))
     a, b = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
-    one, other = share_difference(a, n, b, m), share_difference(b, m, a, n)
+    one, other = proportion_difference(a, n, b, m), proportion_difference(b, m, a, n)
     assert one is not None and other is not None
     assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low), abs=1e-12)
     assert one.p == pytest.approx(other.p)

@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score
 
-from clinfit.evaluation.thresholds import ThresholdChoice, apply_threshold, choose_threshold, sweep_thresholds
-from clinfit.study_evaluation import Threshold
+from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold, sweep_thresholds
+from clinfit.study.evaluation import Threshold
 
 LABELS = ["No", "Yes"]
 

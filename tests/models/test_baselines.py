@@ -1,5 +1,6 @@
 """Rules that need no training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,16 @@ from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import Workspace
 from clinfit.models.baselines import BaselineModel
-from clinfit.study import Baseline, Data, InputColumn, Task
+from clinfit.study.data import Data, InputColumn
+from clinfit.study.models import Baseline
+from clinfit.study.tasks import Classification, Task, task_from
+from lessons import TASK, lesson
 
 TEXT = {"note": InputColumn(column="note"), "title": InputColumn(column="title")}
 
 
 def task(labels: list[str], positive: str | None = None, **data: object) -> Task:
-    return Task(labels=labels, positive=positive, data=Data(path="unused.csv", **{"inputs": TEXT, **data}))
+    return Classification(labels=labels, positive=positive, data=Data(path="unused.csv", **{"inputs": TEXT, **data}))
 
 
 def records(*rows: tuple[str | None, str]) -> list[Record]:
@@ -31,51 +35,63 @@ ALWAYS = Baseline(name="always", family="baseline", kind="always-positive")
 
 
 def test_majority_gives_training_prevalence(tmp_path: Path) -> None:
-    model = BaselineModel(MAJORITY, task(["a", "b", "c"]), 0)
-    model.fit(records(("x", "b"), ("x", "b"), ("x", "a"), ("x", "b")), records(("x", "c")), Workspace(tmp_path))
+    model = BaselineModel(MAJORITY, {TASK: task(["a", "b", "c"])}, 0)
+    train = records(("x", "b"), ("x", "b"), ("x", "a"), ("x", "b"))
+    model.fit(lesson(train, records(("x", "c"))), Workspace(tmp_path))
     np.testing.assert_array_equal(
-        model.predict(records(("y", "c"), ("z", "a"))).probabilities, [[0.25, 0.75, 0.0], [0.25, 0.75, 0.0]]
+        model.predict(TASK, records(("y", "c"), ("z", "a"))).probabilities, [[0.25, 0.75, 0.0], [0.25, 0.75, 0.0]]
     )
+
+
+def test_majority_of_several_labels_is_the_prevalence_of_each(tmp_path: Path) -> None:
+    several = task_from({"kind": "multilabel", "labels": ["a", "b", "c"], "data": Data(path="unused.csv", inputs=TEXT)})
+    model = BaselineModel(MAJORITY, {TASK: several}, 0)
+    train = [
+        replace(r, target=t) for r, t in zip(records(*[("x", "")] * 4), [("a", "b"), ("a",), (), ("a",)], strict=True)
+    ]
+    model.fit(lesson(train), Workspace(tmp_path))
+    np.testing.assert_array_equal(model.predict(TASK, train[:1]).probabilities, [[0.75, 0.25, 0.0]])
 
 
 @pytest.mark.parametrize(("positive", "row"), [(None, [0.0, 1.0]), ("a", [1.0, 0.0])])
 def test_always_positive_follows_the_declared_positive_label(
     positive: str | None, row: list[float], tmp_path: Path
 ) -> None:
-    model = BaselineModel(ALWAYS, task(["a", "b"], positive), 0)
-    model.fit(records(("x", "a")), [], Workspace(tmp_path))
-    np.testing.assert_array_equal(model.predict(records(("y", "a"))).probabilities, [row])
+    model = BaselineModel(ALWAYS, {TASK: task(["a", "b"], positive)}, 0)
+    model.fit(lesson(records(("x", "a"))), Workspace(tmp_path))
+    np.testing.assert_array_equal(model.predict(TASK, records(("y", "a"))).probabilities, [row])
 
 
 def test_keyword_gives_smoothed_training_frequencies(tmp_path: Path) -> None:
-    model = BaselineModel(keyword("tumou?r", "cancer$"), task(["no", "yes"]), 0)
+    model = BaselineModel(keyword("tumou?r", "cancer$"), {TASK: task(["no", "yes"])}, 0)
     train = records(("A TUMOR", "yes"), ("tumour", "yes"), ("lung cancer", "no"), ("cancers", "no"), (None, "no"))
-    summary = model.fit(train, [], Workspace(tmp_path))
-    found = model.predict(records(("no tumour seen", "no"), ("healthy", "no"), (None, "no"))).probabilities
+    summary = model.fit(lesson(train), Workspace(tmp_path))
+    details = summary.details["tasks"][TASK]
+    found = model.predict(TASK, records(("no tumour seen", "no"), ("healthy", "no"), (None, "no"))).probabilities
     np.testing.assert_allclose(found[:, 1], [3 / 5, 1 / 4, 1 / 4])
-    assert (summary.details["matched"], summary.details["unmatched"]) == (3, 2)
+    assert (details["matched"], details["unmatched"]) == (3, 2)
     assert summary.alarms == []
 
 
 def test_keyword_searches_every_text_input_but_no_other(tmp_path: Path) -> None:
     inputs = {"title": InputColumn(column="t"), "site": InputColumn(column="s", type="category")}
-    model = BaselineModel(keyword("tumour"), task(["no", "yes"], inputs=inputs), 0)
+    model = BaselineModel(keyword("tumour"), {TASK: task(["no", "yes"], inputs=inputs)}, 0)
     train = [
         Record("1", "1", {"title": "tumour", "site": "x"}, "yes"),
         Record("2", "2", {"title": "y", "site": "tumour"}, "no"),
     ]
-    assert model.fit(train, [], Workspace(tmp_path)).details["matched"] == 1
+    assert model.fit(lesson(train), Workspace(tmp_path)).details["tasks"][TASK]["matched"] == 1
 
 
 def test_rule_that_training_contradicts_keeps_its_frequencies_and_raises_an_alarm(tmp_path: Path) -> None:
-    model = BaselineModel(keyword("tumour"), task(["no", "yes"]), 0)
+    model = BaselineModel(keyword("tumour"), {TASK: task(["no", "yes"])}, 0)
     train = records(("tumour", "no"), ("tumour", "no"), ("other", "yes"), ("other", "yes"), ("other", "yes"))
-    summary = model.fit(train, [], Workspace(tmp_path))
+    summary = model.fit(lesson(train), Workspace(tmp_path))
     assert len(summary.alarms) == 2
-    np.testing.assert_allclose(model.predict(records(("tumour", "no"))).probabilities, [[3 / 4, 1 / 4]])
+    np.testing.assert_allclose(model.predict(TASK, records(("tumour", "no"))).probabilities, [[3 / 4, 1 / 4]])
 
 
 def test_broken_pattern_is_named(tmp_path: Path) -> None:
-    model = BaselineModel(keyword("tumour("), task(["no", "yes"]), 0)
+    model = BaselineModel(keyword("tumour("), {TASK: task(["no", "yes"])}, 0)
     with pytest.raises(ClinfitError, match=r"tumour\("):
-        model.fit(records(("x", "no")), [], Workspace(tmp_path))
+        model.fit(lesson(records(("x", "no"))), Workspace(tmp_path))

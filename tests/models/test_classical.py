@@ -14,9 +14,13 @@ from sklearn.datasets import load_breast_cancer
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Workspace
-from clinfit.models.classical import FEATURES, ClassicalModel
+from clinfit.models.classical import ClassicalModel
+from clinfit.models.estimators import FEATURES, _TaskFit
 from clinfit.models.features import design, fit_design, frame, input_types
-from clinfit.study import Classical, Data, InputColumn, Task
+from clinfit.study.data import Data, InputColumn
+from clinfit.study.models import Classical
+from clinfit.study.tasks import Classification, Task, task_from
+from lessons import TASK, lesson
 
 LABELS = ["benign", "malignant"]
 KINDS = list(FEATURES)
@@ -28,7 +32,7 @@ NUMBERS = {
 
 
 def task_of(inputs: dict[str, InputColumn], labels: Sequence[str] = LABELS) -> Task:
-    return Task(labels=list(labels), data=Data(path="unused.csv", inputs=inputs))
+    return Classification(labels=list(labels), data=Data(path="unused.csv", inputs=inputs))
 
 
 def spec(kind: str, **settings: object) -> Classical:
@@ -53,8 +57,10 @@ def patients(n: int, seed: int = 0, share: float = 0.5) -> list[Record]:
 def fit(
     settings: Classical, task: Task, train: Sequence[Record], validation: Sequence[Record], folder: Path
 ) -> tuple[ClassicalModel, FitSummary]:
-    model = ClassicalModel(settings, task, 5)
-    return model, model.fit(train, validation, Workspace(folder))
+    """The model, and a summary whose details are those of the one task."""
+    model = ClassicalModel(settings, {TASK: task}, 5)
+    summary = model.fit(lesson(train, validation), Workspace(folder))
+    return model, replace(summary, details=summary.details["tasks"][TASK])
 
 
 # ---------------------------------------------------------------- real data
@@ -76,7 +82,7 @@ def breast_cancer() -> tuple[Task, list[Record]]:
 def test_breast_cancer_is_told_apart(kind: str, breast_cancer: tuple[Task, list[Record]], tmp_path: Path) -> None:
     task, records = breast_cancer
     model, summary = fit(spec(kind, trees=100), task, records[:341], records[341:455], tmp_path)
-    probabilities = model.predict(records[455:]).probabilities
+    probabilities = model.predict(TASK, records[455:]).probabilities
     correct = [
         LABELS[k] == record.target for k, record in zip(probabilities.argmax(axis=1), records[455:], strict=True)
     ]
@@ -139,7 +145,7 @@ def test_validation_is_not_learnt_from(kind: str, tmp_path: Path) -> None:
     flipped = [replace(r, target=LABELS[1 - LABELS.index(str(r.target))]) for r in validation]
     settings = spec(kind, c_grid=[1.0], trees=10)
     found = [
-        fit(settings, task_of(NUMBERS), train, part, tmp_path)[0].predict(new).probabilities
+        fit(settings, task_of(NUMBERS), train, part, tmp_path)[0].predict(TASK, new).probabilities
         for part in (validation, flipped, patients(40, seed=3))
     ]
     np.testing.assert_array_equal(found[0], found[1])
@@ -162,10 +168,19 @@ def test_c_at_the_end_of_the_grid_raises_an_alarm(tmp_path: Path) -> None:
     assert any("largest of c_grid" in alarm for alarm in summary.alarms)
 
 
+def test_the_weakest_penalty_of_the_default_grid_is_no_alarm(tmp_path: Path) -> None:
+    """Separable records: the last C of the grid wins, and a larger one would do next to nothing."""
+    apart = [replace(r, inputs=r.inputs | {"size": float(r.target == "malignant")}) for r in patients(80)]
+    _, summary = fit(spec("lasso"), task_of(NUMBERS), apart, apart, tmp_path)
+    assert (summary.details["C"], summary.alarms) == (3000, [])
+
+
 def test_without_validation_c_is_cross_validated_with_groups_kept_together(tmp_path: Path) -> None:
     train = [replace(r, id=f"{r.id}-{copy}") for r in patients(30) for copy in range(2)]  # each patient twice
-    model, summary = fit(spec("lasso", c_grid=[0.1, 1.0]), task_of(NUMBERS), train, [], tmp_path)
-    for learnt, judged in model._folds(model._examples(train)):
+    settings = spec("lasso", c_grid=[0.1, 1.0])
+    _, summary = fit(settings, task_of(NUMBERS), train, [], tmp_path)
+    one = _TaskFit(settings, task_of(NUMBERS), 5, lambda *_: None)
+    for learnt, judged in one._folds(one.examples(train)):
         assert not set(learnt.groups) & set(judged.groups)
     assert summary.details["C_chosen_on"] == "5-fold cross-validation"
     _, few = fit(spec("lasso"), task_of(NUMBERS), [*patients(8, share=0), patients(1, seed=9)[0]], [], tmp_path)
@@ -187,7 +202,7 @@ def test_class_weights_and_oversampling_raise_the_minority(kind: str, tmp_path: 
 
     def mean_minority(**more: object) -> float:
         model, _ = fit(spec(kind, **settings, **more), task_of(inputs), train, train, tmp_path)
-        return model.predict(train).probabilities[:, 1].mean()
+        return model.predict(TASK, train).probabilities[:, 1].mean()
 
     plain = mean_minority()
     assert mean_minority(class_weights="balanced") > plain + 0.05
@@ -207,7 +222,7 @@ def test_oversampling_counts_only_training_records(tmp_path: Path) -> None:
 def test_label_without_training_records_gets_probability_zero(tmp_path: Path) -> None:
     task = task_of(NUMBERS, ["benign", "never seen", "malignant"])
     model, _ = fit(spec("random-forest", trees=5), task, patients(30), [], tmp_path)
-    found = model.predict(patients(6, seed=1)).probabilities
+    found = model.predict(TASK, patients(6, seed=1)).probabilities
     np.testing.assert_array_equal(found[:, 1], 0)
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
@@ -215,6 +230,77 @@ def test_label_without_training_records_gets_probability_zero(tmp_path: Path) ->
 def test_training_with_one_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClinfitError, match="only the label 'benign'"):
         fit(spec("lasso"), task_of(NUMBERS), patients(10, share=0), [], tmp_path)
+
+
+# ---------------------------------------------------------------- several labels
+
+
+SEVERAL = ["malignant", "left", "never", "always"]
+
+
+def several_task(inputs: dict[str, InputColumn] = NUMBERS) -> Task:
+    return task_from({"kind": "multilabel", "labels": SEVERAL, "data": Data(path="unused.csv", inputs=inputs)})
+
+
+def with_several(records: Sequence[Record]) -> list[Record]:
+    """What is malignant, what is on the left, and a label that all records have."""
+    targets = [
+        ((SEVERAL[0],) if r.target == LABELS[1] else ())
+        + ((SEVERAL[1],) if r.inputs["site"] == "left" else ())
+        + ("always",)
+        for r in records
+    ]
+    return [replace(record, target=target) for record, target in zip(records, targets, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["lasso", "random-forest", "gradient-boosting"])
+def test_each_label_is_a_model_of_its_own(kind: str, tmp_path: Path) -> None:
+    train, new = with_several(patients(80)), with_several(patients(30, seed=2))
+    settings = spec(kind, c_grid=[1.0], trees=40)
+    model, summary = fit(settings, several_task(), train, train, tmp_path)
+    found = model.predict(TASK, new).probabilities
+    np.testing.assert_array_equal(found[:, 2:], [[0, 1]] * 30)
+    assert any("never, always" in alarm for alarm in summary.alarms)
+    alone, _ = fit(settings, task_of(NUMBERS), patients(80), patients(80), tmp_path)
+    np.testing.assert_array_equal(found[:, 0], alone.predict(TASK, new).probabilities[:, 1])
+    side = np.array(["left" in r.target for r in new])  # type: ignore[operator]
+    assert found[side, 1].min() > found[~side, 1].max()
+
+
+def test_one_c_serves_all_labels_and_constant_ones_do_not_choose_it(tmp_path: Path) -> None:
+    train, validation = with_several(patients(80)), with_several(patients(40, seed=1))
+    settings = spec("lasso", c_grid=[0.01, 0.1, 1.0])
+    _, summary = fit(settings, several_task(), train, validation, tmp_path)
+    path = summary.details["C_path"]
+    assert summary.details["C"] == min(path, key=lambda point: point["log_loss"])["C"]
+    losses = []
+    for label in SEVERAL[:2]:
+        single = [
+            [replace(r, target=LABELS[int(label in r.target)]) for r in part]  # type: ignore[operator]
+            for part in (train, validation)
+        ]
+        _, alone = fit(settings, task_of(NUMBERS), *single, tmp_path)
+        losses.append([point["log_loss"] for point in alone.details["C_path"]])
+    np.testing.assert_allclose([point["log_loss"] for point in path], np.mean(losses, axis=0))
+
+
+def test_without_validation_groups_stay_together_for_several_labels_too(tmp_path: Path) -> None:
+    train = [replace(r, id=f"{r.id}-{copy}") for r in with_several(patients(30)) for copy in range(2)]
+    settings = spec("lasso", c_grid=[0.1, 1.0])
+    _, summary = fit(settings, several_task(), train, [], tmp_path)
+    assert summary.details["C_chosen_on"] == "5-fold cross-validation"
+    one = _TaskFit(settings, several_task(), 5, lambda *_: None)
+    for learnt, judged in one._folds(one.examples(train)):
+        assert not set(learnt.groups) & set(judged.groups)
+
+
+def test_records_with_several_labels_weigh_alike(tmp_path: Path) -> None:
+    train = with_several(patients(60, share=0.2))
+    answers = [
+        fit(spec("random-forest", trees=10, **more), several_task(), train, [], tmp_path)[0].predict(TASK, train)
+        for more in ({}, {"class_weights": "balanced", "oversample": True})
+    ]
+    np.testing.assert_array_equal(answers[0].probabilities, answers[1].probabilities)
 
 
 # ---------------------------------------------------------------- files
@@ -231,7 +317,7 @@ def forest(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClassicalModel, Pa
 def test_file_with_a_foreign_type_is_not_loaded(forest: tuple[ClassicalModel, Path], tmp_path: Path) -> None:
     _, saved = forest
     (tmp_path / "model.json").write_bytes((saved / "model.json").read_bytes())
-    skops.io.dump([Namespace(features=1), 1], tmp_path / "model.skops")
+    skops.io.dump([Namespace(features=1), 1], tmp_path / f"{TASK}.skops")
     with pytest.raises(ClinfitError, match="never has"):
         ClassicalModel.load(tmp_path)
 
@@ -240,9 +326,9 @@ def test_file_with_a_foreign_type_is_not_loaded(forest: tuple[ClassicalModel, Pa
 def test_tree_that_points_outside_itself_is_refused(kind: str, tmp_path: Path) -> None:
     model, _ = fit(spec(kind, trees=2), task_of(NUMBERS), patients(60), [], tmp_path / "work")
     if kind == "random-forest":
-        model.estimator.estimators_[0].tree_.children_left[0] = 10**6
+        model._fitted[TASK].estimators[0].estimators_[0].tree_.children_left[0] = 10**6
     else:
-        model.estimator._predictors[0][0].nodes["feature_idx"][0] = 10**6
+        model._fitted[TASK].estimators[0]._predictors[0][0].nodes["feature_idx"][0] = 10**6
     model.save(tmp_path)
     with pytest.raises(ClinfitError, match="damaged"):
         ClassicalModel.load(tmp_path)
@@ -252,4 +338,4 @@ def test_vocabulary_is_one_file_not_one_a_term(tmp_path: Path) -> None:
     train = [Record(str(i), str(i), {"note": f"word{i} common"}, LABELS[i % 2]) for i in range(120)]
     model, _ = fit(spec("gradient-boosting"), task_of({"note": InputColumn(column="n")}), train, train, tmp_path)
     model.save(tmp_path)
-    assert len(ZipFile(tmp_path / "model.skops").namelist()) < 1100
+    assert len(ZipFile(tmp_path / f"{TASK}.skops").namelist()) < 1100

@@ -9,15 +9,18 @@ import pytest
 
 from clinfit.data.records import Record, Split
 from clinfit.evaluation.evaluate import evaluate
-from clinfit.evaluation.results import Facts
-from clinfit.models.base import Outputs
+from clinfit.evaluation.facts import Facts, KnownCounts
+from clinfit.models.base import LabelOutputs
 from clinfit.predictions import Source, predictions_table
-from clinfit.report.build import ReportInputs, render
-from clinfit.study import Study
+from clinfit.report.build import render
+from clinfit.report.inputs import ReportInputs
+from clinfit.study.schema import Study
+from shuffled import importance_of
+
+from .several import CHARACTERISTICS, PATIENT_TEXT, answers_of, facts_of, study_of
 
 BINARY = ("benign", "malignant")
 THREE = ("low", "medium", "high")
-PATIENT_TEXT = "Mrs Jane Doe, born 1950, complains of chest pain"
 
 MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
 FOREST = {"name": "random-forest", "family": "classical", "kind": "random-forest"}
@@ -49,7 +52,9 @@ def records(labels: Sequence[str], split: Split, n: int, rng: np.random.Generato
     ]
 
 
-def outputs(labels: Sequence[str], part: Sequence[Record], strength: float | None, rng: np.random.Generator) -> Outputs:
+def outputs(
+    labels: Sequence[str], part: Sequence[Record], strength: float | None, rng: np.random.Generator
+) -> LabelOutputs:
     """Softmax of noise plus `strength` on the truth."""
     gold = np.array([labels.index(record.target or "") for record in part])
     logits = rng.normal(size=(len(part), len(labels)))
@@ -58,10 +63,11 @@ def outputs(labels: Sequence[str], part: Sequence[Record], strength: float | Non
     else:
         logits[np.arange(len(part)), gold] += strength
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return Outputs(probabilities, np.full(len(part), 0.01), raw=[PATIENT_TEXT] * len(part))
+    return LabelOutputs(probabilities, np.full(len(part), 0.01), raw=[PATIENT_TEXT] * len(part))
 
 
 def predictions(labels: Sequence[str], systems: Sequence[System], *, n: int = 90, one_class: bool) -> pd.DataFrame:
+    task = study(labels, [MAJORITY], "").tasks["finding"]
     rng = np.random.default_rng(7)
     splits: list[tuple[Split, list[Record]]] = [(s, records(labels, s, n, rng)) for s in ("validation", "test")]
     if one_class:
@@ -70,9 +76,7 @@ def predictions(labels: Sequence[str], systems: Sequence[System], *, n: int = 90
     for model, stage, strength in systems:
         for split, part in splits:
             source = Source(f"{model}-seed42", model, 42, stage)
-            tables.append(
-                predictions_table(source, "finding", labels, split, part, outputs(labels, part, strength, rng))
-            )
+            tables.append(predictions_table(source, "finding", task, split, part, outputs(labels, part, strength, rng)))
     table = pd.concat(tables, ignore_index=True)
     silent = (table["model"] == "tiny") & (table["stage"] == 0) & (table.index % 10 == 0)
     return table.assign(status=np.where(silent, "unparsed", table["status"]))
@@ -107,15 +111,15 @@ def log_rows() -> list[dict[str, Any]]:
     for step in range(1, 85):
         row: dict[str, Any] = {"step": step, "epoch": step / 21, "loss": 0.7 * float(np.exp(-step / 30))}
         if step % 21 == 0:
-            row |= {"validation_loss": 0.3 + abs(step - 42) / 400, "validation_primary": 0.95 - abs(step - 63) / 200}
+            loss, primary = 0.3 + abs(step - 42) / 400, 0.95 - abs(step - 63) / 200
+            row |= {"validation_loss": loss, "validation_primary": primary}
+            row |= {"validation_tasks": {"finding": {"loss": loss, "primary": primary, "shares": [0.5, 0.5]}}}
         rows.append(row)
     return rows
 
 
 def described(labels: Sequence[str]) -> dict[str, Any]:
     """data/<task>.json, as `TaskData.describe` gives it, with the findings of the audit."""
-    words = {"minimum": 6.0, "lower_quartile": 11.0, "median": 13.0, "upper_quartile": 15.0, "maximum": 28.0}
-    split = {"n": 90, "missing": 2, "words": words}
     missing = {
         "level": "info",
         "code": "missing-values",
@@ -131,9 +135,7 @@ def described(labels: Sequence[str]) -> dict[str, Any]:
         "records": 270,
         "groups": 270,
         "labels": list(labels),
-        "inputs": {
-            "note": {"type": "text", "unit": None, "splits": dict.fromkeys(("train", "validation", "test"), split)}
-        },
+        "inputs": {"note": {"type": "text", "unit": None, "seen": None}},
         "split_ids": {"test": ["secret-test-0"]},
         "findings": [missing | {"advice": "look at these records", "system": None}],
     }
@@ -155,11 +157,14 @@ def trust_facts() -> Facts:
         "test": "mean 20",
         "difference": 0.5,
         "alert": True,
+        "p": 0.0001,
     }
     return Facts(
         subgroups={"finding": pd.DataFrame(table)},
         leaks={"finding": {"exact": ids[:2], "near": ids[2:3]}},
-        shift={"finding": [row, row | {"name": "share", "kind": "label", "difference": -0.01, "alert": False}]},
+        shift={
+            "finding": [row, row | {"name": "share", "kind": "label", "difference": -0.01, "alert": False, "p": 0.9}]
+        },
     )
 
 
@@ -185,12 +190,16 @@ def report_inputs(
             }
             for r in runs
         },
-        counts={"finding": {"train": dict.fromkeys(labels, 45)}},
+        counts={"finding": {"train": KnownCounts(n=45 * len(labels), labels=dict.fromkeys(labels, 45))}},
+        characteristics={"finding": CHARACTERISTICS},
     )
     if trust:
         facts |= trust_facts()
+    table = predictions(labels, systems, one_class=one_class)
+    if "random-forest" in {system[0] for system in systems}:
+        facts["importance"] = {"finding": importance_of(table, "random-forest-seed42", 1, weights=False)}
     return ReportInputs(
-        results=evaluate(chosen, predictions(labels, systems, one_class=one_class), facts),
+        results=evaluate(chosen, table, facts),
         study=chosen,
         data={"finding": described(labels)},
         environment={"clinfit": "0.1.0", "commit": "b3b4909", "libraries": {"torch": "2.13.0"}},
@@ -222,12 +231,42 @@ def case(name: str) -> ReportInputs:
     return report_inputs(BINARY, systems[:1], models[:1], description="<script>alert(1)</script> & more")
 
 
+def several(names: Sequence[str], *, error: bool = False) -> ReportInputs:
+    """A run of these tasks of `several.TASKS`, which are of several kinds. error: the numbers are withheld."""
+    chosen, answers = study_of(names), answers_of(study_of(names))
+    facts = facts_of(chosen, error=error)
+    facts["importance"] = {
+        name: importance_of(answers.loc[answers["task"] == name].dropna(axis="columns", how="all"), "words-seed42", 1)
+        for name in names
+    }
+    validated = {name: {"loss": 0.5, "primary": 0.6, "shares": []} for name in names}
+    logs = [row | ({"validation_tasks": validated} if "validation_loss" in row else {}) for row in log_rows()]
+    return ReportInputs(
+        results=evaluate(chosen, answers, facts),
+        study=chosen,
+        data={name: described(task.labels) for name, task in chosen.tasks.items()},
+        environment={"clinfit": "0.1.0", "commit": "b3b4909", "libraries": {"torch": "2.13.0"}},
+        models=[model_record(spec.name, spec.family) for spec in chosen.models],
+        logs={("tiny-seed42", 1): logs},
+        command="clinfit run studies/several-tasks.yaml",
+    )
+
+
 CASES = ("binary", "subgroups", "three labels", "one class", "failed model", "no neural model", "hostile words")
+#: Case -> the tasks of its study.
+SEVERAL = {
+    "several labels": ("chapters",),
+    "options": ("exam",),
+    "two kinds": ("exam", "chapters"),
+    "three kinds": ("finding", "chapters", "exam"),
+    "three kinds withheld": ("finding", "chapters", "exam"),
+}
 
 
 @pytest.fixture(scope="session")
 def cases() -> dict[str, ReportInputs]:
-    return {name: case(name) for name in CASES}
+    made = {name: case(name) for name in CASES}
+    return made | {name: several(tasks, error="withheld" in name) for name, tasks in SEVERAL.items()}
 
 
 @pytest.fixture(scope="session")

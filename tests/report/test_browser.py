@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from clinfit.evaluation.operating import decision_threshold, swept_points
-from clinfit.report.build import ReportInputs
-from clinfit.report.explorer import values
-from clinfit.report.panels import drawn_systems
+from clinfit.evaluation.decisions.operating_point import decision_threshold, swept_points
+from clinfit.report.inputs import ReportInputs
+from clinfit.report.sections.explorer import values
+from clinfit.report.sections.panels import drawn_systems
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 #: The browser itself looks for updates here, whatever page it shows.
@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 
-def browse(page: Path, width: int) -> tuple[str, list[str], set[str]]:
+def browse(page: Path, width: int, fragment: str = "") -> tuple[str, list[str], set[str]]:
     """The rendered document, the console's messages, and the addresses that the page asked for."""
     assert BROWSER is not None, "CI must have chromium"
     profile = page.parent / f"profile-{page.stem}"
@@ -40,7 +40,7 @@ def browse(page: Path, width: int) -> tuple[str, list[str], set[str]]:
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--allow-file-access-from-files", "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}",
             f"--window-size={width},900", "--enable-logging=stderr", f"--log-net-log={log}",
-            "--dump-dom", page.as_uri(),
+            "--dump-dom", page.as_uri() + fragment,
         ],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
@@ -59,7 +59,7 @@ def test_control_a_bad_page_is_noticed(tmp_path: Path) -> None:
     assert asked == {"http://picture.invalid/x.png"}
 
 
-@pytest.mark.parametrize("name", ["binary", "three labels", "one class"])
+@pytest.mark.parametrize("name", ["binary", "three labels", "one class", "three kinds"])
 def test_page_renders_quietly(pages: dict[str, str], name: str, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     page.write_text(pages[name], encoding="utf-8")
@@ -70,8 +70,9 @@ def test_page_renders_quietly(pages: dict[str, str], name: str, tmp_path: Path) 
     assert "Research use only." in document
 
 
-def test_nothing_is_wider_than_a_phone(pages: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(pages["binary"], encoding="utf-8")
+@pytest.mark.parametrize("name", ["binary", "three kinds"])
+def test_nothing_is_wider_than_a_phone(pages: dict[str, str], name: str, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(pages[name], encoding="utf-8")
     phone = tmp_path / "phone.html"
     phone.write_text(
         "<iframe id=page src=report.html style='width:390px;height:800px;border:0'></iframe><p id=width></p><script>"
@@ -113,3 +114,51 @@ def test_explorer_shows_what_the_results_say(
             expected.append([str(place), *values(points[place - 1])])
     shown = json.loads(unescape(found[1]))
     assert shown == expected
+
+
+@pytest.mark.parametrize("name", ["binary", "three kinds"])
+def test_the_main_table_is_not_cut_on_a_desk(pages: dict[str, str], name: str, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(pages[name], encoding="utf-8")
+    desk = tmp_path / "desk.html"
+    desk.write_text(
+        "<iframe id=page src=report.html style='width:1280px;height:800px;border:0'></iframe><p id=cut></p><script>"
+        "page.onload = () => { cut.textContent = 'cut ' + [...page.contentDocument.querySelectorAll('table.main')]"
+        ".map((table) => table.parentElement.scrollWidth - table.parentElement.clientWidth) + ' end' }</script>",
+        encoding="utf-8",
+    )
+    found = re.search(r"cut ([\d,]+) end", browse(desk, 1400)[0])
+    assert found is not None and set(found[1].split(",")) == {"0"}
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_a_link_opens_the_fold_that_it_leads_into(pages: dict[str, str], script: bool, tmp_path: Path) -> None:
+    text = pages["binary"] if script else re.sub(r"<script>.*?</script>", "", pages["binary"], flags=re.DOTALL)
+    page = tmp_path / "report.html"
+    page.write_text(text, encoding="utf-8")
+    folds = re.findall(
+        r'<details class="chapter"( open="")?><summary><h2 id="([^"]+)"', browse(page, 1280, "#task1-systems")[0]
+    )
+    assert [anchor for opened, anchor in folds if opened] == ["task1-chapter4"] and len(folds) > 6
+
+
+def printed_pages(page: Path, fragment: str = "") -> int:
+    assert BROWSER is not None
+    file = page.with_suffix(".pdf")
+    subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            f"--user-data-dir={page.parent / 'profile-print'}", f"--print-to-pdf={file}", page.as_uri() + fragment,
+        ],
+        capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    return len(re.findall(rb"/Type\s*/Page\b", file.read_bytes()))
+
+
+@pytest.mark.parametrize(("name", "first"), [("binary", 2), ("three labels", 2), ("three kinds", 7)])
+def test_two_pages_a_task_are_printed_and_everything_where_it_is_unfolded(
+    pages: dict[str, str], name: str, first: int, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(pages[name], encoding="utf-8")
+    assert printed_pages(page) == first
+    assert printed_pages(page, "#everything") > first + 15

@@ -6,10 +6,10 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from clinfit.evaluation.results import Results, SubgroupResult, SubgroupRow
+from clinfit.evaluation.results import Results, SubgroupResult, SubgroupRow, TaskSections
 from clinfit.evaluation.system_results import MetricDict
-from clinfit.report.build import ReportInputs
 from clinfit.report.card import model_card
+from clinfit.report.inputs import ReportInputs
 
 
 def pack(inputs: ReportInputs, moment: str) -> dict[str, Any]:
@@ -31,9 +31,9 @@ def pack(inputs: ReportInputs, moment: str) -> dict[str, Any]:
         "tasks": {
             "finding": {
                 "task": served,
-                "recalibration": system["recalibration"],
-                "threshold": system["threshold"],
-                "referral": system["referral"],
+                "recalibration": system["sections"].get("recalibration"),
+                "threshold": system["sections"].get("threshold"),
+                "referral": system["sections"].get("referral"),
                 "n": system["n"],
                 "metrics": system["metrics"],
             }
@@ -57,7 +57,7 @@ def test_card_says_intervals_limits_and_disclaimer(cases: dict[str, ReportInputs
     card = model_card(cases["binary"].results, content)
     auroc = content["tasks"]["finding"]["metrics"]["auroc"]
     assert f"| AUROC | {auroc['value']:.3f} | [{auroc['low']:.3f}, {auroc['high']:.3f}] |" in card
-    assert "Research use only." in card and "Small test set" in card
+    assert "Research use only." in card and "fewer than 100 records" in card
     assert "tiny (before) answers" not in card, "warnings about other systems stay out"
 
 
@@ -90,10 +90,13 @@ def test_card_says_calibration_limitations_and_subgroups(cases: dict[str, Report
         SubgroupRow(group="men", n=None, events=None, suppressed=True, metrics={}),
     ]
     groups = [
-        SubgroupResult(system=system, column="sex", title="Sex", site=False, rows=rows, gaps=[], spread={})
+        SubgroupResult(
+            system=system, column="sex", title="Sex", site=False, rows=rows, gaps=[], equalized_odds=None, spread={}
+        )
         for system in ("tiny (after)", "random-forest")
     ]
-    changed: Results = {**results, "tasks": {"finding": {**task, "subgroups": groups}}}
+    sections: TaskSections = {**task["sections"], "subgroups": groups}
+    changed: Results = {**results, "tasks": {"finding": {**task, "sections": sections}}}
     card = model_card(changed, pack(cases["binary"], "after"))
     assert "| Calibration slope |" in card and "### Limitations: finding" in card and "## Intended use" in card
     assert card.count("| Sex | records | AUROC |") == 1, "the groups of this model only"

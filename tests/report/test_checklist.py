@@ -9,12 +9,12 @@ from typing import Literal
 import pytest
 
 from clinfit.evaluation.results import FreezeResult
-from clinfit.report.build import ReportInputs
-from clinfit.report.checklist import ANSWERS, TO_COMPLETE, answer, checklists, read_checklist, score
-from clinfit.report.checklist_answer import Answer
-from clinfit.report.models import run_name
+from clinfit.report.checklists.answer import Answer
+from clinfit.report.checklists.build import ANSWERS, TO_COMPLETE, answer, checklists, links, read_checklist, score
+from clinfit.report.inputs import ReportInputs
+from clinfit.report.sections.models import run_name
 
-from .conftest import CASES
+from .conftest import CASES, SEVERAL
 
 NAMES: tuple[Literal["tripod_ai", "tripod_llm"], ...] = ("tripod_ai", "tripod_llm")
 every_list = pytest.mark.parametrize("name", NAMES)
@@ -53,7 +53,7 @@ def test_every_answer_is_asked_for() -> None:
     assert set(ANSWERS) <= asked
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *SEVERAL])
 @every_list
 def test_no_personal_item_is_ever_filled_in(
     cases: dict[str, ReportInputs], case: str, name: Literal["tripod_ai", "tripod_llm"]
@@ -84,9 +84,22 @@ def test_facts_are_those_of_the_run(cases: dict[str, ReportInputs]) -> None:
     assert llm["17"].status == "partly", "no freeze: nothing shows that the metrics were fixed beforehand"
 
 
+def test_several_kinds_are_told_as_they_are(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
+    inputs = cases["three kinds"]
+    output = given_by("output", inputs).text
+    assert "finding: " in output and "tiny (after): each label from its own probability on (" in output
+    assert output.count("the most probable") == 2, "the same words for all systems of a task are said once"
+    assert "23 labels, each of 0 to 65 records" in given_by("events", inputs).text
+    assert given_by("fairness", inputs).text == "chapters: performance by sex; exam: performance by sex"
+    assert '<a href="#task2-labels">Each label (chapters)</a>' in pages["three kinds"]
+    assert '<a href="#task3-confusion">Confusion matrices (exam)</a>' in pages["three kinds"]
+
+
 def test_nothing_is_claimed_of_bare_predictions(cases: dict[str, ReportInputs]) -> None:
     """A predictions file tells nothing of training, prompts and preparation."""
-    bare = replace(cases["binary"], models=[], data={}, logs={})
+    results = deepcopy(cases["binary"].results)
+    del results["tasks"]["finding"]["sections"]["characteristics"]
+    bare = replace(cases["binary"], results=results, models=[], data={}, logs={})
     for name, unknown in (
         ("tripod_ai", ("7", "11", "12a", "12b", "12c", "12g", "13", "22")),
         ("tripod_llm", ("6b", "6c", "9a", "12")),
@@ -96,16 +109,27 @@ def test_nothing_is_claimed_of_bare_predictions(cases: dict[str, ReportInputs]) 
 
 
 def test_which_lists_and_where_they_point(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
-    simple = checklists(cases["no neural model"], {})
+    simple = checklists(cases["no neural model"], {}, {"finding": "task1"})
     assert [view.name for view in simple] == ["TRIPOD+AI"]
-    assert not any(row.anchor for row in simple[0].rows), "no heading, no link"
-    views = checklists(cases["binary"], {"task1-data": "Data", "models": "Models"})
+    assert not any(row.links for row in simple[0].rows), "no heading, no link"
+    views = checklists(cases["binary"], {"task1-data": "Data", "models": "Models"}, {"finding": "task1"})
     assert [view.name for view in views] == ["TRIPOD+AI", "TRIPOD-LLM"]
     rows = {row.id: row for row in views[0].rows}
-    assert (rows["20a"].anchor, rows["20a"].section) == ("task1-data", "Data")
-    assert rows["17"].words == TO_COMPLETE and rows["23a"].anchor == ""
+    assert rows["20a"].links == [("task1-data", "Data")] and rows["12c"].links == [("models", "Models")]
+    assert rows["17"].words == TO_COMPLETE and rows["23a"].links == []
     assert f"<td>{TO_COMPLETE}</td>" in pages["binary"]
     assert re.search(r'<td>reported in <a href="#task1-data">Data</a></td>', pages["binary"])
+
+
+def test_an_answer_points_to_every_task_that_shows_it() -> None:
+    headings = {"task1-data": "Data", "task2-data": "Data", "task1-confusion": "Confusion matrices"}
+    headings |= {"task2-labels": "Each label", "models": "Models"}
+    anchors = {"cancer": "task1", "organs": "task2"}
+    assert links("data", headings, anchors) == [("task1-data", "Data (cancer)"), ("task2-data", "Data (organs)")]
+    shown = [("task1-confusion", "Confusion matrices (cancer)"), ("task2-labels", "Each label (organs)")]
+    assert links("confusion", headings, anchors) == shown, "a task without a confusion matrix shows its labels"
+    assert links("models", headings, anchors) == [("models", "Models")]
+    assert links("subgroups", headings, anchors) == [] == links("", headings, anchors)
 
 
 def test_score_counts_reported_of_applicable() -> None:
@@ -116,16 +140,16 @@ def test_score_counts_reported_of_applicable() -> None:
 
 def test_model_facts_name_the_packed_model(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
     page = pages["binary"]
-    label = page[page.index('id="task1-facts"') : page.index('id="task1-data"')]
+    label = page[page.index('id="task1-facts"') : page.index('id="task1-clinical"')]
     (task,) = cases["binary"].results["tasks"].values()
-    after = next(system for system in task["systems"] if system["moment"] == "after")
-    assert after["name"] in label and run_name(cases["binary"].models[2]) == "tiny-seed42"
-    assert f"AUROC {after['metrics']['auroc']['value']:.3f}" in label
+    model = next(system for system in task["systems"] if system["name"] == task["chosen"]["system"])
+    assert (
+        f"Model facts: {model['name']}" in label and run_name(cases["binary"].models[1]) == f"{model['model']}-seed42"
+    )
+    assert f"AUROC {model['metrics']['auroc']['value']:.3f}" in label and "Chosen on validation: " in label
     assert f"who they are, where and when: {TO_COMPLETE}" in label
-    assert "Small test set" in label and "tiny (before): 10.0" not in label, "warnings about others stay out"
-    withheld = pages["one class"]
-    label = withheld[withheld.index('id="task1-facts"') : withheld.index('id="task1-data"')]
-    assert "the numbers are withheld" in label and "AUROC" not in label
+    assert "fewer than 100 records" in label and "tiny (before): 10.0" not in label, "warnings about others stay out"
+    assert 'id="task1-facts"' not in pages["one class"], "no model was chosen where the numbers are withheld"
 
 
 def test_each_system_is_said_to_decide_and_recalibrate_as_it_does(cases: dict[str, ReportInputs]) -> None:
@@ -133,11 +157,29 @@ def test_each_system_is_said_to_decide_and_recalibrate_as_it_does(cases: dict[st
     inputs = deepcopy(cases["binary"])
     (task,) = inputs.results["tasks"].values()
     fitted, other, *_ = task["systems"]
-    fitted["threshold"] |= {"rule": "youden", "value": 0.3, "split": "validation", "n": 90, "words": "Youden's index"}
-    fitted["recalibration"] = {"kind": "platt", "parameters": {"slope": [1.5]}, "split": "validation", "n": 90,
-                               "note": None, "before": {}}  # fmt: skip
-    other["recalibration"] = {"kind": "none", "parameters": {}, "split": None, "n": 0, "note": "one class only",
-                              "before": {}}  # fmt: skip
+    fitted["sections"]["threshold"] |= {
+        "rule": "youden",
+        "value": 0.3,
+        "split": "validation",
+        "n": 90,
+        "words": "Youden's index",
+    }
+    fitted["sections"]["recalibration"] = {
+        "kind": "platt",
+        "parameters": {"slope": [1.5]},
+        "split": "validation",
+        "n": 90,
+        "note": None,
+        "before": {},
+    }
+    other["sections"]["recalibration"] = {
+        "kind": "none",
+        "parameters": {},
+        "split": None,
+        "n": 0,
+        "note": "one class only",
+        "before": {},
+    }
     said = {item.resolver: answer(item, inputs).text for item in read_checklist("tripod_ai").items if item.resolver}
     assert f"{fitted['name']}: positive from a probability of 0.3, chosen on 90 validation items" in said["output"]
     assert f"{other['name']}: the most probable label" in said["output"]
@@ -153,8 +195,15 @@ def test_a_test_split_that_was_scored_again_is_not_called_held_out(
     inputs = replace(inputs, data={name: {**entry, "splits": {}} for name, entry in inputs.data.items()})
     assert given_by("held_out", inputs).status == "partly", "nothing tells how often it was scored"
     (task,) = inputs.results["tasks"].values()
-    task["freeze"] = FreezeResult(state="frozen", sha256="0" * 64, frozen_at="t0", first_scored_at="t1", scored=scored,
-                                  changed=[], sentence="")  # fmt: skip
+    task["sections"]["freeze"] = FreezeResult(
+        state="frozen",
+        sha256="0" * 64,
+        frozen_at="t0",
+        first_scored_at="t1",
+        scored=scored,
+        changed=[],
+        sentence="",
+    )
     given = given_by("held_out", inputs)
     assert (given.status, given.section) == (status, "freeze")
     assert given_by("prespecified", inputs).section == "freeze"
@@ -168,7 +217,7 @@ def test_a_report_of_free_answers_speaks_of_no_likelihood(cases: dict[str, Repor
     assert given_by("output", inputs).text.startswith("a probability for each label")
     task["findings"].append({"level": "info", "code": "free-answers-scored"})
     for system in task["systems"]:
-        system["selective"] = None
+        system["sections"]["selective"] = None
     assert given_by("generated", inputs) == Answer("reported", "free answers against the labels", "confusion")
     assert "likelihood" not in given_by("calculation", inputs).text
     assert given_by("output", inputs).text.startswith("one label")

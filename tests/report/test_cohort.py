@@ -1,9 +1,17 @@
 """The first table."""
 
-from clinfit.report.cohort import input_table
+from clinfit.report.inputs import ReportInputs
+from clinfit.report.sections.characteristics import characteristics_view
+from clinfit.report.sections.subject import Subject
 
 
-def test_small_cells_of_categories_are_not_counted() -> None:
-    split = {"n": 22, "missing": 0, "distinct": 3, "counts": {"north": 10, "south": None, "west": None}}
-    table = input_table({"site": {"type": "category", "unit": None, "splits": {"train": split}}})
-    assert table.rows[0][1] == "north 10, south not counted, west not counted"
+def test_outcomes_and_splits_side_by_side(cases: dict[str, ReportInputs]) -> None:
+    task = cases["subgroups"].results["tasks"]["finding"]
+    view = characteristics_view(Subject("finding", "task1", task, 0.95))
+    assert view is not None and view.splits is not None
+    assert view.outcomes.columns == ["Characteristic", "All", "benign", "malignant", "Difference"]
+    rows = {row[0]: row[1:] for row in view.outcomes.rows}
+    assert rows["note, words"] == ["13 [11, 15]", "13 [11, 15]", "\N{EM DASH}", "0.31"]
+    assert rows["site: north"] == ["200 (74.1\N{NARROW NO-BREAK SPACE}%)", *rows["site: north"][1:3], "0.05"]
+    assert rows["note: missing"][3] == "0.06" and "site: missing" not in rows
+    assert dict(row[:2] for row in view.splits.rows)["site: south"] == "not told"

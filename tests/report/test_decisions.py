@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from clinfit.evaluation.wording import threshold_words
-from clinfit.report.build import ReportInputs, render
-from clinfit.report.decisions import decisions_view
+from clinfit.evaluation.claims.wording import threshold_words
+from clinfit.report.build import render, subjects_of
+from clinfit.report.inputs import ReportInputs
+from clinfit.report.sections.decisions import decisions_view
 
 from .conftest import BINARY, FOREST, MAJORITY, THREE, report_inputs
 from .test_build import Page, words
@@ -46,14 +47,20 @@ def test_everything_is_told_in_words_and_numbers(binary: ReportInputs) -> None:
     assert "Platt, slope" in text and "fitted on 90 validation items" in text
     assert words(threshold_words(system)) in text
     assert "chosen on 90 validation items for sensitivity of at least 70 % with probability 90 %" in text
-    referral = system["referral"]
+    referral = system["sections"]["referral"]
     right = referral["metrics"]["accuracy"]["events"]
     assert f"{referral['referred']} of 90 test records are handed to a person" in text
     assert f"of the {referral['decided']} that are decided, {right} are right" in text
     assert "Sets of labels, random-forest: sets of labels need 100 validation items and there are 90." in text
     values = {e.attributes["data-value"] for e in Page(page).elements if "data-value" in e.attributes}
-    parts = (system["recalibration"]["before"], referral["metrics"], system["selective"]["accuracy_at"])
-    numbers = [metric["value"] for part in parts for metric in part.values()] + [system["selective"]["aurc"]]
+    parts = (
+        system["sections"]["recalibration"]["before"],
+        referral["metrics"],
+        system["sections"]["selective"]["accuracy_at"],
+    )
+    numbers = [metric["value"] for part in parts for metric in part.values()] + [
+        system["sections"]["selective"]["aurc"]
+    ]
     assert {repr(number) for number in numbers if number is not None} <= values
     assert "Risk-coverage curves" in [e.text for e in Page(page).all("title")]
 
@@ -67,8 +74,7 @@ def test_three_labels_have_no_threshold_and_still_a_section() -> None:
 
 def test_nothing_where_numbers_are_withheld_or_only_rules_answer(cases: dict[str, ReportInputs]) -> None:
     for name in ("one class", "hostile words"):
-        (task,) = cases[name].results["tasks"].values()
-        assert decisions_view(task, "t") is None
+        assert decisions_view(subjects_of(cases[name])[0]) is None
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from clinfit.report.build import ReportInputs
 from clinfit.report.export import ReportMetrics, report_metrics, report_metrics_schema, summary_markdown
+from clinfit.report.inputs import ReportInputs
 from clinfit.report.tables import by_rank, cell_of
 
-from .conftest import CASES
+from .conftest import CASES, SEVERAL
 
 SCHEMA = Path(__file__).parents[2] / "schema" / "report_metrics.schema.json"
 every_case = pytest.mark.parametrize("name", CASES)
+every_case_and_kind = pytest.mark.parametrize("name", [*CASES, *SEVERAL])
 
 
 def export(inputs: ReportInputs) -> dict[str, Any]:
@@ -34,8 +35,10 @@ def test_numbers_equal_those_of_the_results(cases: dict[str, ReportInputs], name
         assert entry["prediction_distribution"]["unparsed"] == system["unparsed"]
         assert entry["accuracy"] == system["metrics"]["accuracy"]["value"]
         assert entry["macro_f1"] == system["metrics"]["macro_f1"]["value"]
-        assert entry["confusion"] == system["confusion"]
-        for label, wanted in zip(entry["per_class"], system["classes"], strict=True):
+        assert entry["metrics"] == {metric: found["value"] for metric, found in system["metrics"].items()}
+        assert entry["primary"] == task["primary"] and entry["kind"] == "classification"
+        assert entry["confusion"] == system["sections"]["confusion"]
+        for label, wanted in zip(entry["per_class"], system["sections"]["classes"], strict=True):
             assert label["support"] == wanted["support"] and label["label"] == wanted["label"]
             assert all(label[m] == wanted["metrics"][m]["value"] for m in ("precision", "recall", "f1"))
         if task["withheld"]:
@@ -53,6 +56,7 @@ def test_training_tells_the_last_step_and_the_kept_validation(cases: dict[str, R
     assert entry[1]["final_train"] == {"loss": rows[-1]["loss"]}
     kept = rows[62]  # select_by: primary, whose best value is at step 63
     assert entry[1]["best_eval"] == {"loss": kept["validation_loss"], "primary": kept["validation_primary"], "step": 63}
+    assert entry[1]["primary"] == {"finding": kept["validation_primary"]}
     assert export(cases["no neural model"])["training"] == {}
 
 
@@ -64,7 +68,29 @@ def test_several_stages_and_no_validation(cases: dict[str, ReportInputs]) -> Non
     assert entry["final_train"] == {"loss": 0.4, "learning_rate": 1e-4} and entry["best_eval"] is None
 
 
-@every_case
+@pytest.mark.parametrize("name", SEVERAL)
+def test_every_kind_has_its_record(cases: dict[str, ReportInputs], name: str) -> None:
+    found, tasks = export(cases[name]), cases[name].results["tasks"]
+    assert list(found["metrics"]) == [
+        f"{task}/{s['name']}" for task, result in tasks.items() for s in result["systems"]
+    ]
+    for task, result in tasks.items():
+        for system in result["systems"]:
+            entry = found["metrics"][f"{task}/{system['name']}"]
+            assert (entry["task"], entry["kind"], entry["primary"]) == (task, result["kind"], result["primary"])
+            assert entry["metrics"] == {metric: m["value"] for metric, m in system["metrics"].items()}
+            assert list(entry["label_distribution"]) == result["labels"]
+            assert list(entry["prediction_distribution"]) == [*result["labels"], "unparsed"]
+            several = result["kind"] == "multilabel"
+            assert (entry["confusion"] is None, entry["accuracy"] is None) == (several, several or result["withheld"])
+            if not several:
+                assert sum(entry["prediction_distribution"].values()) == entry["samples"]
+    (entry,) = found["training"].values()
+    assert list(entry["primary"]) == list(tasks)
+    assert ("primary" in entry["best_eval"]) == (len(tasks) == 1), "the metrics of several tasks have no mean"
+
+
+@every_case_and_kind
 def test_the_export_obeys_its_schema(cases: dict[str, ReportInputs], name: str) -> None:
     adapter = TypeAdapter(ReportMetrics)
     found = export(cases[name])

@@ -1,13 +1,16 @@
 """What figures draw."""
 
+import re
+from itertools import combinations
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from clinfit.evaluation.answers import Answers
-from clinfit.evaluation.curves import curves
-from clinfit.report.clinical_figures import precision_recall_steps
-from clinfit.report.pareto import tick
+from clinfit.evaluation.analyses.curves import curves
+from clinfit.evaluation.answers import LabelAnswers
+from clinfit.report.figures.clinical import Curve, precision_recall_steps, roc_figure
+from clinfit.report.figures.pareto import HEIGHT, label_places, tick
 
 
 def test_the_area_under_the_drawn_curve_is_the_average_precision() -> None:
@@ -15,7 +18,7 @@ def test_the_area_under_the_drawn_curve_is_the_average_precision() -> None:
     gold = rng.integers(0, 2, 80)
     yes = np.round(np.clip(0.3 * gold + 0.7 * rng.random(80), 0, 1), 1)
     nothing = np.full(80, np.nan)
-    answers = Answers(("no", "yes"), 1, gold, (yes > 0.5).astype(int), np.column_stack([1 - yes, yes]), nothing)
+    answers = LabelAnswers(("no", "yes"), 1, gold, (yes > 0.5).astype(int), np.column_stack([1 - yes, yes]), nothing)
     drawn = curves(answers, 0.95)
     assert drawn is not None
     recall, precision = precision_recall_steps(drawn["precision_recall"])
@@ -26,3 +29,40 @@ def test_the_area_under_the_drawn_curve_is_the_average_precision() -> None:
 def test_ticks_of_neighbouring_powers_of_ten_differ() -> None:
     ticks = [tick(value) for value in np.logspace(-6, 3, 10)]
     assert ticks == ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "100 ms", "1.0 s", "10.0 s", "100.0 s", "16.7 min"]
+
+
+def test_names_in_the_cost_figure_stand_clear_of_each_other_and_of_the_marks() -> None:
+    """Eight systems, most of them equally good and equally fast."""
+    rng = np.random.default_rng(2)
+    marks = [(60 + 20 * float(a), 180 + 6 * float(b)) for a, b in rng.random((5, 2))] + [
+        (70, 40),
+        (330, 150),
+        (345, 152),
+    ]
+    widths = [5.4 * n for n in (17, 5, 13, 9, 11, 8, 12, 13)]
+    lines = [(70.0, 39.0, 200.0, 41.0)]
+    places = label_places(marks, widths, lines, (40, 20, 380, 230))
+    boxes = []
+    for (x, y), width, (side, rise) in zip(marks, widths, places, strict=True):
+        start = x + 8 if side == "left" else x - 8 - width
+        boxes.append((start, y + rise - HEIGHT / 2, start + width, y + rise + HEIGHT / 2))
+    others = [*boxes, *lines, *((x - 4, y - 4, x + 4, y + 4) for x, y in marks)]
+
+    def share(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+        return min(one[2], other[2]) > max(one[0], other[0]) and min(one[3], other[3]) > max(one[1], other[1])
+
+    assert not any(share(one, other) for one, other in combinations(boxes, 2))
+    assert not any(share(box, other) for box in boxes for other in others if other is not box)
+
+
+def test_a_legend_takes_room_of_its_own() -> None:
+    """The figure grows by its legend, which stands beneath the axes: no curve can lie under it."""
+    curves = [Curve(f"system {k}: 0.9", [(0, 0, 1), (1, 1, 0)]) for k in range(7)]
+    one, seven = (roc_figure(part, "roc") for part in (curves[:1], curves))
+    heights = [float(re.search(r'viewBox="0 0 \S+ (\S+)"', figure)[1]) for figure in (one, seven)]  # type: ignore[index]
+    assert heights[1] - heights[0] == pytest.approx(6 * 0.165 * 72, abs=0.5)
+    legend = seven[seven.index('id="roc-legend_1"') :]
+    texts = [float(y) for y in re.findall(r'<text [^>]*y="([\d.]+)"', legend)]
+    axis = seven[seven.index('id="roc-xtick_1"') : seven.index('id="roc-legend_1"')]
+    ticks = [float(y) for y in re.findall(r'<text [^>]*y="([\d.]+)"', axis)]
+    assert texts and ticks and min(texts) > ticks[0] + 10

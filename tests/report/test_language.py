@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from clinfit.evaluation.system_results import GeneratedDict, MetricDict
-from clinfit.report.build import ReportInputs, render
-from clinfit.report.language import language_view
+from clinfit.report.build import render, subjects_of
+from clinfit.report.inputs import ReportInputs
+from clinfit.report.sections.language import language_view
 
 
 def share(value: float | None, n: int = 90) -> MetricDict:
@@ -43,12 +44,15 @@ def written(cases: dict[str, ReportInputs]) -> Callable[[], ReportInputs]:
         systems = [
             {
                 **system,
-                "generated": generated,
-                "language": {
-                    "n": 90,
-                    "prompt_tokens": [97, 180, 212, 251, 480],
-                    "label_mass": [0.1, 0.25, 0.875, 0.9, 0.95],
-                    "shortened": 3,
+                "sections": {
+                    **system["sections"],
+                    "generated": generated,
+                    "language": {
+                        "n": 90,
+                        "prompt_tokens": [97, 180, 212, 251, 480],
+                        "label_mass": [0.1, 0.25, 0.875, 0.9, 0.95],
+                        "shortened": 3,
+                    },
                 },
             }
             if system["name"] == "tiny (after)"
@@ -67,7 +71,7 @@ def written(cases: dict[str, ReportInputs]) -> Callable[[], ReportInputs]:
     return give
 
 
-DETAILS = {"shortened_records": 1234, "prompt_sha256": "0badc0de" * 8}
+DETAILS = {"shortened_records": 1234, "tasks": {"finding": {"prompt_sha256": "0badc0de" * 8}}}
 
 
 def test_every_number_is_shown(written: Callable[[], ReportInputs]) -> None:
@@ -100,7 +104,7 @@ def test_no_section_where_there_is_nothing_to_say(pages: dict[str, str], case: s
 
 def test_before_training_nothing_was_trained_on_shortened_records(written: Callable[[], ReportInputs]) -> None:
     inputs = written()
-    view = language_view(inputs.results["tasks"]["finding"], inputs.models)
+    view = language_view(subjects_of(inputs)[0])
     assert view is not None
     shortened = {row[0]: row[3] for row in view.reading.rows}
     assert shortened["tiny (before)"] == "—" and shortened["tiny (after)"] != "—"

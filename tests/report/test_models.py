@@ -1,6 +1,6 @@
 """Training and failures as the report tells them."""
 
-from clinfit.report.models import best_step, failures, model_view, training_figures
+from clinfit.report.sections.models import best_step, failures, model_view, training_figures
 
 from .conftest import log_rows, model_record
 
@@ -21,23 +21,34 @@ def test_best_step_takes_the_first_of_equals_and_falls_back_to_the_loss() -> Non
 
 
 def test_training_figure_marks_the_kept_checkpoint() -> None:
-    (figure,) = training_figures([model_record("tiny", "causal")], {("tiny-seed42", 1): log_rows()}, "auroc")
+    (figure,) = training_figures(
+        [model_record("tiny", "causal")], {("tiny-seed42", 1): log_rows()}, {"finding": "auroc"}
+    )
     assert "checkpoint kept from step 63" in figure
 
 
 def test_losses_are_drawn_with_their_own_sign() -> None:
     rows = [
-        {"step": step, "loss": 0.7, "validation_loss": 0.6, "validation_primary": value}
+        {"step": step, "loss": 0.7, "validation_loss": 0.6, "validation_tasks": {"finding": {"primary": value}}}
         for step, value in ((1, -0.25), (2, None), (3, -0.125))
     ]
     record = model_record("tiny", "causal")
-    (figure,) = training_figures([record], {("tiny-seed42", 1): rows}, "brier")
+    (figure,) = training_figures([record], {("tiny-seed42", 1): rows}, {"finding": "brier"})
     assert "validation Brier score from 0.25 to 0.125" in figure
+
+
+def test_every_task_of_a_model_has_its_own_curve_in_its_own_sign() -> None:
+    tasks = {"first": {"primary": 0.75}, "second": {"primary": -0.5}}
+    rows = [{"step": 1, "loss": 0.7, "validation_loss": 0.6, "validation_tasks": tasks}]
+    primaries = {"first": "accuracy", "second": "log_loss", "third": "accuracy"}
+    (figure,) = training_figures([], {("tiny-seed42", 1): rows}, primaries)
+    assert "validation first: Accuracy from 0.75" in figure and "validation second: Log loss from 0.5" in figure
+    assert "third" not in figure
 
 
 def test_stages_are_told_apart() -> None:
     logs = {("tiny-seed42", 1): log_rows(), ("tiny-seed42", 2): log_rows()}
-    figures = training_figures([], logs, "auroc")
+    figures = training_figures([], logs, {"finding": "auroc"})
     assert "Training of tiny-seed42, stage 1" in figures[0]
     assert "Training of tiny-seed42, stage 2" in figures[1]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinfit.evaluation.system_results import SystemResult
-from clinfit.report.per_hundred import frequencies, per_hundred, prevalence_table, rounded
+from clinfit.report.sections.per_hundred import frequencies, per_hundred, prevalence_table, rounded
 
 from .conftest import ReportInputs
 
@@ -23,7 +23,7 @@ def test_rounded_counts_sum_to_the_base(counts: list[int], base: int) -> None:
 def made(cases: dict[str, ReportInputs], counts: list[list[int]]) -> SystemResult:
     (task,) = cases["binary"].results["tasks"].values()
     system = deepcopy(task["systems"][1])
-    system["confusion"]["counts"] = counts
+    system["sections"]["confusion"]["counts"] = counts
     return system
 
 
@@ -49,7 +49,7 @@ def test_rare_events_are_told_of_a_thousand(cases: dict[str, ReportInputs]) -> N
 def test_only_for_two_labels_with_both_in_the_test_set(cases: dict[str, ReportInputs]) -> None:
     for name in ("one class", "three labels"):
         (task,) = cases[name].results["tasks"].values()
-        assert per_hundred(task) == {} and prevalence_table(task) is None
+        assert per_hundred(task) == {} and prevalence_table(task, 0.95) is None
 
 
 def test_the_best_system_is_told_first(cases: dict[str, ReportInputs]) -> None:
@@ -58,3 +58,12 @@ def test_the_best_system_is_told_first(cases: dict[str, ReportInputs]) -> None:
     assert told[: len(task["ranking"])] == task["ranking"]
     assert set(told) == {system["name"] for system in task["systems"]}
     assert told != [system["name"] for system in task["systems"]], "the study's order is another"
+
+
+def test_predictive_values_at_other_prevalences_have_intervals(cases: dict[str, ReportInputs]) -> None:
+    (task,) = cases["binary"].results["tasks"].values()
+    table = prevalence_table(task, 0.95)
+    assert table is not None
+    for _, cells in table.rows:
+        assert all("[" in cell.text for cell in cells if not cell.empty)
+    assert any("[" in cell.interval for _, cells in table.rows for cell in cells)

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from clinfit.report.build import ReportInputs
+from clinfit.report.inputs import ReportInputs
 from clinfit.report.summary import print_summary
 
 

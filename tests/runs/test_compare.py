@@ -1,20 +1,26 @@
 """`clinfit compare`: systems of several runs on the same items, and what is refused."""
 
+import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from clinfit.data.load import input_fingerprints
+from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.across import Run, across
 from clinfit.evaluation.evaluate import evaluate
+from clinfit.report.across import print_comparison, write_comparison
 from clinfit.runs.compare import _told_apart, compare_runs
 from clinfit.runs.execute import run
-from clinfit.study import Study
+from clinfit.study.schema import Study
 
 LABELS = ["no", "yes"]
 GOLD = ["yes", "no"] * 60
@@ -60,18 +66,64 @@ def one_run(name: str = "one", **evaluation: Any) -> Run:
 
 
 def values(results: Any) -> dict[str, float]:
-    return {s["name"]: s["metrics"]["accuracy"]["value"] for s in results["result"]["systems"]}
+    return {s["name"]: s["metrics"]["accuracy"]["value"] for s in results["tasks"]["t"]["result"]["systems"]}
+
+
+def with_task(run: Run, name: str, labels: list[str] | None = None) -> Run:
+    """The run with its answers once more, to another task."""
+    content = run.study.model_dump()
+    content["tasks"][name] = content["tasks"]["t"] | ({"labels": labels} if labels else {})
+    study, again = Study.model_validate(content), run.predictions.assign(task=name)
+    return replace(run, study=study, predictions=pd.concat([run.predictions, again]))
 
 
 def test_names_are_told_apart_and_each_is_compared_with_the_best_simple_one() -> None:
     other = a_run("two", table("tiny", scores(2)))
     results = across([one_run(), other])
     assert values(results) == pytest.approx({"forest": 100 / 120, "one/tiny": 114 / 120, "two/tiny": 118 / 120})
-    assert results["result"]["baseline"] == "forest"
-    found = [(c["kind"], c["new"], c["reference"]) for c in results["result"]["comparisons"]]
+    assert results["tasks"]["t"]["result"]["baseline"] == "forest"
+    found = [(c["kind"], c["new"], c["reference"]) for c in results["tasks"]["t"]["result"]["comparisons"]]
     assert found == [("versus-baseline", name, "forest") for name in ("one/tiny", "two/tiny")]
-    assert [entry["systems"] for entry in results["runs"]] == [["forest", "one/tiny"], ["two/tiny"]]
+    assert results["tasks"]["t"]["systems"] == {"one": ["forest", "one/tiny"], "two": ["two/tiny"]}
     json.dumps(results, allow_nan=False)
+
+
+def test_every_task_that_all_runs_have_is_compared() -> None:
+    one, two = with_task(one_run(), "u"), with_task(a_run("two", table("tiny", scores(2))), "u")
+    both = across([one, with_task(two, "v")])
+    assert list(both["tasks"]) == ["t", "u"] and both["left_out"] == {}
+    assert both["tasks"]["t"]["result"]["ranking"] == both["tasks"]["u"]["result"]["ranking"]
+    alone = across([one_run(), a_run("two", table("tiny", scores(2)))])
+    assert json.dumps(both["tasks"]["t"]) == json.dumps(alone["tasks"]["t"]), "another task changes nothing"
+
+
+def test_a_task_that_cannot_be_compared_leaves_only_itself_out(tmp_path: Path) -> None:
+    one, two = with_task(one_run(), "u"), with_task(a_run("two", table("tiny", scores(2))), "u", ["yes", "no", "maybe"])
+    results = across([one, two])
+    assert list(results["tasks"]) == ["t"] and "different labels" in results["left_out"]["u"]
+    write_comparison(results, tmp_path / "page.html")
+    assert "Task u is left out" in (tmp_path / "page.html").read_text()
+    console = Console(file=io.StringIO(), width=200)
+    print_comparison(results, console)
+    assert "Task u is left out" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_page_of_several_tasks_has_a_part_for_each(tmp_path: Path) -> None:
+    runs = [with_task(one_run(), "u"), with_task(a_run("two", table("tiny", scores(2))), "u")]
+    write_comparison(across(runs), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    anchors = re.findall(r'id="([^"]+)"', page)
+    assert "Results: t</h2>" in page and "Results: u</h2>" in page and len(anchors) == len(set(anchors))
+
+
+def test_single_tasks_are_compared_whatever_they_are_called() -> None:
+    two = a_run("two", table("tiny", scores(2)))
+    content = two.study.model_dump()
+    content["tasks"] = {"other": content["tasks"]["t"]}
+    renamed = replace(two, study=Study.model_validate(content), predictions=two.predictions.assign(task="other"))
+    assert json.dumps(across([one_run(), renamed])["tasks"]) == json.dumps(across([one_run(), two])["tasks"])
+    with pytest.raises(ClinfitError, match="no task in common"):
+        across([with_task(one_run(), "u"), renamed])
 
 
 def test_comparing_across_runs_is_comparing_within_one() -> None:
@@ -83,7 +135,7 @@ def test_comparing_across_runs_is_comparing_within_one() -> None:
         a_run("a", predictions[predictions["model"] == "forest"]),
         a_run("b", predictions[predictions["model"] == "tiny"]),
     ]
-    outside = across(apart, [("tiny", "forest")])["result"]
+    outside = across(apart, [("tiny", "forest")])["tasks"]["t"]["result"]
     one = next(c for c in inside["comparisons"] if c["reference"] == "forest")
     two = outside["comparisons"][0]
     assert (one["flips"], one["mcnemar"]["p"]) == (two["flips"], two["mcnemar"]["p"])
@@ -109,7 +161,7 @@ def test_labels_in_another_order_are_the_same_labels() -> None:
 
 def test_a_margin_and_pairs_by_name() -> None:
     results = across([one_run(margin=0.1), a_run("two", table("tiny", scores(2)))], [("two/tiny", "one/tiny")])
-    comparison = results["result"]["comparisons"][0]
+    comparison = results["tasks"]["t"]["result"]["comparisons"][0]
     assert (comparison["kind"], comparison["new"], comparison["reference"]) == ("declared", "two/tiny", "one/tiny")
     assert comparison["non_inferiority"] and comparison["non_inferiority"]["shown"]
 
@@ -149,8 +201,46 @@ def test_what_is_not_the_same_is_refused_with_counts(other: Callable[[], Run], w
 
 def test_a_run_without_numbers_is_refused() -> None:
     one_class = ["yes"] * 120
-    with pytest.raises(ClinfitError, match="no numbers to compare: Every item of the test set is 'yes'"):
+    with pytest.raises(ClinfitError, match="no numbers to compare: all records of the test split have the label 'yes'"):
         across([a_run(name, table("tiny", scores(2), one_class)) for name in ("one", "two")])
+
+
+def of_inputs(results: Any) -> dict[str, str]:
+    found = results["tasks"]["t"]["result"]["findings"]
+    return {one["level"]: one["evidence"] for one in found if one["code"] == "different-inputs"}
+
+
+def test_runs_that_read_other_values_for_the_same_items() -> None:
+    """One of the two was imputed; one reads an input more; what nobody kept says nothing."""
+    one, two = one_run(), a_run("two", table("tiny", scores(2)))
+    read = [{"age": 40.0, "chol": value, "note": f"seen {at}"} for at, value in enumerate((0.0, 200.0, 210.0))]
+
+    def of(inputs: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+        return {"t": input_fingerprints([Record(f"r{at}", "g", row, "yes", "test") for at, row in enumerate(inputs)])}
+
+    imputed = [row | {"chol": row["chol"] or 205.0} for row in read]
+    less = [{name: value for name, value in row.items() if name != "note"} for row in read]
+    compared = {name: across([replace(one, inputs=of(read)), replace(two, inputs=of(other))])
+                for name, other in (("same", read), ("imputed", imputed), ("less", less))}  # fmt: skip
+    assert of_inputs(compared["same"]) == of_inputs(across([one, two])) == {}
+    assert of_inputs(across([one, replace(two, inputs=of(read))])) == {}
+    assert of_inputs(compared["imputed"]) == {"warn": "chol"}
+    assert of_inputs(compared["less"]) == {"info": "only one: note"}
+    console = Console(file=io.StringIO(), width=200)
+    print_comparison(compared["imputed"], console)
+    assert "two read other values than one" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("pair", [("two/tiny", "forest"), ("tiny2", "forest"), ("forest", "one/tiny")])
+def test_pairs_by_short_names(pair: tuple[str, str]) -> None:
+    two = a_run("two", table("tiny", scores(2)), table("tiny2", scores(3), split="test"))
+    before = table("tiny2", scores(50)).assign(stage=0)
+    two = replace(two, predictions=pd.concat([two.predictions, before]))
+    (comparison,) = across([one_run(), two], [pair])["tasks"]["t"]["result"]["comparisons"]
+    full = {"tiny2": "tiny2 (after)"}
+    assert (comparison["new"], comparison["reference"]) == tuple(full.get(name, name) for name in pair)
+    with pytest.raises(ClinfitError, match="2 systems of these runs are called 'tiny'"):
+        across([one_run(), two], [("tiny", "forest")])
 
 
 def test_an_unknown_system_is_named_with_the_nearest() -> None:
@@ -172,7 +262,8 @@ def test_folders_in_page_and_numbers_out(
     saved = json.loads((tmp_path / "both" / "comparison.json").read_text())
     assert saved == results
     page = (tmp_path / "both" / "comparison.html").read_text()
-    names = [system["name"] for system in results["result"]["systems"]]
+    assert "different-inputs" not in [one["code"] for one in results["tasks"]["cancer"]["result"]["findings"]]
+    names = [system["name"] for system in results["tasks"]["cancer"]["result"]["systems"]]
     assert names == [f"small/{path.name}/{model}" for path in (first, second) for model in ("majority", "tfidf")]
     assert all(name in page for name in names)
     assert canary not in page and "http:" not in page and "https:" not in page and page.count("<h1>") == 1

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,18 @@ import pytest
 from rich.console import Console
 
 import clinfit
-from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
-from clinfit.models.base import FitSummary, Model, Workspace
+from clinfit.files import hash_files, read_json
+from clinfit.models.base import FitSummary, Lesson, Model, Workspace
 from clinfit.predictions import probabilities_of, read_predictions
-from clinfit.runs import model_run
+from clinfit.runs import worker
 from clinfit.runs.execute import Result
-from clinfit.runs.folder import RunFolder, hash_files, read_json
-from clinfit.study import ModelSpec, Task, load_study, study_hash
+from clinfit.runs.executors import Inline
+from clinfit.runs.folder import RunFolder
+from clinfit.study.load import load_study
+from clinfit.study.models import ModelSpec
+from clinfit.study.schema import study_hash
+from clinfit.study.tasks import Task
 
 #: The fixture `make_study` of conftest.py.
 StudyMaker = Callable[..., Path]
@@ -38,36 +42,36 @@ def run(study: Path, **options: Any) -> tuple[Result, list[str]]:
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on, creating a model is an error: everything must come from what was saved."""
 
-    def no_model(spec: ModelSpec, task: Task, seed: int) -> Model:
+    def no_model(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: Any) -> Model:
         raise AssertionError(f"{spec.name} was created again")
 
-    monkeypatch.setattr(model_run, "create_model", no_model)
+    monkeypatch.setattr(worker, "create_model", no_model)
 
 
 def wrap_fit(monkeypatch: pytest.MonkeyPatch, name: str, before: Callable[[Workspace], None]) -> None:
     """Call `before` at the start of the fit of one model."""
-    create = model_run.create_model
+    create = worker.create_model
 
-    def create_wrapped(spec: ModelSpec, task: Task, seed: int) -> Model:
-        model = create(spec, task, seed)
+    def create_wrapped(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: Any) -> Model:
+        model = create(spec, tasks, seed, bases)
         fit = model.fit
 
-        def wrapped(train: Sequence[Record], validation: Sequence[Record], workspace: Workspace) -> FitSummary:
+        def wrapped(lesson: Lesson, workspace: Workspace) -> FitSummary:
             before(workspace)
-            return fit(train, validation, workspace)
+            return fit(lesson, workspace)
 
         if spec.name == name:
             model.fit = wrapped  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(model_run, "create_model", create_wrapped)
+    monkeypatch.setattr(worker, "create_model", create_wrapped)
 
 
 def outcome(folder: Path) -> dict[str, Any]:
     """What must not depend on how a run went: metrics and answers, times and what follows from them left out."""
     metrics = read_json(folder / "metrics.json")
     for task in metrics["tasks"].values():
-        del task["freeze"], task["pareto"]
+        del task["sections"]["freeze"], task["sections"]["pareto"]
         task["advice"] = [sentence for sentence in task["advice"] if not sentence.startswith("Cost: ")]
         for system in task["systems"]:
             del system["cost"]
@@ -129,6 +133,16 @@ def test_only_the_named_models_run_and_the_rest_can_follow(make_study: StudyMake
     assert set(first.packs) == {"majority-seed42"}
     second, _ = run(study)
     assert second.folder == first.folder and set(second.packs) == {"majority-seed42", "tfidf-seed42"}
+
+
+def test_a_launcher_of_several_processes_is_refused(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ClinfitError, match="has started 2 processes") as caught:
+        run(study, out=study.parent / "launched")
+    assert "clinfit run STUDY" in caught.value.fix and not (study.parent / "launched").exists()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert run(study, out=study.parent / "launched", models=["majority"])[0].ok
 
 
 def test_unknown_model_names_the_nearest_and_writes_nothing(make_study: StudyMaker) -> None:
@@ -265,7 +279,7 @@ def test_debug_lets_the_exception_through(make_study: StudyMaker, monkeypatch: p
 
     wrap_fit(monkeypatch, "majority", explode)
     with pytest.raises(ZeroDivisionError):
-        run(make_study(), debug=True)
+        run(make_study(), executor=Inline(debug=True))
 
 
 # ---------------------------------------------------------------- stopped
@@ -291,19 +305,19 @@ def test_ctrl_c_tells_how_to_continue(make_study: StudyMaker, monkeypatch: pytes
 SLOW = """
 import sys, time
 from clinfit import cli
-from clinfit.runs import model_run
+from clinfit.runs import worker
 study, pause = sys.argv[1], float(sys.argv[2])
-create = model_run.create_model
-def slow(spec, task, seed):
-    model = create(spec, task, seed)
+create = worker.create_model
+def slow(spec, tasks, seed, bases):
+    model = create(spec, tasks, seed, bases)
     fit = model.fit
-    def slow_fit(train, validation, workspace):
+    def slow_fit(lesson, workspace):
         print("fitting", spec.name, flush=True)
         time.sleep(pause)
-        return fit(train, validation, workspace)
+        return fit(lesson, workspace)
     model.fit = slow_fit
     return model
-model_run.create_model = slow
+worker.create_model = slow
 sys.argv = ["clinfit", "run", study, "--out", "apart/killed"]
 cli.main()
 """

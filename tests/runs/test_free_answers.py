@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,18 @@ import yaml
 from rich.console import Console
 
 import clinfit
+from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
+from clinfit.files import read_json
+from clinfit.models.base import TextOutputs, WrittenText
+from clinfit.models.causal import CausalModel
+from clinfit.packs.read import load_pack
 from clinfit.predictions import probabilities_of, read_predictions
 from clinfit.runs.diagnose import diagnose_run, find_causal
 from clinfit.runs.execute import run
-from clinfit.runs.folder import RunFolder, read_json
-from clinfit.runs.pack import load_pack
-from clinfit.study import load_study
+from clinfit.runs.folder import RunFolder
+from clinfit.runs.written import WrittenTexts
+from clinfit.study.load import load_study
 from two_layer import llama_base
 
 TABLES = [f"cancer-{split}-stage{stage}.parquet" for split in ("validation", "test") for stage in (0, 1)]
@@ -67,7 +72,7 @@ def test_every_record_gets_a_free_answer_before_and_after(wrote: RunFolder) -> N
         assert table["raw"].notna().all() and table["output_tokens"].between(0, 4).all()
         assert (table["dropped_tokens"] == 0).all()
     system = read_json(wrote.metrics)["tasks"]["cancer"]["systems"][-1]
-    assert system["name"] == "small (after)" and system["generated"]["n"] == 12
+    assert system["name"] == "small (after)" and system["sections"]["generated"]["n"] == 12
     assert "task1-language" in wrote.report.read_text()
 
 
@@ -82,7 +87,9 @@ def test_another_length_asks_again_and_trains_nothing(wrote: RunFolder, place: P
     other, said = run_with(place / "study.yaml", models=[causal(2)])
     assert other.path != wrote.path and "small-seed42: reused from" in said and "small-seed42: training" not in said
     old, new = (folder.model("small", 42).read_record() for folder in (wrote, other))
-    assert old["stages"] == new["stages"] and old["inputs"] == new["inputs"] and old["before"] != new["before"]
+    assert old["stages"] == new["stages"]
+    same = {name for name in old["steps"] if old["steps"][name]["inputs"] == new["steps"][name]["inputs"]}
+    assert same == {"stages/1/model"}
     for name, table in tables(other).items():
         before = tables(wrote)[name]
         assert (table["output_tokens"] <= 2).all()
@@ -96,21 +103,70 @@ def test_a_pack_does_not_write(wrote: RunFolder, place: Path, monkeypatch: pytes
     pack = load_pack(wrote.model("small", 42).pack)
     monkeypatch.setattr(type(pack.model), "generate", lambda *_: pytest.fail("wrote an answer"))
     said: list[str] = []
-    assert len(pack.predict(place / "data.csv", said.append)) == 60 and said == []
+    assert len(pack.predict(place / "data.csv", say=said.append)) == 60 and said == []
 
 
 def test_predict_says_how_many_records_were_shortened(wrote: RunFolder) -> None:
     rows = pd.DataFrame({"text": ["short", "long " * 400, "long " * 300], "age": [50, 60, 70]})
     said: list[str] = []
-    load_pack(wrote.model("small", 42).pack).predict(rows, said.append)
+    load_pack(wrote.model("small", 42).pack).predict(rows, say=said.append)
     assert said == ["2 of 3 records were longer than the model reads and were shortened"]
+
+
+# ---------------------------------------------------------------- killed while it writes
+
+
+class Killed(BaseException):
+    """What ends a process."""
+
+
+def test_a_killed_step_writes_on_where_it_was(wrote: RunFolder, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, asked = load_study(wrote.study).model_copy(update={"folder": place}), list[int]()
+    original = CausalModel.generate
+
+    def counted(model: CausalModel, task: str, records: Sequence[Record], *more: Any, **named: Any) -> TextOutputs:
+        asked.append(len(records))
+        return original(model, task, records, *more, **named)
+
+    def dies(texts: WrittenTexts, record: str, text: WrittenText, add: Any = WrittenTexts.add) -> None:
+        add(texts, record, text)
+        if len(texts) == 5:
+            raise Killed
+
+    monkeypatch.setattr(CausalModel, "generate", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr("clinfit.runs.written.EVERY", 0.0)
+        patch.setattr(WrittenTexts, "add", dies)
+        with pytest.raises(Killed):
+            run(study, out="killed", console=Console(quiet=True))
+    folder = RunFolder(Path("killed").resolve())
+    kept = sorted(folder.path.rglob("*.jsonl"))
+    assert [path.parent.name.partition("-stage0.written")[0] for path in kept] == [".cancer-validation"] * 5
+    assert asked == [len(tables(wrote)["cancer-validation-stage0.parquet"])]
+    assert not run(study, out="killed", console=Console(quiet=True)).failed
+    assert asked[1] == asked[0] - 5
+    assert not list(folder.path.rglob(".*written*"))
+    for name, table in tables(wrote).items():
+        timed = ["seconds"]
+        pd.testing.assert_frame_equal(table.drop(columns=timed), tables(folder)[name].drop(columns=timed))
+
+
+def test_texts_of_another_model_are_not_taken(tmp_path: Path) -> None:
+    text = WrittenText("two\nlines \u2028 \u00b5g", "stop", 3, 0.5)
+    first = WrittenTexts(tmp_path / "a.parquet", "0" * 64)
+    first.add("1", text)
+    first.save()
+    again = WrittenTexts(tmp_path / "a.parquet", "0" * 64)
+    assert "1" in again and again.outputs(["1"]).texts == [text.text]
+    assert len(WrittenTexts(tmp_path / "b.parquet", "1" * 64)) == 0 and list(tmp_path.iterdir())
+    assert len(WrittenTexts(tmp_path / "a.parquet", "1" * 64)) == 0 and not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------- diagnose
 
 
 def lines(folder: RunFolder, **changes: Any) -> list[str]:
-    asked = {"model": None, "count": 2, "show_text": False} | changes
+    asked = {"model": None, "task": None, "count": 2, "show_text": False} | changes
     return list(diagnose_run(folder, load_study(folder.study), **asked))
 
 
@@ -136,14 +192,12 @@ def test_as_trained_is_what_the_run_saved(wrote: RunFolder) -> None:
 
 
 def test_a_label_is_named_where_it_would_come_next(wrote: RunFolder) -> None:
-    from clinfit.models.causal import CausalModel
     from clinfit.models.diagnosis import diagnose
     from clinfit.runs.diagnose import records_to_ask
 
     study = load_study(wrote.study)
-    (task,) = study.tasks.values()
-    records = records_to_ask(wrote, "cancer", task, 3)
-    for found in diagnose(CausalModel.load(wrote.model("small", 42).model(1)), records, 3):
+    records = records_to_ask(wrote, study, "cancer", 3)
+    for found in diagnose(CausalModel.load(wrote.model("small", 42).model(1)), "cancer", records, 3):
         assert not found.problem and len(found.leans) == 2 and len(found.replies) == 3
         for reply in found.replies:
             assert sum(reply.probabilities.values()) == pytest.approx(1) and 0 <= reply.label_mass <= 1

@@ -8,12 +8,12 @@ import pytest
 
 from clinfit.errors import ClinfitError
 from clinfit.runs.execute import run
+from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.freeze import freeze_study
-from clinfit.runs.outcome import evaluate_run
-from clinfit.runs.progress import status_lines
-from clinfit.runs.score import score_run
-from clinfit.study import load_study
+from clinfit.runs.rescore import Asked, score_run
+from clinfit.runs.status import status_lines
+from clinfit.study.load import load_study
 
 StudyMaker = Callable[..., Path]
 MAJORITY = [{"name": "majority", "family": "baseline", "kind": "majority"}]
@@ -26,7 +26,7 @@ def small(make_study: StudyMaker) -> StudyMaker:
 
 
 def stands(path: Path) -> dict:
-    return json.loads((path / "metrics.json").read_text())["tasks"]["cancer"]["freeze"]
+    return json.loads((path / "metrics.json").read_text())["tasks"]["cancer"]["sections"]["freeze"]
 
 
 def log(path: Path) -> dict:
@@ -55,7 +55,7 @@ def test_a_folder_that_is_only_frozen_says_so(small: StudyMaker) -> None:
     folder = RunFolder(freeze_study(small())[0].parent)
     assert status_lines(folder) == [f"{folder.path}: frozen, not begun (run the study to begin)"]
     study = load_study(folder.study)
-    for use in (lambda: evaluate_run(folder, study, "again"), lambda: score_run(folder, study, "strict", None, "")):
+    for use in (lambda: evaluate_run(folder, study, "again"), lambda: score_run(folder, study, "strict", Asked(), "")):
         with pytest.raises(ClinfitError, match=r"free answers|no predictions"):
             use()
     assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "freeze.json", "study.yaml"]

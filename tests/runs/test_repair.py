@@ -5,7 +5,8 @@ The models here are rules, so that no library of models is loaded.
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ from rich.console import Console
 
 import clinfit
 from clinfit.errors import ClinfitError
+from clinfit.files import hash_files, read_json, write_json
 from clinfit.models.base import Model
-from clinfit.runs import execute, model_run, pack
+from clinfit.runs import execute, inputs, worker
+from clinfit.runs.compare import compare_runs
 from clinfit.runs.execute import Result
-from clinfit.runs.folder import RunFolder, hash_files, read_json, write_json
-from clinfit.runs.outcome import environments, facts_of, training_logs
-from clinfit.study import ModelSpec, Task, load_study
+from clinfit.runs.finish import environments, facts_of, training_logs
+from clinfit.runs.folder import RunFolder, answers_in, existing_run
+from clinfit.runs.packs import write_run_packs
+from clinfit.study.load import load_study
+from clinfit.study.models import ModelSpec
+from clinfit.study.tasks import Task
 
 StudyMaker = Callable[..., Path]
 MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
@@ -41,30 +47,29 @@ def test_a_refit_that_ends_with_another_model_drops_the_old_answers(
 ) -> None:
     first = run(small)
     record = read_json(first.folder / RECORD)
-    (model,) = (path for path in (first.folder / "models/majority-seed42/stages/1/model").iterdir())
-    model.write_text("damaged")
-    create = model_run.create_model
+    (first.folder / "models/majority-seed42/stages/1/model/rows.json").write_text("damaged")
+    create = worker.create_model
     answered: list[int] = []
 
-    def other_model(spec: ModelSpec, task: Task, seed: int) -> Model:
-        made = create(spec, task, seed)
+    def other_model(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: Any) -> Model:
+        made = create(spec, tasks, seed, bases)
         fit = made.fit
-        made.fit = lambda train, validation, workspace: fit(train[:20], validation, workspace)  # type: ignore
+        made.fit = lambda lesson, workspace: fit(replace(lesson, train=lesson.train[:20]), workspace)  # type: ignore
         return made
 
-    load = model_run.load_model
+    load = worker.load_model
 
-    def counted(family: str, folder: Path) -> Model:
+    def counted(family: str, folder: Path, bases: Any) -> Model:
         answered.append(1)
-        return load(family, folder)
+        return load(family, folder, bases)
 
-    monkeypatch.setattr(model_run, "create_model", other_model)
-    monkeypatch.setattr(model_run, "load_model", counted)
+    monkeypatch.setattr(worker, "create_model", other_model)
+    monkeypatch.setattr(worker, "load_model", counted)
     second = run(small)
     again = read_json(second.folder / RECORD)
     assert second.ok and answered
     assert again["stages"]["1"]["model"] != record["stages"]["1"]["model"]
-    assert all(again["predictions"][name] != digest for name, digest in record["predictions"].items())
+    assert all(answers_in(again)[name] != digest for name, digest in answers_in(record).items())
 
 
 def test_a_damaged_record_fails_its_model_and_nothing_else(small: Path) -> None:
@@ -81,19 +86,42 @@ def test_a_damaged_record_fails_its_model_and_nothing_else(small: Path) -> None:
     assert RECORD in facts["models"]["majority-seed42"]["reason"]  # type: ignore[typeddict-item]
 
 
-def test_a_failure_before_the_first_step_keeps_what_was_trained(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(small)
-    record = read_json(first.folder / RECORD)
+def test_a_folder_of_another_version_is_not_called_damaged(small: Path) -> None:
+    run(small, out="out", models=["majority"])
+    record = Path("out", RECORD)
+    write_json(record, {key: value for key, value in read_json(record).items() if key != "format"})
+    for again in (
+        lambda: existing_run(Path("out")),
+        lambda: run(small, out="out", models=["majority"]),
+    ):
+        with pytest.raises(ClinfitError, match="written by another version of clinfit") as caught:
+            again()
+        assert "run its study again" in caught.value.lines()[-1]
 
-    def no_base(job: model_run.Job) -> str:
+
+def test_a_run_without_predictions_is_not_compared(small: Path) -> None:
+    run(small, out="out", models=["majority"])
+    for table in Path("out/models/majority-seed42").glob("predictions/*"):
+        table.unlink()
+    record = Path("out", RECORD)
+    write_json(record, read_json(record) | {"steps": {}})
+    shutil.copytree("out", "twin")
+    with pytest.raises(ClinfitError, match="holds no predictions"):
+        compare_runs([Path("out"), Path("twin")], Path("both"))
+
+
+def test_a_base_that_is_gone_stops_before_anything_is_written(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(small)
+    before = hash_files(first.folder)
+
+    def no_base(*words: object) -> None:
         raise ClinfitError("the base is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(model_run.Job, "inputs", no_base)
-        assert set(run(small).failed) == {"majority-seed42", "keyword-seed42"}
-    kept = read_json(first.folder / RECORD)
-    assert kept["status"] == "failed" and kept["stages"] == record["stages"]
-    assert run(small).ok and read_json(first.folder / RECORD)["predictions"] == record["predictions"]
+        patch.setattr(inputs, "plan", no_base)
+        with pytest.raises(ClinfitError, match="base is gone"):
+            run(small)
+    assert hash_files(first.folder) == before
 
 
 def test_reuse_is_from_the_default_folder_only_and_skips_what_is_damaged(
@@ -102,13 +130,13 @@ def test_reuse_is_from_the_default_folder_only_and_skips_what_is_damaged(
     first = run(small)
     (first.folder / "models/keyword-seed42/run.json").write_text("[]")
     fitted: list[str] = []
-    create = model_run.create_model
+    create = worker.create_model
 
-    def counted(spec: ModelSpec, task: Task, seed: int) -> Model:
+    def counted(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: Any) -> Model:
         fitted.append(spec.name)
-        return create(spec, task, seed)
+        return create(spec, tasks, seed, bases)
 
-    monkeypatch.setattr(model_run, "create_model", counted)
+    monkeypatch.setattr(worker, "create_model", counted)
     changed = make_study(models=[MAJORITY, KEYWORD], evaluation={"bootstrap": 101})
     for options, expected in (
         ({}, {"keyword"}),
@@ -125,10 +153,13 @@ def test_a_model_whose_inputs_changed_is_kept_aside(small: Path) -> None:
     record = read_json(first.folder / RECORD)
     weights = hash_files(first.folder / "models/majority-seed42/stages")
     for number in (1, 2):
-        write_json(first.folder / RECORD, read_json(first.folder / RECORD) | {"inputs": "other"})
+        changed = read_json(first.folder / RECORD)
+        changed["steps"]["stages/1/model"]["inputs"] = "other"
+        write_json(first.folder / RECORD, changed)
         assert run(small).ok
         assert hash_files(first.folder / f"replaced/majority-seed42-{number}/stages") == weights
-    assert read_json(first.folder / RECORD)["inputs"] == record["inputs"]
+    (again, before) = (found["steps"]["stages/1/model"] for found in (read_json(first.folder / RECORD), record))
+    assert again == before
 
 
 def test_answers_before_training_that_are_not_asked_for_are_dropped(small: Path) -> None:
@@ -137,10 +168,10 @@ def test_answers_before_training_that_are_not_asked_for_are_dropped(small: Path)
     record = read_json(folder / "run.json")
     name = "cancer-test-stage0.parquet"
     shutil.copy(folder / "predictions/cancer-test-stage1.parquet", folder / "predictions" / name)
-    digest = record["predictions"]["cancer-test-stage1.parquet"]
-    write_json(folder / "run.json", record | {"before": "x", "predictions": record["predictions"] | {name: digest}})
+    entry = record["steps"]["predictions/cancer-test-stage1.parquet"] | {"of": None}
+    write_json(folder / "run.json", record | {"steps": {f"predictions/{name}": entry} | record["steps"]})
     assert run(small).ok
-    assert read_json(folder / "run.json")["predictions"] == record["predictions"]
+    assert read_json(folder / "run.json")["steps"] == record["steps"]
     assert not (folder / "predictions" / name).exists()
 
 
@@ -199,7 +230,7 @@ def test_no_pack_where_the_numbers_are_withheld(small: Path) -> None:
     results: Any = json.loads(folder.metrics.read_text())
     results["tasks"]["cancer"] |= {"withheld": True, "findings": [{"level": "error", "title": "one class only"}]}
     lines: list[str] = []
-    assert pack.write_packs(folder, study, results, lines.append) == {}
+    assert write_run_packs(folder, study, results, lines.append) == {}
     assert lines == ["No packs, since the numbers are withheld: one class only"]
     assert not list(first.folder.rglob("pack.json"))
 
@@ -209,8 +240,8 @@ def test_a_lost_model_leaves_its_pack(small: Path) -> None:
     study, folder = load_study(small), RunFolder(first.folder)
     results: Any = json.loads(folder.metrics.read_text())
     shutil.rmtree(first.folder / "models/majority-seed42/stages/1/model")
-    assert set(pack.write_packs(folder, study, results)) == {"majority-seed42", "keyword-seed42"}
+    assert set(write_run_packs(folder, study, results)) == {"majority-seed42", "keyword-seed42"}
     (first.packs["majority-seed42"] / "README.md").write_text("")
     lines: list[str] = []
-    assert set(pack.write_packs(folder, study, results, lines.append)) == {"keyword-seed42"}
+    assert set(write_run_packs(folder, study, results, lines.append)) == {"keyword-seed42"}
     assert len(lines) == 1 and (first.packs["majority-seed42"] / "pack.json").is_file()

@@ -1,6 +1,6 @@
 """Subgroups, leaks and shift from the data file to the report; models are not trained again for new subgroups."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,15 @@ import pytest
 
 import clinfit
 from clinfit.errors import ClinfitError
+from clinfit.files import hash_files, read_json
 from clinfit.models.base import Model
-from clinfit.runs import model_run
+from clinfit.runs import worker
 from clinfit.runs.execute import Result
-from clinfit.runs.folder import RunFolder, hash_files, read_json
-from clinfit.runs.outcome import evaluate_run
-from clinfit.study import ModelSpec, Task, load_study
+from clinfit.runs.finish import evaluate_run
+from clinfit.runs.folder import RunFolder
+from clinfit.study.load import load_study
+from clinfit.study.models import ModelSpec
+from clinfit.study.tasks import Task
 
 StudyMaker = Callable[..., Path]
 
@@ -54,13 +57,13 @@ def test_subgroups_are_saved_and_shown_and_train_nothing_again(
     make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, canary: str
 ) -> None:
     plain = run(make(evaluation=EVALUATION))
-    assert plain.results is not None and plain.results["tasks"]["cancer"]["subgroups"] == []
+    assert plain.results is not None and plain.results["tasks"]["cancer"]["sections"].get("subgroups") is None
     assert not RunFolder(plain.folder).subgroups("cancer").exists()
 
-    def no_model(spec: ModelSpec, task: Task, seed: int) -> Model:
+    def no_model(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: Any) -> Model:
         raise AssertionError(f"{spec.name} was created again")
 
-    monkeypatch.setattr(model_run, "create_model", no_model)
+    monkeypatch.setattr(worker, "create_model", no_model)
     study = make(evaluation=EVALUATION | {"subgroups": SUBGROUPS, "site": "hospital"})
     shown = run(study)
     assert shown.folder != plain.folder and shown.results is not None
@@ -74,7 +77,7 @@ def test_subgroups_are_saved_and_shown_and_train_nothing_again(
     assert set(table["age"]) == {"below 60", "60 and above"}
 
     task = shown.results["tasks"]["cancer"]
-    found = {result["column"]: result for result in task["subgroups"] if result["system"] == "tfidf"}
+    found = {result["column"]: result for result in task["sections"]["subgroups"] if result["system"] == "tfidf"}
     assert [row["group"] for row in found["age"]["rows"]] == ["below 60", "60 and above"]
     assert [row["group"] for row in found["hospital"]["rows"] if row["suppressed"]] == ["tiny clinic"]
     assert found["hospital"]["site"] and not found["sex"]["site"]
@@ -117,6 +120,6 @@ def test_leaks_are_saved_by_id_and_counted_out(make: Callable[..., Path]) -> Non
     }
     assert set(leaks.get("exact", [])) == expected
     assert result.results is not None
-    leakage = result.results["tasks"]["cancer"]["leakage"]
+    leakage = result.results["tasks"]["cancer"]["sections"].get("leakage")
     known = {item for ids in leaks.values() for item in ids}
     assert (leakage["items"] if leakage else 0) == len(known)

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from clinfit.errors import ClinfitError
-from clinfit.scoring.answers import _behind_last_attention, check_answer_logits, states_at
-from clinfit.study import Lora
+from clinfit.scoring.answer_logits import _behind_last_attention, check_answer_logits, states_at
+from clinfit.study.models import Lora
 from clinfit.training.adapters import add_adapter
 
 IDS = torch.tensor([[0, 3, 42, 43, 44, 45, 46, 47], [0, 7, 52, 53, 54, 55, 56, 57]])
@@ -68,7 +68,7 @@ def test_adapters_learn_what_they_learn_from_a_whole_forward(model: PreTrainedMo
 
 def test_a_layer_that_is_computed_twice_is_computed_whole(model: PreTrainedModel) -> None:
     assert len(_behind_last_attention(model)) == 2
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.activation_checkpointing_enable()
     assert len(_behind_last_attention(model)) == 2, "in evaluation nothing is computed twice"
     assert _behind_last_attention(model.train()) == []
 
@@ -103,7 +103,20 @@ def test_experts_are_left_whole(kind: str, settings: dict[str, Any]) -> None:
     assert _behind_last_attention(model) == []
     with torch.no_grad():
         torch.testing.assert_close(states_at(model, IDS, ROWS, COLUMNS), whole(model), atol=1e-4, rtol=1e-4)
-    check_answer_logits(model, [3, 42, 43])
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("doge", {"is_moe": True, "num_experts": 4, "num_experts_per_tok": 2}),
+        ("bert-generation", {}),
+        ("gemma3_text", {"head_dim": 8, "use_bidirectional_attention": True}),
+    ],
+)
+def test_what_reads_both_ways_is_stopped_at_load(kind: str, settings: dict[str, Any]) -> None:
+    """An answer would be seen before it is given; Doge chooses experts for all tokens together."""
+    with pytest.raises(ClinfitError, match="both ways"):
+        check_answer_logits(tiny(kind, **settings), [3, 42, 43, 44])
 
 
 def test_a_layer_that_mixes_positions_behind_its_attention_is_stopped_at_load(model: PreTrainedModel) -> None:

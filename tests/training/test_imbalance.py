@@ -8,7 +8,9 @@ import pytest
 from clinfit.data.records import Record
 from clinfit.models.base import Workspace
 from clinfit.models.families import create_model
-from clinfit.study import Causal, Encoder, Lora, Task, Train
+from clinfit.study.models import Causal, Encoder, Lora, Train
+from clinfit.study.tasks import Task
+from lessons import TASK, lesson
 from two_layer import bert_base, llama_base
 
 TRAIN = Train(epochs=6, learning_rate=3e-2, batch_size=6, batch_tokens=600, max_length=200, precision="fp32", warmup=0)
@@ -20,10 +22,10 @@ families = pytest.mark.parametrize("family", SPECS)
 
 
 def answers(family: str, task: Task, records: list[Record], folder: Path, **changes: object):
-    model = create_model(SPECS[family].model_copy(update=changes), task, 5)
+    model = create_model(SPECS[family].model_copy(update=changes), {TASK: task}, 5)
     folder.mkdir()
-    summary = model.fit(records[:18], records[18:], Workspace(folder))
-    return model.predict(records[18:]).probabilities, summary
+    summary = model.fit(lesson(records[:18], records[18:]), Workspace(folder))
+    return model.predict(TASK, records[18:]).probabilities, summary
 
 
 @families
@@ -32,10 +34,10 @@ def test_a_label_of_weight_zero_is_answered_less(
 ) -> None:
     share = {}
     for k, label in enumerate(text_task.labels):
-        model = create_model(SPECS[family].model_copy(update={"class_weights": {label: 0.0}}), text_task, 5)
+        model = create_model(SPECS[family].model_copy(update={"class_weights": {label: 0.0}}), {TASK: text_task}, 5)
         (tmp_path / label).mkdir()
-        model.fit(text_records[:18], [], Workspace(tmp_path / label))  # no validation: the last weights are kept
-        share[k] = model.predict(text_records[18:]).probabilities[:, k].mean()
+        model.fit(lesson(text_records[:18]), Workspace(tmp_path / label))  # no validation: the last weights are kept
+        share[k] = model.predict(TASK, text_records[18:]).probabilities[:, k].mean()
     assert share[0] + share[1] < 0.8  # each label's mean probability when it weighs nothing; 1 if weights did nothing
 
 
@@ -49,10 +51,10 @@ def test_balanced_weights_count_each_class_alike(
     by_hand = {label: len(targets) / (2 * targets.count(label)) for label in text_task.labels}
     model_of = {}
     for name, weights in {"balanced": "balanced", "by hand": by_hand, "none": "none"}.items():
-        model = create_model(SPECS[family].model_copy(update={"class_weights": weights}), text_task, 5)
+        model = create_model(SPECS[family].model_copy(update={"class_weights": weights}), {TASK: text_task}, 5)
         (tmp_path / name).mkdir()
-        model.fit(uneven[:-6], uneven[-6:], Workspace(tmp_path / name))
-        model_of[name] = model.predict(uneven[-6:]).probabilities
+        model.fit(lesson(uneven[:-6], uneven[-6:]), Workspace(tmp_path / name))
+        model_of[name] = model.predict(TASK, uneven[-6:]).probabilities
     np.testing.assert_array_equal(model_of["balanced"], model_of["by hand"])
     assert not np.array_equal(model_of["balanced"], model_of["none"])
 
@@ -73,9 +75,9 @@ def test_oversampling_lengthens_the_epoch_and_balanced_does_not(
     uneven = [r for i, r in enumerate(text_records) if r.target == "Cancer" or i % 6 == 1]  # 12 to 4
     steps = {}
     for sampling in ("none", "balanced", "oversample"):
-        model = create_model(SPECS[family].model_copy(update={"sampling": sampling}), text_task, 5)
+        model = create_model(SPECS[family].model_copy(update={"sampling": sampling}), {TASK: text_task}, 5)
         (tmp_path / sampling).mkdir()
-        steps[sampling] = model.fit(uneven, [], Workspace(tmp_path / sampling)).details["steps"]
+        steps[sampling] = model.fit(lesson(uneven), Workspace(tmp_path / sampling)).details["steps"]
     assert steps == {"none": 6 * 3, "balanced": 6 * 3, "oversample": 6 * 4}
 
 

@@ -1,11 +1,14 @@
 """The loop's invariants: who divides by what, resume equals uninterrupted, the base stays as it was."""
 
 import json
+import math
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,17 @@ from safetensors.torch import load_file
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import Workspace
-from clinfit.models.causal import AnswerLoss, CausalModel, load_for_task
-from clinfit.study import Causal, Lora, Task, Train
+from clinfit.models.causal import CausalModel
+from clinfit.study.models import Causal, Lora, Train
+from clinfit.study.tasks import Task
 from clinfit.training.adapters import add_adapter
-from clinfit.training.loop import Log, Schedule, collapse_alarms
+from clinfit.training.answer_loss import AnswerLoss
+from clinfit.training.checkpoints import Checkpoints
+from clinfit.training.log import Log, collapse_alarms
+from clinfit.training.loop import CHECKPOINT_SECONDS, CHECKPOINT_SHARE, Due, Objective, Validation, step_seed, train
 from clinfit.training.losses import StepLoss, focal, step_divisor
+from clinfit.training.schedule import Schedule
+from lessons import TASK, lesson
 
 
 @pytest.fixture
@@ -33,9 +42,9 @@ def spec(tiny_base: Path) -> Causal:
 
 
 def fitted(spec: Causal, task: Task, records: Sequence[Record], folder: Path, **workspace: Any) -> CausalModel:
-    model = CausalModel(spec, task, seed=1)
+    model = CausalModel(spec, {TASK: task}, seed=1)
     folder.mkdir(parents=True, exist_ok=True)
-    model.fit(records[:18], records[18:], Workspace(folder, **workspace))
+    model.fit(lesson(records[:18], records[18:]), Workspace(folder, **workspace))
     return model
 
 
@@ -45,13 +54,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def gradients(spec: Causal, task: Task, records: Sequence[Record], batches: list[list[int]], per: Any) -> torch.Tensor:
-    loaded = load_for_task(spec, task)
-    encoded = loaded.renderer.encode_all(records)
-    model = add_adapter(loaded.base, spec.lora, 3, task_type="CAUSAL_LM", base_name="x")
+    loaded = CausalModel(spec, {TASK: task}, 1).opened()
+    encoded = loaded.renderers[TASK].encode_all(records)
+    model = add_adapter(loaded.model, spec.lora, 3, task_type="CAUSAL_LM", base_name="x")
     for name, parameter in model.named_parameters():  # B starts at 0, which would hide A's gradient
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
-    module = AnswerLoss(loaded.base, encoded, pad_id=5)
+    module = AnswerLoss(loaded.model, encoded, pad_id=5)
     step = StepLoss(step_divisor(per, [len(encoded[i].answer_ids) for batch in batches for i in batch]))
     for batch in batches:
         step.share(module(batch), torch.ones(len(batch))).backward()
@@ -72,11 +81,11 @@ def test_one_batch_of_eight_equals_eight_batches_of_one(
 def test_the_loss_is_the_mean_negative_log_likelihood_of_the_answers(
     spec: Causal, text_task: Task, text_records: list[Record]
 ) -> None:
-    loaded = load_for_task(spec, text_task)
-    encoded = loaded.renderer.encode_all(text_records[:4])
-    losses = AnswerLoss(loaded.base, encoded, pad_id=5)([0, 1, 2, 3])
+    loaded = CausalModel(spec, {TASK: text_task}, 1).opened()
+    encoded = loaded.renderers[TASK].encode_all(text_records[:4])
+    losses = AnswerLoss(loaded.model, encoded, pad_id=5)([0, 1, 2, 3])
     for item, loss in zip(encoded, losses, strict=True):
-        logits = loaded.base(torch.tensor([item.ids])).logits[0].log_softmax(-1)
+        logits = loaded.model(torch.tensor([item.ids])).logits[0].log_softmax(-1)
         expected = -sum(logits[len(item.prompt_ids) - 1 + i, token].item() for i, token in enumerate(item.answer_ids))
         assert loss.item() == pytest.approx(expected, abs=1e-4)
     assert step_divisor("record", [2, 5, 2, 5]) == 4
@@ -84,8 +93,8 @@ def test_the_loss_is_the_mean_negative_log_likelihood_of_the_answers(
 
 
 def test_padding_does_not_change_a_loss(spec: Causal, text_task: Task, text_records: list[Record]) -> None:
-    loaded = load_for_task(spec, text_task)
-    module = AnswerLoss(loaded.base, loaded.renderer.encode_all(text_records), pad_id=5)
+    loaded = CausalModel(spec, {TASK: text_task}, 1).opened()
+    module = AnswerLoss(loaded.model, loaded.renderers[TASK].encode_all(text_records), pad_id=5)
     together = module(list(range(8)))
     alone = torch.cat([module([i]) for i in range(8)])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
@@ -108,7 +117,7 @@ def test_base_weights_do_not_change_and_only_the_adapter_is_trained(
 ) -> None:
     model = fitted(spec, text_task, text_records, tmp_path)
     base = load_file(tiny_base / "model.safetensors")
-    now = {k.replace(".base_layer", ""): v for k, v in model._load().base.state_dict().items() if "lora_" not in k}
+    now = {k.replace(".base_layer", ""): v for k, v in model.opened().model.state_dict().items() if "lora_" not in k}
     for name, value in base.items():
         assert torch.equal(now[name], value), name
     assert all("lora_" in name for name in weights(tmp_path))
@@ -121,7 +130,7 @@ def test_training_lowers_the_loss_and_learns_the_task(
     model = fitted(longer, text_task, text_records, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
-    probabilities = model.predict(text_records).probabilities
+    probabilities = model.predict(TASK, text_records).probabilities
     gold = [text_task.labels.index(str(record.target)) for record in text_records]
     assert (probabilities.argmax(1) == gold).mean() > 0.9
 
@@ -142,7 +151,9 @@ def test_a_stopped_run_ends_as_an_undisturbed_one(
     resumed = fitted(dropout, text_task, text_records, tmp_path / "stopped")
     for name, value in weights(tmp_path / "whole").items():
         assert torch.equal(weights(tmp_path / "stopped")[name], value), name
-    assert np.array_equal(whole.predict(text_records).probabilities, resumed.predict(text_records).probabilities)
+    assert np.array_equal(
+        whole.predict(TASK, text_records).probabilities, resumed.predict(TASK, text_records).probabilities
+    )
     steps = [json.loads(line)["step"] for line in (tmp_path / "stopped" / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(1, len(steps) + 1))
 
@@ -166,9 +177,9 @@ def test_a_best_that_a_checkpoint_names_outlives_later_ones(
         fitted(by_primary, text_task, text_records, tmp_path, progress=stop, primary=lambda *_: next(first))
     # The second look at steps 9 to 12 judges differently, as another machine might: the best of step 8 must be there.
     second = iter(values["second"])
-    resumed = CausalModel(by_primary, text_task, seed=1)
+    resumed = CausalModel(by_primary, {TASK: text_task}, seed=1)
     workspace = Workspace(tmp_path, primary=lambda *_: next(second))
-    summary = resumed.fit(text_records[:18], text_records[18:], workspace)
+    summary = resumed.fit(lesson(text_records[:18], text_records[18:]), workspace)
     assert summary.details["best_step"] == 8
     assert [path.name for path in (tmp_path / "checkpoints").glob("best-*")] == ["best-000008"]
 
@@ -182,6 +193,37 @@ def test_a_checkpoint_of_other_data_is_refused(
         fitted(spec, text_task, changed, tmp_path)
 
 
+def test_a_checkpoint_of_another_precision_is_refused(
+    spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`precision: auto` is another one on another machine."""
+    auto = spec.model_copy(update={"train": spec.train.model_copy(update={"precision": "auto"})})
+    for has_bf16 in (False, True):
+        monkeypatch.setattr("clinfit.training.precision.cpu_has_bf16", lambda has=has_bf16: has)
+        if not has_bf16:
+            fitted(auto, text_task, text_records, tmp_path)
+            continue
+        with pytest.raises(ClinfitError, match="another precision than bf16"):
+            fitted(auto, text_task, text_records, tmp_path)
+
+
+def test_only_who_is_asked_to_clears_what_a_killed_run_left(tmp_path: Path) -> None:
+    later = tmp_path / "checkpoints" / "best-000009"
+    later.mkdir(parents=True)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    assert later.is_dir(), "another process may be reading"
+    checkpoints.clear()
+    assert not later.exists()
+
+
+def test_processes_draw_dropout_apart() -> None:
+    drawn = set()
+    for rank in range(4):
+        torch.manual_seed(step_seed(7, 3, rank))
+        drawn.add(float(torch.rand(1)))
+    assert len(drawn) == 4 and step_seed(7, 3, 0) == 7 * 1_000_003 + 3
+
+
 def test_recorded_values_are_those_of_optimizer_and_adapter(
     spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path
 ) -> None:
@@ -191,8 +233,8 @@ def test_recorded_values_are_those_of_optimizer_and_adapter(
             "train": spec.train.model_copy(update={"weight_decay": 0.03, "clip": 0.5, "learning_rate": 7e-4}),
         }
     )
-    model = CausalModel(odd, text_task, 1)
-    details = model.fit(text_records[:18], text_records[18:], Workspace(tmp_path)).details
+    model = CausalModel(odd, {TASK: text_task}, 1)
+    details = model.fit(lesson(text_records[:18], text_records[18:]), Workspace(tmp_path)).details
     assert details["adapter"]["rank"] == 3 and details["adapter"]["alpha"] == 7
     assert details["adapter"]["scaling"] == pytest.approx(7 / 3**0.5)
     assert details["adapter"]["modules"] == ["q_proj", "v_proj"]
@@ -202,7 +244,7 @@ def test_recorded_values_are_those_of_optimizer_and_adapter(
 
 def test_dora_trains_and_says_so(spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path) -> None:
     dora = spec.model_copy(update={"lora": Lora(rank=2, alpha=4, dora=True)})
-    details = CausalModel(dora, text_task, 1).fit(text_records[:18], [], Workspace(tmp_path)).details
+    details = CausalModel(dora, {TASK: text_task}, 1).fit(lesson(text_records[:18]), Workspace(tmp_path)).details
     assert details["adapter"]["dora"] is True
 
 
@@ -211,7 +253,7 @@ def test_unknown_targets_name_the_nearest_module(
 ) -> None:
     wrong = spec.model_copy(update={"lora": Lora(targets=["q_porj"])})
     with pytest.raises(ClinfitError, match="did you mean q_proj"):
-        CausalModel(wrong, text_task, 1).fit(text_records[:18], [], Workspace(tmp_path))
+        CausalModel(wrong, {TASK: text_task}, 1).fit(lesson(text_records[:18]), Workspace(tmp_path))
 
 
 def test_a_diverging_loss_stops_with_advice(
@@ -219,7 +261,7 @@ def test_a_diverging_loss_stops_with_advice(
 ) -> None:
     wild = spec.model_copy(update={"train": spec.train.model_copy(update={"learning_rate": 1e30})})
     with pytest.raises(ClinfitError, match=r"lower train\.learning_rate"):
-        CausalModel(wild, text_task, 1).fit(text_records[:18], [], Workspace(tmp_path))
+        CausalModel(wild, {TASK: text_task}, 1).fit(lesson(text_records[:18]), Workspace(tmp_path))
 
 
 def test_early_stopping_and_the_best_checkpoint(
@@ -229,12 +271,49 @@ def test_early_stopping_and_the_best_checkpoint(
     early = spec.model_copy(
         update={"train": spec.train.model_copy(update={"early_stopping": 2, "select_by": "primary", "epochs": 9.0})}
     )
-    model = CausalModel(early, text_task, 1)
-    summary = model.fit(text_records[:18], text_records[18:], Workspace(tmp_path, primary=lambda *_: next(values)))
+    model = CausalModel(early, {TASK: text_task}, 1)
+    summary = model.fit(
+        lesson(text_records[:18], text_records[18:]), Workspace(tmp_path, primary=lambda *_: next(values))
+    )
     assert summary.details["best_step"] == 4 and summary.details["steps"] == 8 and summary.details["stopped_early"]
     best = load_file(tmp_path / "checkpoints" / "best-000004" / "weights.safetensors")
-    now = {name: p for name, p in model._load().base.named_parameters() if p.requires_grad}
+    now = {name: p for name, p in model.opened().model.named_parameters() if p.requires_grad}
     assert all(torch.equal(now[name.removeprefix("model.")], value) for name, value in best.items())
+
+
+class Parabola(torch.nn.Module):
+    """A single weight, whose loss is least at 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, indices: list[int]) -> torch.Tensor:
+        return (self.weight - 3).square().expand(len(indices))
+
+
+@pytest.mark.parametrize("select_by", ["loss", "primary"])
+def test_a_validation_that_is_not_finite_is_never_the_best(select_by: Any, tmp_path: Path) -> None:
+    module, looks = Parabola(), iter([float("nan"), float("inf"), *[0.0] * 8])
+
+    def validate() -> Validation:
+        loss = next(looks) + float((module.weight - 3).square())
+        return Validation(loss, 0.9 if math.isnan(loss) else 0.1, {})
+
+    settings = Train(epochs=10, batch_size=8, learning_rate=0.3, evaluate_every=1, select_by=select_by)
+    objective = Objective(module, lambda _: np.arange(8), [1] * 8, [1] * 8, np.ones(8), validate)
+    result = train(objective, settings, 0, "fp32", Workspace(tmp_path), "x")
+    assert result.best_step == (10 if select_by == "loss" else 3)
+    assert any("not a finite number at step 1, 2;" in alarm for alarm in result.alarms)
+
+
+def test_a_fit_without_any_finite_validation_is_refused(tmp_path: Path) -> None:
+    objective = Objective(
+        Parabola(), lambda _: np.arange(8), [1] * 8, [1] * 8, np.ones(8), lambda: Validation(math.nan, None, {})
+    )
+    settings = Train(epochs=2, batch_size=8, evaluate_every=1)
+    with pytest.raises(ClinfitError, match="validation loss is not a finite number"):
+        train(objective, settings, 0, "fp32", Workspace(tmp_path), "x")
 
 
 def test_schedules() -> None:
@@ -248,12 +327,20 @@ def test_schedules() -> None:
     assert rates("cosine", 0)[5] == pytest.approx(0.5)
 
 
+def test_most_steps_shorten_the_schedule_and_not_only_the_training() -> None:
+    settings = Train(learning_rate=1.0, epochs=3, batch_size=5, schedule="linear", warmup=0.5)
+    whole = Schedule.of(settings, 20)
+    short, long = (Schedule.of(settings.model_copy(update={"max_steps": steps}), 20) for steps in (4, 99))
+    assert (whole.steps, short.steps, short.warmup_steps, short.steps_per_epoch) == (12, 4, 2, 4)
+    assert short.rate(3) == pytest.approx(0.5) and short.validates(4) and long == whole
+
+
 def test_collapse_alarm_names_a_cause() -> None:
     def rows(losses: list[float], norm: float) -> list[dict[str, Any]]:
         last = len(losses)
         return [
             {"step": i + 1, "loss": loss, "gradient_norm": norm}
-            | ({"validation_loss": loss, "validation_shares": [1.0, 0.0]} if i + 1 == last else {})
+            | ({"validation_loss": loss, "validation_tasks": {"a": {"shares": [1.0, 0.0]}}} if i + 1 == last else {})
             for i, loss in enumerate(losses)
         ]
 
@@ -261,8 +348,11 @@ def test_collapse_alarm_names_a_cause() -> None:
     assert "learning rate is probably too high" in collapse_alarms(rows([2.0] * 10, 99.0), 10)[0]
     assert "class_weights" in collapse_alarms(rows([2.0] * 5 + [0.7] * 5, 1.0), 10)[0]
     healthy = rows([2.0] * 10, 1.0)
-    healthy[-1]["validation_shares"] = [0.6, 0.4]
+    healthy[-1]["validation_tasks"]["a"]["shares"] = [0.6, 0.4]
     assert collapse_alarms(healthy, 10) == []
+    healthy[-1]["validation_tasks"]["b"] = {"shares": [0.0, 0.0, 1.0]}
+    (alarm,) = collapse_alarms(healthy, 10)
+    assert "of b alike" in alarm
 
 
 def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path: Path) -> None:
@@ -271,34 +361,47 @@ def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path: Path) -> None:
     assert [row["step"] for row in Log(path, 2, writes=True).rows()] == [1, 2]
 
 
+def in_two_processes(script: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Accelerate's own launcher starts one process on a processor, whatever it is asked for."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    return subprocess.run(
+        [*launcher, *script],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def _fit_script(spec: Causal, task: Task, records: Sequence[Record], folder: Path) -> list[str]:
+    """A script that fits in a process of its own, and what to give it before the folder that it works in."""
+    script, content = folder / "fit.py", folder / "given.json"
+    script.write_text(
+        "import json, sys\nfrom pathlib import Path\nfrom clinfit.data.records import Record\n"
+        "from clinfit.models.base import Lesson, Workspace\nfrom clinfit.models.causal import CausalModel\n"
+        "from clinfit.study.models import Causal\nfrom clinfit.study.tasks import task_from\n"
+        "given = json.loads(Path(sys.argv[1]).read_text())\n"
+        "records = [Record(**r) for r in given['records']]\n"
+        "model = CausalModel(Causal(**given['spec']), {'cancer': task_from(given['task'])}, 1)\n"
+        "lesson = Lesson(records[:18], records[18:], {'cancer': 1.0})\n"
+        "folder = Path(sys.argv[2])\nfolder.mkdir(parents=True, exist_ok=True)\n"
+        "summary = model.fit(lesson, Workspace(folder))\n"
+        "print(json.dumps({'processes': summary.details['processes']}))\n"
+    )
+    given = {
+        "spec": spec.model_dump(mode="json"),
+        "task": task.model_dump(mode="json"),
+        "records": [asdict(record) for record in lesson(records).train],
+    }
+    content.write_text(json.dumps(given))
+    return [str(script), str(content)]
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one(spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path) -> None:
     """DDP on the processor: the same weights as one process, up to the order of summation."""
     fitted(spec, text_task, text_records, tmp_path / "one")
-    script = tmp_path / "fit.py"
-    script.write_text(
-        "import json, sys\nfrom pathlib import Path\nfrom clinfit.data.records import Record\n"
-        "from clinfit.models.base import Workspace\nfrom clinfit.models.causal import CausalModel\n"
-        "from clinfit.study import Causal, Task\n"
-        "given = json.loads(Path(sys.argv[1]).read_text())\n"
-        "records = [Record(**r) for r in given['records']]\n"
-        "model = CausalModel(Causal(**given['spec']), Task(**given['task']), 1)\n"
-        "model.fit(records[:18], records[18:], Workspace(Path(sys.argv[2])))\n"
-    )
-    given = {
-        "spec": spec.model_dump(mode="json"),
-        "task": text_task.model_dump(mode="json"),
-        "records": [{"id": r.id, "group": r.group, "inputs": r.inputs, "target": r.target} for r in text_records],
-    }
-    (tmp_path / "given.json").write_text(json.dumps(given))
-    (tmp_path / "two").mkdir()
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29517",
-        str(script), str(tmp_path / "given.json"), str(tmp_path / "two"),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = in_two_processes([*_fit_script(spec, text_task, text_records, tmp_path), str(tmp_path / "two")])
     assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1])["processes"] == 2
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=2e-4, rtol=2e-3)
@@ -307,3 +410,116 @@ def test_two_processes_train_as_one(spec: Causal, text_task: Task, text_records:
         for name in ("one", "two")
     ]
     assert tokens[0] == tokens[1], "tokens are counted over all processes"
+
+
+def test_a_launcher_s_precision_changes_nothing(
+    spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path
+) -> None:
+    """`accelerate launch --mixed_precision bf16` sets a variable that Accelerate would follow, in a process of its
+    own, since Accelerate reads it once."""
+    fitted(spec, text_task, text_records, tmp_path / "plain")
+    done = subprocess.run(
+        [sys.executable, *_fit_script(spec, text_task, text_records, tmp_path), str(tmp_path / "launched")],
+        env=os.environ | {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, value in weights(tmp_path / "plain").items():
+        torch.testing.assert_close(weights(tmp_path / "launched")[name], value, atol=1e-5, rtol=1e-4)
+
+
+EXPERTS = """
+import json, os, sys
+from pathlib import Path
+import numpy as np, torch
+from clinfit.models.base import Workspace
+from clinfit.study.models import Train
+from clinfit.training.loop import Objective, train
+
+class Experts(torch.nn.Module):
+    # Records 0, 2, ... go to the first, records 1, 3, ... to the second, so that each process has its own.
+    def __init__(self):
+        super().__init__()
+        self.experts = torch.nn.ModuleList([torch.nn.Linear(1, 1, bias=False) for _ in range(2)])
+        self.drawn = []
+    def forward(self, indices):
+        self.drawn.append(float(torch.rand(1)))
+        ones = torch.ones(1)
+        return torch.cat([(self.experts[i % 2](ones) - i).square() for i in indices])
+
+torch.manual_seed(0)
+module, folder = Experts(), Path(sys.argv[1])
+folder.mkdir(parents=True, exist_ok=True)
+objective = Objective(module, lambda _: np.arange(8), [1] * 8, [1] * 8, np.ones(8), None)
+train(objective, Train(epochs=4, batch_size=4, learning_rate=0.1, batch_tokens=4), 0, "fp32", Workspace(folder), "x")
+rank = os.environ.get("RANK", "0")
+result = {"weights": [float(expert.weight) for expert in module.experts], "drawn": module.drawn}
+Path(f"{sys.argv[1]}-{rank}.json").write_text(json.dumps(result))
+"""
+
+
+@pytest.mark.slow
+def test_processes_may_use_other_experts_and_draw_other_dropout(tmp_path: Path) -> None:
+    (tmp_path / "experts.py").write_text(EXPERTS)
+    script = str(tmp_path / "experts.py")
+    one = [sys.executable, script, str(tmp_path / "one")]
+    for done in (
+        subprocess.run(one, capture_output=True, text=True, timeout=300, check=False),
+        in_two_processes([script, str(tmp_path / "two")]),
+    ):
+        assert done.returncode == 0, done.stderr[-3000:]
+    alone, *two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one-0", "two-0", "two-1"))
+    for other in two:
+        assert other["weights"] == pytest.approx(alone["weights"], abs=1e-5)
+    assert two[0]["drawn"] != two[1]["drawn"]
+
+
+# ---------------------------------------------------------------- checkpoints by time
+
+
+class Clock:
+    """Stands still but for what a test adds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(
+            "clinfit.training.loop.time", SimpleNamespace(monotonic=lambda: self.now, perf_counter=float)
+        )
+
+
+def test_a_fit_killed_between_checkpoints_by_step_continues_from_one_by_time(
+    spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, rare = (
+        Clock(monkeypatch),
+        spec.model_copy(update={"train": spec.train.model_copy(update={"checkpoint_every": 99})}),
+    )
+
+    def slow(done: int, total: int, text: str) -> None:
+        clock.now += CHECKPOINT_SECONDS / 2 + 1
+        if done == 5 and total and not resumed:
+            raise KeyboardInterrupt
+
+    resumed = False
+    with pytest.raises(KeyboardInterrupt):
+        fitted(rare, text_task, text_records, tmp_path / "killed", progress=slow)
+    newest = Checkpoints(tmp_path / "killed" / "checkpoints").latest()
+    assert newest is not None and newest.step == 4
+    resumed = True
+    fitted(rare, text_task, text_records, tmp_path / "killed", progress=slow)
+    fitted(rare, text_task, text_records, tmp_path / "whole")
+    for name, value in weights(tmp_path / "whole").items():
+        assert torch.equal(value, weights(tmp_path / "killed")[name])
+
+
+def test_checkpoints_that_take_long_are_written_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    due = Due()
+    clock.now += CHECKPOINT_SECONDS
+    assert due()
+    with due.saving():
+        clock.now += 10
+    clock.now += 10 / CHECKPOINT_SHARE - 1
+    assert not due()
+    clock.now += 1
+    assert due()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from clinfit.errors import ClinfitError
-from clinfit.training.sampling import Sampling, epoch_indices, label_weights
+from clinfit.training.imbalance import Part, Sampling, epoch_indices, label_weights, mixed_epoch, mixed_weights
 
 LABELS = ["no", "yes", "maybe"]
 TARGETS = np.array([0] * 13 + [1] * 5 + [2] * 2)
@@ -91,3 +91,31 @@ def test_order_follows_from_seed_and_epoch_alone(
 def test_epochs_and_seeds_differ(sampling: Sampling) -> None:
     orders = {tuple(epoch_indices(sampling, TARGETS, epoch, seed)) for epoch in range(3) for seed in range(3)}
     assert len(orders) == 9
+
+
+# ---------------------------------------------------------------- several tasks
+
+FIRST = Part(np.arange(0, 40, 2), LABELS, TARGETS)
+SECOND = Part(np.arange(1, 17, 2), ["a", "b"], None)  # any number of labels a record
+
+
+def test_one_task_is_ordered_as_if_there_were_no_others() -> None:
+    order = mixed_epoch([FIRST], "oversample", 3, seed=42)
+    np.testing.assert_array_equal(order, FIRST.members[epoch_indices("oversample", TARGETS, 3, 42)])
+
+
+@pytest.mark.parametrize("sampling", ["none", "balanced", "oversample"])
+def test_sampling_acts_within_each_task_and_leaves_several_labels_alone(sampling: Sampling) -> None:
+    order = mixed_epoch([FIRST, SECOND], sampling, 0, seed=1)
+    first = order[order % 2 == 0]
+    np.testing.assert_array_equal(np.sort(order[order % 2 == 1]), SECOND.members)
+    np.testing.assert_array_equal(np.sort(first), np.sort(mixed_epoch([FIRST], sampling, 0, seed=1)))
+    assert list(order[: len(first)]) != list(first), "the tasks are mixed"
+    np.testing.assert_array_equal(order, mixed_epoch([FIRST, SECOND], sampling, 0, seed=1))
+    assert list(order) != list(mixed_epoch([FIRST, SECOND], sampling, 1, seed=1))
+
+
+def test_a_record_weighs_what_its_task_and_its_label_weigh() -> None:
+    parts = [Part(np.array([0, 2]), LABELS, np.array([1, 0])), Part(np.array([1, 3]), ["a", "b"], None)]
+    weights = mixed_weights(parts, [0.5, 3.0], {"yes": 4.0, "b": 9.0}, "none", 1)
+    np.testing.assert_array_equal(weights, [2.0, 3.0, 0.5, 3.0])

@@ -4,32 +4,44 @@ Errors withhold headline figures, warnings stand on the report's first page. Evi
 text.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from statistics import median
 
+from clinfit.data.catalog.findings import set_findings
+from clinfit.data.clean import normalised
+from clinfit.data.deidentify import Kind, count_identifiers
 from clinfit.data.duplicates import Duplicates, find_duplicates, leaked_ids
+from clinfit.data.giveaways import giveaways
+from clinfit.data.input_checks import input_findings
+from clinfit.data.label_checks import label_findings
 from clinfit.data.load import TaskData
 from clinfit.data.records import SPLITS, Record, in_split
+from clinfit.data.split_checks import split_findings
 from clinfit.data.splits import groups_that_straddle
 from clinfit.data.values import shown_ids
 from clinfit.findings import Finding
-from clinfit.study import Task
-
-#: Fewer test records of a label than this make every interval wide (Collins, Ogundimu and Altman, 2016: at least 100
-#: events and 100 non-events to validate a model).
-LEAST_EVENTS = 100
-
-#: A label with less than this share of an even division is scarce; one with less than RARE of all records is rare.
-SCARCE, RARE = 0.5, 0.05
+from clinfit.study.quick import QUICK
+from clinfit.study.tasks import Task
 
 #: A text of more words than this, and of LONG_RATIO medians, is likely to be several documents or a broken file.
 LONG_WORDS, LONG_RATIO = 5_000, 20
 
-#: A label that stands in this share of its own records' texts, and rarely elsewhere, may be given away by them.
-LABEL_WORD_SHARE = 0.05
+#: What to do about a quick run.
+WHOLE = "run the study without --quick before anything is concluded"
+
+#: What else conflicting labels may mean, by kind of task.
+ALTERNATIVES = {"classification": ", or ask for several labels: kind: multilabel"}
+
+#: Share of test records that repeat another one from which the test split is smaller than it looks.
+REPEATED_TESTS = 0.1
+
+#: Words in a row that a prompt and a record share only if the one was written with the other in view.
+PROMPT_WORDS = 12
+
+#: Records that are looked at for identifiers, spread over all of them; share of these with more than dates that warns.
+IDENTIFIED_RECORDS, IDENTIFIED = 5_000, 0.05
 
 #: Share of missing values from which an input is worth a warning.
 MUCH_MISSING = 0.3
@@ -40,24 +52,33 @@ def audit(task: Task, data: TaskData, duplicates: Duplicates | None = None) -> l
     records = data.records
     duplicates = duplicates or find_duplicates(records)
     found = [
+        *_quick(task),
         *_group_leakage(records),
-        *_label_support(task, records),
+        *_no_validation(records),
+        *split_findings(task, records),
+        *label_findings(task, records),
         *_cross_split(records, duplicates),
-        *_conflicting_labels(records, duplicates),
+        *_conflicting_labels(task, records, duplicates),
         *_within_split(records, duplicates),
         *_coarse_inputs(records, duplicates),
-        *_small_test(task, records),
-        *_imbalance(task, records),
+        *input_findings(task, records),
+        *giveaways(task, records),
+        *_records_in_prompt(task, records),
+        *_one_number(data),
         *_missing(task, records),
         *_text_lengths(task, records),
+        *_identifiers(task, records),
         *_repeated_columns(data),
-        *_label_words(task, records),
+        *_drift(data),
+        *_other_sheets(data),
+        *set_findings(task),
     ]
     return sorted(found, key=lambda finding: ("error", "warn", "info").index(finding.level))
 
 
-def _text_inputs(task: Task) -> list[str]:
-    return [name for name, column in task.data.columns.items() if column.type == "text"]
+def _quick(task: Task) -> Iterator[Finding]:
+    if task.data.quick is not None:
+        yield Finding("warn", "quick-run", "This is a quick run: no figure of it means anything", QUICK, WHOLE)
 
 
 # ---------------------------------------------------------------- leakage and duplicates
@@ -106,7 +127,19 @@ def _cross_split(records: Sequence[Record], duplicates: Duplicates) -> Iterator[
         )
 
 
-def _conflicting_labels(records: Sequence[Record], duplicates: Duplicates) -> Iterator[Finding]:
+def _no_validation(records: Sequence[Record]) -> Iterator[Finding]:
+    if records and not in_split(records, "validation"):
+        yield Finding(
+            "warn",
+            "no-validation",
+            "no record is in the validation split",
+            f"{len(records)} records",
+            "nothing can be chosen without the test split, neither threshold nor checkpoint nor the best simple model: "
+            "give validation a share, a file, or split: {validation_of_train: 0.2}",
+        )
+
+
+def _conflicting_labels(task: Task, records: Sequence[Record], duplicates: Duplicates) -> Iterator[Finding]:
     conflicting = [group for group in duplicates.exact if len({records[at].target for at in group}) > 1]
     if conflicting:
         ids = _ids(records, conflicting)
@@ -115,7 +148,7 @@ def _conflicting_labels(records: Sequence[Record], duplicates: Duplicates) -> It
             "conflicting-labels",
             f"{len(conflicting)} inputs stand in the data more than once with different labels",
             f"{len(ids)} records; {shown_ids(ids)}",
-            "no model can be right on all of them: settle their labels, or take the task as one with several labels",
+            f"no model can be right on all of them: settle their labels{ALTERNATIVES.get(task.kind, '')}",
         )
 
 
@@ -132,12 +165,15 @@ def _within_split(records: Sequence[Record], duplicates: Duplicates) -> Iterator
         ]
         if within:
             ids = _ids(records, within)
+            tests = len(in_split(records, "test"))
+            spare = sum(len(part) - 1 for part in within if records[part[0]].split == "test")
             yield Finding(
-                "info",
+                "warn" if spare >= REPEATED_TESTS * tests > 0 else "info",
                 code,
                 f"{len(ids)} records have {what} of their split",
-                shown_ids(ids),
-                "repeated records weigh more than once in training and in the figures",
+                shown_ids(ids) + (f"; {spare} of {tests} test records say nothing new" if spare else ""),
+                "repeated records weigh more than once in training and in the figures"
+                + (", whose intervals are then too narrow: a `group` resamples them together" if spare else ""),
             )
 
 
@@ -147,7 +183,7 @@ def _coarse_inputs(records: Sequence[Record], duplicates: Duplicates) -> Iterato
             "info",
             "coarse-inputs",
             f"the inputs can tell only {duplicates.combinations} records apart",
-            f"{len(records)} records; repeats are unavoidable and were not looked for",
+            f"{len(records)} records: different people are alike by chance, so that repeats are not told as leaks",
             "more inputs, or finer ones, may help every model",
         )
 
@@ -155,91 +191,6 @@ def _coarse_inputs(records: Sequence[Record], duplicates: Duplicates) -> Iterato
 def _ids(records: Sequence[Record], groups: Iterable[list[int]]) -> list[str]:
     """The ids of all records in the groups, in the order of the records."""
     return [records[at].id for at in sorted({at for group in groups for at in group})]
-
-
-# ---------------------------------------------------------------- labels
-
-
-def _label_support(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
-    for split in SPLITS:
-        counts = _label_counts(task, in_split(records, split))
-        present = [label for label, count in counts.items() if count]
-        absent = [label for label, count in counts.items() if not count]
-        if not present or not absent:
-            continue
-        evidence = f"{', '.join(map(repr, absent))} has none of {sum(counts.values())} records"
-        if len(present) == 1:
-            yield Finding(
-                "error" if split == "test" else "warn",
-                f"one-class-{split}",
-                f"all records of the {split} split have the label {present[0]!r}",
-                evidence,
-                "most metrics are undefined on one class: divide again with stratify: true, or add records",
-            )
-        else:
-            yield Finding(
-                "warn",
-                f"label-missing-in-{split}",
-                f"{len(absent)} of {len(counts)} labels have no record in the {split} split",
-                evidence,
-                "figures of these labels are undefined: divide again with stratify: true, or add records",
-            )
-
-
-def _small_test(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
-    counts = _label_counts(task, in_split(records, "test"))
-    few = {label: count for label, count in counts.items() if 0 < count < LEAST_EVENTS}
-    if few:
-        yield Finding(
-            "warn",
-            "small-test",
-            f"the test split has fewer than {LEAST_EVENTS} records of {len(few)} of {len(counts)} labels",
-            ", ".join(f"{label} {count}" for label, count in few.items()),
-            "intervals will be wide: read them before the figures, and add test records where you can",
-        )
-
-
-def _imbalance(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
-    counts = _label_counts(task, in_split(records, "train"))
-    total = max(1, sum(counts.values()))
-    rare = {label: count for label, count in counts.items() if count / total < SCARCE / len(counts)}
-    if rare:
-        level = "warn" if min(rare.values()) / total < RARE else "info"
-        majority = max(counts.values()) / total
-        yield Finding(
-            level,
-            "imbalance",
-            f"labels are unbalanced: always answering {max(counts, key=counts.__getitem__)!r} is right in "
-            f"{majority:.1%} of the training records",
-            ", ".join(f"{label} {count} ({count / total:.1%})" for label, count in counts.items()),
-            "judge by balanced accuracy, AUROC or AUPRC; class_weights: balanced or sampling may help",
-        )
-
-
-def _label_counts(task: Task, records: Sequence[Record]) -> dict[str, int]:
-    counts = Counter(record.target for record in records)
-    return {label: counts[label] for label in task.labels}
-
-
-def _label_words(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
-    """Labels whose own name stands in the text of their records more than twice as often as in other records."""
-    texts = _text_inputs(task)
-    joined = [" ".join(str(r.inputs[name]) for name in texts if r.inputs[name] is not None).casefold() for r in records]
-    for label in task.labels:
-        folded = label.casefold()
-        word = re.compile(rf"(?<!\w){re.escape(folded)}(?!\w)")
-        holds = [folded in text and word.search(text) is not None for text in joined]
-        own = [held for held, record in zip(holds, records, strict=True) if record.target == label]
-        other = [held for held, record in zip(holds, records, strict=True) if record.target != label]
-        share, elsewhere = sum(own) / max(1, len(own)), sum(other) / max(1, len(other))
-        if share >= LABEL_WORD_SHARE and share > 2 * elsewhere:
-            yield Finding(
-                "info",
-                "label-in-text",
-                f"the label {label!r} stands literally in {share:.0%} of the texts that have it",
-                f"{sum(own)} of {len(own)} records; in other records {sum(other)} of {len(other)}",
-                "compare with a keyword baseline: a model may only look for the word",
-            )
 
 
 # ---------------------------------------------------------------- inputs
@@ -267,8 +218,43 @@ def _missing(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
         )
 
 
+def _one_number(data: TaskData) -> Iterator[Finding]:
+    """Codes such as 1.1 and 1.10, which programs that read a table cannot tell apart either."""
+    for name, count in data.notes.same_numbers.items():
+        yield Finding(
+            "warn",
+            "category-numbers",
+            f"{count} categories of {name} are written in several ways as one number (1.1 and 1.10, for instance)",
+            "they are read as one category",
+            "if they are different codes, put a letter before them: as numbers no program keeps them apart",
+        )
+
+
+def _records_in_prompt(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
+    """Records whose text stands in the prompt, as an example would."""
+    asked = _runs(task.prompt or "")
+    told: dict[str, list[str]] = {}
+    for record in records if asked else ():
+        if any(asked & _runs(str(value)) for name in task.text_inputs if (value := record.inputs[name]) is not None):
+            told.setdefault(str(record.split), []).append(record.id)
+    if told:
+        tests = told.get("test", [])
+        yield Finding(
+            "warn" if tests else "info",
+            "record-in-prompt",
+            f"the prompt holds text of {len(tests)} test records" if tests else "the prompt holds text of records",
+            f"{PROMPT_WORDS} words in a row; " + "; ".join(f"{split}: {shown_ids(ids)}" for split, ids in told.items()),
+            "take examples from training records: of a test record the model is told the answer",
+        )
+
+
+def _runs(text: str) -> set[str]:
+    words = normalised(text).split()
+    return {" ".join(words[at : at + PROMPT_WORDS]) for at in range(len(words) - PROMPT_WORDS + 1)}
+
+
 def _text_lengths(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
-    for name in _text_inputs(task):
+    for name in task.text_inputs:
         words = {r.id: len(text.split()) for r in records if isinstance(text := r.inputs[name], str)}
         typical = median(words.values()) if words else 0
         long = [record for record, count in words.items() if count > max(LONG_WORDS, LONG_RATIO * typical)]
@@ -282,6 +268,32 @@ def _text_lengths(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
             )
 
 
+def _identifiers(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
+    """Names, dates, numbers and addresses of people in text inputs; counted, never quoted."""
+    looked_at = records[:: -(-len(records) // IDENTIFIED_RECORDS) or 1]
+    counts: dict[str, Counter[Kind]] = {name: Counter() for name in task.text_inputs}
+    holding: set[str] = set()
+    for record in looked_at:
+        texts = {name: text for name in counts if isinstance(text := record.inputs[name], str)}
+        for name, found in zip(texts, count_identifiers(list(texts.values())), strict=True):
+            counts[name] += found
+            if found.keys() - {"date"}:
+                holding.add(record.id)
+    if any(counts.values()):
+        by_input = [
+            f"{name}: " + ", ".join(f"{kind} {count}" for kind, count in found.most_common())
+            for name, found in counts.items()
+            if found
+        ]
+        yield Finding(
+            "warn" if len(holding) >= IDENTIFIED * len(looked_at) else "info",
+            "identifiers",
+            f"{len(holding)} of {len(looked_at)} records seem to name a person, a number or an address",
+            "; ".join(by_input) + ", found by rules",
+            "clean: {deidentify: true} puts placeholders there, in training and new data alike; rules miss some",
+        )
+
+
 def _repeated_columns(data: TaskData) -> Iterator[Finding]:
     for column, distinct in data.notes.repeated_columns.items():
         yield Finding(
@@ -290,4 +302,26 @@ def _repeated_columns(data: TaskData) -> Iterator[Finding]:
             f"column {column!r} repeats: {data.notes.rows} rows, {distinct} values, and no `group` is declared",
             f"{data.notes.rows / distinct:.1f} rows a value",
             f"if it names a patient or a document, write group: {column}, so that none is in two splits",
+        )
+
+
+def _other_sheets(data: TaskData) -> Iterator[Finding]:
+    for source, names in data.notes.other_sheets.items():
+        yield Finding(
+            "info",
+            "other-sheets",
+            f"only the first sheet of {source} is read",
+            f"it holds {len(names)} more: {', '.join(names)}",
+            "name the right one: sheet: ... in the data block",
+        )
+
+
+def _drift(data: TaskData) -> Iterator[Finding]:
+    for column, told in data.notes.drift.items():
+        yield Finding(
+            "warn",
+            "drift",
+            f"labels change with {column!r}, and the records are divided at random",
+            f"in the earlier and the later half: {', '.join(told)}",
+            f"a model will meet the future only: test on the latest records, with split: {{by: {column}}}",
         )

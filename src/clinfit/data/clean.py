@@ -7,8 +7,9 @@ data to predict lose nothing.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from clinfit.data.records import Value
-from clinfit.study import Cleaning
+from clinfit.data.deidentify import deidentified
+from clinfit.data.records import Target, Value
+from clinfit.study.data import Cleaning
 
 Columns = Mapping[str, Sequence[Value]]
 
@@ -48,12 +49,23 @@ def normalise_whitespace(text: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text)).strip()
 
 
+#: Characters of scripts that are written without spaces between words: Thai to Khmer, Japanese, Chinese.
+SPACELESS = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, divided at any white space; of a script without spaces, its characters."""
+    return SPACELESS.sub(r" \g<0> ", text).split()
+
+
 def normalised(text: str) -> str:
-    """The text as duplicates are compared: case-folded, every run of other than letters and digits one space.
+    """The text as duplicates are compared: case-folded words, every run of other than letters and digits one space.
 
     Short values keep their signs, since `ER+` and `ER-` are not the same.
     """
-    words = re.sub(r"[\W_]+", " ", text.casefold()).strip()
+    words = " ".join(words_of(re.sub(r"[\W_]+", " ", text.casefold())))
     return words if words.count(" ") >= 4 else " ".join(text.casefold().split())
 
 
@@ -67,23 +79,41 @@ def clean_inputs(
 ) -> tuple[dict[str, list[Value]], dict[str, int]]:
     """The columns with their text inputs cleaned, and for each step that is on how many records it changed.
 
-    columns: input name -> one value a record. A text that cleaning empties is missing (None).
+    columns: input name -> one value a record. A text that cleaning empties is missing (None). The steps are taken until
+    none of them changes anything, so that what was cleaned once stays as it is. De-identification comes last, and looks
+    at all texts of a record together.
     """
     steps = [step for step in (strip_citations, strip_metadata, normalise_whitespace) if getattr(clean, step.__name__)]
     cleaned: dict[str, list[Value]] = {name: list(values) for name, values in columns.items()}
-    counts: dict[str, int] = {}
-    for step in steps:
-        changed: set[int] = set()
-        for name in text_inputs:
-            before = cleaned[name]
-            after: list[Value] = [step(value) or None if isinstance(value, str) else value for value in before]
-            changed |= {at for at, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]}
-            cleaned[name] = after
-        counts[step.__name__] = len(changed)
-    return cleaned, counts
+    changed: dict[str, set[int]] = {step.__name__: set() for step in steps}
+    for values in (cleaned[name] for name in text_inputs):
+        for at, value in enumerate(values):
+            before: Value = None
+            while isinstance(value, str) and value != before:
+                before = value
+                for step in steps:
+                    after = step(value)
+                    if after != value:
+                        changed[step.__name__].add(at)
+                    value = after
+            values[at] = value or None if isinstance(value, str) else value
+    counts = {name: len(positions) for name, positions in changed.items()}
+    return cleaned, counts | ({"deidentify": _deidentify(cleaned, text_inputs)} if clean.deidentify else {})
 
 
-def records_to_drop(columns: Columns, targets: Sequence[str], clean: Cleaning) -> dict[int, str]:
+def _deidentify(columns: Mapping[str, list[Value]], text_inputs: Sequence[str]) -> int:
+    """Puts placeholders into the texts, in place; how many records it changed."""
+    changed = 0
+    for at in range(len(next(iter(columns.values()), []))):
+        texts = {name: text for name in text_inputs if isinstance(text := columns[name][at], str)}
+        after = deidentified(list(texts.values()))
+        changed += after != list(texts.values())
+        for name, text in zip(texts, after, strict=True):
+            columns[name][at] = text
+    return changed
+
+
+def records_to_drop(columns: Columns, targets: Sequence[Target], clean: Cleaning) -> dict[int, str]:
     """Position -> reason for each record that the cleaning drops.
 
     Reasons: `missing <input>`, `duplicate`, and `duplicate with another label`, for which the first record's label

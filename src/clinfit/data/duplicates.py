@@ -3,22 +3,23 @@
 Near duplicates are texts whose sets of five-word shingles have a Jaccard similarity of at least 0.8 (Broder, 1997).
 Candidates come from MinHash signatures cut into bands (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets,
 chapter 3); each candidate pair is then verified on the shingles themselves, so that none is reported by chance. With
-16 bands of 4 a pair at 0.8 is missed with a probability of 0.0002.
+16 bands of 4 a pair at 0.8 is missed with a probability of 0.0002. Scripts that are written without spaces count each
+character as a word.
 """
 
 import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from math import prod
+from math import comb, prod
 
 import numpy as np
 from datasketch import MinHash
 from numpy.typing import NDArray
 
-from clinfit.data.clean import normalised, same_inputs_key
+from clinfit.data.clean import normalised, same_inputs_key, words_of
 from clinfit.data.records import Record, Value
 
 SHINGLE = 5
@@ -34,6 +35,9 @@ COMPARED = 50
 
 #: A table whose inputs can make only one different record for this many records, or fewer, repeats by necessity.
 COARSE = 5
+#: So does one of at least this many records in which no input tells half of them apart, and in which pairs are alike no
+#: more than CORRELATED times as often as if inputs had nothing to do with each other: they do hang together.
+COARSE_RECORDS, CORRELATED = 50, 20
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Duplicates:
     """Positions of records that repeat each other.
 
     exact: groups of two or more with the same normalised inputs. near: pairs of such groups (or of single records)
-    with nearly the same text. combinations: how many different records the inputs can make, where these are so few
+    with nearly the same text. combinations: how many different records the inputs can make, where they are so coarse
     that repeats are no sign of anything (then `exact` and `near` are empty); else None.
     """
 
@@ -53,12 +57,11 @@ class Duplicates:
 def find_duplicates(records: Sequence[Record]) -> Duplicates:
     """All exact duplicates, and all near duplicates: long texts that are alike, with the other inputs equal."""
     long = _long_text_inputs(records)
-    possible = 0 if long else _combinations(records)
-    if 0 < possible * COARSE <= len(records):
-        return Duplicates([], [], possible)
     nodes: dict[tuple[Value, ...], list[int]] = defaultdict(list)
     for at, record in enumerate(records):
         nodes[same_inputs_key(record.inputs.values())].append(at)
+    if not long and _repeats_by_chance(records, [len(node) for node in nodes.values()]):
+        return Duplicates([], [], _combinations(records))
     members = sorted(nodes.values(), key=lambda node: (all(records[at].split != "train" for at in node), node[0]))
     texts: list[str] = []
     others: list[tuple[Value, ...]] = []
@@ -77,7 +80,7 @@ def _long_text_inputs(records: Sequence[Record]) -> list[str]:
             name
             for record in records
             for name, value in record.inputs.items()
-            if isinstance(value, str) and value.count(" ") >= LEAST_WORDS - 1
+            if isinstance(value, str) and len(words_of(value)) >= LEAST_WORDS
         }
     )
 
@@ -86,6 +89,22 @@ def _combinations(records: Sequence[Record]) -> int:
     """Product of the numbers of different values that each input takes."""
     rows = [tuple(record.inputs.values()) for record in records]
     return prod(len(set(column)) for column in zip(*rows, strict=True)) if rows else 0
+
+
+def _repeats_by_chance(records: Sequence[Record], alike: Sequence[int]) -> bool:
+    """Whether repeats of a table are no sign of anything. alike: how many records each different one stands for."""
+    n = len(records)
+    if 0 < _combinations(records) * COARSE <= n:
+        return True
+    columns = [Counter(column) for column in zip(*(record.inputs.values() for record in records), strict=True)]
+    if n < COARSE_RECORDS or len(columns) < 2 or max(map(len, columns)) > n / 2:
+        return False
+    expected = comb(n, 2) * prod(_pairs(counts.values()) / comb(n, 2) for counts in columns)
+    return expected >= 1 and _pairs(alike) <= CORRELATED * expected
+
+
+def _pairs(counts: Iterable[int]) -> int:
+    return sum(comb(count, 2) for count in counts)
 
 
 def leaked_test_ids(records: Sequence[Record]) -> set[str]:

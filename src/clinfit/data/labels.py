@@ -1,8 +1,7 @@
 """Values of a label column to the labels of a task; what is not known is refused, never guessed.
 
-Both the value and the keys of the map (without a map: the names of the labels) are brought to one spelling: text
-loses surrounding spaces, whole numbers lose their `.0`, booleans of every library are true and false. So `1`, `1.0`,
-`"1"` and numpy's integers are one value. Then
+Both the value and the keys of the map (without a map: the names of the labels) are brought to the one form of `values`:
+`1`, `1.0`, `"1"` and numpy's integers are one value. Then
 
 1. the same spelling matches; failing that, the same but for case, where only one key differs so little;
 2. the key true also matches the texts yes and on, false also no and off: YAML reads an unquoted `Yes:` as true;
@@ -17,7 +16,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -89,34 +88,38 @@ class LabelMap:
             labels.append(known[key])
         return labels
 
-    def apply(self, values: Sequence[Any], ids: Sequence[str] | None = None) -> list[str]:
+    def apply(
+        self, values: Sequence[Any], ids: Sequence[str] | None = None, what: Literal["rows", "labels"] = "rows"
+    ) -> list[str]:
         """The labels of a column; raises ClinfitError that counts missing and unknown values.
 
-        ids: of the records, row numbers by default. Where the column looks like free text the message names records
-        instead of values.
+        ids: of the records, row numbers by default. what: what the values are, the whole cells of a column or the
+        single labels in them. Where the column looks like free text the message names records instead of values.
         """
         labels = self.lookup_all(values)
         lost = [at for at, label in enumerate(labels) if label is None]
         if lost:
+            told = f"column {self.column!r}: {len(lost)} of {len(values)} {what} "
+            told += "have no known label" if what == "rows" else "are not known"
             if may_be_text({_whole(values[at]) for at in lost}):
-                raise self._text_column([ids[at] if ids else f"row {at + 1}" for at in lost], len(values))
-            raise self._unknown(Counter(_shown(values[at]) for at in lost), len(values))
+                raise self._text_column(told, [ids[at] if ids else f"row {at + 1}" for at in lost])
+            raise self._unknown(told, Counter(_shown(values[at]) for at in lost))
         return [label for label in labels if label is not None]
 
-    def _text_column(self, records: Sequence[str], rows: int) -> ClinfitError:
+    def _text_column(self, told: str, records: Sequence[str]) -> ClinfitError:
         return ClinfitError(
-            f"column {self.column!r}: {len(records)} of {rows} rows have no known label, in {shown_ids(records)}; the "
-            "values are not shown, as they look like free text",
+            f"{told}, in {shown_ids(list(dict.fromkeys(records)))}; the values are not shown, as they look like free "
+            "text",
             expected=f"one of {', '.join(_shown(key) for key in (self.labels if self.map is None else self.map))}",
             fix="name the column that holds the labels, or map its values: label: {column: ..., map: {...}}",
         )
 
-    def _unknown(self, unknown: Counter[str], rows: int) -> ClinfitError:
+    def _unknown(self, told: str, unknown: Counter[str]) -> ClinfitError:
         shown = ", ".join(f"{value} ({count} x)" for value, count in unknown.most_common(EXAMPLES))
         more = f" and {len(unknown) - EXAMPLES} other values" if len(unknown) > EXAMPLES else ""
         known = ", ".join(_shown(key) for key in (self.labels if self.map is None else self.map))
         return ClinfitError(
-            f"column {self.column!r}: {unknown.total()} of {rows} rows have no known label: {shown}{more}",
+            f"{told}: {shown}{more}",
             expected=f"one of {known}" + (" (the labels themselves, as no map is given)" if self.map is None else ""),
             fix=self._fix(sorted(unknown.keys() - {MISSING})),
         )
@@ -145,12 +148,7 @@ def _unambiguous(table: Mapping[str, str]) -> dict[str, str]:
 
 
 def _spelling(value: Any) -> str:
-    boolean = as_bool(value)
-    if boolean is not None:
-        return "true" if boolean else "false"
-    text = as_text(value) or ""
-    whole, point, zeros = text.partition(".")
-    return whole if point and not zeros.strip("0") and whole.removeprefix("-").isdecimal() else text
+    return as_text(value) or ""
 
 
 def _as_yaml(label: str) -> str:

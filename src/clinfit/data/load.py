@@ -1,7 +1,7 @@
 """A task's `data` block to its records: read, label, clean, divide, and count what happened on the way.
 
-data = load_task(task, study.folder)      # TaskData: records with targets and splits
-new = read_inputs(task, Path("new.csv"))  # records to predict; labels are optional, nothing is dropped
+data = load_task("cancer", task, study.folder)      # TaskData: records with targets and splits
+new = read_inputs("cancer", task, Path("new.csv"))  # records to predict; labels are optional, nothing is dropped
 """
 
 import hashlib
@@ -9,44 +9,46 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from clinfit.data.catalog.entry import note_of
 from clinfit.data.clean import clean_inputs, records_to_drop
 from clinfit.data.describe import describe_records
-from clinfit.data.labels import LabelMap
-from clinfit.data.read import read_new_rows, read_rows
-from clinfit.data.records import SPLITS, Record, Split, Value
-from clinfit.data.splits import assign_splits, check_splits, splits_from_column
-from clinfit.data.subgroups import read_subgroups
-from clinfit.data.values import as_number, as_text, read_cells, shown_ids
-from clinfit.errors import ClinfitError, nearest
-from clinfit.study import Data, InputColumn, Task
-from clinfit.study_evaluation import Subgroup
-
-#: Columns called so are likely to name what a record is about; see `DataNotes.repeated_columns`.
-SUBJECT_COLUMN = re.compile(
-    r"patient|subject|person|participant|\bmrn\b|pmid|document|_?doc_?id|hadm|case_?(id|no)", re.I
+from clinfit.data.notes import DataNotes, drift, repeated_columns, same_numbers
+from clinfit.data.read import other_sheets, read_new_rows, read_rows
+from clinfit.data.records import SPLITS, Record, Split, Target, Value, in_split
+from clinfit.data.seen import as_seen, seen_values
+from clinfit.data.splits import (
+    assign_splits,
+    carve_validation,
+    check_splits,
+    quick_splits,
+    splits_by_time,
+    splits_from_column,
 )
+from clinfit.data.subgroups import read_subgroups
+from clinfit.data.targets import known_targets, labels_to_learn, read_targets
+from clinfit.data.values import (
+    as_category,
+    as_comma_number,
+    as_number,
+    as_paragraphs,
+    as_text,
+    cells_of,
+    read_cells,
+    shown_ids,
+)
+from clinfit.errors import ClinfitError, nearest
+from clinfit.study.data import Data, InputColumn
+from clinfit.study.evaluation import Subgroup
+from clinfit.study.tasks import Task
 
-
-@dataclass(frozen=True)
-class DataNotes:
-    """What reading did, in counts.
-
-    rows: rows read (after `limit`). dropped: reason -> records. changed: cleaning step -> records.
-    repeated_columns: columns named like a patient or document that were not declared as `group`, and in which values
-    repeat: column -> number of distinct values.
-    """
-
-    rows: int
-    dropped: dict[str, int] = field(default_factory=dict)
-    changed: dict[str, int] = field(default_factory=dict)
-    repeated_columns: dict[str, int] = field(default_factory=dict)
+COMMA_NUMBER = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class TaskData:
         """What `data/<task>.json` of a run holds: counts, ids and summaries of numbers; no text of a patient."""
         return {
             "source": self.source,
+            "sets": [asdict(note) for note in self.notes.sets],
             "fingerprint": self.fingerprint,
             "rows": self.notes.rows,
             "dropped": self.notes.dropped,
@@ -75,10 +78,10 @@ class TaskData:
         }
 
 
-def load_task(task: Task, folder: Path, subgroups: Sequence[Subgroup] = ()) -> TaskData:
+def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup] = ()) -> TaskData:
     """All records of a task, with targets and splits. `folder` is what relative paths start from.
 
-    subgroups: columns by which the study wants its results (`Evaluation.subgroup_columns`).
+    subgroups: columns by which the study wants the task's results (`TaskEvaluation.subgroup_columns`).
     Raises ClinfitError for everything a user can put right: files, columns, values, labels, ids and splits.
     """
     data = task.data
@@ -89,6 +92,10 @@ def load_task(task: Task, folder: Path, subgroups: Sequence[Subgroup] = ()) -> T
         tables = [table.head(data.limit) for table in tables]
     for table, (_, source) in zip(tables, sources, strict=True):
         _columns_present(table, [*_columns(data), *(subgroup.column for subgroup in subgroups)], source)
+    sheets = {
+        source: other for table, (_, source) in zip(tables, sources, strict=True) if (other := other_sheets(table))
+    }
+    sets = [note for table in tables if (note := note_of(table))]
     rows = pd.concat(tables, ignore_index=True)
     files: list[Split | None] = [
         split for table, (split, _) in zip(tables, sources, strict=True) for _ in range(len(table))
@@ -97,7 +104,7 @@ def load_task(task: Task, folder: Path, subgroups: Sequence[Subgroup] = ()) -> T
     several = f"if {data.id} names a patient or a document with several rows, write group: {data.id} and take `id` out"
     _unique(ids, data.id, fix=several)
     groups = _groups(rows, data, ids)
-    targets = _label_map(task).apply(rows[data.label_column.column].tolist(), ids)
+    targets = read_targets(task, rows, ids)
     inputs, changed = _inputs(rows, task, ids)
 
     dropped = records_to_drop(inputs, targets, data.clean)
@@ -105,33 +112,71 @@ def load_task(task: Task, folder: Path, subgroups: Sequence[Subgroup] = ()) -> T
     if not kept:
         raise ClinfitError(f"cleaning drops all {len(ids)} records", fix="check data.clean.drop_missing")
     splits = _splits(task, rows, files, groups, targets, kept)
-    records = _records(ids, groups, inputs, targets, splits, kept)
-    notes = DataNotes(len(rows), dict(Counter(dropped.values())), changed, _repeated_columns(rows, data))
+    if data.quick is not None:
+        splits = _quick_splits(task, groups, targets, splits, data.quick)
+    records = _records(name, ids, groups, inputs, targets, splits)
+    records, respelt = _in_known_spellings(task, records)
+    changed |= {"case of a category": respelt} if respelt else {}
+    notes = DataNotes(
+        len(rows),
+        dict(Counter(dropped.values())),
+        changed,
+        repeated_columns(rows, data),
+        same_numbers(rows, data),
+        sheets,
+        drift(rows, task, targets),
+        sets,
+    )
     named = read_subgroups(rows, subgroups, ids, kept, data.id)
     return TaskData(task, records, fingerprint(records), " + ".join(source for _, source in sources), notes, named)
 
 
-def read_inputs(task: Task, path: Path) -> list[Record]:
+def read_inputs(name: str, task: Task, path: Path) -> list[Record]:
     """Records of a new file, in its order, to be predicted: the task's columns, types and cleaning, no splits.
 
-    The id column may be absent (then row numbers) and so may the label column; a label that is missing or unknown
+    The id column may be absent (then row numbers) and so may the label columns; a label that is missing or unknown
     gives no target.
     """
-    return inputs_from_rows(task, read_new_rows(path, task.data), path.name)
+    return inputs_from_rows(name, task, read_new_rows(path, task.data), path.name)
 
 
-def inputs_from_rows(task: Task, rows: pd.DataFrame, source: str = "the table") -> list[Record]:
+def inputs_from_rows(name: str, task: Task, rows: pd.DataFrame, source: str = "the table") -> list[Record]:
     """As `read_inputs`, from a table in memory; `source` is its name in messages."""
     data = task.data
     _inputs_declared(data)
-    _columns_present(rows, [column.column for column in data.columns.values()], source)
-    ids = _ids(rows, data.id if data.id in rows.columns else None, [None] * len(rows))
+    rows = _named_columns(rows, source)
+    _columns_present(rows, [column.column for column in data.columns.values()], source, new=True)
+    ids = _ids(rows, data.id if data.id in rows.columns else None, [None] * len(rows), new=True)
     _unique(ids, data.id, fix=f"give every row of {source} an id of its own, or leave the column out")
     groups = _groups(rows, data, ids) if data.group is not None and data.group in rows.columns else ids
-    inputs, _ = _inputs(rows, task, ids)
-    label = data.label_column.column
-    targets = _label_map(task).lookup_all(rows[label].tolist()) if label in rows.columns else [None] * len(ids)
-    return _records(ids, groups, inputs, targets, {}, range(len(ids)))
+    inputs, _ = _inputs(rows, task, ids, new=True)
+    return _records(name, ids, groups, inputs, known_targets(task, rows), dict.fromkeys(range(len(ids))))
+
+
+def canonical_records(task: Task, records: Sequence[Record]) -> list[Record]:
+    """Records in the form that reading gives them: values as declared, cleaned; those that were read stay as they are.
+
+    Raises ClinfitError for a record that lacks an input, and for values that are not what the task declares.
+    """
+    columns = task.data.columns
+    for record in records:
+        if absent := [name for name in columns if name not in record.inputs]:
+            raise ClinfitError(
+                f"record {record.id} has no input {', '.join(absent)}",
+                expected=f"the inputs {', '.join(columns)}; None where a value is missing",
+                fix="name inputs as the study does, not as the columns of a file",
+            )
+    ids = [record.id for record in records]
+    values = {
+        name: _values([record.inputs[name] for record in records], column, ids, task.data.decimal, new=True)
+        for name, column in columns.items()
+    }
+    texts = [name for name, column in columns.items() if column.type == "text"]
+    inputs, _ = clean_inputs(values, texts, task.data.clean)
+    return [
+        replace(record, inputs={name: column[at] for name, column in inputs.items()})
+        for at, record in enumerate(records)
+    ]
 
 
 def fingerprint(records: Sequence[Record]) -> str:
@@ -141,6 +186,15 @@ def fingerprint(records: Sequence[Record]) -> str:
         line = [record.id, record.group, record.inputs, record.target, record.split]
         digest.update(json.dumps(line).encode() + b"\n")
     return digest.hexdigest()
+
+
+def input_fingerprints(records: Sequence[Record]) -> dict[str, str]:
+    """Input -> SHA-256 over its values in the test records, in the order of their ids: whether two studies read the
+    same, whatever else they read and however they divide the rest."""
+    tests = sorted(in_split(records, "test"), key=lambda record: record.id)
+    names = list(tests[0].inputs) if tests else []
+    values = {name: [[record.id, as_text(record.inputs[name])] for record in tests] for name in names}
+    return {name: hashlib.sha256(json.dumps(column).encode()).hexdigest() for name, column in values.items()}
 
 
 # ---------------------------------------------------------------- columns
@@ -161,13 +215,12 @@ def _inputs_declared(data: Data) -> None:
             expected="at least one input",
             fix="inputs: {text: text}",
         )
-    label = data.label_column.column
-    leaking = [name for name, column in data.columns.items() if column.column == label]
-    if leaking:
-        raise ClinfitError(
-            f"input {leaking[0]!r} reads the label column {label!r}: the answer would be part of the question",
-            fix=f"take {leaking[0]} out of data.inputs",
-        )
+    for name, column in data.columns.items():
+        if column.column in data.label_columns:
+            raise ClinfitError(
+                f"input {name!r} reads the label column {column.column!r}: the answer would be part of the question",
+                fix=f"take {name} out of data.inputs",
+            )
     absent = [name for name in data.clean.drop_missing if name not in data.inputs]
     if absent:
         near = nearest(absent[0], data.inputs)
@@ -180,38 +233,52 @@ def _inputs_declared(data: Data) -> None:
 
 def _columns(data: Data) -> list[str]:
     """The columns that the study names."""
-    named = [data.id, data.group, data.label_column.column, data.split.column if data.files is None else None]
+    named = [data.id, data.group, *data.label_columns, data.split.column, data.split.by]
     return [name for name in [*named, *(column.column for column in data.columns.values())] if name is not None]
 
 
-def _columns_present(rows: pd.DataFrame, names: Sequence[str], source: str) -> None:
+def _named_columns(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The table with its column names as text, as a file would have them."""
+    names = [str(name).strip() for name in rows.columns]
+    if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise ClinfitError(f"{source}: several columns are called {', '.join(repeated)}", expected="one name a column")
+    return rows.set_axis(names, axis=1)
+
+
+def _columns_present(rows: pd.DataFrame, names: Sequence[str], source: str, *, new: bool = False) -> None:
+    """new: records to be predicted, where the table is to be put right and not the study."""
     present = [str(name) for name in rows.columns]
     absent = [name for name in dict.fromkeys(names) if name not in present]
     if absent:
         near = {name: nearest(name, present) for name in absent}
+        other = other_sheets(rows)
+        way = "move the right one to the front" if new else "`sheet` names one"
+        sheets = f" in its first sheet; other sheets are {', '.join(map(repr, other))} ({way})" if other else ""
+        renamed = "rename {1} to {0}" if new else "write {1} for {0}"
+        otherwise = f"give {source} these columns" if new else "correct the column names in the study's data block"
         raise ClinfitError(
-            f"{source} has no column {', '.join(map(repr, absent))}",
+            f"{source} has no column {', '.join(map(repr, absent))}{sheets}",
             expected=f"one of {', '.join(present[:40])}{' ...' if len(present) > 40 else ''}",
-            fix="; ".join(f"write {other} for {name}" for name, other in near.items() if other)
-            or "correct the column names in the study's data block",
+            fix="; ".join(renamed.format(name, other) for name, other in near.items() if other) or otherwise,
         )
 
 
-def _ids(rows: pd.DataFrame, column: str | None, files: Sequence[Split | None]) -> list[str]:
+def _ids(rows: pd.DataFrame, column: str | None, files: Sequence[Split | None], *, new: bool = False) -> list[str]:
     """The id column as text; without one, the row number, counted from 1 in each file: `7`, or `test-7`."""
     if column is None:
         counters = {split: count(1) for split in {*files}}
         return [f"{split}-{next(counters[split])}" if split else str(next(counters[split])) for split in files]
     numbers = [f"row {at}" for at in range(1, len(rows) + 1)]
     ids = read_cells(
-        rows[column].tolist(), as_text, column, numbers, expected="one value a row", fix="correct the id column"
+        cells_of(rows[column]), as_text, column, numbers, expected="one value a row", fix="correct the id column"
     )
     missing = [number for number, value in zip(numbers, ids, strict=True) if value is None]
+    otherwise = "leave the column out" if new else "take `id` out of the study"
     if missing:
         raise ClinfitError(
             f"id column {column!r}: {len(missing)} of {len(ids)} rows have no id, {shown_ids(missing)}",
             expected="an id in every row",
-            fix="fill the ids in, or take `id` out of the study to use row numbers",
+            fix=f"fill the ids in, or {otherwise} to use row numbers",
         )
     return ids
 
@@ -230,7 +297,7 @@ def _groups(rows: pd.DataFrame, data: Data, ids: Sequence[str]) -> list[str]:
     if data.group is None:
         return list(ids)
     groups = read_cells(
-        rows[data.group].tolist(), as_text, data.group, ids, expected="one value a row", fix="correct the group column"
+        cells_of(rows[data.group]), as_text, data.group, ids, expected="one value a row", fix="correct the group column"
     )
     missing = [record for record, group in zip(ids, groups, strict=True) if group is None]
     if missing:
@@ -242,50 +309,63 @@ def _groups(rows: pd.DataFrame, data: Data, ids: Sequence[str]) -> list[str]:
     return groups
 
 
-def _label_map(task: Task) -> LabelMap:
-    label = task.data.label_column
-    return LabelMap(task.labels, label.map, label.column)
-
-
-def _inputs(rows: pd.DataFrame, task: Task, ids: Sequence[str]) -> tuple[dict[str, list[Value]], dict[str, int]]:
+def _inputs(
+    rows: pd.DataFrame, task: Task, ids: Sequence[str], *, new: bool = False
+) -> tuple[dict[str, list[Value]], dict[str, int]]:
     """Input name -> cleaned values, and the counts of the cleaning."""
     columns = task.data.columns
-    values = {name: _values(rows[column.column].tolist(), column, ids) for name, column in columns.items()}
+    values = {
+        name: _values(cells_of(rows[column.column]), column, ids, task.data.decimal, new=new)
+        for name, column in columns.items()
+    }
     texts = [name for name, column in columns.items() if column.type == "text"]
     return clean_inputs(values, texts, task.data.clean)
 
 
-def _values(cells: Sequence[Any], column: InputColumn, ids: Sequence[str]) -> list[Value]:
+def _values(
+    cells: Sequence[Any], column: InputColumn, ids: Sequence[str], decimal: str, *, new: bool = False
+) -> list[Value]:
     if column.type == "number":
-        return read_cells(
+        values = read_cells(
             cells,
-            as_number,
+            as_number if decimal == "." else as_comma_number,
             column.column,
             ids,
-            expected="numbers with a decimal point, or one of '', NA, NaN, ? for missing",
-            fix=f"correct these cells, or declare {column.column} as type: category or text",
+            expected=f"numbers with a decimal {'point' if decimal == '.' else 'comma'}, or one of '', NA, NaN, ? for "
+            "missing",
+            fix=_new_number_fix(cells, decimal) if new else _number_fix(cells, column.column, decimal),
         )
-    return read_cells(
-        cells,
-        as_text,
-        column.column,
-        ids,
-        expected="one value a cell, not a list or an object",
-        fix="flatten the column before",
-    )
+        coded: set[Value] = {as_number(value) for value in column.missing}
+    else:
+        read = as_category if column.type == "category" else as_paragraphs
+        expected = "one value a cell, or a list of texts for an input of type text"
+        values = read_cells(cells, read, column.column, ids, expected=expected, fix="flatten the column before")
+        coded = {read(value) for value in column.missing}
+    return [None if value in coded else value for value in values]
 
 
-def _repeated_columns(rows: pd.DataFrame, data: Data) -> dict[str, int]:
-    if data.group is not None:
-        return {}
-    used = {column.column for column in data.columns.values()}
-    found = {}
-    for name in (str(name) for name in rows.columns):
-        if SUBJECT_COLUMN.search(name) and name not in used:
-            distinct = len(set(rows[name].astype(str)))
-            if 1 < distinct < len(rows):
-                found[name] = distinct
-    return found
+def _commas(cells: Sequence[Any]) -> int:
+    return sum(isinstance(cell, str) and COMMA_NUMBER.fullmatch(cell.strip()) is not None for cell in cells)
+
+
+def _new_number_fix(cells: Sequence[Any], decimal: str) -> str:
+    """Of records to be predicted: what was learnt from is not to be changed."""
+    if (commas := _commas(cells)) and decimal == ".":
+        return f"{commas} of them have a decimal comma: write a decimal point, as in the data that were learnt from"
+    return "correct these cells, or leave them empty where the value is not known"
+
+
+def _number_fix(cells: Sequence[Any], column: str, decimal: str) -> str:
+    if (commas := _commas(cells)) and decimal == ".":
+        return f"{commas} of them have a decimal comma: write `decimal: ','` in the data block"
+    return f"correct these cells, or declare {column} as type: category or text"
+
+
+def _in_known_spellings(task: Task, records: Sequence[Record]) -> tuple[list[Record], int]:
+    """The records as a pack would answer them (see `seen.as_seen`), and how many of them that changes."""
+    seen = seen_values(task.data.columns, in_split(records, "train"))
+    read = [record if record.split == "train" else as_seen(record, seen)[0] for record in records]
+    return read, sum(one is not other for one, other in zip(records, read, strict=True))
 
 
 # ---------------------------------------------------------------- records
@@ -296,38 +376,62 @@ def _splits(
     rows: pd.DataFrame,
     files: Sequence[Split | None],
     groups: Sequence[str],
-    targets: Sequence[str],
+    targets: Sequence[Target],
     kept: Sequence[int],
 ) -> dict[int, Split]:
     """Position -> split of each record that is kept."""
-    rule = task.data.split
+    rule, labels = task.data.split, labels_to_learn(task)
     kept_targets = [targets[at] for at in kept]
     needed: list[Split]
     if task.data.files is not None:
         splits: list[Split] = [split for at in kept if (split := files[at])]
         needed = [split for split in SPLITS if split in task.data.files]
     elif rule.column is not None:
-        named = splits_from_column(rows[rule.column].tolist(), rule)
+        named = splits_from_column(cells_of(rows[rule.column]), rule)
         splits = [named[at] for at in kept]
         needed = ["train", "test"]
-    else:
-        splits = assign_splits(kept_targets, [groups[at] for at in kept], task.labels, rule)
+    elif rule.by is not None:
+        cells = cells_of(rows[rule.by])
+        splits = splits_by_time([cells[at] for at in kept], [groups[at] for at in kept], rule)
         needed = [split for split in SPLITS if getattr(rule, split) > 0]
-    check_splits(splits, kept_targets, task.labels, needed)
+    else:
+        splits = assign_splits(kept_targets, [groups[at] for at in kept], labels, rule)
+        needed = [split for split in SPLITS if getattr(rule, split) > 0]
+    if rule.validation_of_train:
+        splits = carve_validation(splits, kept_targets, [groups[at] for at in kept], labels, rule)
+        needed = list(SPLITS)
+    check_splits(splits, kept_targets, labels, needed)
     return dict(zip(kept, splits, strict=True))
 
 
+def _quick_splits(
+    task: Task, groups: Sequence[str], targets: Sequence[Target], splits: Mapping[int, Split], most: int
+) -> dict[int, Split]:
+    """Position -> split of the few records of a quick run."""
+    kept = list(splits)
+    drawn = quick_splits(
+        list(splits.values()),
+        [targets[at] for at in kept],
+        [groups[at] for at in kept],
+        labels_to_learn(task),
+        most,
+        task.data.split.seed,
+    )
+    return {at: split for at, split in zip(kept, drawn, strict=True) if split is not None}
+
+
 def _records(
+    task: str,
     ids: Sequence[str],
     groups: Sequence[str],
     inputs: dict[str, list[Value]],
-    targets: Sequence[str | None],
-    splits: Mapping[int, Split],
-    kept: Sequence[int],
+    targets: Sequence[Target | None],
+    splits: Mapping[int, Split | None],
 ) -> list[Record]:
-    """The records at the kept positions; `splits` is empty for new data."""
+    """The records at the positions that `splits` holds."""
     names = list(inputs)
     rows = list(zip(*inputs.values(), strict=True))
     return [
-        Record(ids[at], groups[at], dict(zip(names, rows[at], strict=True)), targets[at], splits.get(at)) for at in kept
+        Record(ids[at], groups[at], dict(zip(names, rows[at], strict=True)), targets[at], split, task)
+        for at, split in splits.items()
     ]

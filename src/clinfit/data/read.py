@@ -9,28 +9,26 @@ import csv
 import json
 import re
 import sys
-import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
-import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from openpyxl.utils import get_column_letter
 from openpyxl.utils.exceptions import InvalidFileException
-from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
-from clinfit.data.catalog import read_catalog
+from clinfit.data.archives import ARCHIVES, archive_files
+from clinfit.data.catalog.entry import CATALOG_PREFIX
+from clinfit.data.values import cells_of, is_missing
+from clinfit.data.workbooks import opened_book, sheet_rows
 from clinfit.errors import ClinfitError, nearest
-from clinfit.study import Data
+from clinfit.study.data import Data
 
-CATALOG_PREFIX = "catalog:"
-FORMATS = ".csv, .tsv, .xlsx, .parquet, .jsonl, a folder or a .tar.gz of text files, or catalog:NAME"
-
-ARCHIVES = (".tar.gz", ".tgz", ".tar")
+FORMATS = ".csv, .tsv, .xlsx, .parquet, .jsonl, .json, a folder or a .tar.gz of text files, or catalog:NAME"
 
 #: Encodings tried when the declared one fails, the strictest first; latin-1 reads anything.
 ENCODINGS = ("utf-8", "cp1252", "latin-1")
@@ -44,6 +42,8 @@ ABSTRACT_FILE = re.compile(
 def read_rows(source: str, folder: Path, data: Data) -> pd.DataFrame:
     """The table behind a `path` (relative to `folder`) or a `catalog:NAME`; raises ClinfitError when it cannot."""
     if source.startswith(CATALOG_PREFIX):
+        from clinfit.data.catalog.sets import read_catalog  # every set with its reader
+
         return read_catalog(source.removeprefix(CATALOG_PREFIX))
     path = folder / Path(source).expanduser()
     _must_exist(path)
@@ -75,7 +75,7 @@ def _is_utf8(path: Path) -> bool:
     """Whether every text is UTF-8; UTF-16 without a byte-order mark decodes as well, and is told by its zero bytes."""
     name = path.name.lower()
     if path.is_dir() or name.endswith(ARCHIVES):
-        texts = _folder_texts(path) if path.is_dir() else _archive_texts(path)
+        texts = _folder_texts(path) if path.is_dir() else archive_files(path)
         contents = (content for file, content in texts if _is_text_file(file))
     elif name.endswith((".xlsx", ".parquet")):
         return False
@@ -87,7 +87,7 @@ def _is_utf8(path: Path) -> bool:
 def _has_sheet(path: Path, sheet: str) -> bool:
     """False for an xlsx file without this sheet; one that cannot be read is an error later."""
     try:
-        with closing(openpyxl.load_workbook(path, read_only=True)) as book:
+        with opened_book(path) as book:
             return sheet in book.sheetnames
     except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError):
         return True
@@ -96,7 +96,7 @@ def _has_sheet(path: Path, sheet: str) -> bool:
 def _read(path: Path, data: Data) -> pd.DataFrame:
     name = path.name.lower()
     if path.is_dir() or name.endswith(ARCHIVES):
-        texts = _folder_texts(path) if path.is_dir() else _archive_texts(path)
+        texts = _folder_texts(path) if path.is_dir() else archive_files(path)
         return _text_files(texts, data, path.name)
     if path.stat().st_size == 0:
         raise ClinfitError(f"{path.name} is empty", expected="a header and at least one row")
@@ -104,6 +104,8 @@ def _read(path: Path, data: Data) -> pd.DataFrame:
         return _delimited(path, data.encoding)
     if name.endswith((".jsonl", ".ndjson")):
         return _json_lines(path, data.encoding)
+    if name.endswith(".json"):
+        return _json(path, data.encoding)
     if name.endswith(".xlsx"):
         return _excel(path, data.sheet)
     if name.endswith(".parquet"):
@@ -179,25 +181,25 @@ def _decodes(content: bytes, encoding: str) -> bool:
 
 
 def _delimited(path: Path, encoding: str) -> pd.DataFrame:
-    """csv and tsv. A csv whose header has semicolons and no comma is read as such (spreadsheets in much of Europe)."""
+    """csv and tsv. Empty lines, and empty columns without a name, which spreadsheets leave behind, are no data."""
     csv.field_size_limit(sys.maxsize)  # the module's limit of 131,072 characters would refuse long reports
     rows: list[list[str]] = []
     with _opened(path, encoding) as file:
-        header_line = file.readline()
-        file.seek(0)
-        comma = ";" if ";" in header_line and "," not in header_line else ","
-        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else comma, strict=True)
+        separator = "\t" if path.suffix.lower() == ".tsv" else _separator(file)
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        header: list[str] = []
         try:
-            header = [name.strip() for name in next(reader, [])]
             for row in reader:
-                if row and len(row) != len(header):
+                if not header:
+                    header = [name.strip() for name in row] if any(cell.strip() for cell in row) else []
+                elif row and (len(row) < len(header) or any(cell.strip() for cell in row[len(header) :])):
                     raise ClinfitError(
                         f"{path.name}, line {reader.line_num}: {len(row)} values under {len(header)} column names",
                         expected="as many values as columns",
                         fix="put a value that holds a comma, a quote or a line break in double quotes",
                     )
-                if row:
-                    rows.append(row)
+                elif row:
+                    rows.append(row[: len(header)])
         except csv.Error as error:
             raise ClinfitError(
                 f"{path.name}, line {reader.line_num}: the quotes do not match ({error})",
@@ -207,12 +209,60 @@ def _delimited(path: Path, encoding: str) -> pd.DataFrame:
     return _table(rows, header, path.name)
 
 
+def _separator(file: TextIO) -> str:
+    """What stands between the cells of a csv file, which is then read from its header on.
+
+    The line `sep=;` of a spreadsheet program says it; else it is the one of comma, semicolon (much of Europe) and tab
+    that cuts the header into most names and the first row into as many cells.
+    """
+    start = file.tell()
+    for line in iter(file.readline, ""):
+        if line.strip():
+            break
+        start = file.tell()
+    else:
+        line = ""
+    if declared := re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n")):
+        return declared[1]
+    best, widest = ",", (False, 0)
+    for separator in ",;\t":
+        file.seek(start)
+        filled = (row for row in csv.reader(file, delimiter=separator, strict=True) if row)
+        header: list[str] = []
+        cells = 0
+        with suppress(csv.Error):
+            header = next(filled, [])
+            cells = len(next(filled, header))
+        width = (cells == len(header) > 1, len(header))
+        if width > widest:
+            best, widest = separator, width
+    file.seek(start)
+    return best
+
+
 def _json_lines(path: Path, encoding: str) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     with _opened(path, encoding) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 rows.append(_json_object(line, f"{path.name}, line {number}"))
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return _table([[row.get(column) for column in columns] for row in rows], columns, path.name)
+
+
+def _json(path: Path, encoding: str) -> pd.DataFrame:
+    """A list of objects, an object of objects by id (whose keys become the column `id`), or JSON lines."""
+    with _opened(path, encoding) as file:
+        try:
+            content = json.load(file)
+        except json.JSONDecodeError:
+            return _json_lines(path, encoding)
+    if isinstance(content, dict) and content and all(isinstance(row, dict) for row in content.values()):
+        rows = [{"id": key} | row for key, row in content.items()]
+    elif isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        rows = content
+    else:
+        return _json_lines(path, encoding)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return _table([[row.get(column) for column in columns] for row in rows], columns, path.name)
 
@@ -232,6 +282,19 @@ def _json_object(line: str, where: str) -> dict[str, object]:
 
 
 def _table(rows: list, header: list[str], name: str) -> pd.DataFrame:
+    """Raises ClinfitError for repeated names, and for cells in several columns without one."""
+    unnamed = [at for at, column in enumerate(header) if not column]
+    empty = {at for at in unnamed if all(is_missing(row[at]) for row in rows)}
+    if len(unnamed) - len(empty) > 1:
+        places = ", ".join(str(at + 1) for at in unnamed if at not in empty)
+        raise ClinfitError(
+            f"{name}: columns {places} hold values and have no name",
+            expected="a name at the top of every column",
+            fix="write the names into the first row",
+        )
+    if empty:
+        kept = [at for at in range(len(header)) if at not in empty]
+        header, rows = [header[at] for at in kept], [[row[at] for at in kept] for row in rows]
     repeated = sorted({column for column in header if header.count(column) > 1})
     if repeated:
         raise ClinfitError(f"{name}: several columns are called {', '.join(repeated)}", expected="one name a column")
@@ -242,30 +305,52 @@ def _table(rows: list, header: list[str], name: str) -> pd.DataFrame:
 
 
 def _excel(path: Path, sheet: str | None) -> pd.DataFrame:
+    """One sheet; without a name the first that holds cells (a chart may have a sheet of its own)."""
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        with closing(book):
-            names = book.sheetnames
-            if sheet is not None and sheet not in names:
+        with opened_book(path) as book:
+            names = [cells.title for cells in book.worksheets]
+            if not names or (sheet is not None and sheet not in names):
                 raise ClinfitError(
-                    f"{path.name} has no sheet {sheet!r}",
-                    expected=f"one of {', '.join(names)}",
-                    fix=f"sheet: {nearest(sheet, names) or names[0]}",
+                    f"{path.name} has no sheet {sheet!r}" if names else f"{path.name} holds charts and no cells",
+                    expected=f"one of {', '.join(names)}" if names else "a sheet with a header and rows",
+                    fix=f"sheet: {nearest(sheet or '', names) or names[0]}" if names else "",
                 )
-            cells = book[sheet or names[0]]
-            if isinstance(cells, ReadOnlyWorksheet):
-                cells.reset_dimensions()  # the size that some programs write into the file is wrong
-            rows = [list(row) for row in cells.iter_rows(values_only=True)]
+            rows = sheet_rows(book, sheet or names[0])
+        if any(None in row for row in rows) and (place := _formula_without_value(path, sheet or names[0])):
+            raise ClinfitError(
+                f"{path.name}, cell {place}: a formula without its result",
+                expected="results beside the formulas, as spreadsheet programs save them",
+                fix="open the file in a spreadsheet program and save it, or save the sheet as csv",
+            )
     except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as error:
         raise ClinfitError(f"{path.name} cannot be read as xlsx ({type(error).__name__})", expected=FORMATS) from error
     rows = [row for row in rows if any(cell is not None for cell in row)]
     if not rows:
         return pd.DataFrame()
-    named = [at for at, name in enumerate(rows[0]) if name is not None]
-    header = [str(rows[0][at]).strip() for at in named]
+    header = ["" if name is None else str(name).strip() for name in rows[0]]
     # Rows end at their last filled cell: shorter ones than the header are filled up.
-    table = [[row[at] if at < len(row) else None for at in named] for row in rows[1:]]
-    return _table(table, header, path.name)
+    table = [[row[at] if at < len(row) else None for at in range(len(header))] for row in rows[1:]]
+    found = _table(table, header, path.name)
+    found.attrs["other sheets"] = names[1:] if sheet is None else []
+    return found
+
+
+def other_sheets(table: pd.DataFrame) -> list[str]:
+    """The sheets of a table's file that were not read, since the study names none."""
+    return table.attrs.get("other sheets", [])
+
+
+def _formula_without_value(path: Path, sheet: str) -> str | None:
+    """The first cell that a program wrote as a formula and nobody calculated; it would read as missing."""
+    tables = []
+    for data_only in (False, True):
+        with opened_book(path, data_only=data_only) as book:
+            tables.append(sheet_rows(book, sheet))
+    for number, (written, held) in enumerate(zip(*tables, strict=True), start=1):
+        for column, (cell, value) in enumerate(zip(written, held, strict=True), start=1):
+            if value is None and cell is not None:
+                return f"{get_column_letter(column)}{number}"
+    return None
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -275,8 +360,14 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise ClinfitError(
             f"{path.name} cannot be read as parquet ({type(error).__name__})", expected=FORMATS
         ) from error
-    columns = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
+    columns = {name: _arrow_cells(column) for name, column in zip(table.column_names, table.columns, strict=True)}
     return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
+
+
+def _arrow_cells(column: pa.ChunkedArray) -> list[object]:
+    """Python's values; of floats of fewer bits, what they mean (see `cells_of`)."""
+    narrow = pa.types.is_float32(column.type) or pa.types.is_float16(column.type)
+    return cells_of(column.to_pandas()) if narrow else column.to_pylist()
 
 
 # ---------------------------------------------------------------- folders of text files
@@ -286,28 +377,6 @@ def _folder_texts(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield PurePosixPath(path.relative_to(folder).as_posix()), path.read_bytes()
-
-
-def _archive_texts(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The regular files of an archive, by name; nothing is written to disk, links and devices are passed over."""
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is None:
-                    continue
-                name = PurePosixPath(member.name)
-                if name.is_absolute() or ".." in name.parts:
-                    raise ClinfitError(
-                        f"{path.name} holds a file outside its own folder ({member.name[:80]})",
-                        expected="relative names",
-                        fix="pack the folder again, from inside it",
-                    )
-                yield name, file.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise ClinfitError(
-            f"{path.name} cannot be read as an archive ({type(error).__name__})", expected="a whole .tar.gz file"
-        ) from error
 
 
 def _is_text_file(name: PurePosixPath) -> bool:

@@ -2,25 +2,29 @@
 
 Numbers: difference of the means over the pooled standard deviation (Cohen's d with the mean of the two variances).
 Categories: Yang and Dalton's (2012) difference for several proportions; a share is the case of two. A difference of
-0.25 or more is called large: a rule of thumb (Stuart, 2010), not a test.
+0.25 or more is called large: a rule of thumb (Stuart, 2010), not a test. In small splits chance alone gives such
+differences, so each has a p value: d^2 n m / (n + m) is chi-squared, with one degree of freedom or one fewer than there
+are categories, where both splits come from one source.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.data.records import Record, Value, in_split
-from clinfit.study import InputColumn, Task
+from clinfit.data.records import Record, Value, in_split, labels_in
+from clinfit.data.values import SMALL_CELL
+from clinfit.study.data import InputColumn
+from clinfit.study.tasks import Task
 
 #: From this standardised difference on a row is called large (Stuart, 2010).
 LARGE = 0.25
 
-#: A category with more distinct values may be free text, and fewer records than this may point to a person.
-NAMED_CATEGORIES, SMALL_CELL = 20, 10
+#: A category with more distinct values may be free text.
+NAMED_CATEGORIES = 20
 
 #: What counts as a word of a vocabulary: letters only, so that numbers are not new words.
 WORD = re.compile(r"[^\W\d_]+")
@@ -29,6 +33,7 @@ WORD = re.compile(r"[^\W\d_]+")
 @dataclass(frozen=True)
 class Shift:
     """One property in training against test. difference: standardised, None without limit; alert: whether it is large.
+    p: how often chance alone gives as much, uncorrected; None for a vocabulary.
 
     kind: label, missing, number, category, text length, vocabulary (which has no standard scale and never alerts).
     """
@@ -39,6 +44,7 @@ class Shift:
     test: str
     difference: float | None
     alert: bool
+    p: float | None
 
 
 def shift_rows(task: Task, records: Sequence[Record]) -> list[Shift]:
@@ -46,7 +52,7 @@ def shift_rows(task: Task, records: Sequence[Record]) -> list[Shift]:
     train, test = in_split(records, "train"), in_split(records, "test")
     if not train or not test:
         return []
-    rows = list(_labels(task, train, test))
+    rows = [row for rows_of in LABELS[task.kind] for row in rows_of(task, train, test)]
     for name, column in task.data.columns.items():
         rows += _input(name, column, [r.inputs[name] for r in train], [r.inputs[name] for r in test])
     return rows
@@ -77,11 +83,24 @@ def category_difference(train: NDArray[np.float64], test: NDArray[np.float64]) -
 
 
 def _labels(task: Task, train: Sequence[Record], test: Sequence[Record]) -> Iterator[Shift]:
+    """The share of records that have each label; of a binary task, of the positive one alone."""
     shown = task.labels if task.positive_label is None else [task.positive_label]
     for label in shown:
-        yield _share(
-            f"share of {label!r}", "label", [r.target == label for r in train], [r.target == label for r in test]
-        )
+        held = [[label in labels_in(record.target) for record in part] for part in (train, test)]
+        yield _share(f"share of {label!r}", "label", *held)
+
+
+def _labels_a_record(_: Task, train: Sequence[Record], test: Sequence[Record]) -> Iterator[Shift]:
+    counts = [np.array([len(labels_in(record.target)) for record in part], dtype=np.float64) for part in (train, test)]
+    yield _number("labels a record", "label", *counts)
+
+
+#: What is compared of the answers, by kind of task.
+LABELS: dict[str, tuple[Callable[[Task, Sequence[Record], Sequence[Record]], Iterator[Shift]], ...]] = {
+    "classification": (_labels,),
+    "multilabel": (_labels, _labels_a_record),
+    "multiple-choice": (_labels,),
+}
 
 
 def _input(name: str, column: InputColumn, train: Sequence[Value], test: Sequence[Value]) -> Iterator[Shift]:
@@ -112,7 +131,7 @@ def _number(name: str, kind: str, train: NDArray[np.float64], test: NDArray[np.f
     if difference is None and train.mean() == test.mean():
         difference = 0.0
     old, new = (f"mean {part.mean():.4g}, SD {_variance(part) ** 0.5:.4g}" for part in (train, test))
-    return _row(name, kind, old, new, difference)
+    return _row(name, kind, old, new, difference, (len(train), len(test)))
 
 
 def _share(name: str, kind: str, train: Sequence[bool], test: Sequence[bool]) -> Shift:
@@ -120,7 +139,7 @@ def _share(name: str, kind: str, train: Sequence[bool], test: Sequence[bool]) ->
     difference = mean_difference(old, new)
     if difference is None and old.mean() == new.mean():
         difference = 0.0
-    return _row(name, kind, f"{old.mean():.1%}", f"{new.mean():.1%}", difference)
+    return _row(name, kind, f"{old.mean():.1%}", f"{new.mean():.1%}", difference, (len(old), len(new)))
 
 
 def _category(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
@@ -137,7 +156,8 @@ def _category(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
             else f"{most}: <{SMALL_CELL} records"
             for count in counts
         ]
-    return _row(name, "category", texts[0], texts[1], category_difference(p, q))
+    sizes = (len(train), len(test))
+    return _row(name, "category", texts[0], texts[1], category_difference(p, q), sizes, max(1, len(values) - 1))
 
 
 def _vocabulary(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
@@ -154,13 +174,26 @@ def _vocabulary(name: str, train: Sequence[str], test: Sequence[str]) -> Shift:
         test=f"{unseen / total:.1%} of all words, {different:.1%} of the different ones unseen",
         difference=None,
         alert=False,
+        p=None,
     )
 
 
-def _row(name: str, kind: str, train: str, test: str, difference: float | None) -> Shift:
-    """A difference of None is one without limit: a split in which nothing varies against another value."""
+def _row(
+    name: str, kind: str, train: str, test: str, difference: float | None, sizes: tuple[int, int], free: int = 1
+) -> Shift:
+    """A difference of None is one without limit: a split in which nothing varies against another value. free: degrees
+    of freedom."""
     alert = difference is None or abs(difference) >= LARGE
-    return Shift(name=name, kind=kind, train=train, test=test, difference=difference, alert=alert)
+    p = 0.0 if difference is None else by_chance(difference, sizes, free)
+    return Shift(name=name, kind=kind, train=train, test=test, difference=difference, alert=alert, p=p)
+
+
+def by_chance(difference: float, sizes: tuple[int, int], free: int = 1) -> float:
+    """How often two samples of these sizes from one source differ by as much or more."""
+    from scipy.special import gammaincc  # half a second, which `clinfit status` need not wait for
+
+    n, m = sizes
+    return float(gammaincc(free / 2, difference**2 * n * m / (n + m) / 2))
 
 
 def _variance(values: NDArray[np.float64]) -> float:

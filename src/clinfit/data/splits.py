@@ -1,28 +1,43 @@
 """Which record belongs to which split.
 
 By ratio, records are divided label by label (stratified) or all together; where several records share a group
-(patient, document), whole groups are divided. By column or by file, the study says itself. Everything follows from
-the seed and the order of the records.
+(patient, document), whole groups are divided. A record with several labels counts as one of the rarest that it has,
+so that rare labels are spread evenly and common ones follow by chance. By time, the order of a column decides. By
+column or by file, the study says itself. Everything follows from the seed and the order of the records.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.data.records import SPLITS, Split
-from clinfit.data.values import EXAMPLES, as_text, may_be_text, shown_ids
-from clinfit.errors import ClinfitError
-from clinfit.study import SplitRule
+from clinfit.data.records import SPLITS, Split, Target, labels_in
+from clinfit.data.values import (
+    EXAMPLES,
+    as_category,
+    as_number,
+    as_text,
+    is_missing,
+    may_be_text,
+    read_cells,
+    shown_ids,
+)
+from clinfit.errors import ClinfitError, nearest
+from clinfit.study.data import SplitRule
 
 
-def assign_splits(targets: Sequence[str], groups: Sequence[str], labels: Sequence[str], rule: SplitRule) -> list[Split]:
-    """The split of each record by the rule's ratios.
+def assign_splits(
+    targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], rule: SplitRule
+) -> list[Split]:
+    """The split of each record by the rule's ratios. labels: those that every split should hold, if stratified.
 
-    One record a group: each split's size is within one record of its share, and each label's within two. Several
-    records a group: whole groups go where their labels are needed most, so sizes are as near as the groups allow.
-    A label with at least as many records as there are splits is in every split. Raises ClinfitError when there is too
+    One record a group: each split's size is within one record of its share, and each label's within two (of records
+    with several labels: that of records of which it is the rarest). Several records a group: whole groups go where
+    their labels are needed most, so sizes are as near as the groups allow. A label that at least as many groups hold as
+    there are splits is in every split, unless other labels need the same groups. Raises ClinfitError when there is too
     little to divide.
     """
     ratios = np.array([rule.train, rule.validation, rule.test])
@@ -30,14 +45,27 @@ def assign_splits(targets: Sequence[str], groups: Sequence[str], labels: Sequenc
     units = len(set(groups))
     _enough_units(units, len(targets), len(wanted), ratios)
     rng = np.random.default_rng(rule.seed)
-    strata = [labels.index(target) for target in targets] if rule.stratify else [0] * len(targets)
+    strata = _strata(targets, labels) if rule.stratify else [0] * len(targets)
     if rule.stratify:
         _enough_of_each_label(targets, groups, labels, len(wanted))
     if units == len(targets):
         codes = _by_record(np.array(strata), ratios, rng)
     else:
         codes = _by_group(np.array(strata), groups, ratios, rng)
+        codes = _with_every_label(codes, targets, groups, labels if rule.stratify else [], wanted)
     return [SPLITS[code] for code in codes]
+
+
+def _strata(targets: Sequence[Target], labels: Sequence[str]) -> list[int]:
+    """The number of each record's label, in the order of `labels` and then of names; of several the rarest.
+
+    Records without any label are one more stratum.
+    """
+    held = [labels_in(target) for target in targets]
+    counts = Counter(label for several in held for label in several)
+    order = {label: at for at, label in enumerate(dict.fromkeys([*labels, *sorted(counts)]))}
+    rarest = (min(several, key=lambda label: (counts[label], order[label]), default=None) for several in held)
+    return [len(order) if label is None else order[label] for label in rarest]
 
 
 def _by_record(strata: NDArray[np.int64], ratios: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -84,7 +112,7 @@ def _by_group(
     content = np.zeros((len(names), int(strata.max()) + 1))
     np.add.at(content, (unit, strata), 1)
     frequency = np.maximum(content.sum(axis=0), 1)
-    due = ratios[:, None] * frequency
+    due = ratios[:, None] * content.sum(axis=0)
     have = np.zeros_like(due)
     share_due = np.where(ratios > 0, ratios, np.inf)[:, None] * frequency
     order = rng.permutation(len(names))
@@ -103,13 +131,167 @@ def _by_group(
     return placed[unit]
 
 
+def _with_every_label(
+    codes: NDArray[np.int64],
+    targets: Sequence[Target],
+    groups: Sequence[str],
+    labels: Sequence[str],
+    wanted: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """(n,) split codes with the smallest groups moved that bring a label into a wanted split that lacks it.
+
+    The label of fewest groups comes first. A group stays where a label of its own would be lost by its going.
+    """
+    place = dict(zip(groups, codes.tolist(), strict=True))
+    sizes = Counter(groups)
+    holders: dict[str, set[str]] = {label: set() for label in labels}
+    for target, group in zip(targets, groups, strict=True):
+        for label in holders.keys() & set(labels_in(target)):
+            holders[label].add(group)
+
+    def is_last(group: str) -> bool:
+        return any(
+            group in held and sum(place[other] == place[group] for other in held) == 1 for held in holders.values()
+        )
+
+    for held in sorted(holders.values(), key=len):
+        for split in wanted.tolist() if len(held) >= len(wanted) else ():
+            if all(place[group] != split for group in held):
+                movable = [group for group in sorted(held) if not is_last(group)]
+                if movable:
+                    place[min(movable, key=sizes.__getitem__)] = split
+    return np.array([place[group] for group in groups], dtype=np.int64)
+
+
+def carve_validation(
+    splits: Sequence[Split],
+    targets: Sequence[Target],
+    groups: Sequence[str],
+    labels: Sequence[str],
+    rule: SplitRule,
+) -> list[Split]:
+    """The splits with `rule.validation_of_train` of the training records as validation, divided by `assign_splits`.
+
+    Raises ClinfitError where validation has records already, or training has too few.
+    """
+    if "validation" in splits:
+        raise ClinfitError(
+            f"split column {rule.column!r} names validation records, and validation_of_train takes more from train",
+            expected="one of the two",
+            fix="take validation_of_train out of data.split",
+        )
+    train = [at for at, split in enumerate(splits) if split == "train"]
+    share = rule.validation_of_train
+    # Two parts, of which `assign_splits` calls the second one test.
+    parts = assign_splits(
+        [targets[at] for at in train],
+        [groups[at] for at in train],
+        labels,
+        SplitRule(train=1 - share, validation=0.0, test=share, seed=rule.seed),
+    )
+    carved = list(splits)
+    for at, part in zip(train, parts, strict=True):
+        carved[at] = "validation" if part == "test" else "train"
+    return carved
+
+
+# ---------------------------------------------------------------- a quick run
+
+
+def quick_splits(
+    splits: Sequence[Split],
+    targets: Sequence[Target],
+    groups: Sequence[str],
+    labels: Sequence[str],
+    most: int,
+    seed: int,
+) -> list[Split | None]:
+    """About `most` of the training records, divided anew by the usual shares; None for every other record.
+
+    Validation and test records of the study stay closed, so that nothing is chosen by what a quick run shows.
+    """
+    train = [at for at, split in enumerate(splits) if split == "train"]
+    share = most / len(train) if train else 1.0
+
+    def divided(places: Sequence[int], rule: SplitRule) -> list[Split]:
+        given = [targets[at] for at in places], [groups[at] for at in places], labels
+        try:
+            return assign_splits(*given, rule)
+        except ClinfitError:  # too few of a label for each part to have one
+            return assign_splits(*given, rule.model_copy(update={"stratify": False}))
+
+    if share < 1:  # two parts, of which `assign_splits` calls the second one test
+        parts = divided(train, SplitRule(train=1 - share, validation=0.0, test=share, seed=seed))
+        train = [at for at, part in zip(train, parts, strict=True) if part == "test"]
+    drawn = dict(zip(train, divided(train, SplitRule(seed=seed)), strict=True))
+    return [drawn.get(at) for at in range(len(splits))]
+
+
+# ---------------------------------------------------------------- by time
+
+
+def splits_by_time(cells: Sequence[object], groups: Sequence[str], rule: SplitRule) -> list[Split]:
+    """The earliest records for training, the latest for test, by the rule's ratios.
+
+    A group goes where its latest record belongs, and records of one time stay together, so that sizes are as near as
+    these allow. Raises ClinfitError for cells that are neither dates (2026-01-31) nor numbers.
+    """
+    column = str(rule.by)
+    rows = [f"row {at}" for at in range(1, len(cells) + 1)]
+    fix = f"write the dates of {column} as 2026-01-31, and leave no cell empty"
+    times = read_cells(cells, _time, column, rows, expected="a date (2026-01-31) or a number in every row", fix=fix)
+    latest: dict[str, float] = {}
+    for group, time in zip(groups, times, strict=True):
+        latest[group] = max(time, latest.get(group, time))
+    placed = np.array([latest[group] for group in groups])
+    earlier = np.searchsorted(np.sort(placed), placed, side="left") / len(placed)
+    ends = np.cumsum([rule.train, rule.validation]) - 1e-9
+    return [SPLITS[int(np.searchsorted(ends, share, side="right"))] for share in earlier]
+
+
+def dates(cells: Sequence[object]) -> list[float | None] | None:
+    """The times of a column of dates (2026-01-31), None for missing cells; None when any other cell is no date."""
+    times: list[float | None] = []
+    for cell in cells:
+        if is_missing(cell):
+            times.append(None)
+            continue
+        try:
+            times.append(_date(cell))
+        except (TypeError, ValueError):
+            return None
+    return times
+
+
+def _time(cell: object) -> float:
+    try:
+        number = as_number(cell)
+    except (TypeError, ValueError):
+        return _date(cell)
+    if number is None:
+        raise ValueError("no date")
+    return number
+
+
+def _date(cell: object) -> float:
+    text = as_text(cell) or ""
+    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("no date")  # Python reads 20260131 as one as well
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
 # ---------------------------------------------------------------- by column
 
 
 def splits_from_column(cells: Sequence[object], rule: SplitRule) -> list[Split]:
-    """The split that the file's own column names; an unknown or missing value is an error."""
+    """The split that the file's own column names; an unknown or missing value is an error.
+
+    With `held_out` these values are the test split, each of which must stand there, and all others are training.
+    """
+    if rule.held_out is not None:
+        return _held_out([as_category(cell) for cell in cells], rule)
     names: dict[str, Split] = {str(name): name for name in SPLITS}
-    mapped: dict[str, Split] = {key.strip(): split for key, split in (rule.map or {}).items()}
+    mapped: dict[str, Split] = {as_text(key) or "": split for key, split in (rule.map or {}).items()}
     texts = [as_text(cell) or "missing" for cell in cells]
     splits: list[Split | None] = [
         mapped.get(text) if rule.map is not None else names.get(text.casefold()) for text in texts
@@ -134,11 +316,23 @@ def splits_from_column(cells: Sequence[object], rule: SplitRule) -> list[Split]:
     return [split for split in splits if split is not None]
 
 
+def _held_out(values: Sequence[str | None], rule: SplitRule) -> list[Split]:
+    held = {as_category(value) for value in rule.held_out or ()}
+    present = {value for value in values if value is not None}
+    if absent := sorted(str(value) for value in held - present):
+        near = nearest(absent[0], present)
+        raise ClinfitError(
+            f"split column {rule.column!r} has no value {', '.join(map(repr, absent))} to be held out",
+            fix=f"did you mean {near!r}?" if near else "write a value of the column",
+        )
+    return ["test" if value in held else "train" for value in values]
+
+
 # ---------------------------------------------------------------- checks
 
 
 def check_splits(
-    splits: Sequence[Split], targets: Sequence[str], labels: Sequence[str], needed: Sequence[Split]
+    splits: Sequence[Split], targets: Sequence[Target], labels: Sequence[str], needed: Sequence[Split]
 ) -> None:
     """Stop when a needed split is empty, or when training would never see a declared label."""
     sizes = Counter(splits)
@@ -149,7 +343,9 @@ def check_splits(
                 expected="at least one record in each split",
                 fix="give it a share in data.split, or records of its own",
             )
-    seen = {target for target, split in zip(targets, splits, strict=True) if split == "train"}
+    seen = {
+        label for target, split in zip(targets, splits, strict=True) if split == "train" for label in labels_in(target)
+    }
     unseen = [label for label in labels if label not in seen]
     if unseen:
         raise ClinfitError(
@@ -184,19 +380,21 @@ def _enough_units(units: int, records: int, splits: int, ratios: NDArray[np.floa
         )
 
 
-def _enough_of_each_label(targets: Sequence[str], groups: Sequence[str], labels: Sequence[str], splits: int) -> None:
+def _enough_of_each_label(targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], splits: int) -> None:
+    counts = Counter(label for target in targets for label in labels_in(target))
     holders: dict[str, set[str]] = {}
     for target, group in zip(targets, groups, strict=True):
-        holders.setdefault(target, set()).add(group)
+        for label in labels_in(target):
+            holders.setdefault(label, set()).add(group)
     rare = [label for label in labels if 0 < len(holders.get(label, ())) < splits]
     if rare:
         grouped = len(set(groups)) != len(groups)
-        counts = ", ".join(
-            f"{label!r} {Counter(targets)[label]} time(s)" + (f" in {len(holders[label])} group(s)" if grouped else "")
+        told = ", ".join(
+            f"{label!r} {counts[label]} time(s)" + (f" in {len(holders[label])} group(s)" if grouped else "")
             for label in rare
         )
         raise ClinfitError(
-            f"too few records for a stratified split: the label {counts}",
+            f"too few records for a stratified split: the label {told}",
             expected=f"at least {splits} {'groups' if grouped else 'records'} of each label, one a split",
             fix="add records, take the label out, or write split: {stratify: false}",
         )

@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from clinfit.data.values import as_number, as_text, read_cells
+from clinfit.data.values import as_category, as_number, cells_of, read_cells
 from clinfit.errors import ClinfitError
-from clinfit.study_evaluation import Subgroup
+from clinfit.study.evaluation import Subgroup
 
 #: The group of records that have no value.
 MISSING = "missing"
@@ -41,7 +41,7 @@ def read_subgroups(
                 expected="columns that each put records into a few groups",
                 fix=f"take {name} out of evaluation.subgroups",
             )
-    groups = {subgroup.column: _groups(rows[subgroup.column].tolist(), subgroup, ids) for subgroup in columns}
+    groups = {subgroup.column: _groups(cells_of(rows[subgroup.column]), subgroup, ids) for subgroup in columns}
     return pd.DataFrame(
         {"id": [ids[at] for at in kept]} | {name: [values[at] for at in kept] for name, values in groups.items()}
     )
@@ -64,7 +64,7 @@ def _groups(cells: Sequence[object], subgroup: Subgroup, ids: Sequence[str]) -> 
     if subgroup.bins is not None:
         return _binned(cells, subgroup.column, subgroup.bins, ids)
     values = read_cells(
-        cells, as_text, subgroup.column, ids, expected="one value a cell", fix="flatten the column before"
+        cells, as_category, subgroup.column, ids, expected="one value a cell", fix="flatten the column before"
     )
     groups = [MISSING if value is None else value for value in values]
     distinct = set(groups)

@@ -1,8 +1,9 @@
 """One system's answers on one split as aligned arrays: what every metric is computed from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -12,17 +13,73 @@ from clinfit.predictions import PROBABILITY
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 #: Code of an answer that is no label.
 UNPARSED = -1
 
 
+class Answers(Protocol):
+    """What every kind of task says of n items with K labels; the arrays behind it are the kind's own.
+
+    positive: index of the positive label of a binary task, None for every other. gold: (n, ...) the truth.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def positive(self) -> int | None: ...
+    @property
+    def gold(self) -> NDArray[Any]: ...
+    @property
+    def parsed(self) -> Bools:
+        """(n,) whether the answer could be read."""
+        ...
+
+    @property
+    def right(self) -> Bools:
+        """(n,) whether the answer is wholly right."""
+        ...
+
+    @property
+    def has_probabilities(self) -> Bools:
+        """(n,) whether the system gave probabilities for the item."""
+        ...
+
+    @property
+    def predicted_shares(self) -> Floats:
+        """(K + 1,) share of the items that are given each label, and last of those whose answer cannot be read."""
+        ...
+
+    @property
+    def strata(self) -> Ints:
+        """(n,) codes within which the bootstrap resamples."""
+        ...
+
+    @property
+    def support(self) -> Ints:
+        """(K,) items of each label."""
+        ...
+
+    def __len__(self) -> int: ...
+    def has_label(self, label: int) -> Bools:
+        """(n,) whether the label is true of the item."""
+        ...
+
+    def scores(self, label: int) -> Floats:
+        """(n,) P(label), to rank by; an item without probabilities ranks on the wrong side of all others (-1 or 2)."""
+        ...
+
+    def take(self, items: Ints | Bools) -> Self:
+        """The answers to some of the items."""
+        ...
+
+
 @dataclass(frozen=True)
-class Answers:
-    """gold: (n,) label index. predicted: (n,) label index, or UNPARSED.
+class LabelAnswers:
+    """One label an item. gold: (n,) label index. predicted: (n,) label index, or UNPARSED.
 
     probabilities: (n, K), a row of nan where the system gave none. label_mass: (n,), nan where there is none.
-    positive: index of the positive label of a binary task, None for more labels.
     """
 
     labels: tuple[str, ...]
@@ -35,15 +92,121 @@ class Answers:
     def __len__(self) -> int:
         return len(self.gold)
 
+    @property
+    def parsed(self) -> Bools:
+        return self.predicted != UNPARSED
+
+    @property
+    def right(self) -> Bools:
+        return self.predicted == self.gold
+
     @cached_property
-    def has_probabilities(self) -> NDArray[np.bool_]:
-        """(n,) whether the system gave probabilities for the item."""
+    def has_probabilities(self) -> Bools:
         return np.asarray(np.isfinite(self.probabilities).all(axis=1))
 
+    @property
+    def predicted_shares(self) -> Floats:
+        places = np.where(self.predicted == UNPARSED, len(self.labels), self.predicted)
+        return np.bincount(places, minlength=len(self.labels) + 1) / max(len(self), 1)
+
+    @property
+    def strata(self) -> Ints:
+        return self.gold
+
+    @property
+    def support(self) -> Ints:
+        """Of declared labels only."""
+        return np.bincount(self.gold[self.gold != UNPARSED], minlength=len(self.labels))
+
+    def has_label(self, label: int) -> Bools:
+        return self.gold == label
+
     def scores(self, label: int) -> Floats:
-        """(n,) P(label), to rank by; an item without probabilities ranks on the wrong side of all others (-1 or 2)."""
         worst = np.where(self.gold == label, -1.0, 2.0)
         return np.where(self.has_probabilities, self.probabilities[:, label], worst)
+
+    def take(self, items: Ints | Bools) -> Self:
+        return replace(
+            self,
+            gold=self.gold[items],
+            predicted=self.predicted[items],
+            probabilities=self.probabilities[items],
+            label_mass=self.label_mass[items],
+        )
+
+
+@dataclass(frozen=True)
+class Undeclared:
+    """How many items have a gold label, or a parsed answer, that the task does not declare."""
+
+    gold: int
+    predicted: int
+
+
+#: Answers (of a kind) from a table's rows, with the labels and the positive one.
+Read = Callable[[pd.DataFrame, Sequence[str], str | None], tuple[Any, Undeclared]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A predictions table's rows of one system and split, sorted by id, as arrays of length n.
+
+    groups: code of each item's group. seconds, prompt_tokens: nan for null.
+    """
+
+    ids: pd.Index
+    groups: Ints
+    answers: Any
+    undeclared: Undeclared
+    seconds: Floats
+    prompt_tokens: Floats
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def median_seconds(self) -> float | None:
+        """Of the items whose time is known."""
+        known = self.seconds[np.isfinite(self.seconds)]
+        return float(np.median(known)) if len(known) else None
+
+    @property
+    def grouped(self) -> bool:
+        """Whether groups repeat, so that items are not independent of each other."""
+        return len(np.unique(self.groups)) < len(self.groups)
+
+
+def read_rows(table: pd.DataFrame, read: Read, labels: Sequence[str], positive: str | None) -> Rows:
+    """Rows of one system and split."""
+    if not table["id"].is_monotonic_increasing:
+        table = table.sort_values("id", kind="stable")
+    answers, undeclared = read(table, labels, positive)
+    return Rows(
+        ids=pd.Index(table["id"]),
+        groups=group_codes(table),
+        answers=answers,
+        undeclared=undeclared,
+        seconds=numbers(table, "seconds"),
+        prompt_tokens=numbers(table, "prompt_tokens"),
+    )
+
+
+def read_label_answers(
+    table: pd.DataFrame, labels: Sequence[str], positive: str | None
+) -> tuple[LabelAnswers, Undeclared]:
+    """One label an item. An answer whose status is not `ok` is unparsed, whatever `predicted` holds."""
+    gold, predicted = (label_codes(pd.Series(table[name]), labels) for name in ("gold", "predicted"))
+    parsed = np.asarray(table["status"] == "ok")
+    undeclared = Undeclared(int((gold == UNPARSED).sum()), int((parsed & (predicted == UNPARSED)).sum()))
+    answers = LabelAnswers(
+        labels=tuple(labels),
+        positive=None if positive is None else list(labels).index(positive),
+        gold=gold,
+        predicted=np.where(parsed, predicted, UNPARSED),
+        probabilities=read_probabilities(table, labels),
+        label_mass=numbers(table, "label_mass"),
+    )
+    return answers, undeclared
 
 
 def label_codes(values: pd.Series | Sequence[str], labels: Sequence[str]) -> Ints:
@@ -54,51 +217,9 @@ def label_codes(values: pd.Series | Sequence[str], labels: Sequence[str]) -> Int
     return np.append(codes, UNPARSED)[place]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """A predictions table's rows of one system and split, sorted by id, as arrays of length n.
-
-    gold, predicted: label indices, UNPARSED for what is no declared label. undeclared: parsed predictions among the
-    latter. groups: code of each item's group. The rest as in the table, nan for null.
-    """
-
-    ids: pd.Index
-    groups: Ints
-    gold: Ints
-    predicted: Ints
-    undeclared: int
-    probabilities: Floats
-    label_mass: Floats
-    seconds: Floats
-    prompt_tokens: Floats
-
-    def __len__(self) -> int:
-        return len(self.gold)
-
-    def answers(self, labels: Sequence[str], positive: str | None) -> Answers:
-        """These rows as the input of every metric."""
-        code = None if positive is None else list(labels).index(positive)
-        return Answers(tuple(labels), code, self.gold, self.predicted, self.probabilities, self.label_mass)
-
-
-def read_rows(table: pd.DataFrame, labels: Sequence[str]) -> Rows:
-    """Rows of one system and split. An answer whose status is not `ok` is unparsed, whatever `predicted` holds."""
-    if not table["id"].is_monotonic_increasing:
-        table = table.sort_values("id", kind="stable")
-    predicted = label_codes(pd.Series(table["predicted"]), labels)
-    parsed = np.asarray(table["status"] == "ok")
-    undeclared = int((parsed & (predicted == UNPARSED)).sum())
-    return Rows(
-        ids=pd.Index(table["id"]),
-        groups=pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64),
-        gold=label_codes(pd.Series(table["gold"]), labels),
-        predicted=np.where(parsed, predicted, UNPARSED),
-        undeclared=undeclared,
-        probabilities=read_probabilities(table, labels),
-        label_mass=numbers(table, "label_mass"),
-        seconds=numbers(table, "seconds"),
-        prompt_tokens=numbers(table, "prompt_tokens"),
-    )
+def group_codes(table: pd.DataFrame) -> Ints:
+    """(n,) code of each item's group; an item without one stands alone."""
+    return pd.factorize(table["group"].where(table["group"].notna(), table["id"]))[0].astype(np.int64)
 
 
 def read_probabilities(table: pd.DataFrame, labels: Sequence[str]) -> Floats:
@@ -111,7 +232,7 @@ def numbers(table: pd.DataFrame, column: str) -> Floats:
     return table[[column]].to_numpy(dtype=np.float64, na_value=np.nan)[:, 0]
 
 
-def confusion(answers: Answers) -> Ints:
+def confusion(answers: LabelAnswers) -> Ints:
     """(K, K + 1) counts: rows gold, columns predicted and, last, unparsed."""
     k = len(answers.labels)
     column = np.where(answers.predicted == UNPARSED, k, answers.predicted)

@@ -1,116 +1,122 @@
-"""The parts of metrics.json that are plain copies of what is known: systems, split counts, seeds."""
+"""The shell that every kind of task has in metrics.json: systems with their metrics and costs, split counts, seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
-from clinfit.evaluation.answers import UNPARSED, Answers, Rows, confusion
-from clinfit.evaluation.classification import label_table
-from clinfit.evaluation.curves import curves
-from clinfit.evaluation.definitions import primary_name
-from clinfit.evaluation.measure import Measured
-from clinfit.evaluation.metric import Metric
-from clinfit.evaluation.results import Facts, SeedSummary, SplitCounts
-from clinfit.evaluation.system_results import ClassResult, Confusion, Curves, SystemResult
+from clinfit.evaluation.answers import Rows
+from clinfit.evaluation.context import Context, Measured, MeasuredContext
+from clinfit.evaluation.facts import KnownCounts
+from clinfit.evaluation.metrics.metric import Metric
+from clinfit.evaluation.results import SeedSummary, SplitCounts, TaskResult, TaskSections
+from clinfit.evaluation.system_results import SystemResult, SystemSections
 from clinfit.evaluation.systems import System
-from clinfit.evaluation.thresholds import ThresholdChoice
-from clinfit.study import Study, Task
+from clinfit.findings import Finding
+from clinfit.study.tasks import Task
 
 
-def split_counts(system: System, task: Task, known: Mapping[str, Mapping[str, int]]) -> dict[str, SplitCounts]:
+def split_counts(system: System, task: Task, known: Mapping[str, KnownCounts]) -> dict[str, SplitCounts]:
     """Records, groups and labels of each split: from the data where known, else from the system's own rows."""
     rows = {"validation": system.validation, "test": system.test}
     counts: dict[str, SplitCounts] = {}
     for split in ("train", "validation", "test"):
-        part = rows.get(split)
-        labels = dict(known[split]) if split in known else _label_counts(part, task)
-        if labels:
-            groups = None if part is None or not len(part) else len(np.unique(part.groups))
-            counts[split] = SplitCounts(n=sum(labels.values()), groups=groups, labels=labels)
+        own = rows.get(split)
+        found = known.get(split) or _own_counts(own, task)
+        if found is not None:
+            groups = None if own is None or not len(own) else len(np.unique(own.groups))
+            counts[split] = SplitCounts(n=found["n"], groups=groups, labels=dict(found["labels"]))
     return counts
 
 
-def _label_counts(rows: Rows | None, task: Task) -> dict[str, int]:
-    """Items of each declared label; empty when there are no rows."""
+def _own_counts(rows: Rows | None, task: Task) -> KnownCounts | None:
+    """None when there are no rows."""
     if rows is None or not len(rows):
-        return {}
-    declared = rows.gold[rows.gold != UNPARSED]
-    return dict(zip(task.labels, np.bincount(declared, minlength=len(task.labels)).tolist(), strict=True))
+        return None
+    return KnownCounts(n=len(rows), labels=dict(zip(task.labels, rows.answers.support.tolist(), strict=True)))
 
 
-def system_result(item: Measured, facts: Facts) -> SystemResult:
+# ---------------------------------------------------------------- a task
+
+
+def measured_task(
+    context: MeasuredContext,
+    systems: Sequence[SystemResult],
+    sections: TaskSections,
+    findings: Sequence[Finding],
+    verdict: Sequence[str],
+    advice: Sequence[str],
+) -> TaskResult:
+    """A task with its numbers."""
+    return TaskResult(
+        kind=context.task.kind,
+        labels=list(context.task.labels),
+        positive=context.task.positive_label,
+        primary=context.primary,
+        counts=context.counts,
+        systems=list(systems),
+        ranking=list(context.ranking),
+        baseline=None if context.baseline is None else context.baseline.name,
+        chosen=context.chosen,
+        seeds=seed_summaries(context.measured),
+        comparisons=list(context.comparisons),
+        findings=[finding.as_dict() for finding in findings],
+        verdict=list(verdict),
+        advice=list(advice),
+        withheld=False,
+        sections=sections,
+    )
+
+
+def withheld_task(
+    context: Context,
+    systems: Sequence[SystemResult],
+    sections: TaskSections,
+    findings: Sequence[Finding],
+    verdict: Sequence[str],
+) -> TaskResult:
+    """A task whose numbers an error hides."""
+    return TaskResult(
+        kind=context.task.kind,
+        labels=list(context.task.labels),
+        positive=context.task.positive_label,
+        primary=context.primary,
+        counts=context.counts,
+        systems=list(systems),
+        ranking=[],
+        baseline=None,
+        chosen=None,
+        seeds=[],
+        comparisons=[],
+        findings=[finding.as_dict() for finding in findings],
+        verdict=list(verdict),
+        advice=[],
+        withheld=True,
+        sections=sections,
+    )
+
+
+# ---------------------------------------------------------------- a system
+
+
+def measured_system(context: Context, item: Measured, sections: SystemSections) -> SystemResult:
     """One system's entry."""
-    answers = item.answers
-    classes = [_class_result(answers, k, metrics) for k, metrics in enumerate(label_table(item.scored).values())]
-    drawn = curves(answers, item.scored.confidence, item.scored.resamples.clusters)
-    return _entry(item.system, answers, item.choice, item.metrics, classes, drawn, facts)
+    return _system(context, item.system, item.metrics, sections)
 
 
-def withheld_result(system: System, study: Study, task: Task, facts: Facts, why: str) -> SystemResult:
-    """An entry without numbers: counts and confusion show what went wrong, the headline metrics are withheld."""
-    reason = f"withheld: {why}"
-    n, answers = len(system.test), _countable(system, task)
-    names = [
-        "accuracy",
-        primary_name(study.evaluation.primary, len(task.labels)),
-        "balanced_accuracy",
-        "macro_f1",
-        "mcc",
-    ]
-    if task.binary:
-        names += ["sensitivity", "specificity", "f1", "auroc", "auprc", "brier"]
-    metrics = {name: Metric(None, n=n).withheld(reason) for name in dict.fromkeys(names)}
-    by_label = {name: Metric(None, n=n).withheld(reason) for name in ("precision", "recall", "f1", "auroc")}
-    classes = [_class_result(answers, k, by_label) for k in range(len(task.labels))]
-    return _entry(system, answers, ThresholdChoice(), metrics, classes, None, facts)
+def withheld_system(context: Context, system: System, why: str, sections: SystemSections) -> SystemResult:
+    """An entry without numbers: the headline metrics are withheld."""
+    names = context.engine.headline(system.test.answers, context.primary)
+    metric = Metric(None, n=len(system.test)).withheld(why)
+    return _system(context, system, dict.fromkeys(names, metric), sections)
 
 
-def _countable(system: System, task: Task) -> Answers:
-    """The rows whose gold label is declared, without probabilities."""
-    answers = system.test.answers(task.labels, task.positive_label)
-    inside = answers.gold != UNPARSED
-    n = int(inside.sum())
-    return replace(
-        answers,
-        gold=answers.gold[inside],
-        predicted=answers.predicted[inside],
-        probabilities=np.full((n, len(task.labels)), np.nan),
-        label_mass=np.full(n, np.nan),
+def _system(context: Context, system: System, metrics: Mapping[str, Metric], sections: SystemSections) -> SystemResult:
+    known = context.facts.models.get(system.run, {})
+    cost = cast(
+        dict[str, float | int | None],
+        {name: known.get(name) for name in ("train_seconds", "peak_memory_mb", "parameters", "trainable_parameters")},
     )
-
-
-def _class_result(answers: Answers, label: int, metrics: dict[str, Metric]) -> ClassResult:
-    counts, n = confusion(answers), len(answers)
-    support, given = int(counts[label].sum()), int(counts[:, label].sum())
-    return ClassResult(
-        label=answers.labels[label],
-        support=support,
-        predicted=given,
-        prevalence=support / n if n else None,
-        predicted_share=given / n if n else None,
-        metrics={name: metric.as_dict() for name, metric in metrics.items()},
-    )
-
-
-def _entry(
-    system: System,
-    answers: Answers,
-    choice: ThresholdChoice,
-    metrics: dict[str, Metric],
-    classes: list[ClassResult],
-    drawn: Curves | None,
-    facts: Facts,
-) -> SystemResult:
-    counts = confusion(answers)
-    known = facts.get("models", {}).get(system.run, {})
-    cost: dict[str, float | int | None] = {
-        "train_seconds": known.get("train_seconds"),
-        "peak_memory_mb": known.get("peak_memory_mb"),
-        "parameters": known.get("parameters"),
-        "trainable_parameters": known.get("trainable_parameters"),
-        **_inference_cost(system.test),
-    }
     return SystemResult(
         name=system.name,
         model=system.model,
@@ -120,21 +126,11 @@ def _entry(
         family=system.family,
         trained=system.trained,
         n=len(system.test),
-        unparsed=int(counts[:, -1].sum()),
-        unparsed_by_label={label: int(counts[k, -1]) for k, label in enumerate(answers.labels)},
-        threshold=choice.as_dict(),
+        unparsed=int((~system.test.answers.parsed).sum()),
         metrics={name: metric.as_dict() for name, metric in metrics.items()},
-        classes=classes,
-        confusion=Confusion(rows=list(answers.labels), columns=[*answers.labels, "unparsed"], counts=counts.tolist()),
-        curves=drawn,
-        recalibration=None,
-        referral=None,
-        selective=None,
-        conformal=None,
-        generated=None,
-        language=None,
-        cost=cost,
+        cost=cost | _inference_cost(system.test),
         alarms=list(known.get("alarms", [])) if system.trained else [],
+        sections=sections,
     )
 
 
@@ -149,13 +145,16 @@ def _inference_cost(rows: Rows) -> dict[str, float | int | None]:
     }
 
 
+# ---------------------------------------------------------------- seeds
+
+
 def seed_summaries(measured: Sequence[Measured]) -> list[SeedSummary]:
     """Mean, standard deviation and range over seeds, for each model and stage that has several."""
-    families: dict[tuple[str, int], list[Measured]] = {}
+    by_model: dict[tuple[str, int], list[Measured]] = {}
     for item in measured:
-        families.setdefault((item.system.model, item.system.stage), []).append(item)
+        by_model.setdefault((item.system.model, item.system.stage), []).append(item)
     summaries = []
-    for (model, _), items in families.items():
+    for (model, _), items in by_model.items():
         if len(items) < 2:
             continue
         moment = items[0].system.moment

@@ -1,65 +1,92 @@
 """From predictions to metrics.json: nothing else is read, no model is loaded, and the same input gives the same bytes.
 
-`results.py` holds the shape of what comes out.
+`results.py` holds the shape of what comes out, `kinds.py` what is done for each kind of task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.advice import advice
-from clinfit.evaluation.assemble import seed_summaries, split_counts, system_result, withheld_result
-from clinfit.evaluation.canaries import run_canaries
-from clinfit.evaluation.claims import Pair, Trivial, compare
-from clinfit.evaluation.cost import cost_sentences, pareto
-from clinfit.evaluation.decisions import check_decisions, with_decisions
-from clinfit.evaluation.definitions import LOWER_IS_BETTER, primary_name
-from clinfit.evaluation.gates import (
-    check_canaries,
-    check_comparator,
-    check_floors,
-    check_groups,
-    check_items,
-    check_primary,
-    check_runs,
-    check_system,
-    check_test_size,
-)
-from clinfit.evaluation.language import add_language
-from clinfit.evaluation.leakage import check_leakage, leakage, leakage_without_numbers
-from clinfit.evaluation.measure import Measured, is_majority, measure, trivial_answers, with_majority
-from clinfit.evaluation.mistakes import error_analysis
-from clinfit.evaluation.pairs import check_declared, with_declared
-from clinfit.evaluation.results import FORMAT, Facts, Results, ShiftRow, TaskResult
-from clinfit.evaluation.shift import check_shift
-from clinfit.evaluation.subgroups import check_subgroups, columns_of, subgroup_results
-from clinfit.evaluation.suspects import check_suspects, suspect_labels
+from clinfit.evaluation.analyses.cost import cost_sentences
+from clinfit.evaluation.assemble import measured_system, measured_task, split_counts, withheld_system, withheld_task
+from clinfit.evaluation.claims.advice import advice
+from clinfit.evaluation.claims.comparisons import Pair, compare
+from clinfit.evaluation.claims.constant_answers import ConstantAnswers
+from clinfit.evaluation.claims.pairs import all_pairs
+from clinfit.evaluation.claims.ranking import baseline_of, choose, rank_systems
+from clinfit.evaluation.claims.stages import stages_verdict
+from clinfit.evaluation.claims.verdict import verdict, withheld_verdict
+from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
+from clinfit.evaluation.facts import Facts, ModelFacts, TaskFacts, task_facts
+from clinfit.evaluation.kinds import KINDS, Kind
+from clinfit.evaluation.measure import constant_answers, measure, with_majority
+from clinfit.evaluation.metrics.engines import ENGINES
+from clinfit.evaluation.results import FORMAT, Results, TaskResult, TaskSections
+from clinfit.evaluation.system_results import SystemSections
 from clinfit.evaluation.systems import System, find_systems
-from clinfit.evaluation.verdict import same_model, verdict, withheld_verdict
 from clinfit.findings import Finding
-from clinfit.study import Study, Task
+from clinfit.study.schema import Study
+from clinfit.study.taught import stages_of
 
 
 def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None) -> Results:
     """Every number of the report.
 
-    predictions: validation and test rows of all systems, concatenated. facts: see results.Facts. Raises ClinfitError
-    when a task has no test predictions.
+    predictions: validation and test rows of all systems, concatenated. facts: see facts.py. Raises ClinfitError when a
+    task has no test predictions.
     """
-    known = facts or Facts()
-    return Results(
+    tasks = {
+        name: _evaluate_task(task_context(study, name, predictions, task_facts(facts or Facts(), name)))
+        for name in study.tasks
+    }
+    results = Results(
         format=FORMAT,
         study=study.name,
         description=study.description,
         confidence=study.evaluation.confidence,
         bootstrap=study.evaluation.bootstrap,
-        tasks={
-            name: _evaluate_task(study, name, task, _of_task(predictions, name), known)
-            for name, task in study.tasks.items()
-        },
+        tasks=tasks,
     )
+    if (stages := stages_verdict(tasks)) is not None:
+        results["stages"] = stages
+    return results
+
+
+def task_context(study: Study, name: str, predictions: pd.DataFrame, facts: TaskFacts) -> Context:
+    """What is known of one task before any number; predictions: of all tasks."""
+    task = study.tasks[name]
+    engine, settings, table = ENGINES[task.kind], study.settings(name), _of_task(predictions, name)
+    systems = find_systems(engine, task, study.models, table)
+    if not systems:
+        raise ClinfitError(
+            f"there are no test predictions for task {name!r}",
+            expected="at least one model that has predicted the test split",
+            fix="run the study first; a study in which every model failed cannot be evaluated",
+        )
+    return Context(
+        name=name,
+        task=task,
+        engine=engine,
+        settings=settings,
+        primary=engine.primary(settings.primary, len(task.labels)),
+        confidence=study.evaluation.confidence,
+        bootstrap=study.evaluation.bootstrap,
+        systems=systems,
+        table=table,
+        facts=replace(facts, models=_answering(study, name, facts.models)),
+        counts=split_counts(systems[0], task, facts.counts),
+        stages={spec.name: stages_of(study, spec) for spec in study.models if name in study.tasks_of(spec)},
+    )
+
+
+def _answering(study: Study, task: str, models: Mapping[str, ModelFacts]) -> dict[str, ModelFacts]:
+    """What is known of the runs that answer the task; of runs that the study does not know, all."""
+    others = {spec.name for spec in study.models if task not in study.tasks_of(spec)}
+    return {run: known for run, known in models.items() if run.rpartition("-seed")[0] not in others}
 
 
 def _of_task(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -68,193 +95,71 @@ def _of_task(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
     return predictions if own.all() else predictions.loc[own]
 
 
-def _evaluate_task(study: Study, name: str, task: Task, table: pd.DataFrame, facts: Facts) -> TaskResult:
-    systems = find_systems(study, task, table)
-    if not systems:
-        raise ClinfitError(
-            f"there are no test predictions for task {name!r}",
-            expected="at least one model that has predicted the test split",
-            fix="run the study first; a study in which every model failed cannot be evaluated",
-        )
-    result = TaskResult(
-        labels=list(task.labels),
-        positive=task.positive_label,
-        primary=primary_name(study.evaluation.primary, len(task.labels)),
-        counts=split_counts(systems[0], task, facts.get("counts", {}).get(name, {})),
-        systems=[],
-        ranking=[],
-        baseline=None,
-        seeds=[],
-        comparisons=[],
-        pareto=[],
-        subgroups=[],
-        leakage=leakage_without_numbers(facts.get("leaks", {}).get(name, {})),
-        suspect_labels=[],
-        freeze=facts.get("freeze"),
-        errors=None,
-        shift=[ShiftRow(**row) for row in facts.get("shift", {}).get(name, [])],
-        findings=[],
-        canaries=[],
-        verdict=[],
-        advice=[],
-        withheld=False,
-    )
-    findings = [Finding(**finding) for finding in facts.get("findings", {}).get(name, [])]
-    findings += check_runs(facts) + check_floors(study.evaluation.floors)
-    findings += check_primary(study.evaluation.primary, result["primary"]) + check_items(systems, task.labels)
-    if not any(finding.code == "labels-outside-schema" for finding in findings):
-        result["canaries"] = run_canaries(systems[0].test.gold, task.labels, task.positive_label)
-        findings += check_canaries(result["canaries"])
-    findings += check_shift(result["shift"], result["counts"])
-    findings = _told_once(findings)
+def _evaluate_task(context: Context) -> TaskResult:
+    kind = KINDS[context.task.kind]
+    sections, found = run_analyses(kind.checks, context)
+    findings = [*(Finding(**finding) for finding in context.facts.findings), *found]
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
-        result["withheld"] = True
-        result["systems"] = [withheld_result(system, study, task, facts, errors[0].title) for system in systems]
-        result["verdict"] = withheld_verdict(errors)
-    else:
-        systems = with_majority(study, task, systems, result["counts"])
-        measured = measure(study, task, systems)
-        findings += _fill(result, study, task, measured, facts)
-        blind = {finding.system for finding in findings if finding.code == "not-better-than-majority"}
-        findings += _trust(result, study, name, measured, facts, blind)
-        findings += add_language(result, study, table)
-    result["findings"] = [finding.as_dict() for finding in _told_once(findings)]
-    return result
-
-
-def _told_once(findings: Sequence[Finding]) -> list[Finding]:
-    """Without what the data audit has said already of the test split in its own words."""
-    twins = {"small-test-set": "small-test", "absent-label": "label-missing-in-test"}
-    told: set[str] = set()
-    kept = []
-    for finding in findings:
-        repeated = finding.code == "one-class-test" and finding.code in told
-        if not repeated and twins.get(finding.code) not in told:
-            kept.append(finding)
-        told.add(finding.code)
-    return kept
-
-
-def _fill(result: TaskResult, study: Study, task: Task, measured: list[Measured], facts: Facts) -> list[Finding]:
-    """Systems, comparisons and words into the result; returns the findings about the numbers."""
-    primary = result["primary"]
-    trivial = Trivial(trivial_answers(task, measured[0].scored, result["counts"]), primary)
-    obstacles = {item.name: trivial.unbeaten(item.name, item.scored) for item in measured}
-    findings = check_test_size(measured[0].answers) + check_groups(measured[0].system.test.groups)
-    for item in measured:
-        floors, obstacle = study.evaluation.floors, obstacles[item.name]
-        findings += check_system(item.system, item.answers, item.metrics, item.choice, floors, obstacle)
-    findings += check_comparator(study, [item.system for item in measured])
-    findings += check_declared(study, [item.system for item in measured])
-    baseline = _baseline(study, measured)
+        return _withheld(context, kind, cast(TaskSections, sections), findings)
+    measured = measure(context, kind.decide, with_majority(context))
     systems = [item.system for item in measured]
-    pairs = with_declared(study, systems, _pairs(study, systems, baseline))
-    margin = study.evaluation.margin
-    result["systems"] = [with_decisions(system_result(item, facts), study.evaluation, item) for item in measured]
-    findings += check_decisions(study.evaluation, measured, result["systems"])
-    result["ranking"] = rank_systems(measured, primary)
-    result["baseline"] = baseline.name if baseline is not None else None
-    result["seeds"] = seed_summaries(measured)
-    result["comparisons"] = compare(pairs, {item.name: item.scored for item in measured}, trivial, primary, margin)
-    result["pareto"] = pareto(result["systems"], primary)
-    result["verdict"] = verdict(
-        measured, result["ranking"], obstacles, result["comparisons"], primary, result["baseline"]
+    baseline = baseline_of(measured, context.settings.baseline)
+    numbers = with_numbers(context, measured, baseline, all_pairs(systems, baseline, context.settings.compare))
+    return with_analyses(numbers, kind, sections, findings)
+
+
+def with_numbers(
+    context: Context, measured: Sequence[Measured], baseline: System | None, pairs: Sequence[Pair]
+) -> MeasuredContext:
+    """The context with scores, ranking and comparisons."""
+    primary = context.primary
+    constants = ConstantAnswers(context.engine, constant_answers(context, measured[0].scored), primary)
+    unbeaten = {item.name: constants.not_beaten(item.name, item.scored) for item in measured}
+    scored = {item.name: item.scored for item in measured}
+    return MeasuredContext(
+        **vars(context),
+        measured=measured,
+        uninformative={name: constant for name, constant in unbeaten.items() if constant is not None},
+        ranking=rank_systems(measured, primary),
+        baseline=baseline,
+        chosen=choose(measured, primary),
+        comparisons=compare(pairs, scored, constants, primary, context.settings.margin),
     )
-    result["advice"] = advice(measured, obstacles) + cost_sentences(result["systems"], result["comparisons"])
-    return findings
 
 
-def _trust(
-    result: TaskResult, study: Study, name: str, measured: list[Measured], facts: Facts, blind: set[str | None]
-) -> list[Finding]:
-    """Leaks, subgroups, mistakes and likely label errors into the result; returns the findings about them.
-
-    blind: systems that are not shown to beat the trivial answers; their probabilities say nothing of a label.
-    """
-    primary = result["primary"]
-    by_name = {item.name: item for item in measured}
-    order = [by_name[place] for place in result["ranking"]]
-    trained = [item for item in order if item.system.trained]
-    shown = trained if order[0] in trained else [order[0], *trained]
-    result["leakage"] = leakage(measured, facts.get("leaks", {}).get(name, {}), primary)
-    findings = check_leakage(result["leakage"], order[0].name, len(order[0].answers), primary)
-
-    table = facts.get("subgroups", {}).get(name, pd.DataFrame())
-    subgroups, ids = study.evaluation.subgroup_columns, order[0].system.test.ids
-    columns = columns_of(subgroups, study.evaluation.site, table, ids)
-    result["subgroups"] = subgroup_results(shown, columns, primary)
-    findings += check_subgroups(result["subgroups"], study.evaluation.confidence)
-
-    if trained:
-        result["errors"] = error_analysis(trained[0])
-        useful = [item.system for item in trained if item.name not in blind]
-        result["suspect_labels"] = suspect_labels(useful, result["labels"])
-        findings += check_suspects(result["suspect_labels"], trained[0], len(useful), primary)
-    return findings
+def with_analyses(
+    context: MeasuredContext, kind: Kind, sections: Mapping[str, Any], findings: Sequence[Finding]
+) -> TaskResult:
+    """The task's results: the shell and every section of its kind. sections, findings: of the checks before."""
+    systems, of_systems = [], []
+    for item in context.measured:
+        parts, found = run_analyses(kind.systems, context, item)
+        systems.append(measured_system(context, item, cast(SystemSections, parts)))
+        of_systems += found
+    more, of_task = run_analyses(kind.analyses, context)
+    every = cast(TaskSections, {**sections, **more})
+    findings = list(dict.fromkeys([*findings, *of_systems, *of_task]))
+    words = advice(context) + cost_sentences(systems, context.comparisons)
+    return measured_task(context, systems, every, findings, verdict(context), words)
 
 
-def rank_systems(measured: Sequence[Measured], primary: str) -> list[str]:
-    """Names, best primary value on test first; equal ones in the order of the study, not estimable ones last.
-
-    Seeds of one model stand together, in the place of their mean: a lucky seed is no better model.
-    """
-    sign = 1 if primary in LOWER_IS_BETTER else -1
-
-    def value(item: Measured) -> float:
-        metric = item.metrics.get(primary)
-        return float("inf") if metric is None or metric.value is None else sign * metric.value
-
-    def key(item: Measured) -> tuple[float, int, float]:
-        seeds = [place for place, other in enumerate(measured) if same_model(item, other)]
-        known = [value(measured[place]) for place in seeds if value(measured[place]) < float("inf")]
-        return sum(known) / len(known) if known else float("inf"), seeds[0], value(item)
-
-    return [item.name for item in sorted(measured, key=key)]
-
-
-def _baseline(study: Study, measured: Sequence[Measured]) -> System | None:
-    """The system to compare with: the study's, else the simple one that is best on validation, never on test."""
-    named = [item.system for item in measured if item.system.model == study.evaluation.baseline]
-    if named:
-        return named[-1] if named[-1].moment == "after" else named[0]
-    return best_simple(measured)
-
-
-def best_simple(measured: Sequence[Measured]) -> System | None:
-    """The simple system with the best primary value on validation."""
-    simple = [item for item in measured if item.system.simple]
-    best = max(simple, key=lambda item: _or_lowest(item.validation_primary), default=None)
-    return best.system if best is not None else None
-
-
-def _or_lowest(value: float | None) -> float:
-    return float("-inf") if value is None else value
-
-
-def _pairs(study: Study, systems: Sequence[System], baseline: System | None) -> list[Pair]:
-    """Before and after of each trained model; each trained system against majority and against the baseline."""
-    majority = next(system for system in systems if is_majority(study, system))
-    before = {system.run: system.name for system in systems if system.moment == "before"}
-    pairs = [
-        Pair("before-after", before[system.run], system.name)
-        for system in systems
-        if system.moment == "after" and system.run in before
+def _withheld(context: Context, kind: Kind, sections: TaskSections, findings: Sequence[Finding]) -> TaskResult:
+    """No numbers: what went wrong, and what can be counted all the same."""
+    unique = list(dict.fromkeys(findings))
+    errors = [finding for finding in unique if finding.level == "error"]
+    why = f"withheld: {errors[0].title}"
+    more, _ = run_analyses(kind.withheld, context)
+    systems = [
+        withheld_system(context, system, why, cast(SystemSections, kind.withheld_system(context, system, why)))
+        for system in context.systems
     ]
-    trained = [system for system in systems if system.trained]
-    pairs += [Pair("versus-majority", _same_seed(systems, majority, system), system.name) for system in trained]
-    if baseline is not None and not is_majority(study, baseline):
-        pairs += [
-            Pair("versus-baseline", _same_seed(systems, baseline, system), system.name)
-            for system in trained
-            if system.model != baseline.model
-        ]
-    return pairs
+    every = cast(TaskSections, {**sections, **more})
+    return withheld_task(context, systems, every, unique, withheld_verdict(errors))
 
 
-def _same_seed(systems: Sequence[System], reference: System, system: System) -> str:
-    """The reference's run with the system's seed, where there is one."""
-    for other in systems:
-        if (other.model, other.stage, other.seed) == (reference.model, reference.stage, system.seed):
-            return other.name
-    return reference.name
+def run_analyses(analyses: Mapping[str, Callable[..., Outcome]], *given: Any) -> tuple[dict[str, Any], list[Finding]]:
+    """The sections that were made, by name, and all findings."""
+    outcomes = {name: analysis(*given) for name, analysis in analyses.items()}
+    sections = {name: section for name, (section, _) in outcomes.items() if section is not None}
+    return sections, [finding for _, found in outcomes.values() for finding in found]

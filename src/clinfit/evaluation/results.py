@@ -3,56 +3,23 @@
 Everything here is plain JSON: no NaN, no infinity; a number that cannot be given is null and its `reason` says why.
 """
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, NotRequired
 
-import pandas as pd
+from typing_extensions import TypedDict
 
+from clinfit.evaluation.stage_results import StagedModel, StagesResult
 from clinfit.evaluation.system_results import MetricDict, SystemResult
+from clinfit.findings import FindingDict
 
-FORMAT = "clinfit-metrics/2"
-
-# ---------------------------------------------------------------- what comes in beside the predictions
-
-
-class ModelFacts(TypedDict, total=False):
-    """What a run knows of a model and predictions do not."""
-
-    family: str
-    train_seconds: float | None
-    peak_memory_mb: float | None
-    parameters: int
-    trainable_parameters: int
-    alarms: list[str]
-    status: Literal["done", "failed", "running"]
-    reason: str
-
-
-class Facts(TypedDict, total=False):
-    """models: by run name `<model>-seed<seed>`. counts: task -> split -> label -> records (train included).
-
-    findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`). freeze: what was declared before
-    the test split was opened, where a run folder says. subgroups: task -> table of `id` and one column of group names
-    for each subgroup. leaks: task -> kind -> ids of test records. shift: task -> rows.
-    """
-
-    models: dict[str, ModelFacts]
-    counts: dict[str, dict[str, dict[str, int]]]
-    findings: dict[str, list[dict[str, Any]]]
-    freeze: "FreezeResult"
-    subgroups: dict[str, pd.DataFrame]
-    leaks: dict[str, dict[str, list[str]]]
-    shift: dict[str, list[dict[str, Any]]]
-
-
-# ---------------------------------------------------------------- what goes out
+FORMAT = "clinfit-metrics/3"
 
 
 class Difference(TypedDict):
     """One metric of `new` minus `reference` on the same items.
 
-    points: difference x 100 for metrics that are shares (`percent`), else null. relative: difference / reference.
+    points: difference x 100 for metrics that are proportions (`percent`), else null. relative: difference / reference.
     supported: True only when the interval excludes 0, the test (where one exists) gives p < 1 - confidence after
-    Holm, and the better system is better than the trivial answers.
+    Holm, and the better system is better than the constant answers.
     """
 
     metric: str
@@ -175,7 +142,7 @@ class LeakageResult(TypedDict):
     metrics: dict[str, dict[str, list[MetricDict]]]
 
 
-class SuspectLabel(TypedDict):
+class LabelError(TypedDict):
     """An item whose label is likely wrong: id, its label, the likelier one, and how likely the models find each."""
 
     id: str
@@ -205,7 +172,7 @@ class Mistake(TypedDict):
 
 
 class ErrorAnalysis(TypedDict):
-    """What the best trained system got wrong on the test split.
+    """What the model of the task got wrong on the test split.
 
     bands: names of the ranges of probability that `WrongAnswers.confidence` counts; confident: worst first.
     """
@@ -218,8 +185,44 @@ class ErrorAnalysis(TypedDict):
     confident: list[Mistake]
 
 
+class LabelMistakes(TypedDict):
+    """missed: items that have the label and were not given it; added: items that were given it and do not have it."""
+
+    label: str
+    missed: int
+    added: int
+
+
+class SetMistake(TypedDict):
+    """One wrong set of labels: the id, never the text."""
+
+    id: str
+    missed: list[str]
+    added: list[str]
+
+
+class SetErrors(TypedDict):
+    """What the model of a multilabel task got wrong on the test split.
+
+    wrong: items whose set is not exactly right, unparsed ones among them; of these, missing: labels are missed and none
+    added; extra: some are added and none missed; both. labels: in the order of the task. worst: most wrong labels
+    first.
+    """
+
+    system: str
+    n: int
+    wrong: int
+    missing: int
+    extra: int
+    both: int
+    unparsed: int
+    labels: list[LabelMistakes]
+    worst: list[SetMistake]
+
+
 class ShiftRow(TypedDict):
-    """One property in training against test. difference: standardised; alert: whether it is large."""
+    """One property in training against test. difference: standardised; alert: whether it is large. p: how often chance
+    alone gives as much, uncorrected."""
 
     name: str
     kind: str
@@ -227,10 +230,54 @@ class ShiftRow(TypedDict):
     test: str
     difference: float | None
     alert: bool
+    p: float | None
+
+
+class CharacteristicsColumn(TypedDict):
+    """Which records a column is about: `all`, those of an outcome, those of a split. name: of outcome or split."""
+
+    of: Literal["all", "outcome", "split"]
+    name: str
+    n: int
+
+
+class NumberSummary(TypedDict):
+    """Of the known values of a number, in its unit; of a text, of its length in words."""
+
+    mean: float
+    sd: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+
+
+class CharacteristicsRow(TypedDict):
+    """One input; every list has a value a column. missing: records without it. values (numbers, texts): null for fewer
+    than 10 records. counts (categories): value -> records, null where a count is below 10 or would give such a one
+    away; null altogether for more than 20 distinct values. difference, missing_difference: the largest absolute
+    standardised difference between two outcomes, null where there is none.
+    """
+
+    input: str
+    type: Literal["number", "category", "text"]
+    unit: str | None
+    missing: list[int]
+    missing_difference: float | None
+    difference: float | None
+    values: NotRequired[list[NumberSummary | None]]
+    distinct: NotRequired[int]
+    counts: NotRequired[dict[str, list[int | None]] | None]
+
+
+class Characteristics(TypedDict):
+    """The first table of a study: its records, all of them, by outcome (one label a record, at most 6), by split."""
+
+    columns: list[CharacteristicsColumn]
+    rows: list[CharacteristicsRow]
 
 
 class FreezeResult(TypedDict):
-    """What was fixed before the test split was opened, and how often that split was scored (evaluation/freeze.py).
+    """What was fixed before the test split was opened, and how often that split was scored (analyses/freeze.py).
 
     state: frozen; changed (something else is evaluated than was frozen, named in `changed`); late (frozen after the
     test split had been opened); not-frozen. scored: scorings of the test split that differ in the answers or in what
@@ -263,19 +310,58 @@ class SeedSummary(TypedDict):
     metrics: dict[str, dict[str, float | int | None]]  # metric -> mean, sd, min, max, n
 
 
+class Chosen(TypedDict):
+    """*The* model of a task: the system that is best by the primary metric on validation, never on test, and the
+    simpler one of equals. Constant answers are not asked.
+
+    split: `test` where no system has validation answers to choose by; its figures are then too good. value: the primary
+    metric there, of several seeds their mean. among: models that were there to choose from, the seeds of one counted
+    once.
+    """
+
+    system: str
+    split: Literal["validation", "test"]
+    value: float
+    among: int
+
+
 class SplitCounts(TypedDict):
     n: int
     groups: int | None
     labels: dict[str, int]
 
 
-class TaskResult(TypedDict):
-    """One task. systems: in the order of the study; ranking: their names, best primary value first.
+class TaskSections(TypedDict, total=False):
+    """What the analyses of its kind made of a task (`kinds.py`); only what was made is there.
 
-    baseline: the system that others are compared with. pareto: systems that no other beats in the primary metric and in
-    time an item at once. withheld: True when an error finding hides the numbers.
+    pareto: systems that no other beats in the primary metric and in time an item at once. errors, set_errors: of the
+    model that was chosen. chance: of a multiple-choice task, metric -> value of an even guess. stages: models that
+    learned in several stages.
     """
 
+    canaries: list[Canary]
+    characteristics: Characteristics
+    shift: list[ShiftRow]
+    freeze: FreezeResult
+    leakage: LeakageResult
+    subgroups: list[SubgroupResult]
+    chance: dict[str, float]
+    errors: ErrorAnalysis
+    set_errors: SetErrors
+    label_errors: list[LabelError]
+    pareto: list[str]
+    stages: list[StagedModel]
+
+
+class TaskResult(TypedDict):
+    """One task: the shell that every kind has, and the sections of its kind.
+
+    systems: in the order of the study; ranking: their names, best primary value first. baseline: the system that others
+    are compared with. chosen: the model of this task; null without numbers, or where none can be estimated. withheld:
+    True when an error finding hides the numbers.
+    """
+
+    kind: str
     labels: list[str]
     positive: str | None
     primary: str
@@ -283,26 +369,23 @@ class TaskResult(TypedDict):
     systems: list[SystemResult]
     ranking: list[str]
     baseline: str | None
+    chosen: Chosen | None
     seeds: list[SeedSummary]
     comparisons: list[Comparison]
-    pareto: list[str]
-    subgroups: list[SubgroupResult]
-    leakage: LeakageResult | None
-    suspect_labels: list[SuspectLabel]
-    errors: ErrorAnalysis | None
-    shift: list[ShiftRow]
-    freeze: FreezeResult | None
-    findings: list[dict[str, Any]]
-    canaries: list[Canary]
+    findings: list[FindingDict]
     verdict: list[str]
     advice: list[str]
     withheld: bool
+    sections: TaskSections
 
 
 class Results(TypedDict):
+    """stages: where models learned several tasks in several stages."""
+
     format: str
     study: str
     description: str
     confidence: float
     bootstrap: int
     tasks: dict[str, TaskResult]
+    stages: NotRequired[StagesResult]

@@ -1,6 +1,8 @@
 """The part of metrics.json that is about one system: metrics, curves, decisions, free answers. See results.py."""
 
-from typing import Literal, TypedDict
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 
 class MetricDict(TypedDict):
@@ -17,14 +19,14 @@ class MetricDict(TypedDict):
 
 
 class ClassResult(TypedDict):
-    """One label of one system. predicted: items given this label; shares are of all items, unparsed included."""
+    """One label of one system. predicted: items given this label; proportions are of all items, unparsed included."""
 
     label: str
     support: int
     predicted: int
     prevalence: float | None
-    predicted_share: float | None
-    metrics: dict[str, MetricDict]  # precision, recall, f1, auroc (this label against the rest)
+    predicted_proportion: float | None
+    metrics: dict[str, MetricDict]  # precision, recall, f1, auroc (against the rest); multilabel: auprc, brier too
 
 
 class Confusion(TypedDict):
@@ -45,6 +47,30 @@ class ThresholdDict(TypedDict):
     achieved: dict[str, float]
     note: str | None
     words: str
+
+
+class ScoringDict(TypedDict):
+    """A multiple-choice system by one way of scoring the options (`study.tasks.SCORINGS`). answer: whether this is the
+    one that the task's `answer` names, from which everything else is computed. agreement: share of the items in which
+    it gives the same letter as that one."""
+
+    scoring: str
+    answer: bool
+    accuracy: MetricDict
+    log_loss: MetricDict
+    agreement: MetricDict
+
+
+class PositionsDict(TypedDict):
+    """Whether a multiple-choice system prefers letters, whatever they say.
+
+    distance: total variation between the shares of letters that are right and that are answered, 0 to 1. p: of
+    Stuart and Maxwell's test that these shares are the same; null where it cannot be had, see reason.
+    """
+
+    distance: float | None
+    p: float | None
+    reason: str | None
 
 
 class CalibrationBin(TypedDict):
@@ -167,6 +193,80 @@ class LanguageDict(TypedDict):
     shortened: int | None
 
 
+class ImportanceRow(TypedDict):
+    """One input. drop: of the metric, when its values are shuffled."""
+
+    input: str
+    drop: MetricDict
+
+
+class ImportanceDict(TypedDict):
+    """Permutation importance on validation. metric: auroc, or macro_auroc. value: before anything is shuffled.
+
+    n: records asked. repeats: shuffles of each input. rows: the largest drop first.
+    """
+
+    metric: str
+    value: float | None
+    n: int
+    repeats: int
+    rows: list[ImportanceRow]
+
+
+class WeightRow(TypedDict):
+    """One coefficient of a linear model: change of the log-odds of `label`.
+
+    term: a category, `missing`, or a word; empty for a number. step: the standard deviation of a number that it is
+    for, in its unit. odds_ratio: exp(coefficient), null for words; with more than two labels against their geometric
+    mean.
+    """
+
+    label: str
+    input: str
+    term: str
+    coefficient: float
+    odds_ratio: float | None
+    step: float | None
+
+
+class WeightsDict(TypedDict):
+    """Coefficients of a linear model, penalised (L1, L2) and therefore without intervals. unnamed: how many others
+    belong to values or words that fewer than 10 patients in training have; hidden: to words that the study does not ask
+    to be named; more: are smaller; zero: are 0."""
+
+    penalty: str
+    rows: list[WeightRow]
+    unnamed: int
+    hidden: int
+    more: int
+    zero: int
+
+
+class SystemSections(TypedDict, total=False):
+    """What the analyses of its kind made of a system (`kinds.py`); only what was made is there.
+
+    threshold: of a task with one label an item; label_thresholds: label -> threshold of a multilabel task. classes: in
+    the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
+    importance: of models that were asked; weights: of linear models.
+    """
+
+    threshold: ThresholdDict
+    label_thresholds: dict[str, ThresholdDict]
+    classes: list[ClassResult]
+    confusion: Confusion
+    scorings: list[ScoringDict]
+    positions: PositionsDict
+    curves: Curves
+    recalibration: RecalibrationDict
+    referral: ReferralDict
+    selective: SelectiveDict
+    conformal: ConformalDict
+    generated: GeneratedDict
+    language: LanguageDict
+    importance: ImportanceDict
+    weights: WeightsDict
+
+
 class SystemResult(TypedDict):
     """One (model, stage, seed) on the test split. moment: `before` and `after` for a model shown at both.
 
@@ -183,17 +283,7 @@ class SystemResult(TypedDict):
     trained: bool
     n: int
     unparsed: int
-    unparsed_by_label: dict[str, int]
-    threshold: ThresholdDict
     metrics: dict[str, MetricDict]
-    classes: list[ClassResult]
-    confusion: Confusion
-    curves: Curves | None
-    recalibration: RecalibrationDict | None
-    referral: ReferralDict | None
-    selective: SelectiveDict | None
-    conformal: ConformalDict | None
-    generated: GeneratedDict | None
-    language: LanguageDict | None
     cost: dict[str, float | int | None]
     alarms: list[str]
+    sections: SystemSections

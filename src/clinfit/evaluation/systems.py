@@ -9,22 +9,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Rows, read_rows
-from clinfit.study import Study, Task
+from clinfit.evaluation.metrics.engine import Engine
+from clinfit.study.models import Baseline, ModelSpec
+from clinfit.study.tasks import Task
 
 KEY = ["model", "seed", "stage"]
 Key = tuple[str, int, int]
 
+#: What the majority answer is called where the study has none, the second where a model has the first name.
+MAJORITY = ("majority", "majority (reference)")
+
 
 @dataclass(frozen=True)
 class System:
-    """One (model, seed, stage) with its test and validation rows."""
+    """One (model, seed, stage) with its test and validation rows. spec: the study's model, None where it has none."""
 
     name: str
     model: str
     seed: int
     stage: int
     moment: Literal["before", "after"] | None
-    family: str | None
+    spec: ModelSpec | None
     test: Rows
     validation: Rows
 
@@ -34,42 +39,69 @@ class System:
         return f"{self.model}-seed{self.seed}"
 
     @property
+    def family(self) -> str | None:
+        return None if self.spec is None else self.spec.family
+
+    @property
+    def rule(self) -> bool:
+        """Whether it is a rule that nothing is fitted for."""
+        return isinstance(self.spec, Baseline)
+
+    @property
+    def majority(self) -> bool:
+        """Whether this is the answer that is most frequent in training, always."""
+        if self.spec is None:
+            return self.model in MAJORITY
+        return isinstance(self.spec, Baseline) and self.spec.kind == "majority"
+
+    @property
+    def constant(self) -> bool:
+        """Whether it says the same of every item, whatever the item is."""
+        if self.spec is None:
+            return self.model in MAJORITY
+        return isinstance(self.spec, Baseline) and self.spec.kind != "keyword"
+
+    @property
     def trained(self) -> bool:
         """Whether its answers are those of a model that has learned from the study's records."""
-        return self.family != "baseline" and self.moment != "before"
+        return not self.rule and self.stage > 0
 
     @property
     def language_model(self) -> bool:
-        return self.family in ("causal", "encoder")
+        return self.spec is not None and self.spec.neural
 
     @property
     def simple(self) -> bool:
-        return self.family in ("baseline", "classical")
+        return self.spec is not None and not self.spec.neural
 
 
-def find_systems(study: Study, task: Task, table: pd.DataFrame) -> list[System]:
+def find_systems(engine: Engine, task: Task, models: Sequence[ModelSpec], table: pd.DataFrame) -> list[System]:
     """Every system with test rows, in the study's order of models, then by seed and stage.
 
-    A model seen at several stages is called `tiny (before)` at stage 0 and `tiny (after)` at the last; a model with
-    several seeds carries its seed in the name.
+    A model is called `tiny (before)` at stage 0, and `tiny (after)` at the last where it is seen at several; a model
+    with several seeds carries its seed in the name.
     """
-    families = {spec.name: spec.family for spec in study.models}
-    order = {name: place for place, name in enumerate(families)}
-    parts: dict[Key, dict[str, Rows]] = {}
-    # Positions, and one part at a time: iterating over the groups would copy the whole table first.
+    specs = {spec.name: spec for spec in models}
+    order = {name: place for place, name in enumerate(specs)}
+
+    def read(rows: pd.DataFrame) -> Rows:
+        return read_rows(rows, engine.read, task.labels, task.positive_label)
+
+    splits: dict[Key, dict[str, Rows]] = {}
+    # Positions, and one split at a time: iterating over the groups would copy the whole table first.
     for values, places in table.groupby([*KEY, "split"]).indices.items():
         model, seed, stage, split = cast(tuple[str, int, int, str], values)
-        parts.setdefault((str(model), int(seed), int(stage)), {})[split] = read_rows(_take(table, places), task.labels)
-    keys = [key for key, splits in parts.items() if "test" in splits]
-    nothing = read_rows(table.iloc[:0], task.labels)
+        splits.setdefault((str(model), int(seed), int(stage)), {})[split] = read(_take(table, places))
+    keys = [key for key, rows in splits.items() if "test" in rows]
+    nothing = read(table.iloc[:0])
     systems = []
     for model, seed, stage in sorted(keys, key=lambda key: (order.get(key[0], len(order)), key)):
         stages = [key[2] for key in keys if key[:2] == (model, seed)]
         seeds = {key[1] for key in keys if key[0] == model}
         name, moment = _name(model, seed, stage, stages, len(seeds) > 1)
-        splits = parts[model, seed, stage]
-        test, validation = splits["test"], splits.get("validation", nothing)
-        systems.append(System(name, model, seed, stage, moment, families.get(model), test, validation))
+        rows = splits[model, seed, stage]
+        test, validation = rows["test"], rows.get("validation", nothing)
+        systems.append(System(name, model, seed, stage, moment, specs.get(model), test, validation))
     return systems
 
 
@@ -84,14 +116,13 @@ def _name(
 ) -> tuple[str, Literal["before", "after"] | None]:
     moment: Literal["before", "after"] | None = None
     note = ""
-    if len(stages) > 1:
-        if stage == 0:
-            moment, note = "before", "before"
-        elif stage == max(stages):
-            moment, note = "after", "after"
-        else:
-            note = f"after stage {stage}"
-    parts = [note] if note else []
+    if stage == 0:
+        moment, note = "before", "before"
+    elif len(stages) > 1 and stage == max(stages):
+        moment, note = "after", "after"
+    elif len(stages) > 1:
+        note = f"after stage {stage}"
+    notes = [note] if note else []
     if several_seeds:
-        parts.append(f"seed {seed}")
-    return (f"{model} ({', '.join(parts)})" if parts else model), moment
+        notes.append(f"seed {seed}")
+    return (f"{model} ({', '.join(notes)})" if notes else model), moment

@@ -1,34 +1,154 @@
 """The contract of every model family.
 
-    model = Family(spec, task, seed)          # cheap: stores its arguments
-    model.fit(train, validation, workspace)   # may be killed; called again with the same workspace it continues
-    outputs = model.predict(records)          # order of the records, rows of probabilities sum to 1
-    model.save(folder); Family.load(folder)   # no pickle; the loaded model predicts bit for bit the same
+    model = Family(spec, tasks, seed, bases)   # cheap: stores its arguments
+    model.fit(lesson, workspace)               # may be killed; called again with the same workspace it continues
+    outputs = model.predict(task, records)     # order of the records
+    model.save(folder); Family.load(folder)    # no pickle; the loaded model predicts bit for bit the same
 
-One contract test (tests/models/test_contract.py) runs over all families: same seed, same result; load equals
-save; batch size and order of the records do not change a record's answer.
+Two ways to go on from what was learnt are two things. A lesson that names where it starts takes the weights of an
+earlier stage and trains them further, with a new optimizer and schedule. A fit that is called again with the workspace
+of one that was killed resumes that very fit, and ends as if nothing had happened.
+
+One contract test (tests/models/test_contract.py) runs over all families and kinds of task: same seed, same result; load
+equals save; batch size and order of the records do not change a record's answer.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.data.records import Record
-from clinfit.study import ModelSpec, Task
+from clinfit.errors import ClinfitError
+from clinfit.study.models import ModelSection, ModelSpec, Train
+from clinfit.study.stages import Merge, Mix, Retain, Stage
+from clinfit.study.tasks import Task
+
+if TYPE_CHECKING:
+    from clinfit.models.pretrained import Bases
+
+#: Why an answer ended: the model ended it, or it reached the limit.
+FinishReason = Literal["stop", "length"]
+
+
+#: Called with (done, in all, one line of text).
+Progress = Callable[[int, int, str], None]
+
+
+def unheard(done: int, total: int, text: str) -> None:
+    """Progress that nobody asked for."""
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Lesson:
+    """What one stage teaches.
+
+    train: labelled records of one or more tasks; a record knows its task. validation: records for choices (C, best
+    checkpoint), never to learn from. weights: by task, how many times the loss of each of its records counts; tasks
+    that weigh 0 or are not named are left out of training and validation altogether. start: the saved model of an
+    earlier stage to begin with; None: the base. stage: how it is taught; None: plainly, as a study without stages does.
+    """
+
+    train: Sequence[Record]
+    validation: Sequence[Record]
+    weights: Mapping[str, float]
+    start: Path | None = None
+    stage: Stage | None = None
+
+    @property
+    def taught(self) -> "Lesson":
+        """The lesson without the tasks that weigh nothing."""
+        weights = {task: weight for task, weight in self.weights.items() if weight}
+        train, validation = (
+            [record for record in records if record.task in weights] for records in (self.train, self.validation)
+        )
+        return replace(self, train=train, validation=validation, weights=weights)
+
+    @property
+    def adapter(self) -> Literal["continue", "stack", "new"]:
+        """What becomes of the adapter that it starts from; without one there is nothing to choose."""
+        return "continue" if self.start is None or self.stage is None else self.stage.adapter
+
+    @property
+    def retain(self) -> Retain:
+        """What keeps the model near to the one that it starts from; nothing does where that is the base."""
+        return Retain() if self.start is None or self.stage is None else self.stage.retain or Retain()
+
+    @property
+    def mix(self) -> Mix | None:
+        return None if self.stage is None else self.stage.mix
+
+    def settings(self, train: Train) -> Train:
+        """The settings of its training, given those of the model."""
+        return train if self.stage is None else train.during(self.stage.settings)
+
+
+@dataclass(frozen=True)
+class WrittenText:
+    """What a model wrote for one record, why it ended, its tokens, and the seconds that it took."""
+
+    text: str
+    finish_reason: FinishReason
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TextOutputs:
+    """What a model wrote for n records: texts, why each ended, and (n,) tokens and seconds of each."""
+
+    texts: list[str]
+    finish_reasons: list[FinishReason]
+    tokens: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, written: Sequence[WrittenText]) -> "TextOutputs":
+        """The same, record by record."""
+        return cls(
+            texts=[one.text for one in written],
+            finish_reasons=[one.finish_reason for one in written],
+            tokens=np.array([one.tokens for one in written], dtype=np.int64),
+            seconds=np.array([one.seconds for one in written], dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class LossOutputs:
+    """How unlikely a model finds the reference answers of n records.
+
+    nats: (n,) negative log-likelihood of the whole answer, end of turn included, as in training. tokens: (n,) those
+    that it is summed over, ends of turn among them. bytes: (n,) of the answers' text in UTF-8.
+    """
+
+    nats: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean loss of a token: long answers count more than short ones."""
+        return float(np.exp(self.nats.sum() / self.tokens.sum()))
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Comparable between tokenizers; the end of turn costs bits and has no bytes."""
+        return float(self.nats.sum() / np.log(2) / self.bytes.sum())
+
+
+@dataclass(frozen=True)
+class LabelOutputs:
     """What a model says of n records over K labels, row by row in the records' order.
 
-    probabilities: (n, K) float64, columns in the order of `task.labels`, each row sums to 1.
+    probabilities: (n, K) float64, columns in the order of `task.labels`; each row sums to 1, or, of a multilabel task,
+    each number lies in [0, 1] by itself.
     label_mass: (n,) total probability that a causal model gives to all labels together; None elsewhere.
-    raw: n generated texts; None where nothing was generated.
-    prompt_tokens, output_tokens: (n,) counts; None where there are no tokens.
+    scorings: of multiple-choice tasks, `letters`, `texts` and `texts-normalised` to their (n, K) probabilities.
+    raw, finish_reasons, output_tokens: n generated texts, why they ended, their tokens; None where none were written.
+    prompt_tokens: (n,) tokens that are read before an answer, questions included; None where there are no tokens.
     dropped_tokens: (n,) tokens of the record's text that the model did not see; None where all is seen.
     seconds: (n,) time spent on the record (its share of its batch).
     """
@@ -36,10 +156,21 @@ class Outputs:
     probabilities: NDArray[np.float64]
     seconds: NDArray[np.float64]
     label_mass: NDArray[np.float64] | None = None
+    scorings: Mapping[str, NDArray[np.float64]] | None = None
     raw: list[str] | None = None
+    finish_reasons: list[FinishReason] | None = None
     prompt_tokens: NDArray[np.int64] | None = None
     output_tokens: NDArray[np.int64] | None = None
     dropped_tokens: NDArray[np.int64] | None = None
+
+    def with_texts(self, written: TextOutputs) -> "LabelOutputs":
+        """The same with what the model wrote by itself beside it; `seconds` stay those of the probabilities."""
+        return replace(self, raw=written.texts, finish_reasons=written.finish_reasons, output_tokens=written.tokens)
+
+
+def no_primary(task: str, gold: NDArray[Any], probabilities: NDArray[np.float64]) -> float | None:
+    """The primary metric of a fit that has none."""
+    return None
 
 
 @dataclass
@@ -47,15 +178,16 @@ class Workspace:
     """Where a fit keeps what it must not lose, and how it tells of its progress.
 
     folder: checkpoints and `log.jsonl` go here; a fit that finds its own checkpoint continues from it.
-    progress: called with (steps done, steps in all, one line of text).
-    primary: (gold label indices (n,), probabilities (n, K)) -> the study's primary metric, larger is better;
-        None when it cannot be estimated. Models take it as a function, since nothing in them knows a metric.
+    progress: told of the steps of the training.
+    primary: (task, gold, probabilities (n, K)) -> the task's primary metric, larger is better; None when it cannot be
+        estimated. gold: (n,) label indices; of a multilabel task (n, K) whether each label holds. Models take it as a
+        function, since nothing in them knows a metric.
     track: names of experiment trackers to write to.
     """
 
     folder: Path
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None
-    primary: Callable[[NDArray[np.int64], NDArray[np.float64]], float | None] | None = None
+    progress: Progress = unheard
+    primary: Callable[[str, NDArray[Any], NDArray[np.float64]], float | None] = no_primary
     track: Sequence[str] = ()
 
 
@@ -74,17 +206,31 @@ class Model(Protocol):
     """The contract (see the module's docstring)."""
 
     spec: ModelSpec
-    task: Task
+    tasks: Mapping[str, Task]
     seed: int
 
-    def __init__(self, spec: Any, task: Task, seed: int) -> None: ...
-
-    def fit(self, train: Sequence[Record], validation: Sequence[Record], workspace: Workspace) -> FitSummary:
-        """Learn from labelled records; validation serves for choices (C, best checkpoint), never for learning."""
+    def __init__(self, spec: Any, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> None:
+        """tasks: all that it will ever learn or answer, by name. bases: pretrained bases that models of this process
+        share; None: its own."""
         ...
 
-    def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
-        """Answer for each record; targets are not looked at. `batch_tokens` only changes speed."""
+    def fit(self, lesson: Lesson, workspace: Workspace) -> FitSummary:
+        """Learn what the lesson teaches."""
+        ...
+
+    def predict(
+        self,
+        task: str,
+        records: Sequence[Record],
+        *,
+        batch_tokens: int | None = None,
+        progress: Progress = unheard,
+    ) -> LabelOutputs:
+        """Answer the task for each record; targets are not looked at. `batch_tokens` only changes speed. progress: told
+        how many records are answered, where that takes time.
+
+        Raises ClinfitError for a task that no stage has taught, unless the spec says that it can be asked (`untaught`).
+        """
         ...
 
     def save(self, folder: Path) -> None:
@@ -92,14 +238,43 @@ class Model(Protocol):
         ...
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, bases: "Bases | None" = None) -> Self:
         """The saved model, ready to predict."""
         ...
 
 
-class Writer(Model, Protocol):
-    """A family that can also write an answer of its own."""
+def untaught(spec: ModelSection, task: str) -> ClinfitError:
+    """What a model says that is asked what it has no answer to."""
+    return ClinfitError(
+        f"model {spec.name} was never taught {task}",
+        expected="a task that one of its stages taught",
+        fix=f"give {task} a weight in a stage",
+    )
 
-    def generate(self, records: Sequence[Record], limit: int) -> tuple[list[str], NDArray[np.int64]]:
-        """n texts of at most `limit` tokens, and (n,) how many tokens each has."""
+
+class Writer(Model, Protocol):
+    """A family that can also write an answer of its own, and say how likely it finds one."""
+
+    def generate(
+        self,
+        task: str,
+        records: Sequence[Record],
+        limit: int,
+        *,
+        done: Callable[[int, WrittenText], None] = lambda index, written: None,
+    ) -> TextOutputs:
+        """A text of at most `limit` tokens for each record. done: called with the number of a record and its text as
+        soon as it is written; the order is the model's."""
+        ...
+
+    def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> LossOutputs:
+        """How unlikely the model finds the reference answer of each record."""
+        ...
+
+
+class Mergeable(Model, Protocol):
+    """A family whose models of several stages can be put together without training."""
+
+    def merge(self, starts: Sequence[Path], merge: Merge, workspace: Workspace) -> FitSummary:
+        """Become what the saved models in `starts` give together."""
         ...

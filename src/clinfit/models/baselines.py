@@ -1,119 +1,147 @@
 """Rules that need no training. A model that does not beat them has shown nothing."""
 
-import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
-from clinfit.models.base import FitSummary, Outputs, Workspace
+from clinfit.files import read_json, write_json
+from clinfit.models.base import FitSummary, LabelOutputs, Lesson, Progress, Workspace, unheard
 from clinfit.models.features import document, input_types
-from clinfit.study import Baseline, Task
+from clinfit.models.saved import Saved, read_saved, write_saved
+from clinfit.models.targets import shares_of, targets_of
+from clinfit.study.models import Baseline
+from clinfit.study.tasks import Task
 
-FILE = "model.json"
+if TYPE_CHECKING:
+    from clinfit.models.pretrained import Bases
+
+ROWS = "rows.json"
+
+#: The two rows of probabilities of a task: of records that match no pattern, and of those that match one.
+Rows = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What counting the training records of a task gave."""
+
+    rows: Rows
+    details: dict[str, Any] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
 
 
 class BaselineModel:
-    """majority, always-positive or keyword; two rows of probabilities, one of which a record gets.
+    """majority, always-positive or keyword; two rows of probabilities a task, one of which a record gets.
 
     majority: the shares of the labels among the training records, so the most frequent one is predicted (ties: the
-    first declared). always-positive: 1 for the positive label.
+    first declared); of a multilabel task each label's own share. always-positive: 1 for the positive label.
     keyword: a record whose text inputs match any of the patterns gets the training frequency of the positive label
     among matching records, the others that among the rest, both with add-one smoothing: (positive + 1) / (n + 2).
+    Of a task that no stage has taught nothing was counted: every label is as likely as the others, or as not.
     """
 
-    def __init__(self, spec: Baseline, task: Task, seed: int) -> None:
-        self.spec, self.task, self.seed = spec, task, seed
+    def __init__(self, spec: Baseline, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> None:
+        self.spec, self.tasks, self.seed = spec, tasks, seed
+        self._rows: dict[str, Rows] = {}
 
-    def fit(self, train: Sequence[Record], validation: Sequence[Record], workspace: Workspace) -> FitSummary:
-        """Count; `validation` is not used."""
+    def fit(self, lesson: Lesson, workspace: Workspace) -> FitSummary:
+        """Count; validation is not used. What the lesson does not teach stays as it is in `start`."""
         start = time.perf_counter()
-        targets = np.array([self.task.labels.index(str(record.target)) for record in train])
-        if self.spec.kind == "majority":
-            shares = np.bincount(targets, minlength=len(self.task.labels)) / len(targets)
-            self.rows = np.stack([shares, shares])
-            details, alarms = {}, []
-        elif self.spec.kind == "always-positive":
-            self.rows = np.stack([self._binary_row(1.0), self._binary_row(1.0)])
-            details, alarms = {}, []
-        else:
-            details, alarms = self._fit_keyword(train, targets)
-        workspace.progress(1, 1, f"{self.spec.kind}: {len(train)} records counted")
-        return FitSummary(seconds=time.perf_counter() - start, details=details, alarms=alarms)
+        lesson = lesson.taught
+        self._rows = {} if lesson.start is None else _read_rows(lesson.start)
+        details: dict[str, Any] = {}
+        alarms: list[str] = []
+        for name in lesson.weights:
+            counted = self._count(self.tasks[name], [record for record in lesson.train if record.task == name])
+            self._rows[name], details[name] = counted.rows, counted.details
+            alarms += counted.alarms
+        workspace.progress(1, 1, f"{self.spec.kind}: {len(lesson.train)} records counted")
+        return FitSummary(time.perf_counter() - start, details={"tasks": details}, alarms=alarms)
 
-    def _fit_keyword(self, train: Sequence[Record], targets: NDArray[np.int64]) -> tuple[dict[str, float], list[str]]:
-        if "text" not in input_types(self.task).values():
+    def predict(
+        self,
+        task: str,
+        records: Sequence[Record],
+        *,
+        batch_tokens: int | None = None,
+        progress: Progress = unheard,
+    ) -> LabelOutputs:
+        start = time.perf_counter()
+        rows = self._rows[task] if task in self._rows else self._count(self.tasks[task], []).rows
+        keyword = self.spec.kind == "keyword"
+        matched = self._matches(self.tasks[task], records) if keyword else np.zeros(len(records), dtype=bool)
+        probabilities = rows[matched.astype(int)]
+        return LabelOutputs(probabilities, np.full(len(records), (time.perf_counter() - start) / max(len(records), 1)))
+
+    def save(self, folder: Path) -> None:
+        write_saved(folder, Saved(self.spec, self.tasks, self.seed, list(self._rows), None))
+        write_json(folder / ROWS, {task: rows.tolist() for task, rows in self._rows.items()})
+
+    @classmethod
+    def load(cls, folder: Path, bases: "Bases | None" = None) -> Self:
+        saved = read_saved(folder, Baseline)
+        model = cls(saved.spec, saved.tasks, saved.seed)
+        model._rows = _read_rows(folder)
+        return model
+
+    # ------------------------------------------------------------ counting
+
+    def _count(self, task: Task, train: Sequence[Record]) -> Counted:
+        if self.spec.kind == "keyword":
+            return self._count_keyword(task, train)
+        if self.spec.kind == "always-positive":
+            row = _binary_row(self._positive(task), 1.0)
+        else:
+            row = shares_of(task, targets_of(task, train))
+        return Counted(np.stack([row, row]))
+
+    def _count_keyword(self, task: Task, train: Sequence[Record]) -> Counted:
+        if "text" not in input_types(task).values():
             raise ClinfitError(
                 f"model {self.spec.name!r} of kind keyword has no text to search",
                 expected="at least one input of type text",
                 fix="remove the model, or declare a text input in data.inputs",
             )
-        positive = targets == self._positive
-        matched = self._matches(train)
+        label = self._positive(task)
+        positive, matched = targets_of(task, train) == label, self._matches(task, train)
         frequencies = [(positive[part].sum() + 1) / (part.sum() + 2) for part in (~matched, matched)]
-        self.rows = np.stack([self._binary_row(frequency) for frequency in frequencies])
+        rows = np.stack([_binary_row(label, frequency) for frequency in frequencies])
         details = {
             "matched": int(matched.sum()),
             "unmatched": int((~matched).sum()),
             "positive_given_no_match": float(frequencies[0]),
             "positive_given_match": float(frequencies[1]),
         }
-        return details, [
+        alarms = [
             f"of the training records that {'match' if match else 'do not match'} a pattern, {frequency:.1%} are "
             f"positive, so the most probable label contradicts the rule"
             for match, frequency in enumerate(frequencies)
-            if (self.rows[match].argmax() == self._positive) != bool(match)
+            if (rows[match].argmax() == label) != bool(match)
         ]
+        return Counted(rows, details, alarms)
 
-    def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
-        start = time.perf_counter()
-        matched = self._matches(records) if self.spec.kind == "keyword" else np.zeros(len(records), dtype=bool)
-        probabilities = self.rows[matched.astype(int)]
-        return Outputs(probabilities, np.full(len(records), (time.perf_counter() - start) / max(len(records), 1)))
-
-    def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            "spec": self.spec.model_dump(mode="json"),
-            "task": self.task.model_dump(mode="json"),
-            "seed": self.seed,
-            "rows": self.rows.tolist(),
-        }
-        (folder / FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        state = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        model = cls(Baseline.model_validate(state["spec"]), Task.model_validate(state["task"]), state["seed"])
-        model.rows = np.array(state["rows"], dtype=np.float64)
-        return model
-
-    @property
-    def _positive(self) -> int:
+    def _positive(self, task: Task) -> int:
         """Index of the positive label."""
-        if self.task.positive_label is None:
+        if task.positive_label is None:
             raise ClinfitError(
                 f"model {self.spec.name!r} of kind {self.spec.kind} needs a positive label",
-                expected=f"a task with two labels; this one has {len(self.task.labels)}",
+                expected=f"a task with two labels; this one has {len(task.labels)}",
                 fix="use kind: majority for this task",
             )
-        return self.task.labels.index(self.task.positive_label)
+        return task.labels.index(task.positive_label)
 
-    def _binary_row(self, positive: float) -> NDArray[np.float64]:
-        row = np.full(2, 1 - positive)
-        row[self._positive] = positive
-        return row
-
-    def _matches(self, records: Sequence[Record]) -> NDArray[np.bool_]:
+    def _matches(self, task: Task, records: Sequence[Record]) -> NDArray[np.bool_]:
         """(n,) whether any pattern is found in any text input of the record."""
         patterns = [self._compiled(pattern) for pattern in self.spec.patterns]
-        names = [name for name, kind in input_types(self.task).items() if kind == "text"]
+        names = [name for name, kind in input_types(task).items() if kind == "text"]
         documents = [document(record, names) for record in records]
         return np.array([any(pattern.search(text) for pattern in patterns) for text in documents], dtype=bool)
 
@@ -126,3 +154,13 @@ class BaselineModel:
                 expected="Python's regular expressions",
                 fix="correct the pattern; write \\( for a literal bracket",
             ) from error
+
+
+def _binary_row(label: int, probability: float) -> NDArray[np.float64]:
+    row = np.full(2, 1 - probability)
+    row[label] = probability
+    return row
+
+
+def _read_rows(folder: Path) -> dict[str, Rows]:
+    return {task: np.array(rows, dtype=np.float64) for task, rows in read_json(folder / ROWS).items()}

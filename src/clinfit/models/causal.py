@@ -1,280 +1,246 @@
-"""Causal language models: fine-tuned on the answer, scored by the likelihood of each label."""
+"""Causal language models: fine-tuned on the answer, scored by the likelihood of each answer.
+
+One adapter serves all tasks of a model; each task has its own renderer.
+"""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
-from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
-from clinfit.models.base import FitSummary, Outputs, Workspace
-from clinfit.models.bases import (
-    DTYPES,
-    Precision,
-    check_length,
-    default_device,
-    find_base,
-    four_bit_supported,
-    load_causal,
-    load_config,
-    load_tokenizer,
-    resolve_precision,
-)
-from clinfit.models.saved import Saved, read_saved, write_saved
-from clinfit.prompts.batches import pad_right, token_batches
+from clinfit.models.answering import Said, gold_losses, in_order, said
+from clinfit.models.architectures import check_architecture
+from clinfit.models.base import LabelOutputs, LossOutputs, Progress, TextOutputs, WrittenText
+from clinfit.models.long_rope import fix_frequencies
+from clinfit.models.neural import Loaded, Looked, NeuralModel, Read, Retained, told
+from clinfit.models.pretrained import Base, check_length, four_bit_supported, load_config, load_tokenizer
+from clinfit.models.saved import Pretrained
 from clinfit.prompts.encode import Encoded, Renderer
-from clinfit.scoring.answers import answer_logits, check_answer_logits, states_at
-from clinfit.scoring.generate import greedy_answer, stop_tokens
-from clinfit.scoring.label_likelihood import LabelScorer
-from clinfit.study import Causal, Task
-from clinfit.training.adapters import adapter_facts, add_adapter, load_adapter, parameter_counts
-from clinfit.training.loop import Objective, TrainResult, Validation, train
-from clinfit.training.losses import answer_losses
-from clinfit.training.sampling import record_weights
-from clinfit.training.signature import fit_signature
+from clinfit.scoring.answer_logits import check_answer_logits
+from clinfit.scoring.general_text import general_text
+from clinfit.scoring.generate import Continuation, Generator, Request, record_seed, stop_tokens
+from clinfit.scoring.label_likelihood import AnswerScores, BranchScorer
+from clinfit.scoring.next_token import Sampling
+from clinfit.study.models import Causal
+from clinfit.training.answer_loss import AnswerLoss, asks_several
+from clinfit.training.precision import default_device, resolve_precision
 
 
 @dataclass
-class Loaded:
-    """A base in memory, with the renderer of one task. `adapted` is the same base with an adapter around it."""
+class LoadedCausal(Loaded):
+    """A causal base in memory, with the renderer of each task, what scores its answers, and what writes them."""
 
-    base: PreTrainedModel
-    renderer: Renderer
-    precision: Precision
-    four_bit: bool
-    notes: list[str]
-    adapted: PeftModel | None = None
+    renderers: dict[str, Renderer] = field(default_factory=dict)
+    scorer: BranchScorer = field(init=False)
+    generator: Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scorer = BranchScorer(self.model, self.tokenizer.pad_token_id)
+        self.generator = Generator(self.model)
+
+    def scores(self, batch: Sequence[Encoded], with_end: bool = False) -> list[AnswerScores]:
+        """Scores of records that are asked alike, in one batch."""
+        with self.autocast():
+            return self.scorer.score([item.prompt_ids for item in batch], [item.branches for item in batch], with_end)
 
 
-class CausalModel:
+class CausalModel(NeuralModel[Causal, LoadedCausal]):
     """A causal language model with an optional adapter (contract: models/base.py).
 
     Before `fit` it answers as the base does; after it, with the adapter.
     """
 
-    def __init__(self, spec: Causal, task: Task, seed: int) -> None:
-        self.spec, self.task, self.seed = spec, task, seed
-        self._loaded: Loaded | None = None
+    spec_type = Causal
+    task_type = "CAUSAL_LM"
 
-    def fit(self, train_records: Sequence[Record], validation: Sequence[Record], workspace: Workspace) -> FitSummary:
-        """Train an adapter on the answers of the records; see training/loop.py."""
-        if self._loaded is not None and self._loaded.adapted is not None:
-            self._loaded = None  # fitted before: start from the base again
-        loaded = self._load()
-        encoded = loaded.renderer.encode_all(train_records)
-        looked_at = loaded.renderer.encode_all(validation)
-        model = add_adapter(loaded.base, self.spec.lora, self.seed, task_type="CAUSAL_LM", base_name=self.spec.base)
-        loaded.adapted = model
-        if self.spec.train.gradient_checkpointing:
-            loaded.base.gradient_checkpointing_enable({"use_reentrant": False})
-            loaded.base.enable_input_require_grads()
-        model.train()
-        targets, gold = (
-            np.array([self.task.labels.index(str(record.target)) for record in records], dtype=np.int64)
-            for records in (train_records, validation)
-        )
-        objective = Objective(
-            module=AnswerLoss(loaded.base, encoded, loaded.renderer.tokenizer.pad_token_id),
-            targets=targets,
-            lengths=[len(item.ids) for item in encoded],
-            answer_tokens=[len(item.answer_ids) for item in encoded],
-            weights=record_weights(self.spec.class_weights, self.spec.sampling, self.task.labels, targets, self.seed),
-            validate=(lambda: self._validation(looked_at, gold, workspace)) if validation else None,
-            sampling=self.spec.sampling,
-            gamma=self.spec.focal_gamma,
-        )
-        signature = fit_signature(self.spec, self.task, self.seed, train_records, validation)
-        result = train(objective, self.spec.train, self.seed, loaded.precision, workspace, signature)
-        model.eval()
-        return self._summary(loaded, encoded, result)
-
-    def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
-        """Label probabilities by likelihood.
-
-        On the processor every record is a batch of its own: no padding, and an answer that cannot depend on its
-        neighbours. On a GPU records of like length share a batch of `batch_tokens` tokens.
-        """
-        loaded = self._load()
-        encoded = loaded.renderer.encode_all(records)
-        scorer = self._scorer(loaded, with_end=False)
-        n, k = len(records), len(self.task.labels)
-        probabilities, mass, seconds = np.zeros((n, k)), np.zeros(n), np.zeros(n)
-        for batch in self._batches(loaded, encoded, batch_tokens):
+    def _predict(
+        self, task: str, records: Sequence[Record], batch_tokens: int | None, progress: Progress
+    ) -> LabelOutputs:
+        """Probabilities by likelihood (see scoring/label_likelihood.py and models/answering.py)."""
+        loaded, asked = self._ready(), self.tasks[task]
+        encoded = loaded.renderers[task].encode_all(records)
+        batches = self._batches(loaded, [_width(item) for item in encoded], batch_tokens)
+        seconds, found = np.zeros(len(records)), []
+        for batch in told(batches, progress):
             started = time.perf_counter()
-            with autocast(loaded):
-                scores = scorer.score(loaded.base, [encoded[i].prompt_ids for i in batch])
-            probabilities[batch], mass[batch] = scores.probabilities, scores.label_mass
+            scores = loaded.scores([encoded[i] for i in batch])
+            found.append(said(asked, [records[i] for i in batch], scores))
             seconds[batch] = (time.perf_counter() - started) / len(batch)
-        return Outputs(
-            probabilities=probabilities,
+        together = in_order(found, batches) if found else Said(np.zeros((0, len(asked.labels))))
+        return LabelOutputs(
+            probabilities=together.probabilities,
             seconds=seconds,
-            label_mass=mass,
-            prompt_tokens=np.array([len(item.prompt_ids) for item in encoded], dtype=np.int64),
+            label_mass=together.label_mass,
+            scorings=together.scorings,
+            prompt_tokens=np.array([item.read_tokens for item in encoded], dtype=np.int64),
             dropped_tokens=np.array([item.dropped for item in encoded], dtype=np.int64),
         )
 
-    def generate(self, records: Sequence[Record], limit: int) -> tuple[list[str], NDArray[np.int64]]:
-        """The answer that the model writes by itself to each record, greedily, and (n,) its tokens.
+    def generate(
+        self,
+        task: str,
+        records: Sequence[Record],
+        limit: int,
+        *,
+        sampling: Sampling | None = None,
+        done: Callable[[int, WrittenText], None] = lambda index, written: None,
+    ) -> TextOutputs:
+        """The answer that the model writes by itself to each record; for tasks with one answer a record.
 
-        limit: most new tokens; an answer of as many was not seen to end. The texts may quote the record.
+        limit: most new tokens; an answer of as many was not seen to end. sampling: None: greedily; else each record's
+        tokens are drawn from a generator of its own, seeded by the model's seed and the record's id. done: called with
+        the number of a record and its answer as soon as it is written. The texts may quote the record.
         Raises ClinfitError when prompt and answer together may be longer than the base reads.
         """
-        loaded = self._load()
-        tokenizer = loaded.renderer.tokenizer
-        check_length(self.spec, loaded.base.config, tokenizer, limit)
-        stops = stop_tokens(loaded.base, loaded.renderer.end_ids)
-        answers = []
-        for item in loaded.renderer.encode_all(records):
-            with autocast(loaded):
-                answers.append(greedy_answer(loaded.base, item.prompt_ids, stops, limit))
-        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
-        return texts, np.array([len(ids) for ids in answers], dtype=np.int64)
+        loaded = self._answering(task)._ready()
+        if self.tasks[task].kind == "multilabel":
+            raise ClinfitError(
+                f"task {task} asks a question for each label, to which no single text is the answer",
+                fix="generate: 0, or other `tasks` for the model",
+            )
+        renderer, tokenizer = loaded.renderers[task], loaded.tokenizer
+        check_length(self.spec, loaded.model.config, tokenizer, limit)
+        requests = [
+            Request(item.prompt_ids, limit, record_seed(self.seed, item.id)) for item in renderer.encode_all(records)
+        ]
+        texts: dict[int, WrittenText] = {}
 
-    def save(self, folder: Path) -> None:
-        """Adapter in PEFT's format, tokenizer, and what names the base; the base's weights are not copied."""
-        loaded = self._load()
-        folder.mkdir(parents=True, exist_ok=True)
-        if loaded.adapted is not None:
-            # Whether embeddings changed would be looked up on the hub; LoRA leaves them as they are.
-            loaded.adapted.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
-            (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the pack has its own
-        loaded.renderer.tokenizer.save_pretrained(folder / "tokenizer")
-        base = find_base(self.spec.base, self.spec.revision)
-        write_saved(
-            folder,
-            self.spec,
-            self.task,
-            self.seed,
-            base=base.as_dict(),
-            precision=loaded.precision,
-            four_bit=loaded.four_bit,
+        def finish(index: int, found: Continuation) -> None:
+            text = tokenizer.decode(found.ids, skip_special_tokens=True)
+            texts[index] = WrittenText(text, "stop" if found.ended else "length", len(found.ids), found.seconds)
+            done(index, texts[index])
+
+        with loaded.autocast():
+            loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish)
+        return TextOutputs.of([texts[i] for i in range(len(records))])
+
+    def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> LossOutputs:
+        """How unlikely the model finds the answer that training would teach for each record, end of turn included; of
+        records with several answers, all of them together. Raises ClinfitError for records without one."""
+        loaded = self._answering(task)._ready()
+        items = loaded.renderers[task].encode_all(records)
+        if missing := sum(not item.trained for item in items):
+            raise ClinfitError(f"{missing} of {len(items)} records of task {task} have no answer to be likely or not")
+        losses = self._answer_loss(loaded, items, Retained(None, []))
+        nats = np.zeros(len(items))
+        with torch.inference_mode(), loaded.autocast():
+            for batch in self._batches(loaded, [len(item.ids) for item in items], batch_tokens):
+                answers = [len(items[i].trained) for i in batch]
+                nats[batch] = losses(batch).double().cpu().numpy() * answers
+        return LossOutputs(
+            nats=nats,
+            tokens=np.array([len(item.answer_ids) for item in items], dtype=np.int64),
+            bytes=np.array([_answer_bytes(loaded.tokenizer, item) for item in items], dtype=np.int64),
         )
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The saved model. Raises ClinfitError when the base is not the one it was trained on."""
-        saved = read_saved(folder, Causal)
-        model = cls(saved.spec, saved.task, saved.seed)
-        loaded = model._loaded = load_for_task(saved.spec, saved.task, saved, folder / "tokenizer")
-        if (folder / "adapter").is_dir():
-            loaded.adapted = load_adapter(loaded.base, folder / "adapter")
-        return model
+    def opened(self, task: str | None = None) -> LoadedCausal:
+        """Base, adapter and renderers in memory, of a task those that answer it, for a look inside."""
+        return (self if task is None else self._answering(task))._ready()
 
-    def opened(self) -> Loaded:
-        """Base, adapter and renderer in memory, for a look inside (models/diagnosis.py)."""
-        return self._load()
+    # ------------------------------------------------------------ what NeuralModel asks
 
-    # ------------------------------------------------------------ internals
-
-    def _load(self) -> Loaded:
-        if self._loaded is None:
-            self._loaded = load_for_task(self.spec, self.task)
-        return self._loaded
-
-    def _scorer(self, loaded: Loaded, with_end: bool) -> LabelScorer:
-        renderer = loaded.renderer
-        return LabelScorer(renderer.label_ids, renderer.end_ids, renderer.tokenizer.pad_token_id, with_end)
-
-    def _batches(self, loaded: Loaded, encoded: list[Encoded], batch_tokens: int | None) -> list[list[int]]:
-        if loaded.base.device.type == "cpu":
-            return [[i] for i in range(len(encoded))]
-        budget = batch_tokens or 4 * self.spec.train.batch_tokens
-        return token_batches([len(item.prompt_ids) for item in encoded], budget)
-
-    def _validation(self, encoded: list[Encoded], gold: NDArray[np.int64], workspace: Workspace) -> Validation:
-        """Loss of the gold answers as in training (end of turn included), and the primary metric."""
-        loaded = self._load()
-        scorer = self._scorer(loaded, with_end=True)
-        n, k = len(encoded), len(self.task.labels)
-        probabilities, losses = np.zeros((n, k)), np.zeros(n)
-        for batch in self._batches(loaded, encoded, None):
-            with autocast(loaded):
-                scores = scorer.score(loaded.base, [encoded[i].prompt_ids for i in batch])
-            assert scores.end is not None
-            probabilities[batch] = scores.probabilities
-            rows = np.arange(len(batch))
-            losses[batch] = -(scores.log_likelihood + scores.end)[rows, gold[batch]]
-        primary = workspace.primary(gold, probabilities) if workspace.primary else None
-        shares = np.bincount(probabilities.argmax(axis=1), minlength=k) / n
-        return Validation(float(losses.mean()), primary, shares.tolist())
-
-    def _summary(self, loaded: Loaded, encoded: list[Encoded], result: TrainResult) -> FitSummary:
-        assert loaded.adapted is not None
-        parameters, trainable = parameter_counts(loaded.adapted)
-        details = {
-            **result.details,
-            "best_step": result.best_step,
-            "adapter": adapter_facts(loaded.adapted),
-            "base": find_base(self.spec.base, self.spec.revision).as_dict(),
-            "base_commit": getattr(loaded.base.config, "_commit_hash", None),
-            "max_length": self.spec.train.max_length,
-            "shortened_records": sum(item.dropped > 0 for item in encoded),
-            "dropped_tokens": sum(item.dropped for item in encoded),
-            "answer_tokens": sum(len(item.answer_ids) for item in encoded),
-            "prompt_sha256": loaded.renderer.fingerprint,
-            "label_tokens": dict(zip(self.task.labels, map(len, loaded.renderer.label_ids), strict=True)),
+    def _open(self, base: Base, pretrained: Pretrained | None, tokenizer_folder: Path | None) -> LoadedCausal:
+        """Raises ClinfitError when the base cannot be quantized here as it was in training."""
+        device, spec = default_device(), self.spec
+        four_bit = spec.four_bit and four_bit_supported(device)
+        if pretrained is not None and pretrained.four_bit != four_bit:
+            raise ClinfitError(
+                f"model {spec.name} was trained on a {'4-bit' if pretrained.four_bit else 'not quantized'} base, "
+                "which this machine does not load alike, so its answers would differ",
+                expected="an NVIDIA GPU and bitsandbytes" if pretrained.four_bit else "a machine without 4-bit support",
+            )
+        notes = []
+        if spec.four_bit and not four_bit:
+            notes.append("4-bit weights need an NVIDIA GPU and bitsandbytes; the base was loaded unquantized instead")
+        precision = resolve_precision(pretrained.precision if pretrained else spec.train.precision, device)
+        tokenizer = load_tokenizer(spec.base, base.revision, tokenizer_folder)
+        renderers = {
+            name: Renderer(task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten)
+            for name, task in self.tasks.items()
         }
-        return FitSummary(result.seconds, parameters, trainable, details, loaded.notes + result.alarms)
+        config = load_config(base)
+        check_architecture(spec, config)
+        check_length(spec, config, tokenizer, spec.generate)
+        model = self._bases.causal(base, precision, device, four_bit)
+        rope = fix_frequencies(model, spec.train.max_length)
+        first = next(iter(renderers.values()))
+        check_answer_logits(model, next(iter(first.answers.values())) + first.end_ids)
+        return LoadedCausal(model, tokenizer, precision, four_bit, notes=notes, rope=rope, renderers=renderers)
 
-
-class AnswerLoss(nn.Module):
-    """forward(indices) -> (rows,) negative log-likelihood of those records' answers, end of turn included."""
-
-    def __init__(self, model: PreTrainedModel, encoded: list[Encoded], pad_id: int) -> None:
-        super().__init__()
-        self.model, self.encoded, self.pad_id = model, encoded, pad_id
-
-    def forward(self, indices: list[int]) -> Tensor:
-        batch = [self.encoded[i] for i in indices]
-        device = self.model.device
-        ids = pad_right([item.ids for item in batch], self.pad_id, device)
-        # The hidden state at position i predicts the token at i + 1.
-        rows = torch.tensor([r for r, item in enumerate(batch) for _ in item.answer_ids], device=device)
-        positions = torch.tensor(
-            [len(item.prompt_ids) - 1 + i for item in batch for i in range(len(item.answer_ids))], device=device
+    def _read(self, loaded: LoadedCausal, records: Sequence[Record]) -> Read:
+        items: dict[int, Encoded] = {}
+        for name, renderer in loaded.renderers.items():
+            members = [i for i, record in enumerate(records) if record.task == name]
+            items |= zip(members, renderer.encode_all([records[i] for i in members]), strict=True)
+        encoded = [items[i] for i in range(len(records))]
+        return Read(
+            encoded,
+            lengths=[len(item.ids) for item in encoded],
+            answer_tokens=[len(item.answer_ids) / max(1, len(item.trained)) for item in encoded],
+            dropped=[item.dropped for item in encoded],
         )
-        targets = torch.tensor([token for item in batch for token in item.answer_ids], device=device)
-        states = states_at(self.model, ids, rows, positions)
-        return answer_losses(answer_logits(self.model, states), targets, rows, len(batch))
+
+    def _losses(self, loaded: LoadedCausal, records: Sequence[Record], read: Read, retained: Retained) -> AnswerLoss:
+        return self._answer_loss(loaded, read.items, retained)
+
+    def _answer_loss(self, loaded: LoadedCausal, items: Sequence[Encoded], retained: Retained) -> AnswerLoss:
+        """The losses of records' answers; several questions of a record stand side by side where that is the same."""
+        pad_id = loaded.tokenizer.pad_token_id
+        several = [item for item in items if asks_several(item)]
+        if not several:
+            return AnswerLoss(loaded.model, items, pad_id, teacher=retained.teacher)
+        widest = max(several, key=lambda item: len(item.ids))
+        behind = [(part.context, [part.answer]) for part in widest.trained]
+        loaded.model.eval()
+        with torch.no_grad(), loaded.autocast():
+            side_by_side = loaded.scorer.shares_rows([widest.prompt_ids], [behind])
+        return AnswerLoss(loaded.model, items, pad_id, side_by_side, retained.teacher)
+
+    def _judge(
+        self, loaded: LoadedCausal, task: str, looked: Looked
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Losses of the gold answers as in training, end of turn included, and probabilities."""
+        asked, n = self.tasks[task], len(looked.items)
+        losses, probabilities = np.zeros(n), np.zeros((n, len(asked.labels)))
+        for batch in self._batches(loaded, [_width(item) for item in looked.items], None):
+            scores = loaded.scores([looked.items[i] for i in batch], with_end=True)
+            losses[batch] = gold_losses(asked, looked.gold[batch], scores)
+            probabilities[batch] = said(asked, [looked.records[i] for i in batch], scores).probabilities
+        return losses, probabilities
+
+    def _fluency(self, loaded: LoadedCausal, *, base: bool) -> dict[str, Any] | None:
+        """Perplexity of general text, and of the base where a model begins with it: later stages need not ask again."""
+        assert loaded.adapted is not None
+        with loaded.autocast():
+            found = {"perplexity": general_text(loaded.model, loaded.tokenizer).perplexity}
+            if base:
+                with loaded.adapted.disable_adapter():
+                    found["base_perplexity"] = general_text(loaded.model, loaded.tokenizer).perplexity
+        return found
+
+    def _task_facts(self, loaded: LoadedCausal, task: str) -> dict[str, Any]:
+        renderer = loaded.renderers[task]
+        return {
+            "prompt_sha256": renderer.fingerprint,
+            "answer_tokens": {name: len(ids) for name, ids in renderer.answers.items()},
+        }
 
 
-def load_for_task(
-    spec: Causal, task: Task, saved: Saved[Causal] | None = None, tokenizer_folder: Path | None = None
-) -> Loaded:
-    """Base and renderer; a saved model brings its tokenizer, and the base, precision and quantization of its training.
-
-    Raises ClinfitError when the base here is not that one, or cannot be quantized as it was.
-    """
-    base = find_base(spec.base, saved.base["revision"] if saved else spec.revision)
-    base.check(saved.base["sha256"] if saved else None)
-    device = default_device()
-    four_bit = spec.quantization == "4bit" and four_bit_supported(device)
-    notes = []
-    if saved is not None and saved.four_bit != four_bit:
-        raise ClinfitError(
-            f"model {spec.name} was trained on a {'4-bit' if saved.four_bit else 'not quantized'} base, "
-            "which this machine does not load alike, so its answers would differ",
-            expected="an NVIDIA GPU and bitsandbytes" if saved.four_bit else "a machine without 4-bit support",
-        )
-    if spec.quantization == "4bit" and not four_bit:
-        notes.append("4-bit weights need an NVIDIA GPU and bitsandbytes; the base was loaded unquantized instead")
-    precision = resolve_precision(saved.precision if saved else spec.train.precision, device)
-    tokenizer = load_tokenizer(spec.base, base.revision, tokenizer_folder)
-    renderer = Renderer(task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten)
-    check_length(spec, load_config(base), tokenizer, spec.generate)
-    model = load_causal(base, precision, device, four_bit)
-    check_answer_logits(model, renderer.label_ids[0] + renderer.end_ids)
-    return Loaded(model, renderer, precision, four_bit, notes)
+def _width(item: Encoded) -> int:
+    """Tokens of the row that scores a record; a few labels behind a prompt of hundreds are not counted."""
+    if len(item.branches) == 1:
+        return len(item.prompt_ids)
+    return len(item.prompt_ids) + sum(len(branch.context) + sum(map(len, branch.answers)) for branch in item.branches)
 
 
-def autocast(loaded: Loaded) -> torch.autocast:
-    """The precision that a model was trained in, for every pass through it."""
-    return torch.autocast(loaded.base.device.type, DTYPES[loaded.precision], enabled=loaded.precision != "fp32")
+def _answer_bytes(tokenizer: Any, item: Encoded) -> int:
+    """UTF-8 bytes of the record's answers as their tokens decode; an end of turn is no text."""
+    texts = [tokenizer.decode(part.answer, skip_special_tokens=True) for part in item.trained]
+    return sum(len(text.encode()) for text in texts)

@@ -15,15 +15,15 @@ import torch
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
-from clinfit.models.bases import longest_input
-from clinfit.models.causal import CausalModel, Loaded, autocast
+from clinfit.models.answering import said
+from clinfit.models.causal import CausalModel, LoadedCausal
+from clinfit.models.pretrained import longest_input
 from clinfit.prompts.encode import Encoded, Renderer
-from clinfit.prompts.template import DEFAULT_PROMPT
-from clinfit.scoring.answers import answer_logits, states_at
-from clinfit.scoring.generate import greedy_answer, stop_tokens
-from clinfit.scoring.label_likelihood import LabelScorer, LabelScores
+from clinfit.prompts.template import prompt_source
+from clinfit.scoring.answer_logits import answer_logits, states_at
+from clinfit.scoring.generate import Request, stop_tokens
 from clinfit.scoring.parse import Parsed, parse_answer
-from clinfit.study import Task
+from clinfit.study.tasks import Task
 
 #: Appended to the prompt where the label is asked for before any explanation.
 ANSWER_FIRST = "\n\nWrite the answer first, before any explanation: {{ labels }}."
@@ -92,7 +92,7 @@ class Diagnosis:
 
 def ways_of_asking(task: Task, tokenizer: Any) -> list[Way]:
     """As trained first, then one change at a time; what the task or tokenizer does not have cannot be left out."""
-    prompt = task.prompt or DEFAULT_PROMPT
+    prompt = prompt_source(task)
     ways = [Way("as trained", task)]
     if task.system:
         ways.append(Way("without system text", task.model_copy(update={"system": None})))
@@ -102,29 +102,35 @@ def ways_of_asking(task: Task, tokenizer: Any) -> list[Way]:
     return ways
 
 
-def diagnose(model: CausalModel, records: Sequence[Record], limit: int) -> list[Diagnosis]:
+def diagnose(model: CausalModel, task: str, records: Sequence[Record], limit: int) -> list[Diagnosis]:
     """Ask for each record in every way. limit: most tokens of a written answer."""
-    loaded = model.opened()
-    return [_try(loaded, way, records, limit) for way in ways_of_asking(model.task, loaded.renderer.tokenizer)]
+    loaded, asked = model.opened(task), model.tasks[task]
+    if asked.kind == "multilabel":
+        raise ClinfitError(
+            f"task {task} asks a question for each label; only tasks with one answer a record are diagnosed",
+            fix="name another task",
+        )
+    trained = loaded.renderers[task]
+    return [_try(loaded, trained, way, records, limit) for way in ways_of_asking(asked, loaded.tokenizer)]
 
 
-def _try(loaded: Loaded, way: Way, records: Sequence[Record], limit: int) -> Diagnosis:
-    trained = loaded.renderer
-    tokenizer = trained.tokenizer
+def _try(loaded: LoadedCausal, trained: Renderer, way: Way, records: Sequence[Record], limit: int) -> Diagnosis:
+    tokenizer = loaded.tokenizer
     if not way.chat:
         tokenizer = deepcopy(tokenizer)
         tokenizer.chat_template = None
     try:
         renderer = Renderer(way.task, tokenizer, max_length=trained.max_length, shorten=trained.shorten)
-        empty = {shown: renderer.encode(record) for shown, record in without_content(way.task).items()}
+        empty = without_content(way.task)
+        empty_encoded = renderer.encode_all(list(empty.values()))
         encoded = renderer.encode_all(records)
     except ClinfitError as error:
         return Diagnosis(way.name, ("", ""), [], [], error.found)
     leans = []
-    for shown, item in empty.items():
-        scores = _scores(loaded, renderer, item)
-        leans.append(Lean(shown, _by_label(way.task, scores), float(scores.label_mass[0])))
-    replies = [_reply(loaded, renderer, item, limit) for item in encoded]
+    for (shown, record), item in zip(empty.items(), empty_encoded, strict=True):
+        probabilities, mass = _probabilities(loaded, renderer, record, item)
+        leans.append(Lean(shown, probabilities, mass))
+    replies = [_reply(loaded, renderer, record, item, limit) for record, item in zip(records, encoded, strict=True)]
     return Diagnosis(way.name, renderer.markup, leans, replies)
 
 
@@ -138,47 +144,47 @@ def without_content(task: Task) -> dict[str, Record]:
     return {shown: Record("", "", inputs, None) for shown, inputs in contents.items()}
 
 
-def _scores(loaded: Loaded, renderer: Renderer, item: Encoded) -> LabelScores:
-    scorer = LabelScorer(renderer.label_ids, renderer.end_ids, renderer.tokenizer.pad_token_id)
-    with autocast(loaded):
-        return scorer.score(loaded.base, [item.prompt_ids])
+def _probabilities(
+    loaded: LoadedCausal, renderer: Renderer, record: Record, item: Encoded
+) -> tuple[dict[str, float], float]:
+    """Probability of each label, and label mass."""
+    found = said(renderer.task, [record], loaded.scores([item]))
+    assert found.label_mass is not None
+    by_label = dict(zip(renderer.task.labels, found.probabilities[0].tolist(), strict=True))
+    return by_label, float(found.label_mass[0])
 
 
-def _by_label(task: Task, scores: LabelScores) -> dict[str, float]:
-    return dict(zip(task.labels, scores.probabilities[0].tolist(), strict=True))
-
-
-def _reply(loaded: Loaded, renderer: Renderer, item: Encoded, limit: int) -> Reply:
-    task, tokenizer = renderer.task, renderer.tokenizer
-    scores = _scores(loaded, renderer, item)
-    if longest := longest_input(loaded.base.config, tokenizer):
+def _reply(loaded: LoadedCausal, renderer: Renderer, record: Record, item: Encoded, limit: int) -> Reply:
+    task, tokenizer, model = renderer.task, renderer.tokenizer, loaded.model
+    probabilities, mass = _probabilities(loaded, renderer, record, item)
+    if longest := longest_input(model.config, tokenizer):
         limit = min(limit, longest - len(item.prompt_ids))
-    with autocast(loaded):
-        written = greedy_answer(loaded.base, item.prompt_ids, stop_tokens(loaded.base, renderer.end_ids), limit)
-    text = tokenizer.decode(written, skip_special_tokens=True)
+    with loaded.autocast():
+        (found,) = loaded.generator.write([Request(item.prompt_ids, limit)], stop_tokens(model, renderer.end_ids))
+    text = tokenizer.decode(found.ids, skip_special_tokens=True)
     return Reply(
         id=item.id,
-        probabilities=_by_label(task, scores),
-        label_mass=float(scores.label_mass[0]),
+        probabilities=probabilities,
+        label_mass=mass,
         prompt_tokens=len(item.prompt_ids),
         next_tokens=_next_tokens(loaded, renderer, item),
         text=text,
-        tokens=len(written),
-        cut_off=len(written) == limit,
+        tokens=len(found.ids),
+        cut_off=not found.ended,
         parsed=parse_answer(text, task.labels),
     )
 
 
 @torch.inference_mode()
-def _next_tokens(loaded: Loaded, renderer: Renderer, item: Encoded) -> list[Token]:
+def _next_tokens(loaded: LoadedCausal, renderer: Renderer, item: Encoded) -> list[Token]:
     """The most probable tokens behind the prompt."""
-    ids = torch.tensor([item.prompt_ids], device=loaded.base.device)
-    with autocast(loaded):
+    ids = torch.tensor([item.prompt_ids], device=loaded.model.device)
+    with loaded.autocast():
         first, last = torch.zeros(1, dtype=torch.long), torch.tensor([ids.shape[1] - 1])
-        hidden = states_at(loaded.base, ids, first.to(ids.device), last.to(ids.device))
-        best = answer_logits(loaded.base, hidden)[0].softmax(-1).topk(TOP)
+        hidden = states_at(loaded.model, ids, first.to(ids.device), last.to(ids.device))
+        best = answer_logits(loaded.model, hidden)[0].softmax(-1).topk(TOP)
     tokens = []
     for probability, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        begun = [label for label, ids in zip(renderer.task.labels, renderer.label_ids, strict=True) if ids[0] == token]
+        begun = [label for label, ids in renderer.answers.items() if ids[0] == token]
         tokens.append(Token(renderer.tokenizer.decode([token]), probability, begun))
     return tokens

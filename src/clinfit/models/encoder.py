@@ -1,162 +1,163 @@
-"""Encoders: a bidirectional model with a classification head, fine-tuned with LoRA or in full."""
+"""Encoders: a bidirectional model with a classification head, fine-tuned with LoRA or in full.
+
+The head is as wide as the labels of all tasks together; each task has its slice of it.
+"""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from peft import PeftModel
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinfit.data.records import Record
-from clinfit.models.base import FitSummary, Outputs, Workspace
-from clinfit.models.bases import (
-    Precision,
-    check_length,
-    default_device,
-    find_base,
-    load_classifier,
-    load_config,
-    load_tokenizer,
-    resolve_precision,
-)
-from clinfit.models.saved import Saved, read_saved, write_saved
-from clinfit.prompts.batches import pad_right, token_batches
+from clinfit.models.architectures import check_architecture, check_padding
+from clinfit.models.base import LabelOutputs, Lesson, Progress, unheard, untaught
+from clinfit.models.long_rope import fix_frequencies
+from clinfit.models.neural import Loaded, Looked, NeuralModel, Read, Retained, told
+from clinfit.models.pretrained import Base, check_length, load_config, load_tokenizer
+from clinfit.models.saved import Pretrained
+from clinfit.models.targets import shares_of, targets_of
+from clinfit.prompts.batches import pad_right
 from clinfit.prompts.template import document
-from clinfit.study import Encoder, Task
-from clinfit.training.adapters import adapter_facts, add_adapter, load_adapter, parameter_counts
-from clinfit.training.checkpoints import set_trainable, trainable
-from clinfit.training.loop import Objective, TrainResult, Validation, train
-from clinfit.training.sampling import record_weights
-from clinfit.training.signature import fit_signature
+from clinfit.scoring.probabilities import sigmoid, softmax
+from clinfit.study.models import Encoder
+from clinfit.study.tasks import Task
+from clinfit.training.precision import default_device, resolve_precision
+from clinfit.training.retention.kl import kl_rows
+
+# ---------------------------------------------------------------- by kind
 
 
-@dataclass
-class Loaded:
-    """The encoder with its head in memory; `adapted` wraps it when it is tuned with LoRA."""
-
-    model: PreTrainedModel
-    tokenizer: Any
-    precision: Precision
-    new_modules: list[str]
-    adapted: PeftModel | None = None
+def _label_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits, targets, reduction="none")
 
 
-class EncoderModel:
+def _labels_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
+
+
+#: (rows,) losses from fp32 logits (rows, K) and targets: label indices (rows,), or whether each label holds (rows, K).
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "classification": _label_losses,
+    "multilabel": _labels_losses,
+}
+
+
+def _label_distances(teacher: Tensor, student: Tensor) -> Tensor:
+    return kl_rows(teacher, student, torch.arange(len(student), device=student.device), len(student))
+
+
+def _labels_distances(teacher: Tensor, student: Tensor) -> Tensor:
+    says = torch.sigmoid(teacher)
+    crossed, own = (F.binary_cross_entropy_with_logits(logits, says, reduction="none") for logits in (student, teacher))
+    return (crossed - own).mean(dim=1)
+
+
+#: (rows,) KL(teacher || student) from fp32 logits (rows, K), of several labels the mean.
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "classification": _label_distances,
+    "multilabel": _labels_distances,
+}
+#: Probabilities from logits (n, K).
+PROBABILITIES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "classification": softmax,
+    "multilabel": sigmoid,
+}
+
+
+class EncoderModel(NeuralModel[Encoder, Loaded]):
     """An encoder with a classification head (contract: models/base.py). It answers only after `fit`."""
 
-    def __init__(self, spec: Encoder, task: Task, seed: int) -> None:
-        self.spec, self.task, self.seed = spec, task, seed
-        self._loaded: Loaded | None = None
+    spec_type = Encoder
+    task_type = "SEQ_CLS"
 
-    def fit(self, train_records: Sequence[Record], validation: Sequence[Record], workspace: Workspace) -> FitSummary:
-        """Train adapter and head (LoRA) or all weights on the labels of the records."""
-        torch.manual_seed(self.seed)  # the new head is drawn while the base is loaded
-        loaded = self._loaded = self._load()
-        if self.spec.method == "lora":
-            loaded.adapted = add_adapter(
-                loaded.model,
-                self.spec.lora,
-                self.seed,
-                task_type="SEQ_CLS",
-                base_name=self.spec.base,
-                new_modules=loaded.new_modules,
-            )
-        if self.spec.train.gradient_checkpointing:
-            loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
-            loaded.model.enable_input_require_grads()
-        rows, dropped = self._ids(loaded, train_records)
-        looked_at, _ = self._ids(loaded, validation)
-        targets, gold = self._targets(train_records), self._targets(validation)
-        objective = Objective(
-            module=HeadLoss(loaded.model, rows, torch.from_numpy(targets), loaded.tokenizer.pad_token_id),
-            targets=targets,
-            lengths=[len(row) for row in rows],
-            answer_tokens=[1] * len(rows),
-            weights=record_weights(self.spec.class_weights, self.spec.sampling, self.task.labels, targets, self.seed),
-            validate=(lambda: self._validation(looked_at, gold, workspace)) if validation else None,
-            sampling=self.spec.sampling,
-            gamma=self.spec.focal_gamma,
-        )
-        objective.module.train()
-        signature = fit_signature(self.spec, self.task, self.seed, train_records, validation)
-        result = train(objective, self.spec.train, self.seed, loaded.precision, workspace, signature)
-        loaded.model.eval()
-        return self._summary(loaded, sum(n > 0 for n in dropped), result)
-
-    def predict(self, records: Sequence[Record], *, batch_tokens: int | None = None) -> Outputs:
-        """Class probabilities (softmax of the head), computed in fp32: bf16 logits would tie.
-
-        On the processor every record is a batch of its own, so that no padding and no neighbour can change its answer.
-        """
-        if self._loaded is None:
-            raise ValueError("an encoder has no head before fit")
-        rows, dropped = self._ids(self._loaded, records)
-        logits, seconds = self._logits(self._loaded, rows, batch_tokens)
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return Outputs(
-            probabilities=shifted / shifted.sum(axis=1, keepdims=True),
+    def _predict(
+        self, task: str, records: Sequence[Record], batch_tokens: int | None, progress: Progress
+    ) -> LabelOutputs:
+        """Class probabilities (softmax or sigmoid of the head), computed in fp32: bf16 logits would tie."""
+        if self._loaded is None or task not in self._taught:
+            raise untaught(self.spec, task)
+        loaded = self._loaded
+        rows, dropped = self._ids(loaded, self.tasks[task], records)
+        logits, seconds = self._logits(loaded, task, rows, batch_tokens, progress)
+        return LabelOutputs(
+            probabilities=PROBABILITIES[self.tasks[task].kind](logits) if len(rows) else logits,
             seconds=seconds,
-            prompt_tokens=lengths,
+            prompt_tokens=np.array([len(row) for row in rows], dtype=np.int64),
             dropped_tokens=np.array(dropped, dtype=np.int64),
         )
 
-    def save(self, folder: Path) -> None:
-        """Adapter and head in PEFT's format, or all weights in safetensors; tokenizer; what names the base."""
-        loaded = self._loaded
-        if loaded is None:
-            raise ValueError("an encoder has nothing to save before fit")
-        folder.mkdir(parents=True, exist_ok=True)
-        if loaded.adapted is not None:
-            loaded.adapted.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
-            (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty card; the pack has its own
-        else:
-            save_file(trainable(loaded.model), folder / "weights.safetensors")
-        loaded.tokenizer.save_pretrained(folder / "tokenizer")
-        base = find_base(self.spec.base, self.spec.revision)
-        write_saved(folder, self.spec, self.task, self.seed, base=base.as_dict(), precision=loaded.precision)
+    # ------------------------------------------------------------ what NeuralModel asks
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The saved model. Raises ClinfitError when the base is not the one it was trained on."""
-        saved = read_saved(folder, Encoder)
-        model = cls(saved.spec, saved.task, saved.seed)
-        loaded = model._loaded = model._load(saved, folder / "tokenizer")
-        if saved.spec.method == "lora":
-            loaded.adapted = load_adapter(loaded.model, folder / "adapter")
-        else:
-            set_trainable(loaded.model, load_file(folder / "weights.safetensors"))
-        loaded.model.eval()
-        return model
+    def _open(self, base: Base, pretrained: Pretrained | None, tokenizer_folder: Path | None) -> Loaded:
+        device = default_device()
+        tokenizer = load_tokenizer(self.spec.base, base.revision, tokenizer_folder)
+        config = load_config(base)
+        check_architecture(self.spec, config)
+        check_length(self.spec, config, tokenizer)
+        torch.manual_seed(self.seed)  # the new head is drawn while the base is loaded
+        outputs = sum(len(task.labels) for task in self.tasks.values())
+        model, new_modules = self._bases.classifier(base, outputs, device, copy=self.spec.trains_all)
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id  # decoders read the last token before it
+        model.config.get_text_config().use_cache = False
+        rope = fix_frequencies(model, self.spec.train.max_length)
+        check_padding(model, tokenizer("a text")["input_ids"], tokenizer.pad_token_id)
+        precision = resolve_precision(pretrained.precision if pretrained else self.spec.train.precision, device)
+        return Loaded(model, tokenizer, precision, new_modules=new_modules, rope=rope)
+
+    def _read(self, loaded: Loaded, records: Sequence[Record]) -> Read:
+        rows: list[list[int]] = [[] for _ in records]
+        dropped = [0] * len(records)
+        for name, task in self.tasks.items():
+            members = [i for i, record in enumerate(records) if record.task == name]
+            found = self._ids(loaded, task, [records[i] for i in members])
+            for i, row, left_out in zip(members, *found, strict=True):
+                rows[i], dropped[i] = row, left_out
+        return Read(rows, [len(row) for row in rows], [1] * len(rows), dropped)
+
+    def _losses(self, loaded: Loaded, records: Sequence[Record], read: Read, retained: Retained) -> nn.Module:
+        return HeadLoss(loaded.model, self.tasks, records, read.items, loaded.tokenizer.pad_token_id, retained)
+
+    def _judge(self, loaded: Loaded, task: str, looked: Looked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        kind = self.tasks[task].kind
+        logits, _ = self._logits(loaded, task, looked.items, None, unheard)
+        losses = LOSSES[kind](torch.from_numpy(logits), torch.from_numpy(looked.gold))
+        return losses.numpy(), PROBABILITIES[kind](logits)
+
+    def _initialise_head(self, loaded: Loaded, lesson: Lesson, new: Sequence[str]) -> None:
+        """The outputs of a new multilabel task begin at the log-odds of their labels in training (Lin et al., 2017).
+
+        From 0, the quickest way to a small loss on rare labels is to say no by way of the features, which then say
+        nothing else.
+        """
+        for name in new:
+            if self.tasks[name].kind != "multilabel":
+                continue
+            targets = targets_of(self.tasks[name], [record for record in lesson.train if record.task == name])
+            least = 0.5 / (len(targets) + 1)
+            shares = np.clip(shares_of(self.tasks[name], targets), least, 1 - least)
+            bias = _head_bias(loaded.model, sum(len(task.labels) for task in self.tasks.values()))
+            if bias is not None:
+                with torch.no_grad():
+                    bias[slices(self.tasks)[name]] = torch.from_numpy(np.log(shares / (1 - shares))).to(bias)
+
+    def _task_facts(self, loaded: Loaded, task: str) -> dict[str, Any]:
+        return {}
 
     # ------------------------------------------------------------ internals
 
-    def _load(self, saved: Saved[Encoder] | None = None, tokenizer_folder: Path | None = None) -> Loaded:
-        base = find_base(self.spec.base, saved.base["revision"] if saved else self.spec.revision)
-        base.check(saved.base["sha256"] if saved else None)
-        device = default_device()
-        tokenizer = load_tokenizer(self.spec.base, base.revision, tokenizer_folder)
-        check_length(self.spec, load_config(base), tokenizer)
-        model, new_modules = load_classifier(base, self.task.labels, device)
-        wanted = saved.precision if saved else self.spec.train.precision
-        return Loaded(model, tokenizer, resolve_precision(wanted, device), new_modules)
-
-    def _targets(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        return np.array([self.task.labels.index(str(record.target)) for record in records], dtype=np.int64)
-
-    def _ids(self, loaded: Loaded, records: Sequence[Record]) -> tuple[list[list[int]], list[int]]:
+    def _ids(self, loaded: Loaded, task: Task, records: Sequence[Record]) -> tuple[list[list[int]], list[int]]:
         """Ids of each record's document, special tokens included, and how many tokens of it were left out."""
         if not records:
             return [], []
-        texts = [document(self.task, record.inputs) for record in records]
+        texts = [document(task, record.inputs) for record in records]
         plain = loaded.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         before, after = special_frame(loaded.tokenizer)
         room = self.spec.train.max_length - len(before) - len(after)
@@ -164,60 +165,83 @@ class EncoderModel:
         return [[*before, *shortened(ids, room, self.spec.train.shorten), *after] for ids in plain], dropped
 
     def _logits(
-        self, loaded: Loaded, rows: list[list[int]], batch_tokens: int | None
+        self, loaded: Loaded, task: str, rows: Sequence[list[int]], batch_tokens: int | None, progress: Progress
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(n, K) logits and (n,) seconds."""
-        if loaded.model.device.type == "cpu":
-            batches = [[i] for i in range(len(rows))]
-        else:
-            batches = token_batches([len(row) for row in rows], batch_tokens or 4 * self.spec.train.batch_tokens)
-        logits, seconds = np.zeros((len(rows), len(self.task.labels))), np.zeros(len(rows))
-        for batch in batches:
+        """(n, K) logits of the task's slice and (n,) seconds."""
+        own = slices(self.tasks)[task]
+        logits, seconds = np.zeros((len(rows), own.stop - own.start)), np.zeros(len(rows))
+        for batch in told(self._batches(loaded, [len(row) for row in rows], batch_tokens), progress):
             started = time.perf_counter()
             with torch.inference_mode():
                 out = head_logits(loaded.model, [rows[i] for i in batch], loaded.tokenizer.pad_token_id)
-            logits[batch] = out.float().cpu().numpy()
+            logits[batch] = out[:, own].float().cpu().numpy()
             seconds[batch] = (time.perf_counter() - started) / len(batch)
         return logits, seconds
 
-    def _validation(self, rows: list[list[int]], gold: NDArray[np.int64], workspace: Workspace) -> Validation:
-        assert self._loaded is not None
-        logits, _ = self._logits(self._loaded, rows, None)
-        log_probabilities = torch.from_numpy(logits).log_softmax(-1).numpy()
-        loss = -float(log_probabilities[np.arange(len(gold)), gold].mean())
-        primary = workspace.primary(gold, np.exp(log_probabilities)) if workspace.primary else None
-        shares = np.bincount(logits.argmax(axis=1), minlength=logits.shape[1]) / len(gold)
-        return Validation(loss, primary, shares.tolist())
-
-    def _summary(self, loaded: Loaded, dropped: int, result: TrainResult) -> FitSummary:
-        parameters, n_trainable = parameter_counts(loaded.adapted or loaded.model)
-        details = {
-            **result.details,
-            "best_step": result.best_step,
-            "method": self.spec.method,
-            "adapter": adapter_facts(loaded.adapted) if loaded.adapted is not None else None,
-            "base": find_base(self.spec.base, self.spec.revision).as_dict(),
-            "base_commit": getattr(loaded.model.config, "_commit_hash", None),
-            "max_length": self.spec.train.max_length,
-            "shortened_records": dropped,
-        }
-        return FitSummary(result.seconds, parameters, n_trainable, details, result.alarms)
-
 
 class HeadLoss(nn.Module):
-    """forward(indices) -> (rows,) cross-entropy of those records' labels."""
+    """forward(indices) -> (rows,) losses of those records, each under its task's slice of the head; with a teacher,
+    plus its share: how far the heads of earlier tasks are from what they said (retention/kl.py)."""
 
-    def __init__(self, model: PreTrainedModel, rows: list[list[int]], targets: Tensor, pad_id: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tasks: Mapping[str, Task],
+        records: Sequence[Record],
+        rows: Sequence[list[int]],
+        pad_id: int,
+        retained: Retained,
+    ) -> None:
         super().__init__()
-        self.model, self.rows, self.targets, self.pad_id = model, rows, targets, pad_id
+        self.model, self.rows, self.pad_id, self.retained = model, rows, pad_id, retained
+        self.names = [record.task for record in records]
+        self.kinds = {name: task.kind for name, task in tasks.items()}
+        self.slices = slices(tasks)
+        self.targets = [torch.from_numpy(targets_of(tasks[record.task], [record])) for record in records]
 
     def forward(self, indices: list[int]) -> Tensor:
-        logits = head_logits(self.model, [self.rows[i] for i in indices], self.pad_id)
-        return F.cross_entropy(logits.float(), self.targets[indices].to(logits.device), reduction="none")
+        rows, teacher, taught = [self.rows[i] for i in indices], self.retained.teacher, None
+        if teacher is not None:
+            with teacher():  # first, since its weights are in place meanwhile
+                taught = head_logits(self.model, rows, self.pad_id).float()
+        logits = head_logits(self.model, rows, self.pad_id).float()
+        losses = self._own(logits, indices)
+        if teacher is None or taught is None:
+            return losses
+        for name in self.retained.earlier:
+            own = self.slices[name]
+            losses = losses + teacher.strength * DISTANCES[self.kinds[name]](taught[:, own], logits[:, own])
+        return losses
+
+    def _own(self, logits: Tensor, indices: list[int]) -> Tensor:
+        losses = logits.new_zeros(len(indices))
+        for name in dict.fromkeys(self.names[i] for i in indices):
+            rows = [row for row, i in enumerate(indices) if self.names[i] == name]
+            targets = torch.cat([self.targets[indices[row]] for row in rows]).to(logits.device)
+            found = LOSSES[self.kinds[name]](logits[rows, self.slices[name]], targets)
+            losses = losses.index_put((torch.tensor(rows, device=logits.device),), found)
+        return losses
+
+
+def _head_bias(model: PreTrainedModel, outputs: int) -> Tensor | None:
+    """(outputs,) the trained bias of the head's last product; None for heads without one."""
+    heads = [
+        module.bias
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == outputs and module.bias is not None
+    ]
+    return next((bias for bias in reversed(heads) if bias.requires_grad), None)
+
+
+def slices(tasks: Mapping[str, Task]) -> dict[str, slice]:
+    """The outputs of the head that belong to each task."""
+    ends = list(accumulate(len(task.labels) for task in tasks.values()))
+    return {name: slice(end - len(task.labels), end) for (name, task), end in zip(tasks.items(), ends, strict=True)}
 
 
 def head_logits(model: PreTrainedModel, rows: list[list[int]], pad_id: int) -> Tensor:
-    """(rows, K) logits of the classification head; padding is masked, and absent where all rows are equally long."""
+    """(rows, outputs) logits of the classification head; padding is masked, and absent where all rows are equally
+    long."""
     ids = pad_right(rows, pad_id, model.device)
     lengths = torch.tensor([len(row) for row in rows], device=model.device)
     mask = (torch.arange(ids.shape[1], device=model.device) < lengths[:, None]).long()

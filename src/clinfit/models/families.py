@@ -1,10 +1,16 @@
 """Family name to class. The classes are imported when they are needed, so that `clinfit --help` loads no torch."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinfit.models.base import Model
-from clinfit.study import ModelSpec, Task
+from clinfit.study.models import ModelSpec
+from clinfit.study.tasks import Task
+
+if TYPE_CHECKING:
+    from clinfit.models.pretrained import Bases
 
 FAMILIES = {
     "baseline": ("clinfit.models.baselines", "BaselineModel"),
@@ -20,11 +26,11 @@ def family_class(family: str) -> type[Model]:
     return getattr(import_module(module), name)
 
 
-def create_model(spec: ModelSpec, task: Task, seed: int) -> Model:
+def create_model(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> Model:
     """A model of the spec's family, not yet trained."""
-    return family_class(spec.family)(spec, task, seed)
+    return family_class(spec.family)(spec, tasks, seed, bases)
 
 
-def load_model(family: str, folder: Path) -> Model:
+def load_model(family: str, folder: Path, bases: "Bases | None" = None) -> Model:
     """A saved model."""
-    return family_class(family).load(folder)
+    return family_class(family).load(folder, bases)

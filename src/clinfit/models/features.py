@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
-from clinfit.study import Task
+from clinfit.study.tasks import Task
 
 InputType = Literal["text", "number", "category"]
 Numbers = Literal["native", "imputed", "standardised"]

@@ -1,54 +1,73 @@
-"""What every saved neural model says about itself: `model.json` beside its weights."""
+"""What every saved model says about itself: `model.json` beside its weights."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from clinfit.errors import ClinfitError
-from clinfit.study import Neural, Task
+from clinfit.files import read_json, write_json
+from clinfit.study.models import ModelSection
+from clinfit.study.tasks import Task, task_from
 
-Spec = TypeVar("Spec", bound=Neural)
+Spec = TypeVar("Spec", bound=ModelSection)
+
+FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a saved neural model stands on: the base, the precision and the quantization of its training."""
+
+    base: dict[str, Any]
+    precision: str
+    four_bit: bool = False
 
 
 @dataclass(frozen=True)
 class Saved(Generic[Spec]):
-    """The content of `model.json`."""
+    """The content of `model.json`. taught: the tasks that some stage has taught. pretrained: None for families without
+    a base. others: task -> folder below this one of the earlier model that answers it."""
 
     spec: Spec
-    task: Task
+    tasks: Mapping[str, Task]
     seed: int
-    base: dict[str, Any]
-    precision: str
-    four_bit: bool
+    taught: list[str]
+    pretrained: Pretrained | None
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_saved(
-    folder: Path, spec: Neural, task: Task, seed: int, *, base: dict[str, Any], precision: str, four_bit: bool = False
-) -> None:
-    """Write `model.json`."""
+def write_saved(folder: Path, saved: Saved[Any]) -> None:
+    """Write `model.json`, making the folder when needed."""
+    pretrained = saved.pretrained
     content = {
-        "spec": spec.model_dump(mode="json"),
-        "task": task.model_dump(mode="json"),
-        "seed": seed,
-        "base": base,
-        "precision": precision,
-        "four_bit": four_bit,
+        "spec": saved.spec.model_dump(mode="json"),
+        "tasks": {name: task.model_dump(mode="json") for name, task in saved.tasks.items()},
+        "seed": saved.seed,
+        "taught": saved.taught,
+        "base": pretrained.base if pretrained else None,
+        "precision": pretrained.precision if pretrained else None,
+        "four_bit": pretrained.four_bit if pretrained else None,
+        **({"others": dict(saved.others)} if saved.others else {}),
     }
-    (folder / "model.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / FILE, content)
 
 
 def read_saved(folder: Path, kind: type[Spec]) -> Saved[Spec]:
     """Read `model.json`; raises ClinfitError when the folder holds no saved model."""
-    path = folder / "model.json"
-    if not path.is_file():
-        raise ClinfitError(f"{folder} holds no saved model", expected="a folder with model.json")
-    content = json.loads(path.read_text(encoding="utf-8"))
+    if not (folder / FILE).is_file():
+        raise ClinfitError(f"{folder} holds no saved model", expected=f"a folder with {FILE}")
+    content = read_json(folder / FILE)
+    if "tasks" not in content:
+        raise ClinfitError(
+            f"the model in {folder} was saved by an earlier clinfit, when a model had one task",
+            fix="run the study again, or use the clinfit that saved it",
+        )
     return Saved(
         kind.model_validate(content["spec"]),
-        Task.model_validate(content["task"]),
+        {name: task_from(task) for name, task in content["tasks"].items()},
         content["seed"],
-        content["base"],
-        content["precision"],
-        content["four_bit"],
+        content["taught"],
+        Pretrained(content["base"], content["precision"], content["four_bit"]) if content["base"] else None,
+        content.get("others", {}),
     )

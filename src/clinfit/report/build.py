@@ -7,8 +7,8 @@ description, environment, model records) and the training logs.
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,20 @@ from markupsafe import Markup
 
 import clinfit
 from clinfit.evaluation.results import Results
-from clinfit.report.checklist import checklists
+from clinfit.report.checklists.build import checklists
 from clinfit.report.format import flatten
-from clinfit.report.glossary import MEANINGS, TERMS, definition
-from clinfit.report.model_facts import model_facts
-from clinfit.report.models import failures, model_view, training_figures
-from clinfit.report.task import task_view
-from clinfit.study import Study, study_hash, study_yaml
+from clinfit.report.gloss import glossed
+from clinfit.report.glossary import GLOSSES, MEANINGS, TERMS, definition
+from clinfit.report.inputs import ReportInputs
+from clinfit.report.sections.front import front
+from clinfit.report.sections.models import failures, model_view, run_name, training_figures
+from clinfit.report.sections.overview import overview
+from clinfit.report.sections.stages import stages_view
+from clinfit.report.sections.subject import Subject
+from clinfit.report.sections.task import task_view
+from clinfit.study.load import study_yaml
+from clinfit.study.quick import QUICK
+from clinfit.study.schema import study_hash
 
 DISCLAIMER = (
     "This report and the models it describes are for research. They are not a medical device and must not be used in "
@@ -34,37 +41,27 @@ DISCLAIMER = (
 )
 
 
-@dataclass(frozen=True)
-class ReportInputs:
-    """Everything that a report is made from.
-
-    results: metrics.json. study: the resolved study. data: data/<task>.json by task. environment: environment.json.
-    models: the run.json of every model and seed, failed ones too. logs: the rows of log.jsonl by run name
-    (`<model>-seed<seed>`) and stage. command: what to type to get these results again.
-    """
-
-    results: Results
-    study: Study
-    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    models: Sequence[Mapping[str, Any]] = ()
-    logs: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    command: str = "clinfit run study.yaml"
-
-
 def write_report(inputs: ReportInputs, path: Path) -> None:
     """Write the page; the same inputs give the same bytes."""
     path.write_text(render(inputs), encoding="utf-8")
 
 
-def render(inputs: ReportInputs) -> str:
-    """The page as text."""
+def render(inputs: ReportInputs, known: Mapping[str, Any] | None = None) -> str:
+    """The page as text. known: its context, where it was made before."""
     environment = templates()
-    known = context(inputs)
-    body = Markup(environment.get_template("body.html.j2").render(known))
-    known["checklists"] = checklists(inputs, {entry.anchor: entry.title for entry in contents(body)})
+    known = dict(known or context(inputs))
+    first, body = (Markup(environment.get_template(f"{name}.html.j2").render(known)) for name in ("first", "body"))
+    known["checklists"] = checklists(
+        inputs, {entry.anchor: entry.title for entry in contents(first + body)}, anchors(inputs.results)
+    )
     ending = Markup(environment.get_template("end.html.j2").render(known))
-    page = {"body": body, "ending": ending, "contents": contents(body + ending)}
+    page = {
+        "first": glossed(first, GLOSSES),
+        "body": glossed(body, GLOSSES),
+        "ending": ending,
+        "contents": contents(first),
+        "appendix": contents(body + ending),
+    }
     return environment.get_template("report.html.j2").render(known | page)
 
 
@@ -82,34 +79,21 @@ def templates() -> Environment:
 def context(inputs: ReportInputs) -> dict[str, Any]:
     """What the templates may use."""
     results, study = inputs.results, inputs.study
-    failed = failures(inputs.models)
-    tasks = [
-        task_view(
-            number,
-            name,
-            task,
-            results["confidence"],
-            inputs.data.get(name, {}),
-            failed,
-            inputs.models,
-            study.evaluation.decision_range,
-        )
-        for number, (name, task) in enumerate(results["tasks"].items())
-    ]
-    primary = next((task["primary"] for task in results["tasks"].values()), study.evaluation.primary)
-    script = explorer_script() if any(task.explorer for task in tasks) else ""
+    subjects = subjects_of(inputs)
+    tasks, script = [task_view(subject) for subject in subjects], page_script()
+    primaries = {name: task["primary"] for name, task in results["tasks"].items()}
     return {
         "script": Markup(script),
         "script_hash": script_hash(script),
         "css": Markup(resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")),
         "version": clinfit.__version__,
         "study": study,
+        "quick": QUICK if study.quick else "",
         "tasks": tasks,
-        "model_facts": {
-            name: model_facts(name, task, study, inputs.data.get(name, {}), inputs.models)
-            for name, task in results["tasks"].items()
-        },
-        "training": training_figures(inputs.models, inputs.logs, primary),
+        "overview": overview(subjects),
+        "fronts": [front(subject) for subject in subjects],
+        "stages": stages_view(results),
+        "training": training_figures(inputs.models, inputs.logs, primaries),
         "models": [model_view(record) for record in inputs.models],
         "command": inputs.command,
         "provenance": provenance(inputs),
@@ -119,6 +103,36 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "glossary": [(definition(name), meaning) for name, meaning in MEANINGS.items()],
         "terms": TERMS,
     }
+
+
+def subjects_of(inputs: ReportInputs) -> list[Subject]:
+    """Every task with what its chapter is made from; models that did not finish stand with the tasks they were for."""
+    failed, study = failures(inputs.models), inputs.study
+    return [
+        Subject(
+            name=name,
+            anchor=anchor,
+            task=inputs.results["tasks"][name],
+            confidence=inputs.results["confidence"],
+            study=study,
+            described=inputs.data.get(name, {}),
+            failures={run: why for run, why in failed.items() if name in tasks_of_run(run, inputs)},
+            records=inputs.models,
+        )
+        for name, anchor in anchors(inputs.results).items()
+    ]
+
+
+def tasks_of_run(run: str, inputs: ReportInputs) -> Collection[str]:
+    """The tasks that a run was for; all of them where the study does not know its model."""
+    models = {run_name(record): record["model"] for record in inputs.models}
+    spec = next((spec for spec in inputs.study.models if spec.name == models[run]), None)
+    return inputs.study.tasks if spec is None else inputs.study.tasks_of(spec)
+
+
+def anchors(results: Results) -> dict[str, str]:
+    """Task -> the beginning of every id of its chapter."""
+    return {name: f"task{number}" for number, name in enumerate(results["tasks"], 1)}
 
 
 @dataclass(frozen=True)
@@ -138,9 +152,9 @@ def contents(page: Markup) -> list[Entry]:
     return [Entry(int(level), anchor, Markup(title).striptags()) for level, anchor, title in HEADING.findall(page)]
 
 
-def explorer_script() -> str:
-    """The page's only script; left out where no task has anything to explore."""
-    return resources.files("clinfit.report").joinpath("templates/explorer.js").read_text(encoding="utf-8")
+def page_script() -> str:
+    """The page's only script; the page says the same without it."""
+    return resources.files("clinfit.report").joinpath("templates/page.js").read_text(encoding="utf-8")
 
 
 def script_hash(script: str) -> str:

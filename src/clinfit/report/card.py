@@ -5,31 +5,28 @@ from typing import Any
 
 import yaml
 
+from clinfit.evaluation.claims.wording import number
 from clinfit.evaluation.results import Results, TaskResult
 from clinfit.evaluation.system_results import MetricDict, SystemResult
-from clinfit.evaluation.wording import recalibration_words, referral_words, rule_and_threshold
 from clinfit.report.build import DISCLAIMER
 from clinfit.report.format import Cell, flatten, metric_cell
 from clinfit.report.glossary import definition
-
-#: Metrics of the card, in its order; a system has the binary or the multi-class ones.
-METRICS = (
-    "auroc", "macro_auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv",
-    "macro_f1", "mcc", "brier", "brier_sum", "calibration_intercept", "calibration_slope", "unparsed",
-)  # fmt: skip
+from clinfit.report.kinds import KINDS, Kind
+from clinfit.report.section import section
 
 #: What no study can show by itself.
 SCOPE = "- Only the test split of this study was used; other places, periods and populations are not shown."
 
 #: Names of the hub's metric pages.
-HUB_METRICS = {"auroc": "roc_auc", "accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_correlation"}
+HUB_METRICS = {"auroc": "roc_auc", "macro_f1": "f1", "mcc": "matthews_correlation"}
 
 
 def model_card(results: Results, pack: Mapping[str, Any]) -> str:
     """The card.
 
-    pack: the content of pack.json (see runs/pack.py): `run`, `clinfit`, `study`, `model` with family, spec, seed,
-    sha256 and details, and for every task its `task`, `recalibration`, `threshold`, `referral`, `n` and `metrics`.
+    pack: the content of pack.json (see packs/content.py): `run`, `clinfit`, `study`, `model` with family, spec, seed,
+    sha256 and details, and for every task that it answers its `task`, `recalibration`, `threshold`, `referral`, `n` and
+    `metrics`, for every other `withheld` and no more.
     """
     front = yaml.safe_dump(front_matter(pack), sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n" + "\n".join(sections(results, pack)) + "\n"
@@ -38,7 +35,10 @@ def model_card(results: Results, pack: Mapping[str, Any]) -> str:
 def front_matter(pack: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata that the hub reads; a licence is not claimed, since it follows from the base and the data."""
     spec, family, study = pack["model"]["spec"], pack["model"]["family"], pack["study"]["name"]
-    front: dict[str, Any] = {"library_name": "clinfit", "pipeline_tag": "text-classification"}
+    front: dict[str, Any] = {"library_name": "clinfit"}
+    hub = {kind_served(served).hub for served in answered(pack).values()}
+    if len(hub) == 1:  # a model of several kinds has no one pipeline
+        front["pipeline_tag"] = hub.pop()
     if "base" in spec:
         front["base_model"] = spec["base"]
     front["tags"] = ["clinfit", "medical", family]
@@ -47,22 +47,32 @@ def front_matter(pack: Mapping[str, Any]) -> dict[str, Any]:
             "name": pack["run"],
             "results": [
                 {
-                    "task": {"type": "text-classification", "name": name},
+                    "task": {"type": kind_served(served).hub, "name": name},
                     "dataset": {"type": study, "name": f"{study}: {name}", "split": "test"},
-                    "metrics": hub_metrics(served["metrics"]),
+                    "metrics": hub_metrics(served),
                 }
-                for name, served in pack["tasks"].items()
+                for name, served in answered(pack).items()
             ],
         }
     ]
     return front
 
 
-def hub_metrics(metrics: Mapping[str, MetricDict]) -> list[dict[str, Any]]:
+def answered(pack: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks that the pack answers."""
+    return {name: entry for name, entry in pack["tasks"].items() if "withheld" not in entry}
+
+
+def kind_served(served: Mapping[str, Any]) -> Kind:
+    return KINDS[served["task"]["kind"]]
+
+
+def hub_metrics(served: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Only numbers that exist: the hub has no place for `not estimable`."""
+    metrics: Mapping[str, MetricDict] = served["metrics"]
     return [
         {"type": HUB_METRICS.get(name, name), "name": definition(name).title, "value": metrics[name]["value"]}
-        for name in METRICS
+        for name in kind_served(served).card
         if name in metrics and metrics[name]["value"] is not None
     ]
 
@@ -79,7 +89,7 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", f"> **Research use only.** {DISCLAIMER}", "")
     yield from ("## Intended use", "")
     for name, served in pack["tasks"].items():
-        yield task_line(name, served)
+        yield task_line(name, served) if "withheld" not in served else withheld_line(name, served["withheld"])
     yield from (
         "",
         "For research on records like those of the test split, by people who check its answers. Not for decisions "
@@ -88,10 +98,13 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
         "## How to use it",
         "",
         "```",
-        "clinfit predict PACK --input new.csv --output answers.csv",
+        *(predict_line(pack, name) for name in answered(pack)),
         "```",
+        "",
+        "With `--self-test` it first answers the made-up records that it carries, and stops where an answer is not "
+        "what it was.",
     )
-    for name, served in pack["tasks"].items():
+    for name, served in answered(pack).items():
         yield from evaluation(name, served, results["tasks"].get(name), results["confidence"], pack["run"])
     yield from ("", "## Training", "")
     yield from facts(model)
@@ -100,16 +113,21 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
     yield f"- model (SHA-256): `{model['sha256']}`"
 
 
+def predict_line(pack: Mapping[str, Any], task: str) -> str:
+    """The command that answers a task; where there are several it is named."""
+    named = f" --task {task}" if len(answered(pack)) > 1 else ""
+    return f"clinfit predict PACK --input new.csv --output answers.csv{named}"
+
+
 def task_line(name: str, served: Mapping[str, Any]) -> str:
     """What it answers, from what, and how a probability becomes a decision."""
-    task, inputs = served["task"], ", ".join(served["task"]["data"]["inputs"])
-    positive = "" if len(task["labels"]) > 2 else f" Positive: {task['positive'] or task['labels'][-1]}."
-    return (
-        f"- **{name}**: answers one of {', '.join(task['labels'])} from {inputs}.{positive} "
-        f"Decision: {rule_and_threshold(served['threshold'])}. "
-        f"Recalibration: {recalibration_words(served['recalibration'])}. "
-        f"Referral: {referral_words(served['referral'])}."
-    )
+    inputs, kind = ", ".join(served["task"]["data"]["inputs"]), kind_served(served)
+    return f"- **{name}**: answers {kind.answers(served)} from {inputs}. {kind.decision(served)}"
+
+
+def withheld_line(name: str, reason: str) -> str:
+    """Why a task of the study is not answered."""
+    return f"- **{name}** is not answered, since its numbers are withheld: {reason}."
 
 
 def evaluation(
@@ -118,13 +136,16 @@ def evaluation(
     """The table of metrics, then verdict and warnings of the whole comparison."""
     yield from ("", f"## Evaluation: {name}", "", f"On {served['n']} test records that training never saw:", "")
     yield from (f"| metric | value | {confidence:.0%} interval |", "|---|---:|---:|")
-    for metric in METRICS:
+    for metric in kind_served(served).card:
         if metric in served["metrics"]:
             known = definition(metric)
             value, interval = columns(metric_cell(served["metrics"][metric], percent=known.percent))
             yield f"| {known.title} | {value} | {interval} |"
     if task is None:
         return
+    if (chance := section(task, "chance")) is not None:
+        levels = ", ".join(f"{definition(name).title} {number(name, value)}" for name, value in chance.items())
+        yield from ("", f"An even guess among the options would have {levels}.")
     yield from ("", "What the comparison with the other systems of the study says:", "")
     yield from (f"- {sentence}" for sentence in task["verdict"])
     yield from subgroups(task, run)
@@ -142,7 +163,7 @@ def subgroups(task: TaskResult, run: str) -> Iterator[str]:
     """The primary metric by group, where the study names groups; small ones have no numbers."""
     packed = {entry["name"] for entry in task["systems"] if _is_packed(entry, run)}
     known = definition(task["primary"])
-    for result in task["subgroups"]:
+    for result in section(task, "subgroups") or []:
         if result["system"] not in packed:
             continue
         yield from ("", f"| {result['title']} | records | {known.title} |", "|---|---:|---:|")

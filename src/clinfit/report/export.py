@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
+from textwrap import shorten
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,13 +11,22 @@ from pydantic import TypeAdapter
 from clinfit.evaluation.results import Results, TaskResult
 from clinfit.evaluation.system_results import MetricDict, SystemResult
 from clinfit.report.format import Cell
-from clinfit.report.models import as_reported, best_step, run_name
-from clinfit.report.tables import by_rank, cell_of, columns_of, withheld_reason
+from clinfit.report.glossary import definition
+from clinfit.report.kinds import TOLD, asked_briefly, counted
+from clinfit.report.section import section
+from clinfit.report.sections.models import best_step, run_name, validated
+from clinfit.report.sections.overview import findings_in_words, standings
+from clinfit.report.summary import titled
+from clinfit.report.tables import by_rank, cell_of, chance_row, columns_of, withheld_reason
+from clinfit.study.quick import QUICK
 
-FORMAT = "clinfit-report-metrics/1"
+FORMAT = "clinfit-report-metrics/2"
 
 #: Columns of the summary's table: what fits on a page of text.
 SUMMARY_COLUMNS = 6
+
+#: Letters of a finding's evidence in the summary; the report has them all.
+EVIDENCE = 240
 
 
 # ---------------------------------------------------------------- report_metrics.json
@@ -46,32 +56,40 @@ class ConfusionEntry:
 class MetricsEntry:
     """One system on the test split of one task; the values are those of metrics.json.
 
-    accuracy, macro_f1: null where withheld or not estimable. label_distribution: label -> test items.
-    prediction_distribution: answer (or `unparsed`) -> test items. withheld: why there are no numbers, else null.
+    primary: name of the task's primary metric. metrics: its value and that of every other metric; null where withheld
+    or not estimable. accuracy, macro_f1: the same by themselves; null too where the kind has none. label_distribution:
+    label -> test items that have it. prediction_distribution: label (or `unparsed`) -> test items that were given it.
+    Both sum to `samples` unless the kind is multilabel. confusion: null for that kind. withheld: why there are no
+    numbers, else null.
     """
 
     task: str
+    kind: str
     system: str
     samples: int
+    primary: str
+    metrics: dict[str, float | None]
     accuracy: float | None
     macro_f1: float | None
     label_distribution: dict[str, int]
     prediction_distribution: dict[str, int]
     per_class: list[LabelEntry]
-    confusion: ConfusionEntry
+    confusion: ConfusionEntry | None
     withheld: str | None
 
 
 @dataclass(frozen=True)
 class TrainingEntry:
     """One stage of training. final_train: the numbers of the last step. best_eval: those of the validation that was
-    kept, with its step; null where there was no validation. `primary` is the primary metric in its own sign.
+    kept, with its step; null where there was no validation. primary: task -> its primary metric there, in its own
+    sign; null where it cannot be estimated. Of a model of one task it stands in `best_eval` too.
     """
 
     epochs: float
     global_steps: int
     final_train: dict[str, float]
     best_eval: dict[str, float] | None
+    primary: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -93,16 +111,16 @@ def report_metrics(
 ) -> dict[str, Any]:
     """The content of report_metrics.json. models: run.json of every run. logs: rows of log.jsonl by run and stage."""
     metrics = {
-        f"{name}/{system['name']}": _metrics_entry(name, system)
+        f"{name}/{system['name']}": _metrics_entry(name, task, system)
         for name, task in results["tasks"].items()
         for system in task["systems"]
     }
-    primary = next(task["primary"] for task in results["tasks"].values())
+    primaries = {name: task["primary"] for name, task in results["tasks"].items()}
     kept = {run_name(model): model.get("spec", {}).get("train", {}).get("select_by") or "loss" for model in models}
     logs = {key: rows for key, rows in (logs or {}).items() if rows}
     several = {run for run, stage in logs if stage > 1}
     training = {
-        f"{run}, stage {stage}" if run in several else run: _training_entry(rows, kept.get(run, "loss"), primary)
+        f"{run}, stage {stage}" if run in several else run: _training_entry(rows, kept.get(run, "loss"), primaries)
         for (run, stage), rows in logs.items()
     }
     return asdict(ReportMetrics(FORMAT, results["study"], metrics, training))
@@ -114,26 +132,29 @@ def report_metrics_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _metrics_entry(task: str, system: SystemResult) -> MetricsEntry:
-    confusion = system["confusion"]
-    answered = [sum(column) for column in zip(*confusion["counts"], strict=True)]
+def _metrics_entry(name: str, task: TaskResult, system: SystemResult) -> MetricsEntry:
+    confusion, classes = section(system, "confusion"), section(system, "classes") or []
     return MetricsEntry(
-        task=task,
+        task=name,
+        kind=task["kind"],
         system=system["name"],
         samples=system["n"],
+        primary=task["primary"],
+        metrics={metric: found["value"] for metric, found in system["metrics"].items()},
         accuracy=_value(system["metrics"].get("accuracy")),
         macro_f1=_value(system["metrics"].get("macro_f1")),
-        label_distribution={entry["label"]: entry["support"] for entry in system["classes"]},
-        prediction_distribution=dict(zip(confusion["columns"], answered, strict=True)),
+        label_distribution={entry["label"]: entry["support"] for entry in classes},
+        prediction_distribution={entry["label"]: entry["predicted"] for entry in classes}
+        | {"unparsed": system["unparsed"]},
         per_class=[
             LabelEntry(
                 entry["label"],
-                *(_value(entry["metrics"].get(name)) for name in ("precision", "recall", "f1")),
+                *(_value(entry["metrics"].get(metric)) for metric in ("precision", "recall", "f1")),
                 support=entry["support"],
             )
-            for entry in system["classes"]
+            for entry in classes
         ],
-        confusion=ConfusionEntry(**confusion),
+        confusion=None if confusion is None else ConfusionEntry(**confusion),
         withheld=withheld_reason(system) or None,
     )
 
@@ -142,15 +163,19 @@ def _value(metric: MetricDict | None) -> float | None:
     return None if metric is None else metric["value"]
 
 
-def _training_entry(rows: Sequence[Mapping[str, Any]], select_by: str, primary: str) -> TrainingEntry:
+def _training_entry(rows: Sequence[Mapping[str, Any]], select_by: str, primaries: Mapping[str, str]) -> TrainingEntry:
     last, step = rows[-1], best_step(rows, select_by)
-    best = next((row for row in as_reported(rows, primary) if row["step"] == step), None)
-    names = {"validation_loss": "loss", "validation_primary": "primary", "step": "step"}
+    best = next((row for row in rows if row["step"] == step), None)
+    primary = {} if best is None else validated(best, primaries)
+    alone = next(iter(primary.values())) if len(primary) == 1 else None
     return TrainingEntry(
         epochs=float(last["epoch"]),
         global_steps=int(last["step"]),
         final_train=_numbers(last, {name: name for name in ("loss", "gradient_norm", "learning_rate")}),
-        best_eval=None if best is None else _numbers(best, names),
+        best_eval=None
+        if best is None
+        else _numbers({**best, "primary": alone}, {"validation_loss": "loss", "primary": "primary", "step": "step"}),
+        primary=primary,
     )
 
 
@@ -172,6 +197,12 @@ def _lines(results: Results, command: str) -> Iterator[str]:
     yield f"# {results['study']}"
     if results["description"]:
         yield from ("", results["description"])
+    if any(finding["code"] == "quick-run" for task in results["tasks"].values() for finding in task["findings"]):
+        yield from ("", f"**{QUICK}**")
+    if len(results["tasks"]) > 1:
+        yield from _overview_lines(results)
+    if "stages" in results:
+        yield from ("", "## Stages", "", *(f"- {sentence}" for sentence in results["stages"]["verdict"]))
     for name, task in results["tasks"].items():
         yield from _task_lines(name, task, results["confidence"])
     yield from ("", "## How to reproduce", "", "```", command, "```", "")
@@ -181,26 +212,39 @@ def _lines(results: Results, command: str) -> Iterator[str]:
     )
 
 
+def _overview_lines(results: Results) -> Iterator[str]:
+    """One line a task: how it stands."""
+    yield from ("", "## All tasks", "", "| task | asked | records | metric | model | baseline | findings |")
+    yield "|---|---|---:|---|---:|---:|---|"
+    for name, task in results["tasks"].items():
+        n, metric = task["counts"].get("test", {"n": 0})["n"], definition(task["primary"]).title
+        shown = [f"{standing.system} {_cell(standing.value)}" for standing in standings(task)] or ["withheld"] * 2
+        cells = [_plain(name), asked_briefly(task), str(n), metric, *map(_plain, shown), findings_in_words(task)]
+        yield f"| {' | '.join(cells)} |"
+
+
 def _task_lines(name: str, task: TaskResult, confidence: float) -> Iterator[str]:
     counts = task["counts"].get("test")
     yield from ("", f"## {name}", "")
     if counts:
         labels = ", ".join(f"{label} {counts['labels'].get(label, 0)}" for label in task["labels"])
-        yield from (f"{counts['n']} test records: {labels}.", "")
+        shown = labels if len(task["labels"]) <= TOLD else counted(task)
+        yield from (f"{counts['n']} test records: {shown}.", "")
     yield from (f"- {sentence}" for sentence in task["verdict"])
     columns = columns_of(task)[:SUMMARY_COLUMNS]
     yield from ("", f"| system | {' | '.join(column.title for column in columns)} |", f"|---|{'---:|' * len(columns)}")
     for system in by_rank(task):
         cells = (_cell(cell_of(system, column.key)) for column in columns)
         yield f"| {_plain(system['name'])} | {' | '.join(cells)} |"
+    for row in chance_row(task, columns):
+        yield f"| {row.name} | {' | '.join(map(_cell, row.cells))} |"
     yield from ("", f"In brackets: {confidence:.0%} interval. Best {columns[0].title if columns else 'system'} first.")
     told = [finding for finding in task["findings"] if finding["level"] != "info"]
     if told:
         yield from ("", "Findings:", "")
     for finding in told:
-        about = f" ({finding['system']})" if finding["system"] else ""
-        evidence = f": {finding['evidence']}" if finding["evidence"] else ""
-        yield f"- **{finding['level']}** {finding['title']}{about}{evidence}"
+        evidence = f": {shorten(finding['evidence'], EVIDENCE, placeholder=' …')}" if finding["evidence"] else ""
+        yield f"- **{finding['level']}** {titled(finding)}{evidence}"
     if task["advice"]:
         yield from ("", "Which system for which use:", "")
     yield from (f"- {sentence}" for sentence in task["advice"])

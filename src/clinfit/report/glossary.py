@@ -1,6 +1,6 @@
 """What the metrics and terms of a report mean, in plain words; titles and formulas come from the evaluation."""
 
-from clinfit.evaluation.definitions import METRICS, Definition
+from clinfit.evaluation.metrics.definitions import METRICS, Definition
 
 #: What a clinician should read into a metric, and what not.
 MEANINGS: dict[str, str] = {
@@ -10,7 +10,14 @@ MEANINGS: dict[str, str] = {
     "macro_f1": "Plain mean of the F1 of the labels: every label counts the same, however rare.",
     "macro_f1_declared": "The same over every label of the study, also those that the test set does not hold.",
     "weighted_f1": "F1 of the labels averaged by how common they are: the common labels decide it.",
-    "micro_f1": "F1 over all answers at once. It differs from accuracy only where answers name no label.",
+    "micro_f1": "F1 over all answers at once: common labels decide it. Where a record has one label it differs from "
+    "accuracy only if answers name no label.",
+    "subset_accuracy": "Share of the records whose labels are all right, none missed and none too many. Strict: one "
+    "label that is wrong among many spoils the record.",
+    "hamming_loss": "Share of all yes-or-no answers, one for each record and label, that are wrong. With rare labels a "
+    "system that gives no label at all has a low one.",
+    "jaccard": "Labels that are right among all that a record has or was given, averaged over the records.",
+    "example_f1": "F1 of the labels of one record, averaged over the records: every record counts the same.",
     "sensitivity": "Of the records that are truly positive, the share called positive.",
     "specificity": "Of the records that are truly negative, the share called negative.",
     "ppv": "Of the records called positive, the share that is truly positive. It falls when events are rarer.",
@@ -23,7 +30,7 @@ MEANINGS: dict[str, str] = {
     "kappa": "Agreement with the truth beyond what chance would give.",
     "auroc": "How often a positive record gets a higher probability than a negative one: 0.5 is chance, 1 a perfect "
     "ranking. It says nothing about the threshold or about calibration.",
-    "macro_auroc": "AUROC of each label against all others, averaged: 0.5 is chance.",
+    "macro_auroc": "AUROC of each label against the rest, averaged: 0.5 is chance.",
     "auprc": "Precision averaged over all thresholds. Chance level is the prevalence, so never compare it between "
     "populations with different prevalence.",
     "brier": "Squared distance between probability and outcome: ranking and calibration together. Always answering the "
@@ -35,7 +42,7 @@ MEANINGS: dict[str, str] = {
     "whole; above 1, too low.",
     "log_loss": "Surprise at the truth; punishes confident errors hard.",
     "calibration_intercept": "Whether risks are too high or too low on the whole.",
-    "calibration_slope": "Whether risks are too extreme or too timid.",
+    "calibration_slope": "Whether risks are too extreme or too moderate.",
     "ece": "Gap between probability and observed share. Even a perfect model is above 0 on a small test set: compare "
     "it with the next row.",
     "classwise_ece": "The same gap for every label's probability, averaged over the labels.",
@@ -68,9 +75,57 @@ TERMS: dict[str, str] = {
     "larger in relative terms when the start is low.",
     "Before and after": "The same base model without and with the fine-tuning of this study, on the same records.",
     "Simple baseline": "A rule or a classical model. A large model that does not beat it has not earned its cost.",
+    "Chance level": "What guessing evenly among the options would give, without reading anything.",
     "Canary": "A made-up predictor whose scores are known in advance, run through the same code as the models: it "
     "shows that the scoring itself is sound.",
     "Events": "Records with the positive label.",
+}
+
+#: Metric -> what it says, in a few words: beneath the main table.
+BRIEFLY: dict[str, str] = {
+    "accuracy": "share of all records answered right",
+    "balanced_accuracy": "mean of the shares found of each label",
+    "macro_f1": "F1, which sums up precision and recall, as the plain mean of the labels",
+    "micro_f1": "F1 over all answers at once: common labels decide it",
+    "macro_auroc": "how well each label is ranked above the rest: 0.5 is chance, 1 perfect",
+    "subset_accuracy": "records whose labels are all right",
+    "hamming_loss": "share of all yes-or-no answers that are wrong",
+    "f1": "sums up precision and recall",
+    "sensitivity": "of the truly positive, the share that is found",
+    "specificity": "of the truly negative, the share that is left alone",
+    "ppv": "of those flagged, the share that is truly positive",
+    "npv": "of those not flagged, the share that is truly negative",
+    "auroc": "how well records are ranked: 0.5 is chance, 1 perfect",
+    "auprc": "precision averaged over all thresholds; chance is the prevalence",
+    "brier": "squared distance of probability and outcome: 0 is perfect",
+    "brier_sum": "squared distance of probabilities and truth: 0 is perfect",
+    "log_loss": "surprise at the truth: 0 is perfect, confident errors count most",
+    "calibration_intercept": "0 is right; below 0 risks are too high on the whole, above 0 too low",
+    "calibration_slope": "1 is right; below 1 risks are too extreme, above 1 too moderate",
+    "classwise_ece": "mean gap of probability and observed share: 0 is perfect",
+    "unparsed": "answers in which no label could be read; they count as wrong",
+}
+
+#: Term -> a few plain words, put where it first stands in running text. Longer terms first, where one holds another.
+GLOSSES: dict[str, str] = {
+    "McNemar": "a test on the records of which just one of the two systems is right",
+    "DeLong": "a test of two AUROCs on the same records",
+    "paired bootstrap": "a test that draws the same records again, many times, for both systems",
+    "Holm": "corrected for the number of comparisons",
+    "label mass": "how much of its probability a language model puts on the labels at all",
+    "canaries": "made-up predictors whose scores are known in advance",
+    "balance gap": "distance of sensitivity and specificity",
+    "AUROC": "how well records are ranked: 0.5 is chance, 1 perfect",
+    "macro F1": "F1, which sums up precision and recall, as the plain mean of the labels",
+    "calibration": "whether probabilities come true",
+    "youden": "the threshold at which sensitivity and specificity add up to most",
+    "net benefit": "right alarms minus false ones, weighed by how much a missed event matters",
+    "standardised difference": "difference in standard deviations",
+    "fine-tuning": "training a ready model further on the study's records",
+    "recalibration": "correcting the probabilities on validation records",
+    "baseline": "the simple system that others have to beat",
+    "conformal": "made so that they hold the truth as often as promised",
+    "Stuart and Maxwell": "a test whether two distributions over letters are the same",
 }
 
 

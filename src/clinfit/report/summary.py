@@ -6,13 +6,11 @@ from rich.table import Table
 from rich.text import Text
 
 from clinfit.evaluation.results import Results, TaskResult
+from clinfit.findings import FindingDict
 from clinfit.report.format import Cell
 from clinfit.report.glossary import definition
-from clinfit.report.tables import best, by_rank, cell_of
-
-#: Beside the primary metric; a terminal has room for few.
-BINARY_METRICS = ("accuracy", "sensitivity", "specificity", "auroc")
-MANY_LABELS_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc")
+from clinfit.report.kinds import kind_of
+from clinfit.report.tables import baseline, by_rank, cell_of
 
 
 def print_summary(results: Results, console: Console) -> None:
@@ -22,25 +20,31 @@ def print_summary(results: Results, console: Console) -> None:
         for finding in task["findings"]:
             if finding["level"] in ("error", "warn"):
                 colour = "bold red" if finding["level"] == "error" else "yellow"
-                about = f" ({finding['system']})" if finding["system"] else ""
-                console.print(Text(f"{finding['level']}: {finding['title']}{about}", style=colour))
+                console.print(Text(f"{finding['level']}: {titled(finding)}", style=colour))
         for sentence in task["verdict"]:
             console.print(Text(sentence))
+    for sentence in results["stages"]["verdict"] if "stages" in results else ():
+        console.print(Text(sentence))
+
+
+def titled(finding: FindingDict) -> str:
+    """The title of a finding, and the system that it is about where the title does not name it."""
+    system = finding["system"]
+    return finding["title"] if system is None or system in finding["title"] else f"{finding['title']} ({system})"
 
 
 def summary_table(name: str, task: TaskResult, confidence: float) -> Table:
-    """The primary metric with its interval and a few others without; the best simple baseline has a mark."""
-    usual = BINARY_METRICS if task["positive"] is not None else MANY_LABELS_METRICS
-    others = [metric for metric in usual if metric != task["primary"]]
+    """The primary metric with its interval and a few others without; the baseline of the comparisons has a mark."""
+    others = [metric for metric in kind_of(task).short(task) if metric != task["primary"]]
     n = task["counts"].get("test", {"n": 0})["n"]
     table = Table(title=f"{name}: {n} test records", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("system", no_wrap=True)
     table.add_column(f"{definition(task['primary']).title} [{confidence:.0%}]".replace("[", "\\["), justify="right")
     for metric in others:
         table.add_column(definition(metric).title, justify="right")
-    simple = best(task, simple=True)
+    reference = baseline(task)
     for system in by_rank(task):
-        mark = " (best simple)" if system is simple else ""
+        mark = " (baseline)" if system is reference else ""
         cells = [short(cell_of(system, metric)) for metric in others]
         table.add_row(Text(system["name"] + mark), Text(shown(cell_of(system, task["primary"]))), *map(Text, cells))
     return table

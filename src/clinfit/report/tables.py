@@ -2,29 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose
 
-from clinfit.evaluation.results import Comparison, Difference, SeedSummary, TaskResult
-from clinfit.evaluation.system_results import Confusion, MetricDict, SystemResult
-from clinfit.report.format import (
-    NOTHING,
-    Cell,
-    count,
-    decimal,
-    duration,
-    interval,
-    megabytes,
-    metric_cell,
-    p_value,
-    per_cent,
-    signed,
-    text_of,
-)
+from clinfit.evaluation.results import SeedSummary, TaskResult
+from clinfit.evaluation.system_results import MetricDict, SystemResult
+from clinfit.report.format import NOTHING, Cell, count, decimal, duration, megabytes, metric_cell, per_cent, text_of
 from clinfit.report.glossary import MEANINGS, definition
-
-#: Columns of the comparison of all systems, after the primary metric.
-BINARY_COLUMNS = ("accuracy", "sensitivity", "specificity", "balance_gap", "f1", "mcc", "auroc", "brier")
-MANY_LABELS_COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auroc", "brier_sum")
+from clinfit.report.kinds import kind_of
+from clinfit.report.section import section
 
 #: Families that need no neural network: what a fine-tuned model has to beat.
 SIMPLE_FAMILIES = ("baseline", "classical")
@@ -41,70 +25,15 @@ class Column:
 
 @dataclass(frozen=True)
 class SystemRow:
-    """One system; `instead` says why there are no numbers: withheld, or a model that did not finish."""
+    """One system. model: whether it is the model of the task. instead: why there are no numbers: withheld, or a model
+    that did not finish."""
 
     name: str
     under: str
     cells: list[Cell]
     best_simple: bool = False
     instead: str = ""
-
-
-@dataclass(frozen=True)
-class ChangeRow:
-    """One metric before and after."""
-
-    title: str
-    before: Cell
-    after: Cell
-    change: Cell
-    relative: Cell
-    p: Cell
-    direction: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class BeforeAfter:
-    before: str
-    after: str
-    n: int
-    rows: list[ChangeRow]
-    sentence: str
-    within: str
-    agreement: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two systems on the same records, by the primary metric; every other metric is in `rows`."""
-
-    new: str
-    reference: str
-    difference: Cell
-    p: Cell
-    agreement: str
-    sentence: str
-    within: str
-    rows: list[ChangeRow]
-
-
-@dataclass(frozen=True)
-class Share:
-    """A cell of a confusion matrix. tint: opacity of its shading; wrong answers have another colour."""
-
-    count: str
-    share: str
-    tint: float
-    right: bool
-
-
-@dataclass(frozen=True)
-class Matrix:
-    name: str
-    hint: str
-    columns: list[str]
-    rows: list[tuple[str, list[Share]]]
+    model: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,17 +65,36 @@ def by_rank(task: TaskResult) -> list[SystemResult]:
     return sorted(task["systems"], key=lambda system: place.get(system["name"], len(place)))
 
 
-def best(task: TaskResult, *, simple: bool) -> SystemResult | None:
-    """The first of the ranking among the simple systems, or among the trained neural ones."""
-    fitting = (s for s in by_rank(task) if is_simple(s) == simple and (simple or s["moment"] != "before"))
-    return next(fitting, None)
+def best_neural(task: TaskResult) -> SystemResult | None:
+    """The first of the ranking among the trained neural systems."""
+    return next((s for s in by_rank(task) if not is_simple(s) and s["moment"] != "before"), None)
+
+
+def baseline(task: TaskResult) -> SystemResult | None:
+    """The system that others are compared with: named by the study, else the simple one that is best on validation.
+
+    Never the simple one that is best on test: that would be another choice, made with the answers at hand.
+    """
+    return next((system for system in task["systems"] if system["name"] == task["baseline"]), None)
+
+
+def the_model(task: TaskResult) -> SystemResult | None:
+    """The chosen system: what verdict, figures, model facts and checklists are about. None where there is none."""
+    chosen = task["chosen"]
+    return None if chosen is None else next(s for s in task["systems"] if s["name"] == chosen["system"])
+
+
+def model_first(task: TaskResult) -> list[SystemResult]:
+    """The model, then the others by rank."""
+    return sorted(by_rank(task), key=lambda system: system is not the_model(task))
 
 
 def metric_of(system: SystemResult, name: str, label: str | None = None) -> MetricDict | None:
     """A metric of a system, or of one of its labels."""
     if label is None:
         return system["metrics"].get(name)
-    return next((entry["metrics"].get(name) for entry in system["classes"] if entry["label"] == label), None)
+    classes = section(system, "classes") or []
+    return next((entry["metrics"].get(name) for entry in classes if entry["label"] == label), None)
 
 
 def cell_of(system: SystemResult, name: str, label: str | None = None) -> Cell:
@@ -157,9 +105,13 @@ def cell_of(system: SystemResult, name: str, label: str | None = None) -> Cell:
 
 
 def columns_of(task: TaskResult) -> list[Column]:
-    """The primary metric first, then the usual ones that any system has."""
-    usual = BINARY_COLUMNS if len(task["labels"]) == 2 else MANY_LABELS_COLUMNS
-    keys = [task["primary"], *(key for key in usual if key != task["primary"])]
+    """The primary metric first, then those usual for the kind that any system has."""
+    return columns_named(task, kind_of(task).columns(task))
+
+
+def columns_named(task: TaskResult, names: Sequence[str]) -> list[Column]:
+    """The primary metric and those named that any system has; unparsed answers where there are such."""
+    keys = [task["primary"], *(key for key in names if key != task["primary"])]
     if any(system["unparsed"] for system in task["systems"]):
         keys.append("unparsed")
     found = [key for key in keys if any(key in system["metrics"] for system in task["systems"])]
@@ -170,21 +122,42 @@ def columns_of(task: TaskResult) -> list[Column]:
 
 
 def system_rows(task: TaskResult, columns: Sequence[Column], failures: Mapping[str, str]) -> list[SystemRow]:
-    """Best primary value first; then systems without one; then models that did not finish (name -> why)."""
-    simple = best(task, simple=True)
-    rows = []
+    """Best primary value first; then systems without one; then models that did not finish (name -> why); last what an
+    even guess would give, where that is known."""
+    reference, model = baseline(task), the_model(task)
+    rows: list[SystemRow] = []
     for system in by_rank(task):
         marks = [mark for mark, applies in (
-            (system["family"] or "", True),
-            ("best simple baseline", system is simple),
-            ("reference of the comparisons", system["name"] == task["baseline"] and system is not simple),
+            ("rule" if system["family"] == "baseline" else system["family"] or "", True),
+            ("the model", system is model),
+            ("the baseline", system is reference),
         ) if applies and mark]  # fmt: skip
         why = withheld_reason(system)
         cells = [] if why else [cell_of(system, column.key) for column in columns]
         if (summary := _first_of_seeds(task, system, rows)) is not None and not why:
             rows.append(seed_row(summary, columns))
-        rows.append(SystemRow(system["name"], ", ".join(marks), cells, system is simple, why))
-    return rows + [SystemRow(name, "", [], instead=f"did not finish: {why}") for name, why in failures.items()]
+        rows.append(SystemRow(system["name"], ", ".join(marks), cells, system is reference, why, system is model))
+    rows += [SystemRow(name, "", [], instead=f"did not finish: {why}") for name, why in failures.items()]
+    return rows if task["withheld"] else [*rows, *chance_row(task, columns)]
+
+
+def chance_row(task: TaskResult, columns: Sequence[Column]) -> list[SystemRow]:
+    """What guessing evenly among the options would give; no row for a kind of task that has no such level."""
+    chance = section(task, "chance")
+    if chance is None:
+        return []
+    cells = [level_cell(chance.get(column.key), percent=definition(column.key).percent) for column in columns]
+    return [SystemRow("an even guess", "chance level, no system", cells)]
+
+
+def counted_cell(n: int, share: float | None) -> Cell:
+    """A number of records with its share beneath."""
+    return Cell(count(n), "" if share is None else per_cent(share), repr(n), "" if share is None else repr(share))
+
+
+def level_cell(value: float | None, *, percent: bool) -> Cell:
+    """A known level without an interval."""
+    return NOTHING if value is None else Cell(per_cent(value) if percent else decimal(value), "", repr(value))
 
 
 def _first_of_seeds(task: TaskResult, system: SystemResult, rows: Sequence[SystemRow]) -> SeedSummary | None:
@@ -223,154 +196,6 @@ def withheld_reason(system: SystemResult) -> str:
         if metric["status"] == "withheld":
             return metric["reason"] or "withheld"
     return ""
-
-
-# ---------------------------------------------------------------- comparisons
-
-
-def before_after(task: TaskResult) -> list[BeforeAfter]:
-    systems = {system["name"]: system for system in task["systems"]}
-    return [
-        BeforeAfter(
-            comparison["reference"],
-            comparison["new"],
-            comparison["n"],
-            change_rows(comparison, systems),
-            comparison["sentence"],
-            _within(comparison),
-            _agreement(comparison),
-        )
-        for comparison in task["comparisons"]
-        if comparison["kind"] == "before-after"
-    ]
-
-
-def pairs(task: TaskResult) -> list[Pair]:
-    """Every comparison that is not before against after: with the majority, with the baseline, and those declared."""
-    systems = {system["name"]: system for system in task["systems"]}
-    found = []
-    for comparison in task["comparisons"]:
-        if comparison["kind"] == "before-after":
-            continue
-        row = next((r for r in comparison["rows"] if r["metric"] == task["primary"] and r["label"] is None), None)
-        found.append(
-            Pair(
-                comparison["new"],
-                comparison["reference"],
-                change_cell(row) if row else NOTHING,
-                p_cell(row) if row else NOTHING,
-                _agreement(comparison),
-                comparison["sentence"],
-                _within(comparison),
-                change_rows(comparison, systems),
-            )
-        )
-    return found
-
-
-def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult]) -> list[ChangeRow]:
-    """One row a metric; values keep the interval of their own system where the results hold it."""
-    rows = []
-    for row in comparison["rows"]:
-        old, new = (systems.get(comparison[side]) for side in ("reference", "new"))
-        rows.append(
-            ChangeRow(
-                row["title"],
-                _value_cell(row["reference"], row, old),
-                _value_cell(row["new"], row, new),
-                change_cell(row),
-                _relative_cell(row),
-                p_cell(row),
-                row["direction"] if row["supported"] else "",
-                row["sentence"],
-            )
-        )
-    return rows
-
-
-def _value_cell(value: float | None, row: Difference, system: SystemResult | None) -> Cell:
-    name = row["metric"].partition(":")[0]  # a label's own metric is called precision:<label>
-    metric = metric_of(system, name, row["label"]) if system else None
-    known = metric["value"] if metric is not None else None
-    if metric is not None and (known is value or (known is not None and value is not None and isclose(known, value))):
-        return metric_cell(metric, percent=row["percent"])
-    if value is None:
-        return Cell("not estimable")
-    return Cell(per_cent(value) if row["percent"] else decimal(value), "", repr(value), repr(value))
-
-
-def change_cell(row: Difference) -> Cell:
-    """Points for shares, the plain difference otherwise, with the paired interval in the same unit."""
-    if row["difference"] is None:
-        return Cell("not estimable", f"({row['reason']})" if row["reason"] else "")
-    shown = row["points"] if row["percent"] else row["difference"]
-    assert shown is not None, "a share that has a difference has points"
-    text = signed(shown, 1) if row["percent"] else signed(shown, 3)
-    note = "; ".join(filter(None, [repr(shown), row["method"] and f"interval: {row['method']}", row["reason"]]))
-    return Cell(text, interval(row["low"], row["high"], percent=row["percent"]), repr(shown), note)
-
-
-def _relative_cell(row: Difference) -> Cell:
-    if row["relative"] is None:
-        return NOTHING
-    return Cell(f"{signed(row['relative'] * 100)} %", "", repr(row["relative"]), repr(row["relative"]))
-
-
-def p_cell(row: Difference) -> Cell:
-    """The p value of the row's own test and, beneath, after Holm's correction."""
-    if row["p"] is None:
-        return NOTHING
-    holm = "" if row["p_holm"] is None else f"Holm {p_value(row['p_holm'])}"
-    return Cell(p_value(row["p"]), holm, repr(row["p"]), "; ".join(filter(None, [row["test"], repr(row["p"])])))
-
-
-def _within(comparison: Comparison) -> str:
-    """What the study's margin says; '' without one."""
-    return "" if comparison["non_inferiority"] is None else comparison["non_inferiority"]["sentence"]
-
-
-def _agreement(comparison: Comparison) -> str:
-    """The half of the 2 x 2 table that the comparison's sentence does not tell."""
-    flips = comparison["flips"]
-    return f"Both are right on {flips['both_right']} and both are wrong on {flips['both_wrong']} of the records."
-
-
-# ---------------------------------------------------------------- confusion and labels
-
-
-def matrix(system: SystemResult) -> Matrix:
-    """Counts and per cent of each row; the last column is what could not be read as a label."""
-    confusion: Confusion = system["confusion"]
-    threshold = system["threshold"]
-    rule = "" if threshold["value"] is None else f"threshold {threshold['value']:.3f} ({threshold['rule']})"
-    rows = []
-    for label, counts in zip(confusion["rows"], confusion["counts"], strict=True):
-        total = sum(counts)
-        shares = [value / total if total else 0.0 for value in counts]
-        cells = [
-            Share(count(value), per_cent(share, 0) if total else "—", 0.4 * share, column == label)
-            for value, share, column in zip(counts, shares, confusion["columns"], strict=True)
-        ]
-        rows.append((label, cells))
-    return Matrix(system["name"], rule, confusion["columns"], rows)
-
-
-def label_table(system: SystemResult) -> Grid:
-    """Each label against the rest: support, how often it was answered, precision, recall, F1 and AUROC."""
-    names = list(system["classes"][0]["metrics"])
-    rows = [
-        (
-            entry["label"],
-            [
-                number_cell(entry["support"]),
-                number_cell(entry["predicted"]),
-                *(cell_of(system, name, entry["label"]) for name in names),
-            ],
-        )
-        for entry in system["classes"]
-    ]
-    heads = ["F1" if name == "f1" else definition(name).title for name in names]
-    return Grid(system["name"], ["Label", "Records", "Answered", *heads], rows)
 
 
 # ---------------------------------------------------------------- every number

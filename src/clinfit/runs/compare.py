@@ -6,14 +6,17 @@ from pathlib import Path
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.across import Across, Run, across
+from clinfit.files import followed, new_file, read_json, write_json
 from clinfit.report.across import write_comparison
-from clinfit.runs.folder import existing_run, new_file, write_json
-from clinfit.runs.outcome import facts_of, saved_predictions
-from clinfit.study import load_study, study_hash
+from clinfit.runs.finish import facts_of, saved_predictions
+from clinfit.runs.folder import existing_run
+from clinfit.study.load import load_study
+from clinfit.study.schema import study_hash
 
 
 def compare_runs(paths: Sequence[Path], out: Path, pairs: Sequence[str] = ()) -> Across:
     """Compare and write comparison.json and comparison.html below `out`. pairs: `NEW=REFERENCE`."""
+    paths = [followed(path) for path in paths]
     if len({path.resolve() for path in paths}) < max(2, len(paths)):
         raise ClinfitError(
             f"{len(paths)} run folders, {len({path.resolve() for path in paths})} of them different",
@@ -37,7 +40,15 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         [str(path) for path in paths],
     )
     return [
-        Run(name, str(path), study_hash(study), study, saved_predictions(folder), facts_of(folder, study))
+        Run(
+            name,
+            str(path),
+            study_hash(study),
+            study,
+            saved_predictions(folder),
+            facts_of(folder, study),
+            {task: read_json(folder.data(task)).get("test_inputs", {}) for task in study.tasks},
+        )
         for name, path, study, folder in zip(names, paths, studies, folders, strict=True)
     ]
 

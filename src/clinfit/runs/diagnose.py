@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinfit.data.load import load_task
 from clinfit.data.records import Record, in_split
 from clinfit.errors import ClinfitError
-from clinfit.runs.folder import ModelFolder, RunFolder, read_json
-from clinfit.runs.outcome import records as run_records
-from clinfit.runs.pack import last_stage
-from clinfit.study import Study, Task
+from clinfit.files import read_json
+from clinfit.runs.finish import records as run_records
+from clinfit.runs.folder import ModelFolder, RunFolder
+from clinfit.runs.inputs import data_of
+from clinfit.runs.packs import last_stage
+from clinfit.study.schema import Study
 
 if TYPE_CHECKING:
     from clinfit.models.diagnosis import Diagnosis, Reply
@@ -22,25 +23,30 @@ if TYPE_CHECKING:
 ANSWER_TOKENS = 24
 
 
-def diagnose_run(run: RunFolder, study: Study, model: str | None, count: int, show_text: bool) -> Iterator[str]:
-    """The lines to print. model: its name, or `<model>-seed<seed>`; default: the first causal model that is done.
+def diagnose_run(
+    run: RunFolder, study: Study, model: str | None, task: str | None, count: int, show_text: bool
+) -> Iterator[str]:
+    """The lines to print. model: its name, or `<model>-seed<seed>`; default: the first causal model that is done. task:
+    default: every task that the model answers with one label a record.
 
     Raises ClinfitError when there is no such model, or the data are not where the run found them.
     """
     folder, record = find_causal(run, model)
-    (name, task), *_ = study.tasks.items()
-    chosen = records_to_ask(run, name, task, count)
+    names = tasks_to_ask(study, record["model"], task)
+    chosen = {name: records_to_ask(run, study, name, count) for name in names}
     from clinfit.models.causal import CausalModel
     from clinfit.models.diagnosis import diagnose
 
     trained = CausalModel.load(folder.model(last_stage(record)))
-    yield f"{folder.path.name}, task {name}: {len(chosen)} test records, labels {', '.join(task.labels)}"
-    if not show_text:
-        yield "(what the model writes may quote a record and is not shown; --show-text shows it)"
     limit = record["spec"].get("generate") or ANSWER_TOKENS
-    for found in diagnose(trained, chosen, limit):
-        yield ""
-        yield from lines_of(found, {item.id: item.target for item in chosen}, show_text)
+    for name, asked in chosen.items():
+        labels = ", ".join(study.tasks[name].labels)
+        yield f"{folder.path.name}, task {name}: {len(asked)} test records, labels {labels}"
+        if not show_text:
+            yield "(what the model writes may quote a record and is not shown; --show-text shows it)"
+        for found in diagnose(trained, name, asked, limit):
+            yield ""
+            yield from lines_of(found, {item.id: str(item.target) for item in asked}, show_text)
 
 
 def find_causal(run: RunFolder, name: str | None) -> tuple[ModelFolder, dict[str, Any]]:
@@ -65,23 +71,26 @@ def find_causal(run: RunFolder, name: str | None) -> tuple[ModelFolder, dict[str
     )
 
 
-def records_to_ask(run: RunFolder, name: str, task: Task, count: int) -> list[Record]:
+def tasks_to_ask(study: Study, model: str, name: str | None) -> list[str]:
+    """The tasks in which a model is asked one question a record; the one with that name, where it is given."""
+    (spec,) = (spec for spec in study.models if spec.name == model)
+    fitting = [task for task, asked in study.tasks_of(spec).items() if asked.kind != "multilabel"]
+    if name is None and fitting:
+        return fitting
+    if name in fitting:
+        return [name]
+    found = (
+        f"--task: {model} is asked no single question of a record in {name!r}"
+        if name
+        else (f"{model} is asked no single question of a record in any of its tasks")
+    )
+    raise ClinfitError(found, expected=f"one of {', '.join(fitting)}" if fitting else "a task with one label a record")
+
+
+def records_to_ask(run: RunFolder, study: Study, name: str, count: int) -> list[Record]:
     """The first test records, read from where the study file lay when it was run; they must be those of the run."""
-    folder = Path(read_json(run.status).get("study_folder", "."))
-    again = "run the study once more from where the data are now (nothing is trained twice), or put them back"
-    try:
-        data = load_task(task, folder)
-    except ClinfitError as error:
-        raise ClinfitError(
-            f"the data of task {name!r} cannot be read from {folder}: {error.found}", fix=again
-        ) from error
-    if data.fingerprint != read_json(run.data(name))["fingerprint"]:
-        raise ClinfitError(
-            f"the data of task {name!r} in {folder} are not those of the run",
-            expected="the records and splits that the run was made with",
-            fix=again,
-        )
-    return in_split(data.records, "test")[:count]
+    placed = study.model_copy(update={"folder": Path(read_json(run.status).get("study_folder", "."))})
+    return in_split(data_of(run, placed, name).records, "test")[:count]
 
 
 def lines_of(found: "Diagnosis", gold: dict[str, str | None], show_text: bool) -> Iterator[str]:

@@ -3,11 +3,11 @@
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import clinfit
+from clinfit.machine import library_version, memory_gb, processor_flags, processor_name
 
 LIBRARIES = [
     "accelerate", "numpy", "pandas", "peft", "pyarrow", "pydantic", "safetensors", "scikit-learn", "scipy", "skops",
@@ -51,13 +51,6 @@ def describe_torch() -> dict[str, Any]:
     }
 
 
-def library_version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def source_commit() -> str | None:
     """The commit of a checkout that runs (with `+changes` when it was edited), None for an installed package."""
     source = Path(clinfit.__file__).parent
@@ -74,32 +67,3 @@ def _git(folder: Path, *words: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def processor_name() -> str:
-    """The processor's marketing name where the system tells it."""
-    return _cpuinfo("model name") or _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
-
-
-def processor_flags() -> str:
-    """Instruction sets, one line of words; holds `bf16` where the processor multiplies bf16 itself."""
-    return _cpuinfo("flags") or _cpuinfo("Features") or ("bf16" if _sysctl("hw.optional.arm.FEAT_BF16") == "1" else "")
-
-
-def _cpuinfo(key: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
-
-
-def _sysctl(key: str) -> str:
-    if platform.system() != "Darwin":
-        return ""
-    return subprocess.run(["sysctl", "-n", key], capture_output=True, text=True).stdout.strip()
-
-
-def memory_gb() -> float:
-    """Physical memory in GiB."""
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 from clinfit.data.load import load_task
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.freeze import (
+from clinfit.evaluation.analyses.freeze import (
     Declaration,
     Freeze,
     Scoring,
@@ -22,9 +22,12 @@ from clinfit.evaluation.freeze import (
     in_force,
 )
 from clinfit.evaluation.results import FreezeResult
-from clinfit.runs.folder import RunFolder, existing_run, hash_json, locked, read_json, write_json, write_text
-from clinfit.runs.progress import now
-from clinfit.study import Study, load_study, study_hash, study_yaml
+from clinfit.files import followed, hash_json, read_json, write_json, write_text
+from clinfit.locks import locked
+from clinfit.runs.folder import RunFolder, existing_run, folders_of_study, split_of
+from clinfit.runs.status import now
+from clinfit.study.load import load_study, study_yaml
+from clinfit.study.schema import Study, study_hash
 
 
 def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
@@ -32,7 +35,7 @@ def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
 
     Freezing again what is frozen already changes nothing. Raises ClinfitError when the folder holds another freeze.
     """
-    if path.is_dir():
+    if (path := followed(path)).is_dir():
         folder = existing_run(path)
         study = load_study(folder.study)
         stated = declaration(study, _data(folder, study))
@@ -41,7 +44,7 @@ def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
         folder = RunFolder(out or Path("runs") / study.name / study_hash(study)[:8])
         refuse_other_content(folder, study)
         stated = declaration(
-            study, {name: load_task(task, study.folder).fingerprint for name, task in study.tasks.items()}
+            study, {name: load_task(name, task, study.folder).fingerprint for name, task in study.tasks.items()}
         )
     target = folder.path / "freeze.json"
     if target.is_file():
@@ -50,7 +53,9 @@ def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
         if not folder.study.is_file():
             write_text(folder.study, study_yaml(study))
         opened = any(
-            any(run.path.glob("models/*/predictions/*-test-*.parquet")) for run in runs_of(folder, study, stated)
+            split_of(path.name) == "test"
+            for run in runs_of(folder, study, stated)
+            for path in run.path.glob("models/*/predictions/*.parquet")
         )
         freeze = Freeze(declaration_hash(stated), now(), opened, stated)
         write_json(target, {"study": study.name, **asdict(freeze)})
@@ -96,8 +101,8 @@ def note_scoring(folder: RunFolder, study: Study, answers: dict[str, Any]) -> Fr
 def runs_of(folder: RunFolder, study: Study, stated: Declaration) -> Iterator[RunFolder]:
     """This run, and the runs beside it of the same study on the same data."""
     yield folder
-    for path in sorted(folder.path.parent.glob("*/study.yaml")):
-        other = RunFolder(path.parent)
+    for path in folders_of_study(folder.path.parent):
+        other = RunFolder(path)
         if other.path.resolve() == folder.path.resolve():
             continue
         try:

@@ -1,7 +1,9 @@
 """LoRA, rsLoRA and DoRA through PEFT, in PEFT's own format."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
-from clinfit.errors import ClinfitError, nearest
-from clinfit.study import Lora
-from clinfit.training.low_rank import use_low_rank_layers
+from clinfit.errors import ClinfitError
+from clinfit.study.models import Lora
+from clinfit.training.adaptable import check_targets, not_adaptable
+from clinfit.training.lora_layer import use_low_rank_layers
 
-#: Layer types that LoRA adapts: plain ones, GPT-2's transposed ones, 4-bit ones.
-LINEAR = {"Linear", "Conv1D", "Linear4bit", "Linear8bitLt"}
+#: Names of adapters in a model: PEFT's own for the only one, and that of one that stands on it.
+FIRST, ON_TOP = "default", "stacked"
 
 
 def add_adapter(
@@ -29,6 +32,9 @@ def add_adapter(
     whatever ran before. Raises ClinfitError when a target names no module.
     """
     check_targets(model, lora)
+    excluded = [f"{name}.dense" for name in new_modules]
+    if lora.targets == "all-linear":
+        excluded += not_adaptable(model)
     torch.manual_seed(seed)
     config = LoraConfig(
         task_type=task_type,
@@ -40,28 +46,73 @@ def add_adapter(
         use_dora=lora.dora,
         base_model_name_or_path=base_name,
         modules_to_save=list(new_modules) or None,
-        exclude_modules=[f"{name}.dense" for name in new_modules] or None,
+        exclude_modules=excluded or None,
     )
     if not getattr(model, "is_quantized", False):
         use_low_rank_layers(config)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
+    with _without_renamings():
         adapted = get_peft_model(model, config)
     config.base_model_name_or_path = base_name  # not the folder it happened to be loaded from
+    put_in_order(config)
     let_inputs_keep_their_type(adapted)
     return adapted
 
 
-def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """The model with a saved adapter around it, ready to predict."""
+def add_on_top(adapted: PeftModel, lora: Lora, seed: int) -> None:
+    """A fresh adapter around the same layers as the one that is there: both act, and only the new one is trained."""
+    first: Any = adapted.peft_config[FIRST]
+    config = replace(first, r=lora.rank, lora_alpha=lora.alpha, use_rslora=lora.rslora, inference_mode=False)
+    torch.manual_seed(seed)
+    with _without_renamings():
+        adapted.add_adapter(ON_TOP, config)
+    adapted.base_model.set_adapter([FIRST, ON_TOP])  # type: ignore[operator]  # PeftModel's own takes a single one
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.requires_grad_(f".{ON_TOP}." in name)
+    let_inputs_keep_their_type(adapted)
+
+
+def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
+    """The model with a saved adapter around it, in evaluation mode; trainable: to be trained further."""
     if not (folder / "adapter_model.safetensors").is_file():
         raise ClinfitError(f"{folder} holds no adapter", expected="adapter_model.safetensors (pickles are not loaded)")
     config: Any = LoraConfig.from_pretrained(str(folder))
     if not getattr(model, "is_quantized", False):
         use_low_rank_layers(config)
-    adapted = PeftModel.from_pretrained(model, str(folder), config=config)  # type: ignore[arg-type]
+    with _without_renamings():
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        try:
+            adapted = PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=trainable)  # type: ignore[arg-type]
+        except UserWarning as error:
+            raise ClinfitError(
+                f"the adapter in {folder} lacks weights of its layers in {type(model).__name__}",
+                expected="an adapter that was saved from this very architecture",
+            ) from error
+    put_in_order(config)
     let_inputs_keep_their_type(adapted)
     return adapted.eval()
+
+
+def load_adapter_as(adapted: PeftModel, folder: Path, name: str) -> None:
+    """A further saved adapter in a model, under a name of its own; it is neither active nor trained."""
+    with _without_renamings():
+        adapted.load_adapter(str(folder), name, is_trainable=False)
+
+
+@contextmanager
+def _without_renamings() -> Iterator[None]:
+    """Without PEFT's warnings of what is called otherwise by now, by itself or in Transformers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        yield
+
+
+def put_in_order(config: LoraConfig) -> None:
+    """Sorted lists for PEFT's sets, which each process would save in another order: an adapter is known by its hash."""
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
 
 
 def let_inputs_keep_their_type(model: torch.nn.Module) -> None:
@@ -92,21 +143,3 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
         sum(parameter.numel() for parameter in model.parameters()),
         sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
     )
-
-
-def check_targets(model: PreTrainedModel, lora: Lora) -> None:
-    """Raise ClinfitError when a target names no module of the base."""
-    if lora.targets == "all-linear":
-        return
-    linear = sorted(
-        {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if type(module).__name__ in LINEAR}
-    )
-    names = {name for name, _ in model.named_modules() if name.rsplit(".", 1)[-1] in linear}
-    unmatched = [t for t in lora.targets if not any(name == t or name.endswith("." + t) for name in names)]
-    if unmatched:
-        close = nearest(unmatched[0], linear)
-        raise ClinfitError(
-            f"lora.targets: {', '.join(unmatched)} match no module of this base",
-            expected=f"all-linear, or some of {', '.join(linear)}",
-            fix=f"did you mean {close}?" if close else "",
-        )

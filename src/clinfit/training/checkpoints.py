@@ -7,7 +7,6 @@ A checkpoint is a folder that appears by one rename, so that at any moment the n
 """
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from clinfit.files import new_folder, remove_leftovers
 
 
 @dataclass
@@ -40,10 +41,12 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".tmp-*"):
-            shutil.rmtree(leftover)
+
+    def clear(self) -> None:
+        """Remove what a killed run left half done; of several processes one does it, before any of them reads."""
+        remove_leftovers(self.folder)
         position = self.latest()
-        for best in folder.glob("best-*"):  # a best of steps that will be done again is found again
+        for best in self.folder.glob("best-*"):  # a best of steps that will be done again is found again
             if position is None or int(best.name.removeprefix("best-")) > position.step:
                 shutil.rmtree(best)
 
@@ -55,11 +58,10 @@ class Checkpoints:
     def save(self, position: Position, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write the checkpoint of this step; drop older ones, and every best that it does not name."""
         name = f"step-{position.step:06d}"
-        temporary = self._begin(name)
-        save_file(trainable(module), temporary / "weights.safetensors")
-        save_file(_flat_state(optimizer), temporary / "optimizer.safetensors")
-        (temporary / "state.json").write_text(json.dumps(asdict(position), indent=1))
-        self._finish(temporary, name)
+        with new_folder(self.folder / name) as new:
+            save_file(trainable(module), new / "weights.safetensors")
+            save_file(_flat_state(optimizer), new / "optimizer.safetensors")
+            (new / "state.json").write_text(json.dumps(asdict(position), indent=1))
         needed = {name, f"best-{position.best_step or 0:06d}"}
         for folder in [*self.folder.glob("step-*"), *self.folder.glob("best-*")]:
             if folder.name not in needed:
@@ -67,10 +69,8 @@ class Checkpoints:
 
     def save_best(self, step: int, module: nn.Module) -> None:
         """Keep this step's weights as the best."""
-        name = f"best-{step:06d}"
-        temporary = self._begin(name)
-        save_file(trainable(module), temporary / "weights.safetensors")
-        self._finish(temporary, name)
+        with new_folder(self.folder / f"best-{step:06d}") as new:
+            save_file(trainable(module), new / "weights.safetensors")
 
     def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the newest checkpoint's weights and moments back."""
@@ -85,21 +85,6 @@ class Checkpoints:
 
     def _newest(self, prefix: str) -> Path | None:
         return max(self.folder.glob(prefix + "*"), default=None)
-
-    def _begin(self, name: str) -> Path:
-        temporary = self.folder / f".tmp-{name}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        return temporary
-
-    def _finish(self, temporary: Path, name: str) -> None:
-        for path in temporary.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        target = self.folder / name
-        if target.exists():  # the same step again, after a kill between validation and checkpoint
-            shutil.rmtree(target)
-        temporary.rename(target)
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:

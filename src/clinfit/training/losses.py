@@ -1,5 +1,6 @@
 """Losses of records, and the one place where a loss is divided."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +45,6 @@ class StepLoss:
         return (focal(losses, self.gamma) * weights).sum() / self.divisor
 
 
-def step_divisor(per: Literal["record", "token"], answer_tokens: list[int]) -> float:
+def step_divisor(per: Literal["record", "token"], answer_tokens: Sequence[float]) -> float:
     """What the step's summed loss is divided by; `answer_tokens` holds one count a record of the step."""
     return float(len(answer_tokens) if per == "record" else sum(answer_tokens))

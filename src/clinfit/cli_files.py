@@ -1,0 +1,60 @@
+"""`clinfit evaluate FILE...`: predictions files of any tool, and what the options say of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from clinfit.errors import ClinfitError
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What `evaluate` says of predictions files, by the names of its options; None where it was not given."""
+
+    labels: str | None
+    positive: str | None
+    kind: Literal["classification", "multilabel"] | None
+    name: str | None
+    out: Path | None
+    study: Path | None
+    task: str | None
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {option: str(value) for option, value in vars(self).items() if value is not None}
+
+
+def evaluate_files(files: list[Path], options: FileOptions, export: bool) -> None:
+    """The other half of `evaluate`."""
+    from shlex import join
+
+    from clinfit.report.summary import print_summary
+    from clinfit.runs.external import evaluate_files as evaluate_tables
+    from clinfit.runs.status import new_console
+    from clinfit.study.load import load_study
+
+    said = [f"--{name}" for name in ("labels", "positive", "kind", "name") if name in options.given]
+    if options.study and said:
+        raise ClinfitError(f"--study comes with {', '.join(said)}", expected="the study says these itself")
+    if options.task and not options.study:
+        raise ClinfitError("--task comes without --study", expected="a study that has this task")
+    study = load_study(options.study) if options.study else None
+    title = study.name if study else options.name or files[0].stem
+    folder = options.out or Path(f"{title}-report")
+    words = [word for name, value in options.given.items() for word in (f"--{name}", value)]
+    results = evaluate_tables(
+        files,
+        folder,
+        labels=[label.strip() for label in (options.labels or "").split(",") if label.strip()],
+        positive=options.positive,
+        kind=options.kind or "classification",
+        name=title,
+        study=study,
+        task=options.task,
+        command=join(["clinfit", "evaluate", *map(str, files), *words]),
+        files=export,
+    )
+    print_summary(results, new_console())
+    typer.echo(folder / "report.html")

@@ -1,0 +1,156 @@
+"""The answers of a task's records, read from the columns that hold them: one way a kind of task.
+
+classification, multiple-choice  one column, each value mapped to a label or an option's letter (see `labels`)
+multilabel                       one column of labels joined by a separator (or of lists, where the format knows them),
+                                 each mapped as above: an empty cell holds no label, a label that stands twice is one;
+                                 or one column a label with 1 or 0, true or false, yes or no
+
+An empty cell of a column that stands for one label is an error and not a no: what was not recorded need not be absent.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clinfit.data.labels import LabelMap
+from clinfit.data.records import Target
+from clinfit.data.values import cells_of, is_missing, shown_ids
+from clinfit.errors import ClinfitError
+from clinfit.study.data import IndicatorColumns, LabelColumn
+from clinfit.study.tasks import Task
+
+
+@dataclass(frozen=True)
+class Targets:
+    """How the answers of one kind of task are read.
+
+    read: the answer of each row, by the rows' ids; raises ClinfitError that counts what is missing or unknown.
+    known: the answer of each row of new data, None where it is missing or unknown.
+    learned: whether training must hold every label; an option's letter means nothing by itself.
+    """
+
+    read: Callable[[Task, pd.DataFrame, Sequence[str]], list[Target]]
+    known: Callable[[Task, pd.DataFrame], list[Target | None]]
+    learned: bool
+
+
+def read_targets(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Target]:
+    """The answer of each row; raises ClinfitError that counts what is missing or unknown."""
+    return TARGETS[task.kind].read(task, rows, ids)
+
+
+def known_targets(task: Task, rows: pd.DataFrame) -> list[Target | None]:
+    """The answer of each row of new data, None where it is missing or unknown, or where a column of answers is."""
+    if any(column not in rows.columns for column in task.data.label_columns):
+        return [None] * len(rows)
+    return TARGETS[task.kind].known(task, rows)
+
+
+def labels_to_learn(task: Task) -> list[str]:
+    """The labels that training must hold, and a stratified split puts into every part."""
+    return list(task.labels) if TARGETS[task.kind].learned else []
+
+
+# ---------------------------------------------------------------- one label a record
+
+
+def _read_one(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Target]:
+    return [*_label_map(task).apply(_cells(task, rows), ids)]
+
+
+def _known_one(task: Task, rows: pd.DataFrame) -> list[Target | None]:
+    return [*_label_map(task).lookup_all(_cells(task, rows))]
+
+
+def _label_map(task: Task) -> LabelMap:
+    column = task.data.label_column
+    return LabelMap(task.labels, column.map, column.column)
+
+
+def _cells(task: Task, rows: pd.DataFrame) -> list[Any]:
+    return cells_of(rows[task.data.label_column.column])
+
+
+# ---------------------------------------------------------------- any number of labels a record
+
+
+def _read_several(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Target]:
+    if isinstance(task.data.label, IndicatorColumns):
+        return _sets(task, _read_indicators(task.data.label, rows, ids))
+    cells = _divided(task, rows)
+    owners = [record for record, parts in zip(ids, cells, strict=True) for _ in parts]
+    labels = iter(_label_map(task).apply(list(chain.from_iterable(cells)), owners, what="labels"))
+    return _sets(task, [{next(labels) for _ in parts} for parts in cells])
+
+
+def _known_several(task: Task, rows: pd.DataFrame) -> list[Target | None]:
+    """A column without any value says nothing of its records, rather than that none has a label."""
+    if isinstance(task.data.label, IndicatorColumns):
+        columns = {label: _indicators(cells_of(rows[name])) for label, name in task.data.label.columns.items()}
+        known = [None not in values for values in zip(*columns.values(), strict=True)]
+        held = [{label for label, values in columns.items() if values[at]} for at in range(len(rows))]
+    else:
+        mapped = [_label_map(task).lookup_all(parts) for parts in _divided(task, rows)]
+        known = [None not in labels and any(mapped) for labels in mapped]
+        held = [{label for label in labels if label is not None} for labels in mapped]
+    return [target if is_known else None for target, is_known in zip(_sets(task, held), known, strict=True)]
+
+
+def _sets(task: Task, held: Sequence[set[str]]) -> list[Target]:
+    """Sets of labels as tuples in the task's order."""
+    return [tuple(label for label in task.labels if label in labels) for labels in held]
+
+
+def _divided(task: Task, rows: pd.DataFrame) -> list[list[Any]]:
+    """The values in each cell."""
+    column = task.data.label_column
+    if unreadable := [value for value in (task.labels if column.map is None else column.map) if is_missing(value)]:
+        raise ClinfitError(
+            f"column {column.column!r}: the label {unreadable[0]!r} is how files write that there is none",
+            expected="labels that are not spelt like a missing value",
+            fix="write these cells otherwise, and map them: label: {column: ..., map: {...}}",
+        )
+    return [_values_in(cell, column) for cell in _cells(task, rows)]
+
+
+def _values_in(cell: Any, column: LabelColumn) -> list[Any]:
+    if isinstance(cell, list | tuple | np.ndarray):
+        return list(cell)
+    if is_missing(cell):
+        return []
+    if isinstance(cell, str):
+        return [part.strip() for part in cell.split(column.separator) if part.strip()]
+    return [cell]
+
+
+def _read_indicators(label: IndicatorColumns, rows: pd.DataFrame, ids: Sequence[str]) -> list[set[str]]:
+    held: list[set[str]] = [set() for _ in ids]
+    for name, column in label.columns.items():
+        values = _indicators(cells_of(rows[column]))
+        if unread := [record for record, value in zip(ids, values, strict=True) if value is None]:
+            raise ClinfitError(
+                f"column {column!r}: {len(unread)} of {len(ids)} cells say neither yes nor no, in {shown_ids(unread)}",
+                expected="1 or 0, true or false, yes or no in every cell: what is missing need not be absent",
+                fix=f"write 0 where {name!r} does not hold, or take these rows out",
+            )
+        for labels, value in zip(held, values, strict=True):
+            if value:
+                labels.add(name)
+    return held
+
+
+def _indicators(cells: Sequence[Any]) -> list[bool | None]:
+    """1, true, yes and 0, false, no, of whatever type; None for everything else."""
+    labels = LabelMap(["no", "yes"], {False: "no", True: "yes"}).lookup_all(cells)
+    return [None if label is None else label == "yes" for label in labels]
+
+
+TARGETS: dict[str, Targets] = {
+    "classification": Targets(_read_one, _known_one, learned=True),
+    "multilabel": Targets(_read_several, _known_several, learned=True),
+    "multiple-choice": Targets(_read_one, _known_one, learned=False),
+}

@@ -1,0 +1,55 @@
+"""xlsx files, opened for reading: the usual ones, and those that a program saved as "strict" Open XML."""
+
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import openpyxl
+from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+
+#: Namespaces of ISO/IEC 29500 strict, which openpyxl does not know -> those of the usual ("transitional") form.
+STRICT = {
+    b"http://purl.oclc.org/ooxml/spreadsheetml/": b"http://schemas.openxmlformats.org/spreadsheetml/2006/",
+    b"http://purl.oclc.org/ooxml/officeDocument/": b"http://schemas.openxmlformats.org/officeDocument/2006/",
+    b"http://purl.oclc.org/ooxml/drawingml/": b"http://schemas.openxmlformats.org/drawingml/2006/",
+}
+
+
+@contextmanager
+def opened_book(path: Path, *, data_only: bool = True) -> Iterator[openpyxl.Workbook]:
+    """The workbook, read only. data_only: results of formulas instead of the formulas.
+
+    Raises what openpyxl and zipfile raise for files that are no workbook.
+    """
+    with zipfile.ZipFile(path) as archive:
+        strict = any(name in archive.read("xl/workbook.xml") for name in STRICT)
+        source = _transitional(archive) if strict else path
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about print areas and styles, which are no data
+        book = openpyxl.load_workbook(source, read_only=True, data_only=data_only)
+    with closing(book):
+        yield book
+
+
+def sheet_rows(book: openpyxl.Workbook, sheet: str) -> list[list[object]]:
+    """The cells of a sheet, row by row."""
+    cells = book[sheet]
+    if isinstance(cells, ReadOnlyWorksheet):
+        cells.reset_dimensions()  # the size that some programs write into the file is wrong
+    return [list(row) for row in cells.iter_rows(values_only=True)]
+
+
+def _transitional(strict: zipfile.ZipFile) -> io.BytesIO:
+    """The same workbook with the usual namespaces, in memory."""
+    copy = io.BytesIO()
+    with zipfile.ZipFile(copy, "w") as archive:
+        for name in strict.namelist():
+            content = strict.read(name)
+            for old, new in STRICT.items():
+                content = content.replace(old, new)
+            archive.writestr(name, content)
+    copy.seek(0)
+    return copy

@@ -1,0 +1,43 @@
+"""What language models read on test, beside the metrics that every system has."""
+
+import numpy as np
+import pandas as pd
+
+from clinfit.evaluation.answers import Floats, numbers
+from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
+from clinfit.evaluation.system_results import LanguageDict
+from clinfit.evaluation.systems import System
+
+
+def language(context: MeasuredContext, item: Measured) -> Outcome:
+    """Of language models."""
+    return (language_facts(rows_on_test(context.table, item.system)) if item.system.language_model else None), []
+
+
+def language_facts(rows: pd.DataFrame) -> LanguageDict:
+    """Spread of prompt lengths and label mass, and the items whose text was shortened; rows: of one system on test."""
+    dropped = numbers(rows, "dropped_tokens") if "dropped_tokens" in rows else np.array([])
+    known = dropped[np.isfinite(dropped)]
+    return LanguageDict(
+        n=len(rows),
+        prompt_tokens=_quartiles(numbers(rows, "prompt_tokens")),
+        label_mass=_quartiles(numbers(rows, "label_mass")) if "label_mass" in rows else None,
+        shortened=int((known > 0).sum()) if len(known) else None,
+    )
+
+
+def rows_on_test(table: pd.DataFrame, system: System) -> pd.DataFrame:
+    """The system's rows of the test split, as they stand in the table."""
+    same = (
+        (table["model"] == system.model)
+        & (table["seed"] == system.seed)
+        & (table["stage"] == system.stage)
+        & (table["split"] == "test")
+    )
+    return table.loc[same]
+
+
+def _quartiles(values: Floats) -> list[float] | None:
+    """Minimum, quartiles and maximum of the known values; None when there are none."""
+    known = values[np.isfinite(values)]
+    return np.quantile(known, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(known) else None

@@ -1,0 +1,100 @@
+"""What makes every number wrong: labels outside the schema, items that do not match; and too few items or groups."""
+
+import numpy as np
+
+from clinfit.data.support import check_support, few_test_questions, set_support
+from clinfit.evaluation.context import Context, Outcome
+from clinfit.evaluation.systems import System
+from clinfit.findings import Finding
+
+#: Fewest groups for which resampling whole groups gives an interval that can be trusted (Cameron & Miller, 2015).
+FEW_GROUPS = 30
+
+
+def check_labels(context: Context) -> Outcome:
+    """Gold labels and answers that the task does not declare."""
+    found = []
+    for system in context.systems:
+        undeclared = system.test.undeclared
+        if undeclared.gold or undeclared.predicted:
+            n = len(system.test)
+            evidence = f"{undeclared.gold} gold labels and {undeclared.predicted} predictions of {n} items"
+            found.append(
+                Finding(
+                    "error",
+                    "labels-outside-schema",
+                    f"{system.name}: some labels are not among the declared labels",
+                    f"{evidence}; declared: {', '.join(context.task.labels)}",
+                    "map every value of the label column to a declared label; the types must match too",
+                    system.name,
+                )
+            )
+    return None, found
+
+
+def check_same_items(context: Context) -> Outcome:
+    """Whether all systems were tested on the same items."""
+    first = context.systems[0]
+    return None, [found for system in context.systems for found in _misaligned(system, first)]
+
+
+def _misaligned(system: System, first: System) -> list[Finding]:
+    rows, others = system.test, first.test
+    repeated = len(rows) - int(rows.ids.nunique())
+    same = rows.ids.equals(others.ids)
+    differing = 0 if same else len(rows.ids.symmetric_difference(others.ids))
+    golds = differing_golds(system, first) if same else 0
+    if not repeated and same and not golds:
+        return []
+    return [
+        Finding(
+            "error",
+            "misaligned-items",
+            f"{system.name} was not tested on the same items as {first.name}, each once",
+            f"{differing} ids in one of the two only, {repeated} repeated ids, {golds} different gold labels",
+            "predict the same test split with every model",
+            system.name,
+        )
+    ]
+
+
+def differing_golds(system: System, other: System) -> int:
+    """Test items to which the two give another truth; both have the same items."""
+    one, two = system.test.answers.gold, other.test.answers.gold
+    return int((one != two).reshape(len(one), -1).any(axis=1).sum())
+
+
+def check_test_labels(context: Context) -> Outcome:
+    """Whether every label has enough test items."""
+    answers = context.systems[0].test.answers
+    counts = dict(zip(context.task.labels, answers.support.tolist(), strict=True))
+    return None, list(check_support("test", counts))
+
+
+def check_test_label_sets(context: Context) -> Outcome:
+    """Whether every label of a multilabel task has enough test items; items need not have any."""
+    answers = context.systems[0].test.answers
+    counts = dict(zip(context.task.labels, answers.support.tolist(), strict=True))
+    return None, list(set_support("test", len(answers), counts))
+
+
+def check_test_questions(context: Context) -> Outcome:
+    """Whether there are enough questions; which letter is right does not matter."""
+    return None, list(few_test_questions(len(context.systems[0].test)))
+
+
+def check_groups(context: Context) -> Outcome:
+    """Whether there are enough groups to resample."""
+    groups = context.systems[0].test.groups
+    n = len(np.unique(groups))
+    if n == len(groups) or n >= FEW_GROUPS:
+        return None, []
+    return None, [
+        Finding(
+            "warn",
+            "few-groups",
+            f"The {len(groups)} test items come from {n} groups only",
+            f"intervals and tests resample whole groups; with fewer than {FEW_GROUPS} the intervals are too narrow",
+            "test on more groups (patients, documents), not on more items of the same ones",
+        )
+    ]

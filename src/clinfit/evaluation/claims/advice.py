@@ -1,0 +1,155 @@
+"""Which system for which use: words derived from the numbers of a binary task, never more than these support.
+
+A use has a threshold of its own. It is chosen for every useful system on validation, and the system that is best there
+is named; what it then does is told from the test split, which has chosen nothing. Useful are those shown to be better
+than the constant answers. When a simpler one is not shown to be worse, that one is named as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clinfit.evaluation.answers import LabelAnswers, confusion
+from clinfit.evaluation.claims.paired import paired_difference
+from clinfit.evaluation.claims.wording import evidence, title, with_interval
+from clinfit.evaluation.context import Measured, MeasuredContext
+from clinfit.evaluation.decisions.decide import under_threshold
+from clinfit.evaluation.decisions.thresholds import ThresholdChoice, choose_threshold
+from clinfit.study.evaluation import Threshold
+
+#: Screening asks for this sensitivity, and for at least this specificity: a system that calls everyone positive screens
+#: nobody.
+SCREENING_SENSITIVITY = 0.95
+SCREENING_SPECIFICITY = 0.5
+#: Without these validation items of each class no threshold for a use can be chosen.
+LEAST_ITEMS = 10
+
+
+@dataclass(frozen=True)
+class Use:
+    """rule: how its threshold is chosen; None for the study's own. metric: what is best on validation. floor: the least
+    of it there. shown: what is told of the test split."""
+
+    name: str
+    rule: Threshold | None
+    metric: str
+    floor: float
+    shown: tuple[str, ...]
+
+
+USES = (
+    Use(
+        f"Screening (sensitivity of {100 * SCREENING_SENSITIVITY:g} % or more)",
+        Threshold(rule="sensitivity", value=SCREENING_SENSITIVITY),
+        "specificity",
+        SCREENING_SPECIFICITY,
+        ("sensitivity", "specificity"),
+    ),
+    Use("Balanced", Threshold(rule="balanced-accuracy"), "balanced_accuracy", 0.0, ("balanced_accuracy",)),
+    Use("Overall", None, "accuracy", 0.0, ("accuracy",)),
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A system under the threshold of a use. validation: the use's metric there. test: its answers."""
+
+    item: Measured
+    choice: ThresholdChoice
+    validation: float
+    test: LabelAnswers
+
+
+def advice(context: MeasuredContext) -> list[str]:
+    """A line for each use, among the systems shown to be better than the constant answers (binary tasks)."""
+    if context.measured[0].answers.positive is None:
+        return []
+    useful = [item for item in context.measured if item.name not in context.uninformative]
+    if not useful:
+        unbeaten = next(iter(context.uninformative.values()))
+        return [f"No system can be advised for any use: none is shown to be better than {unbeaten.name}."]
+    if min(useful[0].validation.support, default=0) < LEAST_ITEMS:
+        return [
+            f"No system is advised for a use: its threshold needs {LEAST_ITEMS} validation items of each class, which "
+            "are not there."
+        ]
+    return [_of_use(context, use, useful) for use in USES]
+
+
+def _of_use(context: MeasuredContext, use: Use, useful: Sequence[Measured]) -> str:
+    candidates = [found for item in useful if (found := _candidate(context, use, item)) is not None]
+    fitting = [found for found in candidates if found.validation >= use.floor]
+    if fitting:
+        return _line(context, use, fitting)
+    if use.floor and candidates:
+        return f"{use.name}: none of the useful systems keeps a {use.metric} of {100 * use.floor:g} % on validation."
+    return f"{use.name}: validation gives no threshold for it."
+
+
+def _candidate(context: MeasuredContext, use: Use, item: Measured) -> Candidate | None:
+    """The system under the use's threshold; None where validation gives none."""
+    validation: LabelAnswers = item.validation
+    choice, test = item.decision.choice, item.answers
+    if use.rule is not None:
+        read = validation.has_probabilities & validation.parsed
+        if not read.any():
+            return None
+        scores = np.where(read, validation.scores(validation.positive or 0), np.nan)
+        choice = choose_threshold(use.rule, validation.gold == validation.positive, scores)
+        if choice.value is None:
+            return None
+        validation, test = under_threshold(validation, choice), under_threshold(test, choice)
+    value = context.engine.estimates(validation).get(use.metric, float("nan"))
+    return None if np.isnan(value) else Candidate(item, choice, value, test)
+
+
+def _line(context: MeasuredContext, use: Use, fitting: Sequence[Candidate]) -> str:
+    """The best of the fitting systems, and the simple one that it is not shown to beat; only these are resampled."""
+    best = max(fitting, key=lambda found: found.validation)
+    simple = max((found for found in fitting if found.item.system.simple), key=lambda f: f.validation, default=None)
+    rival = None if best.item.system.simple else simple
+    told = [best.test, *([] if rival is None else [rival.test])]
+    scored, *others = context.engine.score(told, best.item.scored.resamples, context.confidence)
+    metrics = context.engine.metrics(scored)
+    values = ", ".join(
+        f"{title(name).lower()} {with_interval(name, metrics[name], context.confidence)}" for name in use.shown
+    )
+    line = f"{use.name}: {best.item.name}, best on validation, {decision(best.choice)}; on test {values}."
+    line += f" {_of_hundred(best.test)}"
+    if rival is None:
+        return line
+    found = paired_difference(use.metric, others[0], scored)
+    if found.gain > 0 and (found.p is None or found.p < 1 - context.confidence):
+        return line
+    facts = evidence(found, None, context.confidence)
+    return f"{line} It is not shown to be better than {rival.item.name}, which is simpler: {facts}."
+
+
+def decision(choice: ThresholdChoice) -> str:
+    """How the probability becomes the answer: at a threshold of 0.310 (chosen on validation)."""
+    if choice.value is None:
+        return "taking the most probable label"
+    where = f"chosen on {choice.split}" if choice.split else "as the study fixes it"
+    return f"at a threshold of {choice.value:.3f} ({where})"
+
+
+def _of_hundred(answers: LabelAnswers) -> str:
+    """What the system would do to 100 records of this test set's mix."""
+    positive = answers.positive
+    assert positive is not None
+    counts = confusion(answers)
+    event, negative = answers.labels[positive], 1 - positive
+    found, false = counts[positive, positive], counts[negative, positive]
+    missed, n = counts[positive].sum() - found, len(answers)
+    hundred = [float(100 * count / n) for count in (found, false, missed)]
+    rightly, falsely, overlooked = (_whole(count) for count in hundred)
+    return (
+        f"Of 100 records like these it flags {rightly} rightly and {falsely} falsely as {event!r}, and misses "
+        f"{overlooked} (counted: {found}, {false} and {missed} of {n})."
+    )
+
+
+def _whole(count: float) -> str:
+    """A number of records of 100; what is rarer than half a record is not called none."""
+    return "less than 1" if 0 < count < 0.5 else f"{count:.0f}"

@@ -1,0 +1,132 @@
+"""From probabilities to what is done with an item, as sections of a system's results; and what a reader must know of
+choices made on validation."""
+
+from typing import cast
+
+import numpy as np
+
+from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
+from clinfit.evaluation.decisions.conformal import conformal as conformal_sets
+from clinfit.evaluation.decisions.decide import Decision
+from clinfit.evaluation.decisions.recalibration import Recalibration
+from clinfit.evaluation.decisions.referral import choose_referral, referral_result
+from clinfit.evaluation.decisions.selective import selective as selective_prediction
+from clinfit.evaluation.metrics.definitions import METRICS
+from clinfit.evaluation.metrics.metric import Metric
+from clinfit.evaluation.system_results import RecalibrationDict
+from clinfit.findings import Finding
+from clinfit.study.evaluation import DecisionSettings, Refer
+
+#: Level of the sets of labels where the study names none.
+LEVEL = 0.9
+#: Validation items of each class below which what was chosen on them is a matter of chance.
+FEW_TO_CHOOSE = 100
+#: Metrics of the probabilities before recalibration that the report shows beside those after it.
+BEFORE = ("brier", "brier_sum", "log_loss", "calibration_intercept", "calibration_slope", "ece")
+
+
+def threshold(context: MeasuredContext, item: Measured) -> Outcome:
+    """The decision rule in force, and why it is not what the study asked for."""
+    choice = item.decision.choice
+    if item.system.rule or choice.note is None:
+        return choice.as_dict(), []
+    code, advice = "threshold-fallback", "set evaluation.threshold to a rule that validation can satisfy"
+    if choice.value is not None:
+        code, advice = "threshold-note", "read the threshold with this in mind"
+    return choice.as_dict(), [Finding("warn", code, f"{item.name}: {choice.note}", "", advice, item.name)]
+
+
+def recalibration(context: MeasuredContext, item: Measured) -> Outcome:
+    """The map of the probabilities, with the metrics that they had before it."""
+    fitted = item.decision.recalibration
+    if item.system.rule or fitted is None:
+        return None, []
+    before = {} if fitted.kind == "none" else _before(context, item)
+    section = RecalibrationDict(**fitted.as_dict(), before={name: metric.as_dict() for name, metric in before.items()})
+    return section, _check_recalibration(item, fitted, before)
+
+
+def _before(context: MeasuredContext, item: Measured) -> dict[str, Metric]:
+    (scored,) = context.engine.score([item.decision.raw], item.scored.resamples, context.confidence)
+    return {name: metric for name, metric in context.engine.metrics(scored).items() if name in BEFORE}
+
+
+def _check_recalibration(item: Measured, fitted: Recalibration, before: dict[str, Metric]) -> list[Finding]:
+    if fitted.note is not None:
+        title = f"{item.name} is not recalibrated: {fitted.note}"
+        advice = "choose another evaluation.calibration, or give the study more validation items"
+        return [Finding("warn", "recalibration-fallback", title, "", advice, item.name)]
+    for name in ("brier", "brier_sum", "log_loss"):
+        old, new = before.get(name), item.metrics.get(name)
+        if old is None or new is None or old.value is None or new.value is None or new.value <= old.value:
+            continue
+        return [
+            Finding(
+                "warn",
+                "recalibration-worse",
+                f"{item.name}: the recalibration made the {METRICS[name].title} on test worse",
+                f"{old.value:.4f} before, {new.value:.4f} after; fitted on {fitted.n} validation items",
+                "leave evaluation.calibration out, or fit it on more validation items",
+                item.name,
+            )
+        ]
+    return []
+
+
+def selective(context: MeasuredContext, item: Measured) -> Outcome:
+    """Accuracy among the items of which the system is surest."""
+    return (None if item.system.rule else selective_prediction(item.scored)), []
+
+
+def conformal(context: MeasuredContext, item: Measured) -> Outcome:
+    """Sets of labels."""
+    if item.system.rule:
+        return None, []
+    refer = _refer(context)
+    level = refer.value if refer is not None and refer.rule == "conformal" else LEVEL
+    return conformal_sets(item.scored, item.validation, _validation_groups(item), level), []
+
+
+def referral(context: MeasuredContext, item: Measured) -> Outcome:
+    """Which items a person decides, where the study hands any on."""
+    refer = _refer(context)
+    if item.system.rule or refer is None:
+        return None, []
+    section = referral_result(choose_referral(refer, item.validation, _validation_groups(item)), item.scored)
+    if section["note"] is None:
+        return section, []
+    title = f"{item.name}: {section['note']}"
+    advice = "give the study more validation items, or leave evaluation.refer out"
+    return section, [Finding("warn", "referral-fallback", title, "", advice, item.name)]
+
+
+def _refer(context: MeasuredContext) -> Refer | None:
+    return cast(DecisionSettings, context.settings).refer
+
+
+def _validation_groups(item: Measured) -> int:
+    return len(np.unique(item.system.validation.groups))
+
+
+def check_validation(context: MeasuredContext) -> Outcome:
+    """Whether thresholds and recalibration were chosen on enough items: once a task, as all systems have the same."""
+    decisions: list[tuple[Measured, Decision]] = [(item, item.decision) for item in context.measured]
+    chosen = [item for item, made in decisions if made.choice.split is not None and made.choice.value is not None]
+    fitted = [item for item, made in decisions if made.recalibration is not None and made.recalibration.kind != "none"]
+    used = [name for name, items in (("threshold", chosen), ("recalibration", fitted)) if items]
+    if not used:
+        return None, []
+    answers = (chosen or fitted)[0].validation
+    if answers.support.min() >= FEW_TO_CHOOSE:
+        return None, []
+    counts = ", ".join(f"{label}: {count}" for label, count in zip(answers.labels, answers.support, strict=True))
+    return None, [
+        Finding(
+            "warn",
+            "small-validation",
+            f"The {' and '.join(used)} {'were' if len(used) > 1 else 'was'} chosen on few validation items: "
+            f"{answers.support.min()} in the smallest class",
+            counts,
+            f"read what they reach on test, not on validation; {FEW_TO_CHOOSE} items of each class are a sound basis",
+        )
+    ]

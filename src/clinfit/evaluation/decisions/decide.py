@@ -1,0 +1,108 @@
+"""How the probabilities of one label out of several become answers: recalibration and threshold from validation.
+
+Evaluation applies both to the saved predictions; the pack applies the same two objects to new records.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, label_codes
+from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
+from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold
+from clinfit.evaluation.systems import System
+from clinfit.study.evaluation import DecisionSettings, MultipleChoiceEvaluation, Threshold
+
+
+@dataclass(frozen=True)
+class Decision:
+    """choice: the threshold. recalibration: None where the study asks for none. raw: the test answers before it."""
+
+    choice: ThresholdChoice
+    recalibration: Recalibration | None
+    raw: LabelAnswers
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A system (with recalibrated probabilities) and its answers under its decision."""
+
+    system: System
+    decision: Any
+    test: Any
+    validation: Any
+
+
+def decide(settings: DecisionSettings, system: System) -> Decided:
+    """The study's recalibration and threshold, both from the system's validation items."""
+    fitted = _recalibration(settings, system)
+    mapped = system if fitted is None else _mapped(system, fitted)
+    choice = _threshold(settings.threshold, mapped)
+    return Decided(
+        mapped,
+        Decision(choice, fitted, system.test.answers),
+        under_threshold(mapped.test.answers, choice),
+        under_threshold(mapped.validation.answers, choice),
+    )
+
+
+def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided:
+    """The most probable option, as the system answered: nothing is chosen on validation."""
+    test = system.test.answers
+    return Decided(system, Decision(ThresholdChoice(), None, test), test, system.validation.answers)
+
+
+def _recalibration(settings: DecisionSettings, system: System) -> Recalibration | None:
+    """The study's map, fitted on the validation items that have probabilities; none for simple rules."""
+    if settings.calibration == "none" or system.rule or system.majority:
+        return None
+    answers: LabelAnswers = system.validation.answers
+    usable = answers.has_probabilities
+    return fit_recalibration(
+        settings.calibration, answers.gold[usable], answers.probabilities[usable], answers.positive
+    )
+
+
+def _mapped(system: System, fitted: Recalibration) -> System:
+    """The system as if its model had given the recalibrated probabilities, and had answered by them."""
+    if fitted.kind == "none":
+        return system
+
+    def apply(rows: Rows) -> Rows:
+        answers = replace(rows.answers, probabilities=fitted.apply(rows.answers.probabilities))
+        return replace(rows, answers=replace(answers, predicted=_answered(answers, ThresholdChoice())))
+
+    return replace(system, test=apply(system.test), validation=apply(system.validation))
+
+
+def _threshold(rule: Threshold, system: System) -> ThresholdChoice:
+    """The study's rule on the system's validation items; rules such as majority keep the answer that they are, and so
+    do systems that give labels alone."""
+    if rule.rule == "argmax" or system.rule or not np.isfinite(system.test.answers.probabilities).any():
+        return ThresholdChoice()
+    answers: LabelAnswers = system.validation.answers
+    if answers.positive is None:
+        return ThresholdChoice(rule.rule, note="the task has more than two labels; the most probable label is taken")
+    read = answers.has_probabilities & answers.parsed
+    if rule.rule != "fixed" and not read.any():
+        return ThresholdChoice(rule.rule, note="no validation items; the most probable label is taken")
+    scores = np.where(read, answers.probabilities[:, answers.positive], np.nan)
+    choice = choose_threshold(rule, answers.gold == answers.positive, scores)
+    if rule.rule == "guarantee" and choice.value is not None and system.validation.grouped:
+        note = "the guarantee is for independent items, and validation items share groups: it may hold less often"
+        return replace(choice, note=note)
+    return choice
+
+
+def under_threshold(answers: LabelAnswers, choice: ThresholdChoice) -> LabelAnswers:
+    """Answers under the threshold; unparsed answers stay unparsed."""
+    return answers if choice.value is None else replace(answers, predicted=_answered(answers, choice))
+
+
+def _answered(answers: LabelAnswers, choice: ThresholdChoice) -> Ints:
+    """(n,) label indices by the probabilities; an item that has none, or an unparsed answer, stays as it is."""
+    positive = None if answers.positive is None else answers.labels[answers.positive]
+    decided = label_codes(apply_threshold(answers.probabilities, answers.labels, positive, choice), answers.labels)
+    open_items = (answers.predicted == UNPARSED) | ~answers.has_probabilities
+    return np.where(open_items, answers.predicted, decided)

@@ -1,0 +1,161 @@
+"""Recalibration: a map of probabilities fitted on validation, so that a predicted 30 % happens in 30 of 100.
+
+    temperature   P'(k) ~ P(k)^(1/T)                  one number, any labels     (Guo et al., 2017)
+    platt         logit P' = a + b logit P            two numbers, two labels    (Platt, 1999; Cox, 1958)
+    isotonic      a rising step line through P        two labels, many items     (Zadrozny & Elkan, 2002)
+
+Temperature and platt never change a ranking; isotonic may tie neighbours. What cannot be fitted is left as it was, and
+says why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from clinfit.evaluation.metrics.probabilities import EDGE, logistic
+from clinfit.scoring.probabilities import softmax
+
+Floats = NDArray[np.float64]
+Kind = Literal["none", "temperature", "platt", "isotonic"]
+
+#: Fewest validation items for steps; with fewer they follow chance.
+ISOTONIC_ITEMS = 1000
+#: Temperatures that are looked at.
+LOWEST, HIGHEST = 0.05, 100.0
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """The map in force.
+
+    parameters: temperature {temperature}; platt {slope, intercepts (one a label)}; isotonic {label, x, y}, the index of
+    the positive label and the knots. split, n: where it was to be fitted, and on how many items.
+    note: why it is not what the study asked for.
+    """
+
+    kind: Kind = "none"
+    parameters: dict[str, list[float]] = field(default_factory=dict)
+    split: str | None = None
+    n: int = 0
+    note: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recalibration":
+        """From `as_dict`; other keys, such as the metrics before, are left out."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+
+    def apply(self, probabilities: Floats) -> Floats:
+        """(n, K) probabilities to (n, K) recalibrated ones; rows of nan stay nan.
+
+        Every row is computed on its own, so that an item has the same numbers whatever stands beside it.
+        """
+        match self.kind:
+            case "none":
+                return probabilities
+            case "temperature":
+                return softmax(_log(probabilities, self.parameters["floor"][0]) / self.parameters["temperature"][0])
+            case "platt":
+                (slope,), intercepts = self.parameters["slope"], np.array(self.parameters["intercepts"])
+                return softmax(slope * _log(probabilities, self.parameters["floor"][0]) + intercepts)
+            case "isotonic":
+                label = int(self.parameters["label"][0])
+                mapped = np.interp(probabilities[:, label], self.parameters["x"], self.parameters["y"])
+                pair = (mapped, 1 - mapped) if label == 0 else (1 - mapped, mapped)
+                return np.column_stack(pair)
+
+
+def fit_recalibration(
+    kind: Kind, gold: NDArray[np.int64], probabilities: Floats, positive: int | None
+) -> Recalibration:
+    """A map fitted on validation items: (n,) gold label indices, (n, K) probabilities without gaps.
+
+    positive: index of the positive label, None for more than two labels. Kind `none` with a note where the items cannot
+    give the map.
+    """
+    if kind == "none":
+        return Recalibration()
+    n = len(gold)
+    left = Recalibration("none", {}, "validation", n)
+    if not n:
+        return Recalibration(note="no validation items; the probabilities are as the model gave them")
+    if len(np.unique(gold)) < 2:
+        return _unfitted(left, "validation holds one class only")
+    if not np.ptp(probabilities, axis=0).any():
+        return _unfitted(left, "every validation item has the same probabilities")
+    if kind == "temperature":
+        return _temperature(left, gold, probabilities)
+    if positive is None:
+        return _unfitted(left, f"{kind} needs two labels")
+    outcome = gold == positive
+    if kind == "platt":
+        return _platt(left, outcome, probabilities, positive)
+    return _isotonic(left, outcome, probabilities[:, positive], positive)
+
+
+def _unfitted(left: Recalibration, why: str) -> Recalibration:
+    return replace(left, note=f"{why}; the probabilities are as the model gave them")
+
+
+def _temperature(left: Recalibration, gold: NDArray[np.int64], probabilities: Floats) -> Recalibration:
+    floor = _floor(probabilities)
+    logs = _log(probabilities, floor)
+    items = np.arange(len(gold))
+    # The loss is convex in 1 / T: it has no minimum when it still falls at infinity, and none above 0 when it rises
+    # from there on.
+    others = np.where(np.eye(logs.shape[1], dtype=bool)[gold], -np.inf, logs).max(1)
+    if (logs[items, gold] > others).all():
+        return _unfitted(left, "every answer on validation is right, so no temperature fits")
+    if (logs[items, gold] - logs.mean(1)).mean() <= 0:
+        return _unfitted(left, "the probabilities say nothing of the labels on validation, so no temperature fits")
+
+    def loss(log_temperature: float) -> float:
+        scaled = logs / np.exp(log_temperature)
+        return float((np.logaddexp.reduce(scaled, axis=1) - scaled[items, gold]).mean())
+
+    bounds = (np.log(LOWEST), np.log(HIGHEST))
+    fit: Any = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
+    return replace(left, kind="temperature", parameters={"temperature": [float(np.exp(fit.x))], "floor": [floor]})
+
+
+def _platt(left: Recalibration, outcome: NDArray[np.bool_], probabilities: Floats, positive: int) -> Recalibration:
+    floor = _floor(probabilities)
+    logs = _log(probabilities, floor)
+    logit = logs[:, positive] - logs[:, 1 - positive]
+    fit = logistic(np.column_stack([np.ones_like(logit), logit]), outcome, np.zeros_like(logit))
+    if fit is None:
+        return _unfitted(left, "the probabilities separate the classes on validation, so no line fits")
+    intercept, slope = (float(value) for value in fit[0])
+    if slope <= 0:
+        return _unfitted(left, "higher probabilities do not go with more positives on validation")
+    intercepts = [0.0, 0.0]
+    intercepts[positive] = intercept
+    return replace(left, kind="platt", parameters={"slope": [slope], "intercepts": intercepts, "floor": [floor]})
+
+
+def _isotonic(left: Recalibration, outcome: NDArray[np.bool_], scores: Floats, positive: int) -> Recalibration:
+    if len(outcome) < ISOTONIC_ITEMS:
+        return _unfitted(left, f"isotonic needs {ISOTONIC_ITEMS:,} validation items and there are {len(outcome)}")
+    from sklearn.isotonic import IsotonicRegression  # a second to load
+
+    # A step of 0 or 1 would claim certainty from the items of one step: the edges are those of one item more.
+    edge = 1 / (len(outcome) + 2)
+    fit = IsotonicRegression(y_min=edge, y_max=1 - edge).fit(scores, outcome)
+    parameters = {"label": [float(positive)], "x": fit.X_thresholds_.tolist(), "y": fit.y_thresholds_.tolist()}
+    return replace(left, kind="isotonic", parameters=parameters)
+
+
+def _floor(probabilities: Floats) -> float:
+    """What a probability of 0 counts as: the smallest that the model gave on validation, at most EDGE."""
+    return min(EDGE, float(probabilities[probabilities > 0].min()))
+
+
+def _log(probabilities: Floats, floor: float) -> Floats:
+    """Logarithms under the same floor where the map is fitted and where it is applied."""
+    return np.log(np.maximum(np.ascontiguousarray(probabilities), floor))

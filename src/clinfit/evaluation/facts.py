@@ -1,0 +1,96 @@
+"""What evaluation is told beside the predictions: by a run folder, by files of predictions, or by nobody."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+import pandas as pd
+
+from clinfit.evaluation.results import Characteristics, FreezeResult
+from clinfit.evaluation.system_results import WeightsDict
+from clinfit.findings import FindingDict
+
+
+class ModelFacts(TypedDict, total=False):
+    """What a run knows of a model and predictions do not. stage_seconds, stage_perplexity: training
+    time, and perplexity of general text (scoring/general_text.py), by number of the stage; that of 0 is the base's."""
+
+    family: str
+    train_seconds: float | None
+    stage_seconds: dict[str, float]
+    stage_perplexity: dict[str, float]
+    peak_memory_mb: float | None
+    parameters: int
+    trainable_parameters: int
+    alarms: list[str]
+    status: Literal["done", "failed", "running"]
+    reason: str
+
+
+class Importance(TypedDict):
+    """What a run has asked of a trained model on validation, and its weights (runs/importance.py).
+
+    stage: after which it was asked. answers: predictions with the columns `input` (null: nothing is shuffled) and
+    `repeat`.
+    """
+
+    stage: int
+    answers: pd.DataFrame
+    weights: WeightsDict | None
+
+
+class KnownCounts(TypedDict):
+    """n: records of a split. labels: those that have each label."""
+
+    n: int
+    labels: dict[str, int]
+
+
+class Facts(TypedDict, total=False):
+    """models: by run name `<model>-seed<seed>`. counts: task -> split -> counts (train included).
+
+    findings: task -> findings of the data audit as dictionaries (`Finding.as_dict()`). freeze: what was declared before
+    the test split was opened, where a run folder says. subgroups: task -> table of `id` and one column of group names
+    for each subgroup. leaks: task -> kind -> ids of test records. shift: task -> rows. characteristics: task -> the
+    first table of its records (data/characteristics.py). importance: task -> run name -> what it was asked.
+    """
+
+    models: dict[str, ModelFacts]
+    counts: dict[str, dict[str, KnownCounts]]
+    findings: dict[str, list[FindingDict]]
+    freeze: FreezeResult
+    subgroups: dict[str, pd.DataFrame]
+    leaks: dict[str, dict[str, list[str]]]
+    shift: dict[str, list[dict[str, Any]]]
+    characteristics: dict[str, Characteristics]
+    importance: dict[str, dict[str, Importance]]
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """The facts of one task; see Facts for each."""
+
+    models: Mapping[str, ModelFacts] = field(default_factory=dict)
+    counts: Mapping[str, KnownCounts] = field(default_factory=dict)
+    findings: Sequence[FindingDict] = ()
+    freeze: FreezeResult | None = None
+    subgroups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    leaks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    shift: Sequence[Mapping[str, Any]] = ()
+    characteristics: Characteristics | None = None
+    importance: Mapping[str, Importance] = field(default_factory=dict)
+
+
+def task_facts(facts: Facts, task: str) -> TaskFacts:
+    """What is known of one task."""
+    return TaskFacts(
+        models=facts.get("models", {}),
+        counts=facts.get("counts", {}).get(task, {}),
+        findings=facts.get("findings", {}).get(task, []),
+        freeze=facts.get("freeze"),
+        subgroups=facts.get("subgroups", {}).get(task, pd.DataFrame()),
+        leaks=facts.get("leaks", {}).get(task, {}),
+        shift=facts.get("shift", {}).get(task, []),
+        characteristics=facts.get("characteristics", {}).get(task),
+        importance=facts.get("importance", {}).get(task, {}),
+    )

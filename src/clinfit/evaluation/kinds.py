@@ -1,0 +1,171 @@
+"""What is evaluated of each kind of task: its decision rule, its checks, and the analyses that make its sections.
+
+A new analysis is one function and one line here; its name is the name of the section in metrics.json (`results.py`,
+`system_results.py`). A function that only checks gives no section.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clinfit.evaluation.analyses.canaries import canaries
+from clinfit.evaluation.analyses.characteristics import characteristics
+from clinfit.evaluation.analyses.classes import (
+    classes,
+    confusion_matrix,
+    label_sets,
+    withheld_counts,
+    withheld_label_sets,
+)
+from clinfit.evaluation.analyses.cost import pareto_front
+from clinfit.evaluation.analyses.curves import curves_section
+from clinfit.evaluation.analyses.errors import errors
+from clinfit.evaluation.analyses.freeze import freeze
+from clinfit.evaluation.analyses.generated import generated
+from clinfit.evaluation.analyses.importance import importance, weights
+from clinfit.evaluation.analyses.label_errors import label_errors
+from clinfit.evaluation.analyses.label_set_canaries import label_set_canaries
+from clinfit.evaluation.analyses.language import language
+from clinfit.evaluation.analyses.leakage import leakage, leakage_counts
+from clinfit.evaluation.analyses.options import chance, positions, scorings
+from clinfit.evaluation.analyses.set_errors import set_errors
+from clinfit.evaluation.analyses.shift import shift
+from clinfit.evaluation.analyses.stages import stages
+from clinfit.evaluation.analyses.subgroups import subgroups
+from clinfit.evaluation.checks import items, probabilities, study, systems
+from clinfit.evaluation.checks.shortened import check_shortened
+from clinfit.evaluation.claims.pairs import check_declared
+from clinfit.evaluation.context import Analysis, Check, Context, SystemAnalysis
+from clinfit.evaluation.decisions import analyses as decisions
+from clinfit.evaluation.decisions.decide import decide, decide_option
+from clinfit.evaluation.decisions.label_thresholds import check_label_validation, decide_labels, label_thresholds
+from clinfit.evaluation.measure import Decide
+from clinfit.evaluation.systems import System
+
+
+@dataclass(frozen=True)
+class Kind:
+    """decide: from probabilities to answers. checks: before any number; an error withholds the numbers.
+
+    systems: of each system. analyses: of the task as a whole. withheld, withheld_system: what remains where the numbers
+    are withheld; the latter gets the reason.
+    """
+
+    decide: Decide
+    checks: Mapping[str, Check]
+    systems: Mapping[str, SystemAnalysis]
+    analyses: Mapping[str, Analysis]
+    withheld: Mapping[str, Check]
+    withheld_system: Callable[[Context, System, str], dict[str, Any]]
+
+
+#: Of every kind.
+CHECKS: Mapping[str, Check] = {
+    "runs": study.check_runs,
+    "contamination": study.check_contamination,
+    "primary": study.check_primary,
+    "labels": items.check_labels,
+    "items": items.check_same_items,
+    "groups": items.check_groups,
+    "missing_probabilities": probabilities.check_missing,
+    "hard_probabilities": probabilities.check_hard,
+    "shortened": check_shortened,
+    "characteristics": characteristics,
+    "shift": shift,
+    "freeze": freeze,
+    "declared": check_declared,
+}
+SYSTEMS: Mapping[str, SystemAnalysis] = {
+    "unparsed": systems.check_unparsed,
+    "floors": systems.check_floors,
+    "informative": systems.check_informative,
+    "language": language,
+}
+ANALYSES: Mapping[str, Analysis] = {
+    "choice": study.check_choice,
+    "leakage": leakage,
+    "subgroups": subgroups,
+    "pareto": pareto_front,
+    "stages": stages,
+}
+
+CLASSIFICATION = Kind(
+    decide=decide,
+    checks={
+        **CHECKS,
+        "comparator": study.check_comparator,
+        "test_labels": items.check_test_labels,
+        "canaries": canaries,
+    },
+    systems={
+        **SYSTEMS,
+        "predictions": systems.check_predictions,
+        "constant": probabilities.check_constant,
+        "direction": probabilities.check_direction,
+        "label_mass": systems.check_label_mass,
+        "threshold": decisions.threshold,
+        "classes": classes,
+        "confusion": confusion_matrix,
+        "curves": curves_section,
+        "recalibration": decisions.recalibration,
+        "referral": decisions.referral,
+        "selective": decisions.selective,
+        "conformal": decisions.conformal,
+        "generated": generated,
+        "importance": importance,
+        "weights": weights,
+    },
+    analyses={
+        "validation": decisions.check_validation,
+        **ANALYSES,
+        "errors": errors,
+        "label_errors": label_errors,
+    },
+    withheld={"leakage": leakage_counts},
+    withheld_system=withheld_counts,
+)
+
+MULTILABEL = Kind(
+    decide=decide_labels,
+    checks={
+        **CHECKS,
+        "comparator": study.check_comparator,
+        "test_labels": items.check_test_label_sets,
+        "canaries": label_set_canaries,
+    },
+    systems={
+        **SYSTEMS,
+        "predictions": systems.check_label_sets,
+        "label_thresholds": label_thresholds,
+        "classes": label_sets,
+        "importance": importance,
+        "weights": weights,
+    },
+    analyses={"validation": check_label_validation, **ANALYSES, "set_errors": set_errors},
+    withheld={"leakage": leakage_counts},
+    withheld_system=withheld_label_sets,
+)
+
+MULTIPLE_CHOICE = Kind(
+    decide=decide_option,
+    checks={**CHECKS, "test_labels": items.check_test_questions, "canaries": canaries},
+    systems={
+        **SYSTEMS,
+        "label_mass": systems.check_label_mass,
+        "classes": classes,
+        "confusion": confusion_matrix,
+        "scorings": scorings,
+        "positions": positions,
+        "selective": decisions.selective,
+        "generated": generated,
+    },
+    analyses={"chance": chance, **ANALYSES, "errors": errors, "label_errors": label_errors},
+    withheld={"leakage": leakage_counts},
+    withheld_system=withheld_counts,
+)
+
+KINDS: Mapping[str, Kind] = {
+    "classification": CLASSIFICATION,
+    "multilabel": MULTILABEL,
+    "multiple-choice": MULTIPLE_CHOICE,
+}

@@ -1,0 +1,201 @@
+"""Numbers, doses and units: those of the output against the source, and those of the reference against the output.
+
+A quantity is a value with a unit, brought to one unit of its kind: 500 mg = 0.5 g, 24 hours = 1 day, 5 mg/dL = 50 mg/L.
+Read are digits with thousands and with a decimal point or comma, both ends of a range (`5-10 mg`), dates (`01/10/09`),
+per cent, number words (`twenty-six`; `one` only before a unit). Not read are digits inside a name (B12, COVID-19) and
+those that number a list (`1. Asthma. 2. Gout.`).
+
+A quantity is found again where the same value has the same unit, or where one of the two is written without a unit.
+Only whether it is there is asked, not what it is said of, so these are proxies: a right number for the wrong drug
+counts as found. A time that a dose is for (`mg/day`, `mg daily`) is not read.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import zip_longest
+
+from clinfit.evaluation.metrics.text.normalise import NUMBER, value
+
+#: Unit -> what one of it is in the unit of its kind.
+_KINDS: dict[str, dict[str, Fraction]] = {
+    "g": {
+        "kg kilogram kilograms kilo kilos kgs": Fraction(1000),
+        "g gram grams gm gms": Fraction(1),
+        "mg milligram milligrams mgs": Fraction(1, 10**3),
+        "mcg µg μg ug microgram micrograms": Fraction(1, 10**6),
+        "ng nanogram nanograms": Fraction(1, 10**9),
+        "pg picogram picograms": Fraction(1, 10**12),
+    },
+    "l": {
+        "l liter liters litre litres": Fraction(1),
+        "dl deciliter decilitre": Fraction(1, 10),
+        "ml milliliter milliliters millilitre millilitres cc ccs": Fraction(1, 1000),
+        "µl μl ul microliter microlitre": Fraction(1, 10**6),
+    },
+    "mol": {
+        "mol": Fraction(1),
+        "mmol millimol millimole millimoles": Fraction(1, 10**3),
+        "µmol μmol umol micromol": Fraction(1, 10**6),
+        "nmol": Fraction(1, 10**9),
+    },
+    "mm": {
+        "mm millimeter millimeters millimetre millimetres": Fraction(1),
+        "cm centimeter centimeters centimetre centimetres": Fraction(10),
+    },
+    "inch": {"inch inches": Fraction(1), "foot feet ft": Fraction(12)},
+    "pound": {"lb lbs pound pounds": Fraction(1)},
+    "s": {
+        "second seconds sec secs": Fraction(1),
+        "minute minutes min mins": Fraction(60),
+        "hour hours h hr hrs": Fraction(3600),
+        "day days": Fraction(86400),
+        "week weeks wk wks": Fraction(7 * 86400),
+    },
+    "month": {"month months mo": Fraction(1), "year years yr yrs": Fraction(12)},
+    "%": {"% percent percentage": Fraction(1)},
+    "mmhg": {"mmhg": Fraction(1)},
+    "unit": {"unit units iu": Fraction(1)},
+    "meq": {"meq": Fraction(1)},
+    "kcal": {"kcal calories": Fraction(1)},
+    "degree": {"degree degrees": Fraction(1)},
+    "beat": {"bpm": Fraction(1)},
+}
+UNITS = {
+    name: (unit, factor) for unit, names in _KINDS.items() for group, factor in names.items() for name in group.split()
+}
+#: What a concentration or a dose by weight is divided by; `100 ml` is a decilitre.
+_DIVISORS = sorted((name for name, (kind, _) in UNITS.items() if kind in {"g", "l"}), key=len, reverse=True)
+
+_ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+_TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_WORDS = (
+    {name: number for number, name in enumerate(["zero", *_ONES, *_TEENS])}
+    | {name: 10 * tens for tens, name in enumerate(_TENS, start=2)}
+    | {"a": 1}
+)
+_SMALL = rf"(?:(?:{'|'.join(_TENS)})(?:[\s-](?:{'|'.join(_ONES)}))?|zero|{'|'.join([*_TEENS, *_ONES])})"
+_HUNDREDS = rf"(?:(?:{_SMALL}|a)\shundred(?:\s(?:and\s)?{_SMALL})?|{_SMALL})"
+_THOUSANDS = rf"(?:(?:{_HUNDREDS}|a)\sthousand(?:\s(?:and\s)?{_HUNDREDS})?|{_HUNDREDS})"
+
+_UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True)) + r"|per\scent|mm\shg"
+_AFTER = rf"\s?-?(?P<unit>{_UNIT})(?![^\W\d_])(?:\s?(?:/|per)\s?(?P<hundred>100\s?)?(?P<per>{'|'.join(_DIVISORS)})\b)?"
+_DATE = re.compile(r"(?<![\w/.-])(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?![\w/-])", re.ASCII)
+_LISTED = re.compile(r"(?:^|(?<=[.:;?!])\s+)\d{1,2}[.)]\s+(?=[A-Z])", re.MULTILINE)
+#: No letter, digit or `COVID-` before it, and no letter after it but those of a unit.
+_DIGITS = re.compile(
+    rf"(?<![^\W_])(?<![^\W\d_]-)(?<!\d[.,])(?P<sign>(?<![\w)\]%.])[-\u2212])?(?>(?P<number>{NUMBER}|\.\d+))"
+    rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?![^\W_]))",
+    re.IGNORECASE,
+)
+_SPELT = re.compile(rf"(?<![^\W_])(?>(?P<words>{_THOUSANDS}))(?:{_AFTER}|(?![^\W_]))", re.IGNORECASE)
+_RANGE = re.compile(r"\s?(?:-|\u2013|\u2014|/|x|\u00d7|to|by|and|or)\s?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """value: in the unit of its kind. unit: "" for a bare number; that of a date holds its parts. written: the number
+    as it stands in the text."""
+
+    value: Fraction
+    unit: str
+    written: Fraction
+
+
+@lru_cache(maxsize=256)
+def quantities(text: str) -> frozenset[Quantity]:
+    """The quantities that a text holds."""
+    found: set[Quantity] = set()
+
+    def note(date: re.Match[str]) -> str:
+        parts = "/".join(str(int(date[part])) for part in (1, 3, 4))
+        found.add(Quantity(Fraction(0), f"date {parts}", Fraction(0)))
+        return " " * len(date[0])
+
+    rest = _LISTED.sub("\n", _DATE.sub(note, text))
+    return frozenset(found | _read(rest))
+
+
+def unsupported(wanted: Collection[Quantity], known: Collection[Quantity]) -> list[Quantity]:
+    """Those that are not found among the known ones."""
+    same = {(quantity.value, quantity.unit) for quantity in known}
+    bare = {quantity.written for quantity in known if quantity.unit == ""}
+    numbers = {quantity.written for quantity in known if not quantity.unit.startswith("date")}
+
+    def is_found(quantity: Quantity) -> bool:
+        if (quantity.value, quantity.unit) in same:
+            return True
+        if quantity.unit.startswith("date"):
+            return False
+        return quantity.written in (numbers if quantity.unit == "" else bare)
+
+    return [quantity for quantity in wanted if not is_found(quantity)]
+
+
+def number_precision(output: str, source: str) -> float | None:
+    """Share of the output's quantities that the source holds; None where the output has none."""
+    return _share_found(quantities(output), quantities(source))
+
+
+def number_recall(output: str, references: Sequence[str]) -> float | None:
+    """Share of the reference's quantities that the output holds, the best reference; None where none has any."""
+    shares = [_share_found(quantities(reference), quantities(output)) for reference in references]
+    return max((share for share in shares if share is not None), default=None)
+
+
+def unsupported_numbers(output: str, source: str) -> float:
+    """How many quantities of the output the source does not hold."""
+    return float(len(unsupported(quantities(output), quantities(source))))
+
+
+def _share_found(wanted: Collection[Quantity], known: Collection[Quantity]) -> float | None:
+    return 1 - len(unsupported(wanted, known)) / len(wanted) if wanted else None
+
+
+def _read(text: str) -> set[Quantity]:
+    """Quantities in digits and in words; the first end of a range has the unit of the second."""
+    found: set[Quantity] = set()
+    matches = sorted([*_DIGITS.finditer(text), *_SPELT.finditer(text)], key=lambda match: match.start())
+    for match, following in zip_longest(matches, matches[1:]):
+        number, unit = _number(match), _unit(match)
+        if unit is None and following and _RANGE.fullmatch(text[match.end() : following.start()]):
+            unit = _unit(following)
+        if number is not None and not (unit is None and match[0].casefold() == "one"):
+            kind, factor = unit or ("", Fraction(1))
+            found.add(Quantity(number * factor, kind, number))
+    return found
+
+
+def _number(match: re.Match[str]) -> Fraction | None:
+    parts = match.groupdict()
+    if (words := parts.get("words")) is not None:
+        return Fraction(_spelt(words.casefold()))
+    number = value(parts["number"] if parts["number"][0] != "." else "0" + parts["number"])
+    return None if number is None else Fraction(number) * (-1 if parts["sign"] else 1)
+
+
+def _spelt(words: str) -> int:
+    total = hundreds = 0
+    for word in re.split(r"[\s-]+", words):
+        if word == "hundred":
+            hundreds *= 100
+        elif word == "thousand":
+            total, hundreds = hundreds * 1000, 0
+        else:
+            hundreds += _WORDS.get(word, 0)
+    return total + hundreds
+
+
+def _unit(match: re.Match[str]) -> tuple[str, Fraction] | None:
+    """The unit of its kind and what one of the written unit is in it."""
+    name = match["unit"]
+    if name is None:
+        return None
+    kind, factor = UNITS["".join(name.casefold().split()).replace("percent", "%")]
+    if (per := match["per"]) is None:
+        return kind, factor
+    below, divisor = UNITS[per.casefold()]
+    return f"{kind}/{below}", factor / (divisor * (100 if match["hundred"] else 1))

@@ -1,0 +1,65 @@
+"""What a pack says of one record, as plain data, and many of them as a table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from clinfit.data.records import Target
+from clinfit.predictions import PROBABILITY, SEPARATOR, answer_text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer.
+
+    predicted: the most probable label; multilabel: all labels of a probability of 0.5 or more, in the task's order;
+    multiple-choice: the letter of the option. decision: the same under the threshold, which is what was evaluated and
+    what counts. threshold: label -> the probability from which it is decided for; empty where the most probable label
+    is taken. probabilities: by label or letter, recalibrated where the study
+    recalibrates. status: `refer` when the record is for a person to decide. notes: on each value of the record that
+    training has not seen, with that value and no other. prediction_set: the labels of the set, where referral is by
+    sets. dropped_tokens: tokens of the record's text that the model did not see, None where that
+    is not known. pack: SHA-256 of the pack. engine: what computed it.
+    """
+
+    task: str
+    id: str
+    kind: str
+    predicted: Target
+    decision: Target
+    threshold: dict[str, float]
+    probabilities: dict[str, float]
+    status: Literal["ok", "refer"]
+    notes: tuple[str, ...]
+    prediction_set: tuple[str, ...] | None
+    dropped_tokens: int | None
+    pack: str
+    engine: str
+
+
+def answers_table(answers: Sequence[Answer], labels: Sequence[str], *, sets: bool) -> pd.DataFrame:
+    """One row an answer, in order: id, p_<label> for each label, predicted, decision, threshold, status, notes, and
+    prediction_set where there are sets. Several labels of one cell are joined by `|`, notes by `; `; no label or note
+    is the empty text. threshold: that of the positive label; of a multilabel task those of all labels, joined by `|`.
+    """
+    columns: dict[str, Any] = {"id": [answer.id for answer in answers]}
+    for label in labels:
+        columns[PROBABILITY + label] = np.array([answer.probabilities[label] for answer in answers], dtype=np.float64)
+    columns["predicted"] = [answer_text(answer.predicted) for answer in answers]
+    columns["decision"] = [answer_text(answer.decision) for answer in answers]
+    columns["threshold"] = [threshold_cell(answer.threshold) for answer in answers]
+    columns["status"] = [answer.status for answer in answers]
+    columns["notes"] = ["; ".join(answer.notes) for answer in answers]
+    if sets:
+        columns["prediction_set"] = [SEPARATOR.join(answer.prediction_set or ()) for answer in answers]
+    return pd.DataFrame(columns)
+
+
+def threshold_cell(by_label: Mapping[str, float]) -> float | str | None:
+    """A number where there is one, so that programs may compare; with several, a text in the order of the labels."""
+    if len(by_label) > 1:
+        return SEPARATOR.join(f"{value:g}" for value in by_label.values())
+    return next(iter(by_label.values()), None)

@@ -1,0 +1,165 @@
+"""pack.json: what a pack says of itself (format clinfit-pack/4), and the check that a pack is as it was written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from clinfit.data.seen import SeenCategories, SeenNumbers
+from clinfit.errors import ClinfitError
+from clinfit.files import hash_files, hash_json, read_json
+
+FORMAT = "clinfit-pack/4"
+OLD_FORMATS = ("clinfit-pack/1", "clinfit-pack/2", "clinfit-pack/3")
+CONTENT = "pack.json"
+PROBES = "probes.json"
+CARD = "README.md"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class StudyEntry:
+    """The study that trained the model, by name and by the hash of its resolved file."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """The trained model. spec: its block of the study. stage: the last one. sha256: of the folder `model`.
+
+    details: what the trainer really used.
+    """
+
+    family: str
+    spec: dict[str, Any]
+    seed: int
+    stage: int
+    sha256: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task that the pack answers.
+
+    task: its block of the study, with the prompt's text and without the place of the training data. recalibration: of
+    the probabilities, as `Recalibration.as_dict`. threshold: `ThresholdChoice.as_dict`; for a multilabel task label ->
+    such a threshold; null where there is none. referral: as `Referral.as_dict`; null when nothing is handed to a
+    person. seen: what training has seen of each input (data/seen.py), as far as no patient is known by it. n, metrics:
+    test records and what was measured on them.
+    """
+
+    task: dict[str, Any]
+    recalibration: dict[str, Any]
+    threshold: dict[str, Any] | None
+    referral: dict[str, Any] | None
+    seen: dict[str, SeenCategories | SeenNumbers]
+    n: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WithheldEntry:
+    """A task that the model learned and the pack does not answer. withheld: why."""
+
+    withheld: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """pack.json. clinfit: the version that wrote it. run: `<model>-seed<seed>`. tasks: by name.
+
+    tolerance: the largest change of a probability of a probe, on another machine or with other versions, with which the
+    pack still counts as the one that was evaluated. files: path -> SHA-256 of every other file. sha256: of all that
+    stands here but itself, the pack's identity.
+    """
+
+    format: Literal["clinfit-pack/4"]
+    clinfit: str
+    study: StudyEntry
+    run: str
+    model: ModelEntry
+    tasks: dict[str, TaskEntry | WithheldEntry]
+    tolerance: float
+    files: dict[str, str]
+    sha256: str
+
+    @property
+    def answered(self) -> dict[str, TaskEntry]:
+        """The tasks that the pack answers."""
+        return {name: entry for name, entry in self.tasks.items() if isinstance(entry, TaskEntry)}
+
+    @property
+    def withheld(self) -> dict[str, str]:
+        """Task -> why the pack does not answer it."""
+        return {name: entry.withheld for name, entry in self.tasks.items() if isinstance(entry, WithheldEntry)}
+
+
+_CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of pack.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_CONTENT.json_schema()}
+
+
+def read_content(folder: Path) -> Content:
+    """What the pack in a folder says of itself; raises ClinfitError when it is no pack or not as it was written."""
+    if not (folder / CONTENT).is_file():
+        raise ClinfitError(
+            f"{folder} is not a pack: it holds no {CONTENT}",
+            expected="a folder that `clinfit run` wrote, such as runs/<study>/<hash>/models/<model>-seed42/pack",
+        )
+    values = read_json(folder / CONTENT)
+    _check_format(folder, values)
+    try:
+        content = _CONTENT.validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ClinfitError(f"{folder / CONTENT} is damaged at {place}: {first['msg']}", fix="copy it again") from None
+    _check_files(folder, values)
+    return content
+
+
+def seal(values: dict[str, Any]) -> str:
+    """SHA-256 of the content without its own seal."""
+    return hash_json({key: value for key, value in values.items() if key != "sha256"})
+
+
+def _check_format(folder: Path, values: Any) -> None:
+    found = values.get("format") if isinstance(values, dict) else None
+    if found == FORMAT:
+        return
+    if found in OLD_FORMATS:
+        raise ClinfitError(
+            f"{folder} is a pack of an older format ({found})",
+            expected=FORMAT,
+            fix="run its study again with this version of clinfit, or use the version that wrote the pack",
+        )
+    raise ClinfitError(
+        f"{folder / CONTENT} has format {found!r}", expected=FORMAT, fix="use the clinfit that wrote it, or a newer one"
+    )
+
+
+def _check_files(folder: Path, values: dict[str, Any]) -> None:
+    """Raise ClinfitError that names the files that are not as they were written."""
+    found = {name: digest for name, digest in hash_files(folder).items() if name != CONTENT and not _is_hidden(name)}
+    written: dict[str, str] = values["files"]
+    wrong = {name for name in found.keys() | written.keys() if found.get(name) != written.get(name)}
+    if values["sha256"] != seal(values):
+        wrong.add(CONTENT)
+    if wrong:
+        raise ClinfitError(
+            f"the pack {folder} is not as it was written: {', '.join(sorted(wrong))} changed, missing or added",
+            expected="the files whose SHA-256 the pack lists",
+            fix="copy the pack again, or run the study again",
+        )
+
+
+def _is_hidden(name: str) -> bool:
+    """Files such as .DS_Store, which systems leave behind and no model reads."""
+    return any(part.startswith(".") for part in name.split("/"))

@@ -1,0 +1,28 @@
+"""The figure of selective prediction: how often a system is wrong among the records of which it is surest."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.ticker import PercentFormatter
+
+from clinfit.report.figures.clinical import Curve
+from clinfit.report.figures.svg import LINES, PALETTE, inline_svg, legend_below, new_figure, style
+
+
+def risk_coverage_figure(curves: Sequence[Curve], name: str, size: tuple[float, float] = (4.1, 3.6)) -> Markup:
+    """Error rate against the share of the records that is decided, surest first; legends hold the area."""
+    with style():
+        figure = new_figure(*size, left=0.7)
+        axes = figure.subplots()
+        for k, curve in enumerate(curves):
+            points = np.asarray(curve.points)
+            colour, line = PALETTE[k % len(PALETTE)], LINES[k % len(LINES)]
+            axes.plot(points[:, 0], points[:, 1], label=curve.legend, color=colour, linestyle=line)
+        axes.set(xlim=(0, 1.02), ylim=(0, None), title="Risk and coverage")
+        axes.set(xlabel="records decided, surest first", ylabel="wrong among them")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        legend_below(figure, axes)
+        text = "; ".join(f"{curve.legend}, {100 * curve.points[-1][1]:.1f} % wrong among all" for curve in curves)
+        return inline_svg(figure, name, "Risk-coverage curves", f"Area under the curve: {text}.")

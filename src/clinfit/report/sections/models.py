@@ -1,0 +1,138 @@
+"""What the report says of the models: how each was trained, with what, and why one did not finish."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER
+from clinfit.report.figures.basic import Scores, training_figure
+from clinfit.report.format import count, duration, flatten, per_cent, text_of
+from clinfit.report.glossary import definition
+
+ModelRecord = Mapping[str, Any]
+LogRow = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelView:
+    name: str
+    summary: str
+    facts: list[tuple[str, str]]
+
+
+def run_name(record: ModelRecord) -> str:
+    return f"{record['model']}-seed{record['seed']}"
+
+
+def failures(records: Sequence[ModelRecord]) -> dict[str, str]:
+    """Run name -> why, for the models that did not finish."""
+    return {run_name(r): r.get("reason") or "no reason recorded" for r in records if r.get("status") != "done"}
+
+
+def model_view(record: ModelRecord) -> ModelView:
+    """Family, cost and the values that were really used, read back by the trainer."""
+    facts: list[tuple[str, str]] = [
+        ("family", text_of(record.get("family"))),
+        ("status", text_of(record.get("status"))),
+    ]
+    if record.get("reason"):
+        facts.append(("reason", text_of(record["reason"])))
+    stages = record.get("stages", {})
+    for number in sorted(stages, key=int):
+        facts += _stage_facts(stages[number], f"stage {number}: " if len(stages) > 1 else "")
+    facts += [
+        (f"study: {name}", text) for name, text in flatten(record.get("spec", {})) if name not in ("name", "family")
+    ]
+    facts += [("inputs (SHA-256)", text_of(record.get("inputs")))]
+    return ModelView(run_name(record), _summary(record), facts)
+
+
+def _stage_facts(stage: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    """One round of training: time, size, details and the hash of what came out."""
+    facts = [("training time", duration(stage["seconds"]))]
+    if stage["parameters"]:
+        share = stage["trainable_parameters"] / stage["parameters"]
+        trained = f"{count(stage['trainable_parameters'])} of {count(stage['parameters'])} ({per_cent(share, 2)})"
+        facts.append(("trained parameters", trained))
+    facts += flatten(stage.get("details", {}))
+    facts += [("alarm", text) for text in stage.get("alarms", [])]
+    facts.append(("model (SHA-256)", text_of(stage.get("model"))))
+    return [(prefix + name, text) for name, text in facts]
+
+
+def _summary(record: ModelRecord) -> str:
+    """One line for the closed view."""
+    stages = list(record.get("stages", {}).values())
+    parts = [text_of(record.get("family"))]
+    if base := record.get("spec", {}).get("base"):
+        parts.append(f"base {base}")
+    if stages and stages[-1]["parameters"]:
+        parts.append(
+            f"{per_cent(stages[-1]['trainable_parameters'] / stages[-1]['parameters'], 2)} of parameters trained"
+        )
+    if stages:
+        parts.append(f"fitted in {duration(sum(stage['seconds'] for stage in stages))}")
+    return "; ".join(parts if record.get("status") == "done" else [*parts, "did not finish"])
+
+
+def training_figures(
+    records: Sequence[ModelRecord], logs: Mapping[tuple[str, int], Sequence[LogRow]], primaries: Mapping[str, str]
+) -> list[Markup]:
+    """One figure for every stage of every model that has a log. primaries: task -> its primary metric."""
+    select_by = {run_name(record): record.get("spec", {}).get("train", {}).get("select_by") for record in records}
+    stages = Counter(name for name, _ in logs)
+    return [
+        training_figure(
+            rows,
+            name if stages[name] == 1 else f"{name}, stage {stage}",
+            scores(rows, primaries),
+            best_step(rows, select_by.get(name) or "loss"),
+            f"training{k}",
+        )
+        for k, ((name, stage), rows) in enumerate(logs.items())
+        if rows
+    ]
+
+
+def scores(rows: Sequence[LogRow], primaries: Mapping[str, str]) -> list[Scores]:
+    """The primary metric of every task that the model was validated on, the task named where there are several."""
+    tasks = list(dict.fromkeys(task for row in rows for task in validated(row, primaries)))
+    found = []
+    for task in tasks:
+        title = definition(primaries[task]).title
+        pairs = [(row["step"], validated(row, primaries)[task]) for row in rows if task in validated(row, primaries)]
+        points = [(step, value) for step, value in pairs if value is not None]
+        if points:
+            found.append(Scores(f"{task}: {title}" if len(tasks) > 1 else title, points))
+    return found
+
+
+def validated(row: LogRow, primaries: Mapping[str, str]) -> dict[str, float | None]:
+    """Task -> its primary metric on validation, in its own sign: logs hold larger-is-better values (models/base.py),
+    so that Brier score, log loss and Hamming loss get theirs back."""
+    return {
+        task: _own_sign(primaries[task], found["primary"])
+        for task, found in (row.get("validation_tasks") or {}).items()
+        if task in primaries
+    }
+
+
+def _own_sign(metric: str, value: float | None) -> float | None:
+    return -value if value is not None and metric in LOWER_IS_BETTER else value
+
+
+def best_step(rows: Sequence[LogRow], select_by: str) -> int | None:
+    """The step whose checkpoint was kept: lowest validation loss or highest primary value, the first of equals.
+
+    `validation_primary` is larger-is-better by contract (models/base.py), whatever the metric; where it could not be
+    estimated the trainer falls back to the loss, and so does this.
+    """
+    scored = []
+    for row in rows:
+        by_primary = select_by == "primary" and row.get("validation_primary") is not None
+        if row.get("validation_loss") is not None:
+            scored.append((row["validation_primary"] if by_primary else -row["validation_loss"], row["step"]))
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None

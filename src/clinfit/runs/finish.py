@@ -1,0 +1,224 @@
+"""Metrics and report from what a run has saved; no model is loaded."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from pandas.util import hash_pandas_object
+
+from clinfit.errors import ClinfitError
+from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.facts import Facts, Importance, KnownCounts, ModelFacts
+from clinfit.evaluation.results import Results
+from clinfit.files import hash_file, new_file, read_json, write_json, write_text
+from clinfit.predictions import read_predictions
+from clinfit.report.build import write_report
+from clinfit.report.export import report_metrics, summary_markdown
+from clinfit.report.files import write_files
+from clinfit.report.inputs import ReportInputs
+from clinfit.runs.decisions import write_decisions
+from clinfit.runs.folder import ModelFolder, RunFolder, answers_in
+from clinfit.runs.freeze import note_scoring
+from clinfit.runs.importance import read_importance
+from clinfit.runs.record import digest
+from clinfit.study.schema import Study
+
+
+def evaluate_run(folder: RunFolder, study: Study, command: str, *, files: bool = False) -> Results:
+    """Evaluate all saved predictions of a run, note that the test split was scored, and write what `write_outcome`
+    says. command: how to repeat it. files: figures and tables as files too."""
+    tables = saved_predictions(folder)
+    facts = facts_of(folder, study)
+    facts["freeze"] = note_scoring(folder, study, test_answers(tables))
+    results = evaluate(study, tables, facts)
+    write_decisions(folder, study, results, tables)
+    write_outcome(folder.path, report_inputs(folder, study, results, command), files=files)
+    return results
+
+
+def write_outcome(folder: Path, inputs: ReportInputs, *, files: bool = False) -> None:
+    """metrics.json, report.html, summary.md and report_metrics.json, each whole or not at all. files: also the folders
+    figures and tables (report/files.py)."""
+    write_json(folder / "metrics.json", inputs.results)
+    write_json(folder / "report_metrics.json", report_metrics(inputs.results, inputs.models, inputs.logs))
+    write_text(folder / "summary.md", summary_markdown(inputs.results, inputs.command))
+    with new_file(folder / "report.html") as path:
+        write_report(inputs, path)
+    if files:
+        write_files(inputs, folder)
+
+
+def report_inputs(folder: RunFolder, study: Study, results: Results, command: str) -> ReportInputs:
+    """Everything that the report shows, from the run's files."""
+    return ReportInputs(
+        results=results,
+        study=study,
+        data={task: read_json(folder.data(task)) for task in study.tasks},
+        environment=environments(folder),
+        models=[record for _, record in records(folder)],
+        logs=training_logs(folder),
+        command=command,
+    )
+
+
+def environments(folder: RunFolder) -> dict[str, Any]:
+    """environment.json, and below `trained elsewhere` what was different where a model was trained."""
+    here = read_json(folder.environment)
+    elsewhere = {
+        model.path.name: {key: value for key, value in record["environment"].items() if value != here.get(key)}
+        for model, record in records(folder)
+        if record.get("environment", here) != here
+    }
+    return here | ({"trained elsewhere": elsewhere} if elsewhere else {})
+
+
+def training_logs(folder: RunFolder) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """The rows of every log.jsonl, by run name and stage."""
+    logs = {}
+    for model in folder.models():
+        for log in sorted(model.path.glob("stages/*/log.jsonl"), key=lambda path: int(path.parent.name)):
+            lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # a line cut short by a kill has no line end
+            logs[model.path.name, int(log.parent.name)] = [json.loads(line) for line in lines]
+    return logs
+
+
+def saved_predictions(folder: RunFolder) -> pd.DataFrame:
+    """All tables of the models that are done, in the study's order, as one; raises ClinfitError where there are none,
+    or one was changed."""
+    tables = [
+        read_intact(model, record, name)
+        for model, record in records(folder)
+        if record["status"] == "done"
+        for name in answers_in(record)
+    ]
+    if not tables:
+        raise ClinfitError(f"{folder.path} holds no predictions", fix="run the study to its end first")
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_answers(tables: pd.DataFrame) -> dict[str, str]:
+    """Hash of the test answers of every run; how long they took is no part of them."""
+    rows = tables.loc[tables["split"] == "test"].drop(columns="seconds")
+    hashed: Any = hash_pandas_object  # pandas gives it no type
+    hashes = np.asarray(hashed(rows, index=False), dtype=np.uint64)
+    places = rows.groupby("run").indices
+    return {str(run): hashlib.sha256(hashes[at].tobytes()).hexdigest() for run, at in places.items()}
+
+
+def records(folder: RunFolder) -> Iterator[tuple[ModelFolder, dict[str, Any]]]:
+    """The models whose record can be read."""
+    for model in folder.models():
+        try:
+            yield model, model.read_record()
+        except ClinfitError:
+            continue  # `facts_of` reports it
+
+
+def damaged_records(folder: RunFolder) -> Iterator[tuple[ModelFolder, ClinfitError]]:
+    for model in folder.models():
+        try:
+            model.read_record()
+        except ClinfitError as error:
+            yield model, error
+
+
+def read_intact(model: ModelFolder, record: dict[str, Any], name: str) -> pd.DataFrame:
+    """A predictions table that is still what the run wrote."""
+    path = model.path / "predictions" / name
+    if not path.is_file() or hash_file(path) != answers_in(record)[name]:
+        raise ClinfitError(
+            f"{path} is missing or was changed after the run wrote it", fix="run the study again; only this is redone"
+        )
+    return read_predictions(path)
+
+
+def facts_of(folder: RunFolder, study: Study) -> Facts:
+    """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit,
+    subgroups."""
+    data = {task: read_json(folder.data(task)) for task in study.tasks}
+    models = {model.path.name: model_facts(record) for model, record in records(folder)}
+    for model, error in damaged_records(folder):
+        models[model.path.name] = ModelFacts(family="unknown", status="failed", reason="; ".join(error.lines()))
+    return Facts(
+        models=models,
+        counts={
+            task: {
+                split: KnownCounts(n=part["records"], labels=part["labels"])
+                for split, part in described["splits"].items()
+            }
+            for task, described in data.items()
+        },
+        findings={task: described["findings"] for task, described in data.items()},
+        subgroups={task: saved_subgroups(folder, task, study) for task in study.tasks},
+        leaks={task: described.get("leaks", {}) for task, described in data.items()},
+        shift={task: described.get("shift", []) for task, described in data.items()},
+        characteristics={
+            task: described["characteristics"] for task, described in data.items() if "characteristics" in described
+        },
+        importance={task: saved_importance(folder, task) for task in study.tasks},
+    )
+
+
+def saved_importance(folder: RunFolder, task: str) -> dict[str, Importance]:
+    """What the models that are done were asked of a task, by run; raises ClinfitError where that was changed."""
+    found: dict[str, Importance] = {}
+    for model, record in records(folder):
+        for written, step in record["steps"].items():
+            name, _, stage = written.removeprefix("importance/").rpartition("-stage")
+            if not written.startswith("importance/") or name != task or record["status"] != "done":
+                continue
+            if digest(model.path / written) != step["sha256"]:
+                raise ClinfitError(
+                    f"{model.path / written} is missing or was changed after the run wrote it",
+                    fix="run the study again; only this is redone",
+                )
+            found[model.path.name] = cast(Importance, {"stage": int(stage), **read_importance(model.path / written)})
+    return found
+
+
+def saved_subgroups(folder: RunFolder, task: str, study: Study) -> pd.DataFrame:
+    """The groups of every record, as the run saved them; an empty table when the study names none."""
+    path, columns = folder.subgroups(task), [item.column for item in study.settings(task).subgroup_columns]
+    if not columns:
+        return pd.DataFrame()
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        table = pd.DataFrame()
+    if not {"id", *columns} <= set(table.columns):
+        raise ClinfitError(
+            f"{path} is missing or damaged", expected="the subgroups of each record", fix="run the study again"
+        )
+    return table
+
+
+def general_perplexity(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Perplexity of general text after each stage, and of the base as stage 0; nothing for models without a text."""
+    found: dict[str, float] = {}
+    for number, stage in stages.items():
+        if (probe := stage["details"].get("general_text")) is not None:
+            found[number] = probe["perplexity"]
+            if "base_perplexity" in probe:
+                found["0"] = probe["base_perplexity"]
+    return found
+
+
+def model_facts(record: dict[str, Any]) -> ModelFacts:
+    """Cost and alarms over all stages; parameters as of the last."""
+    stages = [record["stages"][number] for number in sorted(record["stages"], key=int)]
+    facts = ModelFacts(family=record["family"], status=record["status"])
+    if record["reason"]:
+        facts["reason"] = record["reason"]
+    if stages:
+        facts["train_seconds"] = sum(stage["seconds"] for stage in stages)
+        facts["stage_seconds"] = {number: stage["seconds"] for number, stage in record["stages"].items()}
+        facts["stage_perplexity"] = general_perplexity(record["stages"])
+        facts["parameters"] = stages[-1]["parameters"]
+        facts["peak_memory_mb"] = record.get("peak_memory_mb")
+        facts["trainable_parameters"] = stages[-1]["trainable_parameters"]
+        facts["alarms"] = [alarm for stage in stages for alarm in stage["alarms"]]
+    return facts

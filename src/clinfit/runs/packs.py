@@ -1,0 +1,47 @@
+"""A pack for every model of a run that is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clinfit.evaluation.results import Results
+from clinfit.files import read_json
+from clinfit.packs.write import Trained, write_packs
+from clinfit.runs.finish import records
+from clinfit.runs.folder import ModelFolder, RunFolder
+from clinfit.study.schema import Study
+
+
+def write_run_packs(
+    folder: RunFolder, study: Study, results: Results, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Path]:
+    """A pack for every model of a run that is done: run name -> folder. say: told what is left out and why.
+
+    A quick run has none: what it would serve has learnt and shown next to nothing.
+    """
+    if study.quick:
+        say("No packs, since this is a quick run")
+        return {}
+    described = {task: read_json(folder.data(task)) for task in study.tasks}
+    done = [trained_model(model, record) for model, record in records(folder) if record["status"] == "done"]
+    return write_packs(done, study, results, described, say)
+
+
+def trained_model(folder: ModelFolder, record: dict[str, Any]) -> Trained:
+    """The model of a run that is done, after its last stage."""
+    stage = last_stage(record)
+    ended = record["stages"][str(stage)]
+    return Trained(
+        run=folder.path.name,
+        spec=record["spec"],
+        seed=record["seed"],
+        stage=stage,
+        sha256=ended["model"],
+        details=ended["details"],
+        model=folder.model(stage),
+        pack=folder.pack,
+    )
+
+
+def last_stage(record: dict[str, Any]) -> int:
+    return max(int(number) for number in record["stages"])

@@ -1,0 +1,63 @@
+"""Texts that a step has written so far, kept until its table is whole, so that a killed step goes on where it was.
+
+    predictions/.<table>.written-<key>/<number>.jsonl
+
+A file holds the texts of half a minute, and is whole or not there. The key stands for all that decides a text, so that
+those of another model or of other data are never taken. They may quote records, as the table may.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from clinfit.files import write_text
+from clinfit.models.base import TextOutputs, WrittenText
+
+#: Seconds between two files: a kill loses no more, beside the texts that were not finished.
+EVERY = 30.0
+
+
+class WrittenTexts:
+    """The texts of one step, by the ids of their records. table: what the step writes. key: a hash."""
+
+    def __init__(self, table: Path, key: str) -> None:
+        self._folder = table.parent / f".{table.stem}.written-{key[:16]}"
+        for other in table.parent.glob(f".{table.stem}.written-*"):
+            if other != self._folder:
+                shutil.rmtree(other)
+        paths = sorted(self._folder.glob("*.jsonl"))
+        self._files, self._new, self._saved = len(paths), dict[str, WrittenText](), time.monotonic()
+        rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line]
+        self._texts = {row.pop("id"): WrittenText(**row) for row in rows}
+
+    def __contains__(self, record: str) -> bool:
+        return record in self._texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, record: str, text: WrittenText) -> None:
+        """Take in a text; now and then all new ones are put on the disk."""
+        self._texts[record] = self._new[record] = text
+        if time.monotonic() - self._saved >= EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Put all new texts on the disk."""
+        if self._new:
+            rows = [{"id": record} | asdict(text) for record, text in self._new.items()]
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+            write_text(self._folder / f"{self._files:06}.jsonl", "".join(lines))
+            self._files += 1
+        self._new, self._saved = {}, time.monotonic()
+
+    def outputs(self, records: Sequence[str]) -> TextOutputs:
+        """The texts of these records, in order."""
+        return TextOutputs.of([self._texts[record] for record in records])
+
+    def remove(self) -> None:
+        """Take them off the disk: the table holds them."""
+        shutil.rmtree(self._folder, ignore_errors=True)

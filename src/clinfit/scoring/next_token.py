@@ -1,0 +1,60 @@
+"""The next token behind hidden states: the most probable one, or one that is drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from clinfit.scoring.answer_logits import answer_logits, token_logits
+
+#: Tokens that are compared in fp32: bf16 logits differ in steps of about 0.1, so that the first few would often tie.
+CANDIDATES = 16
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn: logits are divided by `temperature`, and only the most probable tokens are kept that
+    together have a probability of `top_p` (nucleus sampling, Holtzman et al., 2020)."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0 or not 0 < self.top_p <= 1:
+            raise ValueError(f"temperature {self.temperature} or top_p {self.top_p} out of range")
+
+
+def most_probable(model: PreTrainedModel, hidden: Tensor) -> list[int]:
+    """The next token after each of (n, d) hidden states; of equals the one with the lowest id."""
+    logits = answer_logits(model, hidden)
+    best = logits.topk(min(CANDIDATES, logits.shape[1]), dim=-1).indices.sort(dim=-1).values
+    exact = token_logits(model, hidden.repeat_interleave(best.shape[1], dim=0), best.flatten())
+    return best.gather(1, exact.view(best.shape).argmax(dim=-1, keepdim=True))[:, 0].tolist()
+
+
+def drawn(model: PreTrainedModel, hidden: Tensor, sampling: Sampling, draws: Sequence[torch.Generator]) -> list[int]:
+    """A token after each of the first len(draws) of (n, d) hidden states, by one uniform number from each generator."""
+    logits = answer_logits(model, hidden)[: len(draws)]
+    probabilities = (logits.double() / sampling.temperature).softmax(-1)
+    if sampling.top_p < 1:
+        probabilities = _nucleus(probabilities, sampling.top_p)
+    up_to = probabilities.cumsum(-1)
+    uniform = torch.tensor([[torch.rand((), generator=draw, dtype=torch.float64)] for draw in draws])
+    tokens = torch.searchsorted(up_to, uniform.to(up_to.device) * up_to[:, -1:], right=True)
+    return tokens.clamp(max=up_to.shape[1] - 1)[:, 0].tolist()
+
+
+def _nucleus(probabilities: Tensor, share: float) -> Tensor:
+    """(n, vocabulary) probabilities, 0 for all but the most probable that together reach `share`. Few are sorted, more
+    where those do not reach it."""
+    looked_at = 256
+    while True:
+        best = probabilities.topk(min(looked_at, probabilities.shape[1]), dim=-1)
+        up_to = best.values.cumsum(-1)
+        if looked_at >= probabilities.shape[1] or bool((up_to[:, -1] >= share).all()):
+            break
+        looked_at *= 8
+    kept = best.values.masked_fill(up_to - best.values >= share, 0)
+    return torch.zeros_like(probabilities).scatter(1, best.indices, kept)

@@ -1,0 +1,259 @@
+"""What is reported, how probabilities become decisions, against what: for the study, and by kind for single tasks."""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from clinfit.study.section import Fraction, Section
+
+
+class Threshold(Section):
+    """How a binary probability becomes a decision; chosen on validation, applied once to test."""
+
+    rule: Literal[
+        "argmax",
+        "fixed",
+        "youden",
+        "balanced-accuracy",
+        "sensitivity",
+        "specificity",
+        "f1",
+        "f-beta",
+        "cost",
+        "guarantee",
+    ] = Field(
+        default="argmax",
+        description="argmax: the most probable label; fixed: `value`; youden, balanced-accuracy: largest sensitivity + "
+        "specificity; sensitivity, specificity: at least `value` of it, and then the most of the other; f1: the "
+        "largest; f-beta: the largest F with beta = `value`, so that above 1 a miss weighs more than a false alarm; "
+        "cost: the least cost when a miss costs `value` false alarms; guarantee: at least `value` of `metric` with "
+        "probability `certainty` (Learn then Test, Angelopoulos et al., 2025)",
+    )
+    value: float | None = Field(
+        default=None,
+        ge=0,
+        description="fixed: the threshold; sensitivity, specificity, guarantee: the floor; f-beta: beta; cost: cost of "
+        "a miss in false alarms",
+    )
+    metric: Literal["sensitivity", "specificity", "ppv"] = Field(
+        default="sensitivity", description="guarantee: what is guaranteed"
+    )
+    certainty: float = Field(
+        default=0.9, gt=0.5, lt=1, description="guarantee: probability, over validation sets, that it holds"
+    )
+
+    @model_validator(mode="after")
+    def _value(self) -> "Threshold":
+        needs = self.rule in {"fixed", "sensitivity", "specificity", "f-beta", "cost", "guarantee"}
+        if needs != (self.value is not None):
+            raise ValueError(f"threshold rule {self.rule!r} {'needs' if needs else 'takes no'} `value`")
+        share = self.rule not in {"f-beta", "cost"}
+        if self.value is not None and (self.value > 1 if share else self.value == 0):
+            expected = "between 0 and 1" if share else "above 0"
+            raise ValueError(f"threshold rule {self.rule!r}: `value` is {self.value:g}; expected a number {expected}")
+        return self
+
+
+class Refer(Section):
+    """Which items are handed to a person instead of being decided; chosen on validation, applied once to test."""
+
+    rule: Literal["confidence", "conformal"] = Field(
+        description="confidence: decide the share `value` of the items of which the model is surest; conformal: decide "
+        "where the set of labels that covers the truth with probability `value` holds one label (needs validation "
+        "items that were not used for anything else)"
+    )
+    value: float = Field(gt=0, lt=1, description="share of the items that are decided, or coverage of the sets")
+
+
+class Subgroup(Section):
+    """A column by which results are shown, and how a number in it becomes groups."""
+
+    column: str = Field(description="column of the data file")
+    bins: list[float] | None = Field(
+        default=None, min_length=1, description="edges for a number: [40, 65] gives below 40, 40 to 65, 65 and above"
+    )
+    title: str | None = Field(default=None, description="name in the report; default: the column")
+
+
+ClassificationPrimary = Literal[
+    "auroc",
+    "auprc",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "f1",
+    "mcc",
+    "brier",
+    "log_loss",
+    "sensitivity",
+    "specificity",
+]
+MultilabelPrimary = Literal[
+    "macro_f1", "micro_f1", "macro_auroc", "subset_accuracy", "hamming_loss", "jaccard", "example_f1"
+]
+MultipleChoicePrimary = Literal["accuracy", "log_loss", "brier_sum"]
+Primary = Literal[ClassificationPrimary, MultilabelPrimary, MultipleChoicePrimary]
+
+
+#: Metrics that may be larger than 1.
+ABOVE_ONE = frozenset({"log_loss", "brier_sum"})
+
+
+class CommonSettings(Section):
+    """What every kind of task has: comparisons, parts of the test split, floors."""
+
+    baseline: str | None = Field(
+        default=None, description="model that the others are compared with; default: the strongest simple one"
+    )
+    compare: list[list[str]] = Field(
+        default_factory=list,
+        description="further pairs of models to compare, each [new, reference]; before and after, majority and "
+        "baseline are compared anyway",
+    )
+    margin: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="non-inferiority margin of the primary metric in its own unit (0.02: two points): how much worse "
+        "a model may be and still count as not inferior",
+    )
+    subgroups: list[Subgroup | str] = Field(
+        default_factory=list, description="columns by which results are shown: sex, age (with bins), language"
+    )
+    site: str | None = Field(
+        default=None, description="column that names the hospital or source; results by site and their spread"
+    )
+    floors: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="metric -> value below which the report warns, or above which where lower is better",
+    )
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        above = [metric for metric, value in self.floors.items() if value > 1 and metric not in ABOVE_ONE]
+        if above:
+            raise ValueError(f"floors: {', '.join(above)} is above 1, which it cannot reach; write 0.9 for 90 %")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if odd := next((pair for pair in self.compare if len(pair) != 2 or pair[0] == pair[1]), None):
+            raise ValueError(f"compare holds {odd}; expected pairs of two different models: [new, reference]")
+        return self
+
+    @property
+    def subgroup_columns(self) -> list[Subgroup]:
+        """The subgroups with their defaults filled in, the site among them."""
+        named = [Subgroup(column=item) if isinstance(item, str) else item for item in self.subgroups]
+        sites = [] if self.site is None or any(item.column == self.site for item in named) else [self.site]
+        return [*named, *(Subgroup(column=site) for site in sites)]
+
+
+class DecisionSettings(CommonSettings):
+    """How the probabilities of one answer out of several become decisions."""
+
+    threshold: Threshold = Field(default_factory=Threshold, description="how a probability becomes a decision")
+    calibration: Literal["none", "temperature", "platt", "isotonic"] = Field(
+        default="none",
+        description="recalibration of the probabilities, fitted on validation before the threshold is chosen: "
+        "temperature (one number, any labels), platt (slope and intercept, binary), isotonic (steps, binary, for 1,000 "
+        "validation items or more)",
+    )
+    refer: Refer | None = Field(default=None, description="which items are handed to a person; default: none")
+    decision_range: list[Fraction] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="lowest and highest threshold probability that is clinically reasonable: shaded in the decision "
+        "curve, in which net benefit is read",
+    )
+
+    @model_validator(mode="after")
+    def _lower_first(self) -> Self:
+        if self.decision_range is not None and not self.decision_range[0] < self.decision_range[1]:
+            raise ValueError(f"decision_range is {self.decision_range}; expected the lower threshold first")
+        return self
+
+
+class ClassificationEvaluation(DecisionSettings):
+    """Settings of a task with one label an item."""
+
+    primary: ClassificationPrimary = Field(
+        default="auroc", description="the metric of the headline and of `select_by: primary`"
+    )
+
+
+class LabelThreshold(Section):
+    """How the probability of each label of a multilabel task becomes yes or no."""
+
+    rule: Literal["fixed", "f1"] = Field(
+        default="fixed", description="fixed: `value` for every label; f1: for each label the largest F1 on validation"
+    )
+    value: float = Field(default=0.5, ge=0, le=1, description="fixed, and where validation cannot give one: threshold")
+
+
+class MultilabelEvaluation(CommonSettings):
+    """Settings of a task with any number of labels an item."""
+
+    primary: MultilabelPrimary = Field(
+        default="macro_f1", description="the metric of the headline and of `select_by: primary`"
+    )
+    threshold: LabelThreshold = Field(
+        default_factory=LabelThreshold, description="how a label's probability becomes yes or no"
+    )
+
+
+class MultipleChoiceEvaluation(CommonSettings):
+    """Settings of a task with options that differ from item to item."""
+
+    primary: MultipleChoicePrimary = Field(
+        default="accuracy", description="the metric of the headline and of `select_by: primary`"
+    )
+
+
+class Evaluation(DecisionSettings):
+    """What is reported, and against what. Tasks take from here what their kind knows; a task may bring a block of its
+    own instead."""
+
+    primary: Primary = Field(
+        default="auroc",
+        description="the metric of the headline and of `select_by: primary`; a task whose kind does not know it takes "
+        "its kind's own",
+    )
+    bootstrap: int = Field(default=2000, ge=100, description="bootstrap resamples")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="level of every interval")
+
+
+TaskEvaluation = ClassificationEvaluation | MultilabelEvaluation | MultipleChoiceEvaluation
+
+#: Settings by kind of task.
+SETTINGS: dict[str, type[TaskEvaluation]] = {
+    "classification": ClassificationEvaluation,
+    "multilabel": MultilabelEvaluation,
+    "multiple-choice": MultipleChoiceEvaluation,
+}
+
+
+def settings_of(kind: str, evaluation: Evaluation) -> TaskEvaluation:
+    """What a task of this kind takes from the study's `evaluation`; its kind's default where that does not fit."""
+    settings = SETTINGS[kind]
+    shared = settings.model_fields.keys() & CommonSettings.model_fields.keys()
+    if issubclass(settings, DecisionSettings):
+        shared = settings.model_fields.keys() & DecisionSettings.model_fields.keys()
+    taken = {name: getattr(evaluation, name) for name in shared}
+    taken["floors"] = {metric: floor for metric, floor in evaluation.floors.items() if metric in floor_names(kind)}
+    if evaluation.primary in primaries(kind):
+        taken["primary"] = evaluation.primary
+    else:
+        taken["margin"] = None  # it is of the study's primary metric, in its unit
+    return settings(**taken)
+
+
+def primaries(kind: str) -> tuple[str, ...]:
+    """The primary metrics that a kind knows."""
+    return get_args(SETTINGS[kind].model_fields["primary"].annotation)
+
+
+def floor_names(kind: str) -> tuple[str, ...]:
+    """The metrics for which a task of this kind may set a floor."""
+    return (*primaries(kind), *(("ppv", "npv", "kappa") if kind == "classification" else ()))

@@ -1,0 +1,41 @@
+"""A study made small, to see in a minute or two what a run of it would give: `clinfit run STUDY --quick`."""
+
+from clinfit.study.models import ModelSpec, Neural
+from clinfit.study.schema import Study
+
+#: Records of each task, of its training records alone; passes over them; bootstrap resamples.
+RECORDS, EPOCHS, RESAMPLES = 160, 1.0, 200
+
+#: What the reader of any output is told.
+QUICK = (
+    f"A quick run: about {RECORDS} of the training records, {EPOCHS:g} epoch, {RESAMPLES} resamples. It shows what a "
+    "run gives; its figures say nothing of the models. Validation and test records of the study were not touched."
+)
+
+
+def quickened(study: Study) -> Study:
+    """The study with few records, one epoch, one seed and few resamples, under a name of its own: it shares no folder
+    with the whole one, and nothing of it is ever taken for a step of that."""
+    if study.quick:
+        return study
+    tasks = {
+        name: task.model_copy(update={"data": task.data.model_copy(update={"quick": RECORDS})})
+        for name, task in study.tasks.items()
+    }
+    resamples = min(RESAMPLES, study.evaluation.bootstrap)
+    return study.model_copy(
+        update={
+            "name": f"{study.name}-quick",
+            "tasks": tasks,
+            "models": [_model(spec) for spec in study.models],
+            "seeds": study.seeds[:1],
+            "evaluation": study.evaluation.model_copy(update={"bootstrap": resamples}),
+        }
+    )
+
+
+def _model(spec: ModelSpec) -> ModelSpec:
+    if not isinstance(spec, Neural):
+        return spec
+    epochs = min(EPOCHS, spec.train.epochs)
+    return spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": epochs})})

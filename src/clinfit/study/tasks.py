@@ -1,0 +1,167 @@
+"""The tasks of a study, by kind: what is asked of a record."""
+
+from collections.abc import Mapping
+from string import ascii_uppercase
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+
+from clinfit.study.data import Data, IndicatorColumns
+from clinfit.study.evaluation import ClassificationEvaluation, MultilabelEvaluation, MultipleChoiceEvaluation
+from clinfit.study.section import Section
+
+#: A label of a multilabel task is predicted from this probability on, unless a threshold is chosen.
+HOLDS = 0.5
+#: The ways in which a multiple-choice record is scored.
+SCORINGS = ("letters", "texts", "texts-normalised")
+
+
+class TaskBase(Section):
+    """What every kind of task has."""
+
+    data: Data = Field(description="where the records come from")
+    prompt: str | None = Field(
+        default=None,
+        description="prompt for language models: a file relative to the study file, or the text itself (it then holds "
+        "`{{`). Loading replaces the file's name by its text, so that runs and packs carry the text",
+    )
+    system: str | None = Field(default=None, description="system message for language models")
+
+    @property
+    def text_inputs(self) -> list[str]:
+        """The inputs of type text."""
+        return [name for name, column in self.data.columns.items() if column.type == "text"]
+
+    @property
+    def binary(self) -> bool:
+        """Whether one of two labels is asked for."""
+        return False
+
+    @property
+    def positive_label(self) -> str | None:
+        """The positive label of a binary task, None for every other."""
+        return None
+
+
+class Classification(TaskBase):
+    """One of several labels holds for a record."""
+
+    kind: Literal["classification"] = Field(default="classification", description="one label out of several")
+    labels: list[str] = Field(min_length=2, description="all labels, in the order of every table and probability")
+    positive: str | None = Field(
+        default=None, description="the positive label of a binary task; default: the last label"
+    )
+    evaluation: ClassificationEvaluation | None = Field(
+        default=None, description="settings of this task alone; default: those of the study"
+    )
+
+    @model_validator(mode="after")
+    def _labels(self) -> "Classification":
+        _distinct(self.labels)
+        if self.positive is not None and self.positive not in self.labels:
+            raise ValueError(f"positive: {self.positive!r} is not one of the labels {self.labels}")
+        if isinstance(self.data.label, IndicatorColumns):
+            raise ValueError("one column a label is for tasks of kind multilabel; give one label column")
+        _mapped(self.data, self.labels)
+        return self
+
+    @property
+    def binary(self) -> bool:
+        return len(self.labels) == 2
+
+    @property
+    def positive_label(self) -> str | None:
+        return (self.positive or self.labels[-1]) if self.binary else None
+
+
+class Multilabel(TaskBase):
+    """Any number of the labels hold for a record, none of them too."""
+
+    kind: Literal["multilabel"] = Field(description="any number of labels")
+    labels: list[str] = Field(min_length=2, description="all labels, in the order of every table and probability")
+    evaluation: MultilabelEvaluation | None = Field(
+        default=None, description="settings of this task alone; default: those of the study"
+    )
+
+    @model_validator(mode="after")
+    def _labels(self) -> "Multilabel":
+        _distinct(self.labels)
+        if any("|" in label for label in self.labels):
+            raise ValueError("a label of a multilabel task may not hold |, which joins labels in tables")
+        if isinstance(self.data.label, IndicatorColumns):
+            if set(self.data.label.columns) != set(self.labels):
+                odd = sorted(set(self.data.label.columns) ^ set(self.labels))
+                raise ValueError(f"label.columns must name a column for each label and no other; differing: {odd}")
+        else:
+            _mapped(self.data, self.labels)
+        return self
+
+
+class MultipleChoice(TaskBase):
+    """One of several options, whose texts are inputs of the record and differ from record to record."""
+
+    kind: Literal["multiple-choice"] = Field(description="one option out of several that each record brings along")
+    options: list[str] = Field(
+        min_length=2,
+        max_length=26,
+        description="names of the inputs that hold the options; they are called A, B, C ...",
+    )
+    answer: Literal["letters", "texts", "texts-normalised"] = Field(
+        default="letters",
+        description="what is trained, and which score is the answer: the option's letter; its text; its text with the "
+        "log-likelihood divided by its bytes. A causal model reports all three",
+    )
+    evaluation: MultipleChoiceEvaluation | None = Field(
+        default=None, description="settings of this task alone; default: those of the study"
+    )
+
+    @model_validator(mode="after")
+    def _options(self) -> "MultipleChoice":
+        if len(set(self.options)) != len(self.options):
+            raise ValueError("options must differ from each other")
+        unknown = [name for name in self.options if name not in self.data.inputs]
+        if unknown:
+            raise ValueError(f"options name {unknown}, which are not among the inputs {list(self.data.inputs)}")
+        if isinstance(self.data.label, IndicatorColumns):
+            raise ValueError("one column a label is for tasks of kind multilabel; give one label column")
+        _mapped(self.data, self.labels)
+        return self
+
+    @property
+    def labels(self) -> list[str]:
+        """The options' letters, in their order."""
+        return list(ascii_uppercase[: len(self.options)])
+
+
+def _distinct(labels: list[str]) -> None:
+    if len(set(labels)) != len(labels):
+        raise ValueError("labels must differ from each other")
+    if any(not label.strip() for label in labels):
+        raise ValueError("a label may not be empty")
+
+
+def _mapped(data: Data, labels: list[str]) -> None:
+    mapped = data.label_column.map or {}
+    unknown = sorted({label for label in mapped.values() if label not in labels})
+    if unknown:
+        raise ValueError(f"label map names {unknown}, which are not among the labels {labels}")
+
+
+def _kind(value: Any) -> str | None:
+    """The kind of a task block; one that names none is a classification."""
+    return value.get("kind", "classification") if isinstance(value, Mapping) else getattr(value, "kind", None)
+
+
+Task = Annotated[
+    Annotated[Classification, Tag("classification")]
+    | Annotated[Multilabel, Tag("multilabel")]
+    | Annotated[MultipleChoice, Tag("multiple-choice")],
+    Discriminator(_kind),
+]
+
+_TASK: TypeAdapter[Task] = TypeAdapter(Task)
+
+
+def task_from(content: Any) -> Task:
+    """A task from its block, of whatever kind; raises pydantic's ValidationError."""
+    return _TASK.validate_python(content)

@@ -1,0 +1,81 @@
+"""`log.jsonl`, one row a step, and what its rows tell."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clinfit.files import disk_errors, write_text
+
+
+class Log:
+    """The log of one fit. Rows of steps after the checkpoint that a fit continues from are taken back."""
+
+    def __init__(self, path: Path, step: int, writes: bool) -> None:
+        self.path, self.writes = path, writes
+        if writes:
+            write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All complete rows."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text().split("\n")[:-1]  # a line cut short by a kill has no line end
+        return [json.loads(line) for line in lines]
+
+    def write(self, row: dict[str, Any]) -> None:
+        if self.writes:
+            with disk_errors(self.path), self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def progress_line(row: Mapping[str, Any]) -> str:
+    """One line on the state of training."""
+    line = f"loss {row['loss']:.4f}"
+    if "validation_loss" in row:
+        line += f", validation loss {row['validation_loss']:.4f}"
+    if row.get("validation_primary") is not None:
+        line += f", primary {row['validation_primary']:.4f}"
+    return line
+
+
+def not_finite_alarms(rows: list[dict[str, Any]]) -> list[str]:
+    """An alarm where some validations found no finite loss, so that they could not be the best."""
+    steps = [str(row["step"]) for row in rows if not math.isfinite(row.get("validation_loss", 0.0))]
+    if not steps:
+        return []
+    return [
+        f"the validation loss was not a finite number at step {', '.join(steps)}; what was learnt there is not used"
+    ]
+
+
+def collapse_alarms(rows: list[dict[str, Any]], best_step: int | None) -> list[str]:
+    """An alarm for each task of which the chosen model answers every validation record alike, naming the likely
+    cause."""
+    chosen = next((row for row in rows if row["step"] == best_step), None)
+    tasks = {} if chosen is None else chosen["validation_tasks"]
+    alike = [name for name, found in tasks.items() if all(share in (0, 1) for share in found["shares"])]
+    if not alike:
+        return []
+    cause = _cause(rows)
+    return [
+        f"the model answers every validation record{f' of {name}' if len(tasks) > 1 else ''} alike; {cause}"
+        for name in alike
+    ]
+
+
+def _cause(rows: list[dict[str, Any]]) -> str:
+    losses = [row["loss"] for row in rows]
+    part = max(1, len(losses) // 5)
+    first, last = float(np.mean(losses[:part])), float(np.mean(losses[-part:]))
+    validated = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    if last > 0.98 * first and max(row["gradient_norm"] for row in rows) > 50:
+        return "the learning rate is probably too high: the loss does not fall and gradients are large"
+    if last > 0.9 * first:
+        return "the learning rate is probably too low, or the steps too few: the training loss has hardly fallen"
+    if min(validated) < 0.9 * validated[-1]:
+        return "probably overfitting: the validation loss rises while the training loss falls; train for fewer epochs"
+    return "probably too few steps, or classes too unequal: try more epochs, or class_weights: balanced"

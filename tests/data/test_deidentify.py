@@ -1,0 +1,95 @@
+"""Identifiers by rules: what is found, what is left, and placeholders that are the same for the same text."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinfit.data.clean import clean_inputs
+from clinfit.data.deidentify import count_identifiers, deidentified, identifiers
+from clinfit.study.data import Cleaning
+
+WILD = st.one_of(
+    st.text(max_size=80),
+    st.lists(
+        st.sampled_from([*"0123456789-/., \n@[]", "Mrs. ", "Dr ", "Mary ", "Smith", "March ", "MRN ", "1 Oak Street"]),
+        max_size=30,
+    ).map("".join),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("Mrs. Jane Doe slept well.", "Mrs. [NAME-1] slept well."),
+        ("Seen by Dr. O'Neil.", "Seen by Dr. [NAME-1]."),
+        ("My name is Thandiwe Osei.", "My name is [NAME-1]."),
+        ("Smith, John A. came.", "[NAME-1] came."),
+        ("MR SMITH CAME.", "MR [NAME-1] CAME."),
+        ("Born on 3/4/2019.", "Born on [DATE-1]."),
+        ("Since March 2019.", "Since [DATE-1]."),
+        ("On 4 March and 2019-03-04.", "On [DATE-1] and [DATE-2]."),
+        ("On 4-Mar-2019.", "On [DATE-1]."),
+        ("Back on 3/14.", "Back on [DATE-1]."),
+        ("Call (212) 555-0199.", "Call [PHONE-1]."),
+        ("Tel. +44 20 7946 0958.", "Tel. [PHONE-1]."),
+        ("MRN: 0012345, SSN 123-45-6789.", "MRN: [RECORD-1], SSN [RECORD-2]."),
+        ("Medical record number 44871.", "Medical record number [RECORD-1]."),
+        ("Write to a.b@mail.example.org.", "Write to [EMAIL-1]."),
+        ("At 12 Oak Street, Apt 4, Dayton, OH 45402.", "At [ADDRESS-1]."),
+    ],
+)
+def test_identifiers_go(text: str, cleaned: str) -> None:
+    assert deidentified([text]) == [cleaned]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pain 5/10, BP 120/80, 0.5 mg, 3-5 days.",
+        "Patient: Nope. Doctor: Okay, and since when?",
+        "Crohn's disease, James score.",
+        "He may walk. In 2019 she fell. Ward 12.",
+        "PMID: 12345678 and NCT01234567.",
+        "Case 12, CD10 and HB-5 positive.",
+        "Nurse will call. Dr. X saw her.",
+        "Age 45, weight 80.5 kg, 95% CI 1.2-3.4.",
+    ],
+)
+def test_what_identifies_nobody_stays(text: str) -> None:
+    assert deidentified([text]) == [text]
+
+
+def test_the_same_text_has_one_placeholder_in_all_texts_of_a_record() -> None:
+    texts = ["Mrs Abernathy came on 3/4/2019.", "Abernathy was well; not as on 3/4/2019, but as on 3/5/2019."]
+    assert deidentified(texts) == [
+        "Mrs [NAME-1] came on [DATE-1].",
+        "[NAME-1] was well; not as on [DATE-1], but as on [DATE-2].",
+    ]
+
+
+def test_a_text_that_was_cleaned_before_goes_on_counting() -> None:
+    assert deidentified(["[NAME-1] and Mrs Doe"]) == ["[NAME-1] and Mrs [NAME-2]"]
+
+
+def test_counts() -> None:
+    assert count_identifiers(["Mrs Doe, 3/4/2019, 3/5/2019", ""]) == [{"name": 1, "date": 2}, {}]
+
+
+@given(st.lists(WILD, max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_any_text_once_cleaned_stays_as_it_is(texts: list[str]) -> None:
+    cleaned = deidentified(texts)
+    assert deidentified(cleaned) == cleaned
+    for text in texts:
+        ends = [0]
+        for found in identifiers(text):
+            assert ends[-1] <= found.start < found.end <= len(text)
+            ends.append(found.end)
+
+
+def test_the_cleaning_does_it_record_by_record() -> None:
+    columns = {"a": ["Mrs Doe [1]", "Mrs Poe", None], "age": [1.0, 2.0, 3.0], "b": ["Doe", "Doe", "none"]}
+    cleaned, counts = clean_inputs(columns, ["a", "b"], Cleaning(deidentify=True, strip_citations=True))
+    assert cleaned["a"] == ["Mrs [NAME-1]", "Mrs [NAME-1]", None]
+    assert cleaned["b"] == ["[NAME-1]", "Doe", "none"]
+    assert counts == {"strip_citations": 1, "deidentify": 2}

@@ -1,0 +1,61 @@
+"""Negation, subject and side of what two texts share."""
+
+import pytest
+
+from clinfit.evaluation.metrics.text.flips import laterality_flips, negation_flips, subject_flips
+
+
+@pytest.mark.parametrize(
+    ("output", "other", "flips"),
+    [
+        ("She has fever.", "No fever.", 1),
+        ("No fever, cough or asthma.", "Fever, cough, asthma.", 3),
+        ("She denies fever.", "There was no fever.", 0),
+        ("No fever but cough.", "Cough without fever.", 0),
+        ("Pneumonia was ruled out.", "Pneumonia.", 1),
+        ("No change in asthma.", "Asthma.", 0),
+        ("Not only asthma.", "Asthma.", 0),
+        ("Fever.", "Doctor: Any fever?\nPatient: No.", 1),
+        ("Fever.", "Doctor: Any fever?\nPatient: Um, no, nothing.", 1),
+        ("Fever.", "Doctor: Any fever?\nPatient: Yes.", 0),
+        ("Fever.", "No fever yesterday. Fever today.", 0),
+        ("Fever.", "Asthma.", None),
+    ],
+)
+def test_negation(output: str, other: str, flips: int | None) -> None:
+    assert negation_flips(output, [other]) == flips
+    assert negation_flips(other, [output]) == flips
+
+
+@pytest.mark.parametrize(
+    ("output", "other", "flips"),
+    [
+        ("She had a stroke.", "Her mother had a stroke.", 1),
+        ("Family history of diabetes.", "He has diabetes.", 1),
+        ("Diabetes in his brother.", "His brother has diabetes.", 0),
+        ("Came with her mother for asthma.", "She has asthma.", 0),
+        ("Asthma.", "Does anyone in the family have asthma? Asthma, yes.", 1),
+        ("Her mother had a stroke, and she has asthma.", "The patient has asthma.", 0),
+    ],
+)
+def test_subject(output: str, other: str, flips: int) -> None:
+    assert subject_flips(output, [other]) == flips
+
+
+@pytest.mark.parametrize(
+    ("output", "other", "flips"),
+    [
+        ("Pain in the left knee.", "Right knee.", 1),
+        ("Left knee.", "Bilateral knee pain.", 0),
+        ("Left knee, right hip.", "Right knee, left hip.", 2),
+        ("Left knee.", "Knee.", None),
+        ("Left knee.", "Right eye.", None),
+    ],
+)
+def test_laterality(output: str, other: str, flips: int | None) -> None:
+    assert laterality_flips(output, [other]) == flips
+
+
+def test_references_are_taken_together() -> None:
+    assert negation_flips("Fever.", ["No fever.", "Fever."]) == 0
+    assert negation_flips("Fever.", ["No fever.", "Asthma."]) == 1

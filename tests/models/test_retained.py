@@ -1,0 +1,177 @@
+"""Stages that retain, stack, part and merge, on two-layer models."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from clinfit.models.base import FitSummary, Lesson, Model, Workspace
+from clinfit.models.families import create_model, load_model
+from clinfit.study.models import Lora
+from clinfit.study.stages import Merge, Retain, Stage
+from two_tasks import ONE, OTHER, SPECS, TASKS, TRAIN, answers, lesson, log
+
+#: Without dropout of their own, which would part a student from its teacher.
+PLAIN: dict[str, Any] = {
+    name: SPECS[name].model_copy(update={"lora": Lora(rank=2)}) for name in ("causal", "encoder-lora")
+}
+KEPT = {"rehearsal": 0.0, "l2": 0.0, "kl": 0.0}
+
+
+def stage(**changes: Any) -> Stage:
+    return Stage(train={OTHER: 1.0}, **changes)
+
+
+def fitted(model: str, taught: Lesson, folder: Path, spec: Any = None) -> tuple[Any, FitSummary]:
+    made: Any = create_model(PLAIN[model] if spec is None else spec, TASKS, 3)
+    return made, made.fit(taught, Workspace(folder))
+
+
+def second(start: Path, **changes: Any) -> Lesson:
+    return replace(lesson({OTHER: 1.0}, start=start), stage=stage(**changes) if changes else None)
+
+
+def saved(model: Model, folder: Path) -> Model:
+    model.save(folder)
+    return load_model(model.spec.family, folder)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Where a model lies that has learned ONE, of every neural family, and what they are when nothing is retained."""
+    places = {}
+    for name in ("causal", "encoder-lora"):
+        folder = tmp_path_factory.mktemp(name)
+        made, _ = fitted(name, lesson({ONE: 1.0}), folder / "fit")
+        made.save(folder / "saved")
+        places[name] = folder / "saved"
+    return places
+
+
+each = pytest.mark.parametrize("model", ["causal", "encoder-lora"])
+
+
+@each
+def test_nothing_retained_is_the_naive_stage(model: str, first: Mapping[str, Path], tmp_path: Path) -> None:
+    naive, _ = fitted(model, second(first[model]), tmp_path / "naive")
+    nothing, _ = fitted(model, second(first[model], retain=Retain(**KEPT)), tmp_path / "nothing")
+    for task in TASKS:
+        np.testing.assert_array_equal(answers(naive, task), answers(nothing, task))
+
+
+@each
+@pytest.mark.parametrize("on", ["product", "factors"])
+def test_l2_is_0_at_first_and_holds_the_model_where_it_was(
+    model: str, on: str, first: Mapping[str, Path], tmp_path: Path
+) -> None:
+    before = load_model(PLAIN[model].family, first[model])
+    spec = PLAIN[model].model_copy(update={"train": TRAIN.model_copy(update={"epochs": 4})})
+    naive, _ = fitted(model, second(first[model]), tmp_path / "naive", spec)
+    held, _ = fitted(model, second(first[model], retain=Retain(l2=1e4, l2_on=on)), tmp_path / "held", spec)  # type: ignore[arg-type]
+    assert log(tmp_path / "held")[0]["penalty"] == 0 < log(tmp_path / "held")[1]["penalty"]
+    moved, stayed = (np.abs(answers(made, ONE) - answers(before, ONE)).max() for made in (naive, held))
+    assert stayed < moved
+
+
+@pytest.mark.parametrize(("model", "to"), [("causal", "previous"), ("causal", "base"), ("encoder-lora", "previous")])
+def test_kl_holds_what_was_said(model: str, to: Any, first: Mapping[str, Path], tmp_path: Path) -> None:
+    naive, _ = fitted(model, second(first[model]), tmp_path / "naive")
+    held, _ = fitted(model, second(first[model], retain=Retain(kl=1.0, kl_to=to)), tmp_path / "held")
+    first_losses = [log(tmp_path / name)[0]["loss"] for name in ("naive", "held")]
+    if model == "encoder-lora":  # the base's dropout makes the student another than the teacher
+        assert first_losses[0] == pytest.approx(first_losses[1], abs=0.05)
+    elif to == "previous":
+        assert first_losses[0] == pytest.approx(first_losses[1], abs=1e-6), "0 where the stage begins"
+    else:
+        assert first_losses[1] > first_losses[0]
+    assert not np.array_equal(answers(naive, ONE), answers(held, ONE))
+
+
+@each
+def test_a_stage_with_remedies_that_was_killed_ends_as_an_undisturbed_one(
+    model: str, first: Mapping[str, Path], tmp_path: Path
+) -> None:
+    taught = second(first[model], retain=Retain(l2=0.1, kl=0.5))
+    whole, _ = fitted(model, taught, tmp_path / "whole")
+
+    def stop(done: int, total: int, text: str) -> None:
+        raise KeyboardInterrupt
+
+    made: Any = create_model(PLAIN[model], TASKS, 3)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(taught, Workspace(tmp_path / "killed", progress=stop))
+    resumed, _ = fitted(model, taught, tmp_path / "killed")
+    for task in TASKS:
+        np.testing.assert_array_equal(answers(resumed, task), answers(whole, task))
+
+
+@each
+def test_a_new_adapter_leaves_earlier_tasks_as_they_were(model: str, first: Mapping[str, Path], tmp_path: Path) -> None:
+    before = load_model(PLAIN[model].family, first[model])
+    made, _ = fitted(model, second(first[model], adapter="new"), tmp_path / "new")
+    from_base, _ = fitted(model, lesson({OTHER: 1.0}), tmp_path / "base")
+    np.testing.assert_array_equal(answers(made, ONE), answers(before, ONE))
+    np.testing.assert_array_equal(answers(made, OTHER), answers(from_base, OTHER))
+    again = saved(made, tmp_path / "saved")
+    for task in TASKS:
+        np.testing.assert_array_equal(answers(again, task), answers(made, task))
+    third = replace(lesson({ONE: 1.0}, start=tmp_path / "saved"), stage=Stage(train={ONE: 1.0}, adapter="new"))
+    last, _ = fitted(model, third, tmp_path / "third")
+    np.testing.assert_array_equal(answers(last, OTHER), answers(made, OTHER))
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+def test_a_stacked_adapter_stands_on_the_one_before(rslora: bool, tmp_path: Path) -> None:
+    spec: Any = PLAIN["causal"].model_copy(update={"lora": PLAIN["causal"].lora.model_copy(update={"rslora": rslora})})
+    below, _ = fitted("causal", lesson({ONE: 1.0}), tmp_path / "below", spec)
+    below.save(tmp_path / "first")
+    still = spec.model_copy(update={"train": TRAIN.model_copy(update={"learning_rate": 1e-12})})
+    idle, _ = fitted("causal", second(tmp_path / "first", adapter="stack"), tmp_path / "idle", still)
+    np.testing.assert_allclose(answers(idle, ONE), answers(below, ONE), atol=1e-5)
+    made, summary = fitted("causal", second(tmp_path / "first", adapter="stack"), tmp_path / "stack", spec)
+    assert summary.details["adapter"]["rank"] == spec.lora.rank and not list((tmp_path / "stack").glob("together*"))
+    again: Any = saved(made, tmp_path / "saved")
+    for task in TASKS:
+        np.testing.assert_array_equal(answers(again, task), answers(made, task))
+    weights = dict(again.opened().model.named_parameters())
+    a = next(value for name, value in weights.items() if "lora_A" in name)
+    assert a.shape[0] == 2 * spec.lora.rank
+    third = replace(lesson({ONE: 1.0}, start=tmp_path / "saved"), stage=Stage(train={ONE: 1.0}, adapter="stack"))
+    fitted("causal", third, tmp_path / "third", spec)
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+@pytest.mark.parametrize("method", ["linear", "ties", "dare"])
+def test_merged_adapters_add_up(method: Any, rslora: bool, tmp_path: Path) -> None:
+    spec: Any = PLAIN["causal"].model_copy(update={"lora": PLAIN["causal"].lora.model_copy(update={"rslora": rslora})})
+    starts = []
+    for name in (ONE, OTHER):
+        made, _ = fitted("causal", lesson({name: 1.0}), tmp_path / name, spec)
+        made.save(tmp_path / f"{name}-saved")
+        starts.append(tmp_path / f"{name}-saved")
+    deltas = [delta(load_model("causal", start)) for start in starts]
+    merge = Merge(stages=[1, 2], method=method, weights=[0.7, 0.4], density=0.6)
+    merged: Any = create_model(spec, TASKS, 3)
+    summary = merged.merge(starts, merge, Workspace(tmp_path / "merged"))
+    assert summary.details["merge"]["method"] == method and summary.trainable_parameters == 0
+    found = delta(merged)
+    if method == "linear":
+        torch.testing.assert_close(found, 0.7 * deltas[0] + 0.4 * deltas[1], rtol=1e-4, atol=1e-6)
+    else:
+        assert not torch.allclose(found, deltas[0]) and found.abs().sum() > 0
+    again = saved(merged, tmp_path / "again")
+    twice: Any = create_model(spec, TASKS, 3)
+    twice.merge(starts, merge, Workspace(tmp_path / "twice"))
+    for task in TASKS:
+        np.testing.assert_array_equal(answers(again, task), answers(merged, task))
+        np.testing.assert_array_equal(answers(twice, task), answers(merged, task))
+
+
+def delta(model: Any) -> torch.Tensor:
+    """What the adapter adds to the first adapted layer."""
+    layer = next(module for module in model.opened().model.modules() if hasattr(module, "lora_A") and module.lora_A)
+    return (layer.scaling["default"] * layer.lora_B["default"].weight @ layer.lora_A["default"].weight).detach()

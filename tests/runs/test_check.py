@@ -1,0 +1,295 @@
+"""`clinfit check`: what is printed about a study before it runs, and the size estimates."""
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from rich.console import Console
+from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, PretrainedConfig
+
+from clinfit.data.records import Split
+from clinfit.errors import ClinfitError
+from clinfit.models.estimate import Work, estimate, gemm_rate, model_size
+from clinfit.runs.check import _in_all, check_study, masked
+from clinfit.runs.check_models import Reading, work_of
+from clinfit.study.load import load_study
+from clinfit.study.models import Causal, Encoder, Lora, Train
+from clinfit.study.schema import Study
+from clinfit.training.adapters import add_adapter, parameter_counts
+
+STUDY = """\
+name: tiny-check
+tasks:
+  cough:
+    labels: [absent, present]
+    data:
+      path: notes.csv
+      id: id
+      inputs: {note: note, age: {column: age, type: number, unit: years}}
+      label: label
+    prompt: "Cough? {{ note }} Age {{ age }}. Answer {{ labels }}."
+models:
+  - {name: majority, family: baseline, kind: majority}
+  - {name: tiny, family: causal, base: clinfit/tiny, train: {max_length: 48, batch_tokens: 256}}
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    words = ("the patient came with a dry cough that " + "would not go away for weeks").split(" ")
+    table = pd.DataFrame(
+        {
+            "id": [f"r{row}" for row in range(40)],
+            "note": [" ".join(words[row % 5 :] + [f"visit{row}"] * (1 + row % 30)) for row in range(40)],
+            "age": [None if row == 3 else 40 + row for row in range(40)],
+            "label": ["absent", "present"] * 20,
+        }
+    )
+    table.to_csv(tmp_path / "notes.csv", index=False)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return load_study(tmp_path / "study.yaml")
+
+
+def printed(study: Study, **options: bool) -> tuple[str, list]:
+    stream = io.StringIO()
+    findings = check_study(study, Console(file=stream, width=140), **options)
+    return stream.getvalue(), findings
+
+
+def test_check_shows_data_tokens_record_findings_and_estimate(study: Study) -> None:
+    text, findings = printed(study)
+    assert "the study file is valid" in text
+    assert "LoRA rank 16, alpha 32; 3 epochs" in text
+    assert "40 records from notes.csv" in text
+    assert "number, years" in text
+    assert "of 40 records are shortened to 48 tokens" in text
+    assert "0 of 40" not in text
+    assert "label present:" in text
+    assert "⟦" in text.split("First training record")[1]
+    assert "M  " in text.split("Estimates")[1]
+    assert all(finding.title in text for finding in findings)
+
+
+def test_records_that_lose_text_are_a_finding_before_training(study: Study) -> None:
+    _, findings = printed(study, show_record=False)
+    (cut,) = (one for one in findings if one.code == "shortened-records")
+    assert cut.system == "tiny" and "of 40 records lose text to the max_length of tiny" in cut.title
+    assert "absent" in cut.evidence and "present" in cut.evidence
+    longer = study.models[1].model_copy(update={"train": Train(max_length=400, batch_tokens=400)})
+    _, findings = printed(study.model_copy(update={"models": [longer]}), show_record=False)
+    assert "shortened-records" not in [one.code for one in findings]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU may load 4-bit weights")
+def test_4bit_without_a_gpu_is_told_and_estimated_as_it_would_be_loaded(study: Study) -> None:
+    whole = study.models[1].model_copy(update={"train": Train(max_length=400, batch_tokens=400)})
+    quantized = whole.model_copy(update={"quantization": "4bit"})
+    memory = []
+    for model, told in ((whole, []), (quantized, ["tiny"])):
+        text, findings = printed(study.model_copy(update={"models": [model]}), show_record=False)
+        assert [one.system for one in findings if one.code == "not-quantized"] == told
+        memory += re.findall(r"[0-9.]+ GB", text)
+    assert memory[0] == memory[1]
+
+
+def test_the_record_is_left_out_on_request(study: Study) -> None:
+    text, _ = printed(study, show_record=False)
+    assert "dry cough" not in text
+    assert "First training record" not in text
+
+
+def test_a_base_that_is_not_there_is_a_finding_beside_the_others(study: Study) -> None:
+    lost = Causal(name="lost", family="causal", base="./no-such-folder")
+    text, findings = printed(study.model_copy(update={"models": [lost, *study.models]}), show_record=False)
+    assert findings[0].level == "error"
+    assert findings[0].system == "lost"
+    assert "no-such-folder" in text
+    assert "label present:" in text  # the other model is still shown
+
+
+def test_data_that_cannot_be_read_is_an_error(study: Study) -> None:
+    (study.folder / "notes.csv").unlink()
+    with pytest.raises(ClinfitError, match=r"notes\.csv does not exist"):
+        printed(study)
+
+
+class Letters:
+    """A tokenizer of one character a token."""
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(map(chr, ids))
+
+
+def test_the_answer_is_told_apart_with_and_without_colour() -> None:
+    prompt, answer = [ord(char) for char in "cough [bold]?\x1b[2J\n"], [ord(char) for char in "yes"]
+    ids, trained = prompt + answer, [False] * len(prompt) + [True] * len(answer)
+    plain = masked(ids, trained, Letters(), colour=False)
+    assert plain.plain.endswith("cough [bold]?·[2J\n⟦yes⟧")  # markup stays text; control characters cannot act
+    coloured = masked(ids, trained, Letters(), colour=True)
+    assert "⟦" not in coloured.plain
+    answers = [span for span in coloured.spans if coloured.plain[span.start : span.end] == "yes"]
+    assert [str(span.style) for span in answers] == ["bold green"]
+
+
+def test_each_answer_behind_its_question_is_told_apart() -> None:
+    ids = [ord(char) for char in "note heart?no lung?yes"]
+    trained = [False] * 11 + [True] * 2 + [False] * 6 + [True] * 3
+    assert masked(ids, trained, Letters(), colour=False).plain.endswith("note heart?⟦no⟧ lung?⟦yes⟧")
+
+
+# ---------------------------------------------------------------- several tasks
+
+SEVERAL = """\
+name: several
+x-note: &note {path: notes.csv, id: id, inputs: {note: note}}
+tasks:
+  cough: {labels: [absent, present], data: {<<: *note, label: label}}
+  signs:
+    kind: multilabel
+    labels: [s1, s2, s3, s4, s5, s6, s7]
+    data: {<<: *note, label: signs}
+  exam:
+    kind: multiple-choice
+    options: [one, other]
+    data: {path: exam.csv, inputs: {question: q, one: x, other: y}, label: right}
+models:
+  - {name: majority, family: baseline, kind: majority}
+  - {name: forest, family: classical, kind: random-forest, trees: 10, tasks: [cough]}
+  - {name: tiny, family: causal, base: clinfit/tiny, train: {max_length: 160, max_steps: 9}, tasks: TASKS}
+stages:
+  - train: {cough: 1, signs: 0.5, exam: 1}
+  - {train: {cough: 1, exam: 0}, start: base}
+"""
+
+
+def several(folder: Path, tasks: str) -> Study:
+    table = pd.DataFrame({"id": range(60), "note": [f"a note of day {row}" for row in range(60)]})
+    table["label"] = ["absent", "present"] * 30
+    table["signs"] = ["|".join(f"s{1 + (row + step) % 7}" for step in range(row % 3)) for row in range(60)]
+    table.to_csv(folder / "notes.csv", index=False)
+    exam = pd.DataFrame({"q": [f"which is {row}?" for row in range(60)], "x": range(60), "y": range(100, 160)})
+    exam.assign(right="A").to_csv(folder / "exam.csv", index=False)
+    (folder / "study.yaml").write_text(SEVERAL.replace("TASKS", tasks))
+    return load_study(folder / "study.yaml")
+
+
+def test_check_goes_through_every_task_and_stage(tmp_path: Path) -> None:
+    text, findings = printed(several(tmp_path, "[cough, signs, exam]"))
+    assert not [finding for finding in findings if finding.level == "error"]
+    for heading in ("cough: classification, 60", "signs: multilabel, 60", "exam: multiple-choice, 60"):
+        assert f"Task {heading} records from" in text
+    assert text.count("records are shortened to 160 tokens") == 3
+    assert text.count("First training record, as tiny reads it") == 3
+    stages = text[text.index("Stages") : text.index("Task cough")]
+    assert "cough x 1, signs x 0.5, exam x 1" in stages
+    assert [row.split("│")[3].strip() for row in stages.splitlines() if row.startswith("│")] == ["base", "base"]
+    assert "cough, signs, exam" in text[text.index("Models") : text.index("Stages")]
+    assert "3 epochs or 9 steps" in text
+    assert "(no label)" in text
+    assert text.count("Estimates") == 1
+    assert all(finding.title.split(":")[0] in ("cough", "signs", "exam") for finding in findings)
+
+
+def test_a_model_that_cannot_be_prepared_is_told_once_for_all_its_tasks(tmp_path: Path) -> None:
+    study = several(tmp_path, "[cough, signs, exam]")
+    lost = Causal(name="lost", family="causal", base="./no-such-folder")
+    text, findings = printed(study.model_copy(update={"models": [*study.models, lost]}), show_record=False)
+    assert [finding.system for finding in findings if finding.level == "error"] == ["lost"]
+    assert "First training record" not in text
+
+
+def test_work_counts_every_stage_and_every_task_once_more(tmp_path: Path) -> None:
+    study = several(tmp_path, "[cough, exam]")
+    model = study.models[2]
+    assert isinstance(model, Causal)
+    lengths: dict[Split, list[int]] = {"train": [10, 20], "validation": [5], "test": [7]}
+    readings = [Reading(task, lengths, {}, 20, {}, answer_tokens=2) for task in ("cough", "exam")]
+    work = work_of(study, model, readings)
+    assert work.train_lengths == [10, 20] * 3, "both tasks in the first stage, one in the second"
+    assert work.scored_tokens == 3 * 5 * 3 + 2 * 12 * 3, "validation each epoch, then all before and after both stages"
+
+
+# ---------------------------------------------------------------- estimate
+
+LLAMA = LlamaConfig(
+    vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, tie_word_embeddings=True,
+)  # fmt: skip
+GPT2 = GPT2Config(vocab_size=96, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+BERT = BertConfig(
+    vocab_size=96, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
+)  # fmt: skip
+WORK = Work(train_lengths=[10] * 50, scored_tokens=300, answer_tokens=2)
+
+
+def causal(**changes) -> Causal:
+    return Causal(name="m", family="causal", base="x", **changes)
+
+
+@pytest.mark.parametrize("config", [LLAMA, GPT2], ids=["llama", "gpt2"])
+@pytest.mark.parametrize("dora", [False, True])
+def test_parameters_are_those_of_the_real_model_and_adapter(config: PretrainedConfig, dora: bool) -> None:
+    size = model_size(causal(lora=Lora(rank=4, dora=dora)), config, labels=2)
+    model = AutoModelForCausalLM.from_config(config)
+    assert size.parameters == sum(parameter.numel() for parameter in model.parameters())
+    adapter = LoraConfig(r=4, target_modules="all-linear", use_dora=dora, task_type="CAUSAL_LM")
+    assert size.trained == get_peft_model(model, adapter).get_nb_trainable_parameters()[0]
+
+
+def test_layers_that_all_linear_leaves_out_are_not_counted() -> None:
+    """Routers of experts: see training/adaptable.py."""
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model("phimoe", vocab_size=96, num_local_experts=4, num_key_value_heads=2, **sizes)
+    lora = Lora(rank=4)
+    adapted = add_adapter(AutoModelForCausalLM.from_config(config), lora, 0, task_type="CAUSAL_LM", base_name="x")
+    assert model_size(causal(lora=lora), config, labels=2).trained == parameter_counts(adapted)[1]
+
+
+def test_named_targets_adapt_fewer_layers() -> None:
+    size = model_size(causal(lora=Lora(rank=4, targets=["q_proj", "v_proj"])), LLAMA, labels=2)
+    assert size.trained == 2 * 4 * ((32 + 32) + (32 + 16))
+
+
+def test_an_encoder_trained_in_full_trains_everything() -> None:
+    size = model_size(Encoder(name="e", family="encoder", base="x", method="full"), BERT, labels=3)
+    assert size.trained == size.parameters
+
+
+def test_an_encoder_keeps_its_weights_in_fp32() -> None:
+    spec = Encoder(name="e", family="encoder", base="x")
+    size = model_size(spec, BERT, labels=3)
+    assert estimate(spec, size, WORK, "bf16", rate=1e9).weights == size.parameters * 4
+
+
+def test_estimates_follow_their_formulas() -> None:
+    size = model_size(causal(), LLAMA, labels=2)
+    spec = causal(train=Train(epochs=2.0, batch_tokens=100))
+    fp32 = estimate(spec, size, WORK, "fp32", rate=1e9)
+    bf16 = estimate(spec, size, WORK, "bf16", rate=1e9)
+    assert fp32.weights == size.parameters * 4 == 2 * bf16.weights
+    assert fp32.activations == 2 * bf16.activations == 2 * 4 * size.output_widths * 100
+    assert fp32.logits == 10 * 2 * 96 * 12  # ten rows of ten tokens, two answer tokens each
+    assert fp32.training == size.trained * 16
+    twice = estimate(spec, size, WORK, "fp32", rate=2e9)
+    assert fp32.seconds == pytest.approx(2 * twice.seconds)
+    saving = spec.model_copy(update={"train": Train(epochs=2.0, batch_tokens=100, gradient_checkpointing=True)})
+    assert estimate(saving, size, WORK, "fp32", rate=1e9).activations < fp32.activations
+
+
+def test_a_long_run_is_told_with_a_way_to_a_short_one() -> None:
+    assert _in_all(400.0) == "In all about 7 min for the neural models with every seed."
+    assert _in_all(5340.0).startswith("In all about 89 min") and "--quick" in _in_all(5340.0)
+
+
+def test_what_other_programs_do_meanwhile_does_not_change_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor's own time counts: a wall clock that runs away is not looked at."""
+    monkeypatch.setattr("clinfit.models.estimate.time.perf_counter", lambda: pytest.fail("the wall clock was read"))
+    assert gemm_rate(64, 64, "fp32", torch.device("cpu"), seconds=0.01) > 0
+
+
+def test_the_measured_rate_is_a_rate() -> None:
+    assert 1e6 < gemm_rate(64, 64, "fp32", torch.device("cpu"), seconds=0.01) < 1e16

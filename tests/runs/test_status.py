@@ -1,0 +1,126 @@
+"""What a run tells while it goes on: on a terminal, in a log, and to `clinfit status` in another terminal."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from rich.console import Console
+
+from clinfit.files import read_json, write_json
+from clinfit.runs import status
+from clinfit.runs.folder import RunFolder
+from clinfit.runs.inputs import prepare
+from clinfit.runs.plan import Step
+from clinfit.runs.record import open_record
+from clinfit.runs.status import Monitor, set_state, status_lines, telling
+from clinfit.runs.worker import Place, Worker
+from clinfit.study.load import load_study
+from small_study import write_study
+
+DEAD = 2**22 + 1  # above the largest process id
+
+
+def a_step(run: str = "tiny-seed42", stage: int = 1) -> Step:
+    return Step(f"{run}/stages/{stage}/model", "fit", run, stage, None, None, "", (), "classical")
+
+
+def monitor(folder: Path, **options: Any) -> tuple[Monitor, io.StringIO]:
+    text = io.StringIO()
+    return Monitor(RunFolder(folder), Console(file=text, width=100, **options)), text
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A folder whose driver works on two runs, and waits with a third."""
+    monitor(tmp_path)[0].update(models={"tiny-seed42": "running", "bert-seed42": "running", "last-seed42": "waiting"})
+    return RunFolder(tmp_path)
+
+
+def working(folder: RunFolder, run: str, pid: int, **values: Any) -> None:
+    """A run's own status.json."""
+    known = {"state": "running", "pid": pid, "stage": 2, "step": "training, stage 2", "done": None, "total": None}
+    write_json(folder.run(run).status, known | {"text": None, "updated": "now"} | values)
+
+
+def test_every_run_tells_its_stage_its_step_and_how_far_it_is(folder: RunFolder) -> None:
+    working(folder, "tiny-seed42", os.getpid(), done=12, total=40, text="loss 0.41")
+    working(folder, "bert-seed42", DEAD)
+    set_state(folder.run("last-seed42").status, "waiting")
+    set_state(folder.run("older-seed42").status, "done")  # of a run that this driver has nothing to do with
+    first, _, *runs = status_lines(folder)
+    assert first.endswith(": running") and runs == [
+        "  tiny-seed42: running, stage 2: training, stage 2 12/40 loss 0.41",
+        "  bert-seed42: killed, stage 2: training, stage 2",
+        "  last-seed42: waiting",
+        "  older-seed42: done",
+    ]
+
+
+def test_a_driver_that_is_gone_was_killed(folder: RunFolder) -> None:
+    write_json(folder.status, read_json(folder.status) | {"pid": DEAD})
+    assert status_lines(folder)[0] == f"{folder.path}: killed (run the study again to continue)"
+
+
+def test_an_interrupted_run_keeps_what_it_did_last(folder: RunFolder) -> None:
+    working(folder, "tiny-seed42", DEAD, done=3, total=40)
+    set_state(folder.run("tiny-seed42").status, "interrupted")
+    assert "  tiny-seed42: interrupted, stage 2: training, stage 2 3/40" in status_lines(folder)
+
+
+def test_a_log_gets_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teller, text = monitor(tmp_path)
+    path, step = tmp_path / "own.json", a_step()
+    with telling(teller, path, step, "training") as advance:
+        advance(1, 40, "loss 0.9")
+        assert read_json(path)["done"] is None, "once a second is enough"
+        monkeypatch.setattr(status, "LINE_EVERY", 0.0)
+        monkeypatch.setattr(status, "STATUS_EVERY", 0.0)
+        advance(2, 40, "loss 0.8")
+    assert text.getvalue().splitlines() == ["tiny-seed42: training ...", "tiny-seed42: training: 2/40 loss 0.8"]
+    assert (read_json(path)["stage"], read_json(path)["done"], read_json(path)["total"]) == (1, 2, 40)
+
+
+def test_bars_of_several_steps_share_a_terminal_and_leave_it(tmp_path: Path) -> None:
+    teller, text = monitor(tmp_path, force_terminal=True)
+    one, two = a_step("one-seed1"), a_step("two-seed1")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        telling(teller, tmp_path / "1.json", one, "training"),
+        telling(teller, tmp_path / "2.json", two, "training") as advance,
+    ):
+        advance(1, 2, "[not markup]")
+        teller.say("a line between")
+        raise KeyboardInterrupt
+    teller.end(two.id)  # as when its worker was killed: nothing is left to take away
+    assert teller._progress is None and "a line between" in text.getvalue()
+
+
+def test_a_count_is_shown_with_its_total_or_not_at_all(tmp_path: Path) -> None:
+    teller, text = monitor(tmp_path, force_terminal=True)
+    with telling(teller, tmp_path / "own.json", a_step(), "answering test") as advance:
+        assert teller._progress is not None
+        teller._progress.refresh()
+        assert "answering test" in text.getvalue() and "/?" not in text.getvalue()
+        advance(40, 114, "")
+        teller._progress.refresh()
+    assert "40/114" in text.getvalue()
+
+
+def test_answers_are_counted_while_they_are_given(tmp_path: Path) -> None:
+    class Heard(Monitor):
+        counts: ClassVar[list[tuple[int, int]]] = []
+
+        def advance(self, step: str, done: int, total: int, text: str) -> None:
+            self.counts.append((done, total))
+
+    model = {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"max_steps": 1}}
+    prepared = prepare(load_study(write_study(tmp_path, models=[model])), tmp_path / "run", None, False)
+    prepared.folder.path.mkdir()
+    heard = Heard(prepared.folder, Console(file=io.StringIO()))
+    place = Place(prepared.study, prepared.data, prepared.folder, {})
+    (run,) = prepared.runs
+    open_record(prepared.folder, "small", run, prepared.steps_of(run), heard.say)
+    assert Worker(place, heard).attempt(prepared.steps[0]) is None
+    assert heard.counts == [(done, 12) for done in range(13)]

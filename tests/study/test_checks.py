@@ -1,0 +1,436 @@
+"""What tasks, models, stages and settings must agree on, with several tasks of several kinds."""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clinfit.errors import ClinfitError
+from clinfit.study.load import load_study, study_yaml
+from clinfit.study.schema import Study
+
+TASKS: dict[str, dict[str, Any]] = {
+    "cancer": {
+        "labels": ["No", "Yes"],
+        "data": {"path": "a.csv", "inputs": {"text": "text"}, "label": "cancer"},
+    },
+    "topics": {
+        "kind": "multilabel",
+        "labels": ["heart", "lung", "brain"],
+        "data": {"path": "a.csv", "inputs": {"text": "text"}, "label": {"column": "topics", "separator": ";"}},
+    },
+    "exam": {
+        "kind": "multiple-choice",
+        "options": ["a", "b"],
+        "data": {"path": "q.csv", "inputs": {"question": "question", "a": "a", "b": "b"}, "label": "answer"},
+    },
+}
+MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
+KEYWORD = {"name": "keyword", "family": "baseline", "kind": "keyword", "patterns": ["cancer"]}
+TFIDF = {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic"}
+ENCODER = {"name": "bert", "family": "encoder", "base": "clinfit/minilm"}
+TINY = {"name": "tiny", "family": "causal", "base": "clinfit/tiny"}
+MODELS = [MAJORITY, KEYWORD, TFIDF, ENCODER, TINY]
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a study of three tasks of three kinds and five models; `changes` replace its top-level parts."""
+
+    def _write(**changes: Any) -> Path:
+        path = tmp_path / "study.yaml"
+        content = {"name": "three", "tasks": TASKS, "models": MODELS} | changes
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return path
+
+    return _write
+
+
+def errors_of(path: Path) -> str:
+    with pytest.raises(ClinfitError) as caught:
+        load_study(path)
+    return str(caught.value)
+
+
+def only(*names: str) -> dict[str, Any]:
+    return {name: TASKS[name] for name in names}
+
+
+def changed(task: str, **changes: Any) -> dict[str, Any]:
+    return TASKS | {task: TASKS[task] | changes}
+
+
+def answered(study: Study) -> dict[str, list[str]]:
+    return {model.name: list(study.tasks_of(model)) for model in study.models}
+
+
+# ---------------------------------------------------------------- models and their tasks
+
+
+def test_a_model_answers_every_task_that_it_can_unless_it_names_some(write: Write, tmp_path: Path) -> None:
+    study = load_study(write(models=[*MODELS, TINY | {"name": "examinee", "tasks": ["exam"]}]))
+    assert answered(study) == {
+        "majority": ["cancer", "topics", "exam"],
+        "keyword": ["cancer"],
+        "tfidf": ["cancer", "topics"],
+        "bert": ["cancer", "topics"],
+        "tiny": ["cancer", "topics", "exam"],
+        "examinee": ["exam"],
+    }
+    (tmp_path / "resolved.yaml").write_text(study_yaml(study), encoding="utf-8")
+    assert load_study(tmp_path / "resolved.yaml") == study
+
+
+def test_a_rule_for_two_labels_leaves_tasks_with_more_to_others(write: Write) -> None:
+    tasks = TASKS | {"grade": TASKS["cancer"] | {"labels": ["I", "II", "III"]}}
+    assert answered(load_study(write(tasks=tasks)))["keyword"] == ["cancer"]
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ([TINY, TFIDF | {"tasks": ["cancr"]}], "models[1].tasks[0]: cancr is not a task; did you mean cancer?"),
+        ([TINY, TFIDF | {"tasks": ["cancer", "cancer"]}], "models[1].tasks[1]: cancer stands there twice"),
+        (
+            [TINY, TFIDF | {"tasks": ["exam"]}],
+            "models[1].tasks[0]: exam: it answers classification and multilabel, and this task is multiple-choice",
+        ),
+        ([TINY, KEYWORD | {"tasks": ["topics"]}], "topics: it answers classification, and this task is multilabel"),
+        ([TINY, TFIDF | {"tasks": []}], "models[1].tasks needs at least 1 entry"),
+        ([TFIDF], "tasks.exam: no model answers it; add a model that answers multiple-choice, or name exam in the"),
+        ([TINY | {"tasks": ["topics"]}, KEYWORD], "tasks.exam: no model answers it"),
+    ],
+)
+def test_models_name_tasks_that_they_can_answer(write: Write, models: list[Any], message: str) -> None:
+    assert message in errors_of(write(models=models))
+
+
+def test_a_model_without_any_task_says_why_for_each(write: Write) -> None:
+    message = errors_of(write(tasks=only("topics", "exam"), models=[TINY, KEYWORD]))
+    assert "models[1] (keyword) can answer no task: topics: it answers classification, and this task is mult" in message
+    assert "exam: it answers classification, and this task is multiple-choice" in message
+
+
+def test_an_ill_formed_task_is_not_also_unknown_and_makes_no_model_idle(write: Write) -> None:
+    message = errors_of(write(tasks=changed("exam", options=["a"]), models=[TINY | {"tasks": ["exam"]}, TFIDF]))
+    assert "has 1 error" in message
+    message = errors_of(write(models=[TINY | {"bse": "x"}, TFIDF]))
+    assert "has 1 error" in message
+
+
+def test_patterns_are_for_one_question(write: Write) -> None:
+    tasks = TASKS | {"benign": TASKS["cancer"]}
+    message = errors_of(write(tasks=tasks))
+    assert "patterns answer one question, and cancer, benign have two labels each" in message
+    models = [MAJORITY, KEYWORD | {"tasks": ["cancer", "benign"]}, TINY]
+    assert load_study(write(tasks=tasks, models=models)).models[1].tasks == ["cancer", "benign"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            {"class_weights": {"heart": 2.0}},
+            "class_weights.heart: heart is not a label of cancer or exam; labels: No, Y",
+        ),
+        ({"class_weights": {"Yess": 2.0}}, "did you mean Yes?"),
+        (
+            {"class_weights": "balanced", "tasks": ["topics"]},
+            "class_weights acts on tasks with one label a record, and",
+        ),
+        ({"sampling": "oversample", "tasks": ["topics"]}, "models[0].sampling acts on tasks with one label a record"),
+    ],
+)
+def test_weights_of_labels_are_for_tasks_with_one_label_a_record(write: Write, setting: Any, message: str) -> None:
+    assert message in errors_of(write(models=[TINY | setting, TINY | {"name": "other"}]))
+    assert load_study(write(models=[TINY | {"class_weights": {"Yes": 2.0, "A": 3.0}}]))
+
+
+# ---------------------------------------------------------------- stages
+
+
+def test_stages_may_teach_one_task_after_the_other(write: Write) -> None:
+    stages = [{"train": {"cancer": 1, "topics": 0.5}}, {"train": {"exam": 1, "cancer": 2}, "start": "previous"}]
+    study = load_study(write(stages=stages))
+    assert [stage.train for stage in study.stages_of(study.models[0])] == [
+        {"cancer": 1.0, "topics": 0.5},
+        {"exam": 1.0, "cancer": 2.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([{"train": {"cancr": 1}}], "stages[0].train.cancr: cancr is not a task; did you mean cancer?"),
+        ([{"train": {"cancer": 0}}], "stages[0]: every weight in `train` is 0"),
+        ([{"train": {"cancer": -1}}], "stages[0].train.cancer must be at least 0"),
+        ([{"train": {}}], "stages[0]: a stage needs `train` or `merge`"),
+        ([{"train": {"cancer": 1}, "start": "bse"}], "stages[0].start is 'bse', and must be one of previous, base"),
+        (
+            [{"train": {"exam": 1}}, {"train": {"exam": 1, "cancer": 0}}],
+            "stages: tfidf learns nothing, since none gives any of its tasks (cancer, topics) a weight above 0",
+        ),
+        ([{"train": {"cancer": 1}}], "stages: none trains topics, and tfidf cannot answer what it has not learned"),
+    ],
+)
+def test_stages_teach_every_trained_model_something(write: Write, stages: list[Any], message: str) -> None:
+    assert message in errors_of(write(stages=stages))
+
+
+FIRST, SECOND = {"train": {"cancer": 1}}, {"train": {"exam": 1}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": 2}, "stages[1].start: stage 2 does not come before stage 2"),
+        ({"start": "base", "adapter": "stack"}, "stages[1]: `adapter: stack` needs an earlier stage to stand on"),
+        ({"start": "base", "retain": {"l2": 1.0}}, "stages[1]: `retain` needs an earlier stage"),
+        ({"adapter": "new", "retain": {"l2": 1.0}}, "stages[1]: `retain: l2` and `kl` are for `adapter: continue`"),
+        ({"adapter": "new", "retain": {"rehearsal": 0.1}}, "stages[1]: `adapter: new` leaves earlier tasks"),
+        ({"retain": {"rehearsal": 1.5}}, "stages[1].retain.rehearsal must be at most 1"),
+        ({"retain": {"rehersal": 0.1}}, "rehersal is not a key of stages[1].retain; did you mean rehearsal?"),
+        ({"merge": {"stages": [1, 2]}}, "stages[1]: a stage that merges does not train, so `train` means nothing"),
+        ({"mix": {}}, "stages[1].mix: give `temperature` or `records`, one of them"),
+        ({"mix": {"records": {"cancer": 5}}}, "stages[1].mix.records.cancer: the stage does not train cancer"),
+        ({"settings": {"epoch": 3}}, "epoch is not a key of stages[1].settings; did you mean epochs?"),
+    ],
+)
+def test_ways_of_teaching_that_mean_nothing_are_refused(write: Write, changes: dict[str, Any], message: str) -> None:
+    causal = TINY | {"stages": [FIRST, SECOND]}
+    assert message in errors_of(write(models=[MAJORITY, causal], stages=[FIRST, SECOND | changes]))
+    own = errors_of(write(models=[MAJORITY, causal | {"stages": [FIRST, SECOND | changes]}]))
+    assert message.replace("stages[1]", "models[1].stages[1]") in own
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([FIRST | {"retain": {"l2": 1.0}}], "stages[0].retain: there is no stage before the first"),
+        ([FIRST | {"adapter": "new"}], "stages[0].adapter: there is no stage before the first"),
+        ([FIRST, {"merge": {"stages": [1, 2]}}], "stages[1].merge.stages[1]: stage 2 does not come before stage 2"),
+        ([FIRST, {"merge": {"stages": [1, 1]}}], "stages[1].merge: a stage stands there twice"),
+        ([FIRST, {"merge": {"stages": [1]}}], "stages[1].merge.stages needs at least 2 entries"),
+    ],
+)
+def test_a_stage_goes_on_from_stages_before_it(write: Write, stages: list[Any], message: str) -> None:
+    assert message in errors_of(write(models=[MAJORITY, TINY], stages=stages))
+
+
+def test_a_model_says_which_stages_it_cannot_go_through(write: Write) -> None:
+    dora = TINY | {"name": "dora", "lora": {"dora": True}}
+    stacked = [FIRST, SECOND | {"adapter": "stack"}]
+    said = errors_of(write(models=[MAJORITY, dora], stages=stacked))
+    assert "stages[1]: adapter: stack is for causal models with LoRA, whose adapters add up; the model is dora" in said
+    focal = TINY | {"focal_gamma": 2.0, "stages": [FIRST, SECOND | {"retain": {"kl": 1.0}}]}
+    assert "`kl` and `focal_gamma` do not go together" in errors_of(write(models=[MAJORITY, focal]))
+    assert load_study(write(models=[MAJORITY | {"tasks": ["cancer"]}, TINY], stages=stacked))
+
+
+def test_a_model_may_sit_out_a_stage(write: Write) -> None:
+    assert load_study(write(stages=[{"train": {"cancer": 1, "topics": 1}}, {"train": {"exam": 1}}]))
+
+
+def test_language_models_may_be_asked_what_they_were_not_taught(write: Write) -> None:
+    models = [MAJORITY | {"tasks": ["cancer"]}, TINY, TFIDF | {"tasks": ["cancer"]}]
+    assert load_study(write(models=models, stages=[{"train": {"cancer": 1}}]))
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        ({"primary": "macro_auroc"}, None),
+        ({"primary": "f1", "threshold": {"rule": "youden"}}, None),
+        ({"floors": {"accuracy": 0.5, "hamming_loss": 0.1, "ppv": 0.5}}, None),
+        ({"floors": {"log_loss": 1.2}}, None),
+        ({"floors": {"accuracy": 90}}, "accuracy is above 1"),
+        ({"margin": 0.02}, "evaluation.margin is of auroc, which is no metric of multi"),
+        ({"floors": {"auorc": 0.5}}, "evaluation.floors.auorc: auorc is not a metric of classification and mult"),
+        ({"baseline": "keyword", "compare": [["tiny", "tfidf"]]}, None),
+        ({"compare": [["tiny", "tfdif"]]}, "evaluation.compare[0]: tfdif is not a model; did you mean tfidf?"),
+    ],
+)
+def test_settings_of_the_study_are_for_the_kinds_that_know_them(write: Write, evaluation: Any, message: Any) -> None:
+    path = write(evaluation=evaluation)
+    if message is None:
+        assert load_study(path)
+    else:
+        assert message in errors_of(path)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        ({"primary": "brier"}, "evaluation.primary: brier is no metric of multilabel and multiple-choice tasks"),
+        ({"primary": "macro_auroc"}, None),
+        ({"threshold": {"rule": "youden"}}, "evaluation.threshold is for classification, and the tasks are of kind mu"),
+        ({"calibration": "temperature"}, "evaluation.calibration is for classification"),
+        (
+            {"floors": {"auroc": 0.8}},
+            "auroc is not a metric of multilabel and multiple-choice tasks; did you mean macro_",
+        ),
+        ({"compare": [["tfidf", "examinee"]]}, "tfidf and examinee do not both answer any one task"),
+    ],
+)
+def test_settings_that_no_task_can_use_are_errors(write: Write, evaluation: Any, message: Any) -> None:
+    models = [MAJORITY, TFIDF, TINY, TINY | {"name": "examinee", "tasks": ["exam"]}]
+    path = write(tasks=only("topics", "exam"), models=models, evaluation=evaluation)
+    if message is None:
+        assert load_study(path).settings("topics").primary == "macro_auroc"
+        assert load_study(path).settings("exam").primary == "accuracy"
+    else:
+        assert message in errors_of(path)
+
+
+def test_a_task_takes_from_the_study_the_floors_that_its_kind_knows(write: Write) -> None:
+    floors = {"accuracy": 0.5, "hamming_loss": 0.1, "ppv": 0.5}
+    study = load_study(write(evaluation={"floors": floors}))
+    assert {name: set(study.settings(name).floors) for name in study.tasks} == {
+        "cancer": {"accuracy", "ppv"},
+        "topics": {"hamming_loss"},
+        "exam": {"accuracy"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "block", "message"),
+    [
+        (
+            "topics",
+            {"baseline": "tfdif"},
+            "tasks.topics.evaluation.baseline: tfdif is not a model; did you mean tfidf?",
+        ),
+        ("exam", {"baseline": "tfidf"}, "tasks.exam.evaluation.baseline: tfidf does not answer exam"),
+        (
+            "exam",
+            {"compare": [["tiny", "bert"]]},
+            "tasks.exam.evaluation.compare[0]: tiny and bert do not both answer exam",
+        ),
+        ("topics", {"floors": {"auroc": 0.8}}, "tasks.topics.evaluation.floors.auroc: auroc is not a metric of multil"),
+        ("cancer", {"threshold": {"rule": "youden"}, "primary": "f1", "floors": {"ppv": 0.5}}, None),
+        ("topics", {"threshold": {"rule": "f1"}, "primary": "micro_f1"}, None),
+    ],
+)
+def test_a_task_may_have_settings_of_its_own(write: Write, task: str, block: Any, message: Any) -> None:
+    path = write(tasks=changed(task, evaluation=block))
+    if message is None:
+        assert load_study(path).settings(task).primary == block["primary"]
+    else:
+        assert message in errors_of(path)
+
+
+def test_rules_for_two_labels_name_the_tasks_with_more(write: Write) -> None:
+    grade = TASKS["cancer"] | {"labels": ["I", "II", "III"]}
+    evaluation = {
+        "threshold": {"rule": "youden"},
+        "calibration": "platt",
+        "decision_range": [0.1, 0.5],
+        "primary": "f1",
+    }
+    message = errors_of(write(tasks=TASKS | {"grade": grade}, evaluation=evaluation))
+    assert "youden needs a task with two labels; use argmax; grade may have settings of their own" in message
+    assert "has 4 errors" in message
+    own = grade | {"evaluation": {"primary": "macro_f1"}}
+    study = load_study(write(tasks=TASKS | {"grade": own}, evaluation=evaluation))
+    assert study.settings("cancer").primary == "f1"
+    wrong = grade | {"evaluation": {"calibration": "isotonic"}}
+    message = errors_of(write(tasks=TASKS | {"grade": wrong}))
+    assert "tasks.grade.evaluation.calibration: isotonic needs two labels; temperature has no such need\n" in message
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def test_names_that_differ_in_case_alone_would_be_one_file(write: Write) -> None:
+    message = errors_of(write(tasks=TASKS | {"Cancer": TASKS["topics"]}, models=[TINY, TINY | {"name": "TINY"}]))
+    assert "tasks.Cancer: an earlier task is called 'cancer' too; names must differ in more than case" in message
+    assert "models[1].name: an earlier model is called 'tiny' too; names must differ in more than case" in message
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "message"),
+    [
+        ("exam", {"label": "b"}, "tasks.exam.data.inputs.b reads the label column"),
+        (
+            "topics",
+            {"label": {"columns": {"heart": "text", "lung": "l", "brain": "b"}}},
+            "inputs.text reads the label col",
+        ),
+        (
+            "exam",
+            {"inputs": {"a": {"column": "a", "type": "number"}, "b": "b"}},
+            "tasks.exam.data.inputs.a: an option must be of type text, and this one is of type number",
+        ),
+        (
+            "cancer",
+            {"label": {"column": "c", "separator": ";"}},
+            "separator goes with kind: multilabel, and the kind is cl",
+        ),
+        (
+            "exam",
+            {"label": {"column": "c", "separator": ";"}},
+            "separator goes with kind: multilabel, and the kind is mu",
+        ),
+        ("topics", {"label": {"column": "c", "separator": "u"}}, "'u' stands in 'lung', which it would cut in two"),
+        (
+            "topics",
+            {"label": {"column": "c", "map": {"a|b": "lung"}}},
+            "'|' stands in 'a|b', which it would cut in two",
+        ),
+    ],
+)
+def test_labels_and_options_fit_the_kind(write: Write, task: str, data: Any, message: str) -> None:
+    path = write(tasks=changed(task, data=TASKS[task]["data"] | data))
+    assert message in errors_of(path)
+
+
+# ---------------------------------------------------------------- anything anywhere
+
+wild = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        yield from _places(child, (*place, key))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.data(), value=wild | st.sampled_from(["classification", "multilabel", "cancer", "tiny", {"columns": {}}])
+)
+def test_whatever_stands_anywhere_the_outcome_is_a_study_or_one_clear_error(
+    tmp_path: Path, data: st.DataObject, value: Any
+) -> None:
+    study = {
+        "name": "three",
+        "tasks": deepcopy(changed("topics", evaluation={"primary": "micro_f1", "floors": {"jaccard": 0.5}})),
+        "models": deepcopy([*MODELS, TINY | {"name": "examinee", "tasks": ["exam"], "class_weights": {"A": 2.0}}]),
+        "stages": [{"train": {"cancer": 1.0, "topics": 0.5, "exam": 1.0}}, {"train": {"cancer": 1.0, "exam": 1.0}}],
+        "evaluation": {"primary": "auroc", "compare": [["tiny", "bert"]], "threshold": {"rule": "youden"}},
+    }
+    place = data.draw(st.sampled_from(list(_places(study))[1:]))
+    target: Any = study
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = value
+    (tmp_path / "wild.yaml").write_text(yaml.safe_dump(study, allow_unicode=True), encoding="utf-8")
+    try:
+        assert isinstance(load_study(tmp_path / "wild.yaml"), Study)
+    except ClinfitError as error:
+        assert "  1. " in str(error) or "YAML" in str(error)
