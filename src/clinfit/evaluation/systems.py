@@ -59,7 +59,7 @@ class System:
         """Whether it says the same of every item, whatever the item is."""
         if self.spec is None:
             return self.model in MAJORITY
-        return isinstance(self.spec, Baseline) and self.spec.kind != "keyword"
+        return isinstance(self.spec, Baseline) and self.spec.kind in ("majority", "always-positive")
 
     @property
     def trained(self) -> bool:

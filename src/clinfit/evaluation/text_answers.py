@@ -18,9 +18,11 @@ EXACT = "exact_match"
 
 @dataclass(frozen=True)
 class TextAnswers:
-    """n texts. gold: (n,) the references, only ever compared with those of another system. names: the metrics of `scores`,
-    (n, M), nan where an item has none. parsed: whether there is an answer at all. nats, tokens, bytes: (n,) of the
-    references, nan where the system gives no likelihood.
+    """n texts.
+
+    gold: (n,) the references, only ever compared with those of another system. parsed: (n,) whether there is an answer
+    at all. names: the M metrics that were computed. scores_of: (n, M), nan where an item has none. nats, tokens, bytes:
+    (n,) of the references, nan where the system gives no likelihood.
     """
 
     gold: NDArray[Any]

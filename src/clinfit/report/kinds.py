@@ -12,14 +12,20 @@ BINARY_COLUMNS = ("accuracy", "sensitivity", "specificity", "balance_gap", "f1",
 MANY_LABELS_COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auroc", "brier_sum")
 SEVERAL_COLUMNS = ("macro_f1", "micro_f1", "macro_auroc", "subset_accuracy", "hamming_loss")
 OPTION_COLUMNS = ("accuracy", "log_loss")
+TEXT_COLUMNS = (
+    "token_f1", "rougeL", "number_recall", "number_precision", "entity_precision", "unsupported_sentences",
+    "length_ratio", "cut_off", "perplexity",
+)  # fmt: skip
 
 #: The same in the main table of the first pages, which has room for fewer.
 BINARY_FRONT = ("auroc", "sensitivity", "specificity", "ppv", "npv", "calibration_intercept", "calibration_slope")
+TEXT_FRONT = ("token_f1", "rougeL", "number_precision", "entity_recall", "unsupported_sentences", "cut_off")
 MANY_LABELS_FRONT = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "brier_sum", "classwise_ece")
 
 #: The same on a terminal, which has room for few.
 BINARY_SHORT = ("accuracy", "sensitivity", "specificity", "auroc")
 MANY_LABELS_SHORT = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc")
+TEXT_SHORT = ("token_f1", "rougeL", "number_precision", "cut_off")
 
 #: Lists of labels longer than this are counted, not told.
 TOLD = 8
@@ -59,18 +65,22 @@ def kind_of(task: TaskResult) -> Kind:
 def asked(task: TaskResult) -> str:
     """one of benign, malignant; any number of 23 labels."""
     kind, labels = kind_of(task), task["labels"]
+    if not labels:
+        return kind.asked
     return f"{kind.asked} {', '.join(labels) if len(labels) <= TOLD else counted(task)}"
 
 
 def counted(task: TaskResult) -> str:
-    """23 labels; 4 options."""
+    """23 labels; 4 options; of texts, which are not chosen from a list, nothing."""
+    if not task["labels"]:
+        return ""
     return f"{len(task['labels'])} {kind_of(task).choices.lower()}"
 
 
 def asked_briefly(task: TaskResult) -> str:
     """Multilabel, any number of 23 labels."""
     kind = kind_of(task)
-    return f"{kind.title}, {kind.asked} {counted(task)}"
+    return f"{kind.title}, {kind.asked} {counted(task)}".rstrip()
 
 
 # ---------------------------------------------------------------- words of packs
@@ -101,6 +111,14 @@ def _rule(served: Served) -> str:
 def _rule_of_labels(served: Served) -> str:
     values = ", ".join(f"{label} {choice['value']:.4g}" for label, choice in served["threshold"].items())
     return f"Decision: every label from its own probability on: {values}."
+
+
+def _a_text(served: Served) -> str:
+    return f"with a text of at most {served['task']['max_new_tokens']} tokens"
+
+
+def _as_written(_: Served) -> str:
+    return "The text is what the model writes, word by word the likeliest; nothing checks whether it is true."
 
 
 def _surest(_: Served) -> str:
@@ -157,5 +175,23 @@ KINDS: Mapping[str, Kind] = {
         hub="multiple-choice",
         answers=_one_option,
         decision=_surest,
+    ),
+    "generation": Kind(
+        title="Generation",
+        choices="Answer",
+        asked="a text in the model's own words",
+        right="as good",
+        columns=lambda _: TEXT_COLUMNS,
+        front=lambda _: TEXT_FRONT,
+        short=lambda _: TEXT_SHORT,
+        facts=("token_f1", "rougeL", "number_precision", "entity_precision", "unsupported_sentences"),
+        card=(
+            "token_f1", "rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "exact_match", "number_recall",
+            "entity_recall", "number_precision", "unsupported_numbers", "entity_precision", "unsupported_sentences",
+            "negation_flips", "empty", "cut_off", "preamble", "length_ratio", "perplexity", "bits_per_byte",
+        ),
+        hub="text-generation",
+        answers=_a_text,
+        decision=_as_written,
     ),
 }  # fmt: skip

@@ -40,7 +40,7 @@ def verdict(context: MeasuredContext) -> list[str]:
     lines += _language_models(context)
     gains = [item for item in context.comparisons if item["kind"] == "before-after"]
     lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]
-    lines = [*lines[:LINES], *_calibration(model), *_caution(model)]
+    lines = [*lines[:LINES], *_calibration(model), *model.scored.engine.remarks(model.scored), *_caution(model)]
     declared = [item for item in context.comparisons if item["kind"] == "declared"]
     return lines + [f"Declared comparison: {_with_margin(item)}" for item in declared[:SHOWN_GAINS]]
 
@@ -144,6 +144,8 @@ def _told(context: MeasuredContext, one: str, other: str) -> bool:
 
 def _calibration(model: Measured) -> list[str]:
     """Whether the model's probabilities are right on average, and neither too extreme nor too moderate."""
+    if not model.answers.has_probabilities.any():
+        return []
     intercept, slope = (model.metrics.get(name) for name in ("calibration_intercept", "calibration_slope"))
     if not model.system.rule and hard(model.answers):
         return [

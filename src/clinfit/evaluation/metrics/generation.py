@@ -174,6 +174,36 @@ def scarcest(answers: TextAnswers) -> tuple[str, int]:
     return "test split", len(answers)
 
 
+def remarks(scored: Scored) -> list[str]:
+    """What a clinician would fear of its texts, counted: numbers out of nowhere, a denial turned round, no end."""
+    answers: TextAnswers = scored.answers
+    told = [
+        f"{number} of {of} {what}"
+        for metric, what in FEARED
+        if (of := _known(answers, metric))
+        for number in [int((answers.score(metric) > 0).sum())]
+        if number
+    ]
+    if not told:
+        return []
+    return [f"Of its texts, {'; '.join(told)}. These are counts by rules (proxies): read some of the texts."]
+
+
+#: Metrics that are above 0 for a text to be afraid of, and what it then does.
+FEARED = (
+    ("unsupported_numbers", "hold a number that their source does not"),
+    ("negation_flips", "deny what the source affirms or the other way round"),
+    ("laterality_flips", "change a side"),
+    ("cut_off", "end at the limit of tokens"),
+    ("empty", "say nothing"),
+)
+
+
+def _known(answers: TextAnswers, metric: str) -> int:
+    """Items that have the metric."""
+    return int(np.isfinite(answers.score(metric)).sum())
+
+
 #: How much of the reference a text has: an empty text has none.
 FAIR = frozenset(OVERLAP)
 
@@ -195,4 +225,6 @@ GENERATION = Engine(
     exact=EXACT,
     mix=mix,
     scarcest=scarcest,
+    item_values=lambda answers, metric: answers.score(metric),
+    remarks=remarks,
 )

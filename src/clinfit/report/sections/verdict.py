@@ -89,6 +89,11 @@ def in_plain_words(task: TaskResult) -> str:
         return ""
     if (found := per_hundred(task).get(model["name"])) is not None:
         return found.sentence
+    if (texts := section(task, "doubtful_texts")) is not None:
+        return (
+            f"In {count(texts['doubtful'])} of {count(texts['n'])} texts of {texts['system']} rules found something to "
+            "fear, such as a number that the source does not hold. No person has judged whether the texts are right."
+        )
     errors = section(task, "errors") or section(task, "set_errors")
     if errors is None or not errors["n"]:
         return ""
