@@ -351,7 +351,7 @@ class SeedSummary(TypedDict):
 
 class Chosen(TypedDict):
     """*The* model of a task: the system that is best by the primary metric on validation, never on test, and the
-    simpler one of equals. Constant answers are not asked.
+    simpler one of equals. Constant answers and rules that write texts are not asked.
 
     split: `test` where no system has validation answers to choose by; its figures are then too good. value: the primary
     metric there, of several seeds their mean. among: models that were there to choose from, the seeds of one counted

@@ -37,15 +37,16 @@ Served = Mapping[str, Any]
 class Kind:
     """One kind of task.
 
-    title: its name. choices: what its labels are called. asked: how many of them are asked for, in words. right: what
-    a right answer is. columns, front, short: metrics beside the primary one, those that a system has, in the report, on
-    its first pages and on a terminal. facts: metrics of the label on a model. card: of the model card. hub: the hub's
-    name of the kind. answers, decision: what a task of a pack (`packs.content.TaskEntry`) answers, and how
-    probabilities become decisions.
+    title: its name. choices: what its labels are called. yardsticks: what is never the model. asked: how many of the
+    labels are asked for, in words. right: what a right answer is. columns, front, short: metrics beside the primary
+    one, those that a system has, in the report, on its first pages and on a terminal. facts: metrics of the label on a
+    model. card: of the model card. hub: the hub's name of the kind. answers, decision: what a task of a pack
+    (`packs.content.TaskEntry`) answers, and how probabilities become decisions.
     """
 
     title: str
     choices: str
+    yardsticks: str
     asked: str
     right: str
     columns: Callable[[TaskResult], Sequence[str]]
@@ -131,6 +132,7 @@ KINDS: Mapping[str, Kind] = {
     "classification": Kind(
         title="Classification",
         choices="Labels",
+        yardsticks="constant answers",
         asked="one of",
         right="right",
         columns=lambda task: MANY_LABELS_COLUMNS if task["positive"] is None else BINARY_COLUMNS,
@@ -148,6 +150,7 @@ KINDS: Mapping[str, Kind] = {
     "multilabel": Kind(
         title="Multilabel",
         choices="Labels",
+        yardsticks="constant answers",
         asked="any number of",
         right="right in every label",
         columns=lambda _: SEVERAL_COLUMNS,
@@ -165,6 +168,7 @@ KINDS: Mapping[str, Kind] = {
     "multiple-choice": Kind(
         title="Multiple choice",
         choices="Options",
+        yardsticks="constant answers",
         asked="one of",
         right="right",
         columns=lambda _: OPTION_COLUMNS,
@@ -178,7 +182,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "generation": Kind(
         title="Generation",
-        choices="Answer",
+        choices="Texts",
+        yardsticks="rules that write",
         asked="a text in the model's own words",
         right="as good",
         columns=lambda _: TEXT_COLUMNS,

@@ -9,7 +9,8 @@ import numpy as np
 from clinfit.evaluation.analyses.language import quartiles, rows_on_test
 from clinfit.evaluation.answers import Bools, numbers
 from clinfit.evaluation.claims.paired import paired_difference
-from clinfit.evaluation.claims.wording import count_of, evidence, title
+from clinfit.evaluation.claims.wording import count_of, title
+from clinfit.evaluation.claims.wording import evidence as told
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.generation import FAITHFULNESS, FEARED, FORM, LIKELIHOOD, OVERLAP
 from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
@@ -119,7 +120,8 @@ def _of_texts(item: Measured, answers: TextAnswers) -> list[Finding]:
         n, events = int(np.isfinite(scores).sum()), _count(answers, metric)
         if n and events / n > least:
             named = f"{item.name}: {count_of(events, n)} of its texts {what}"
-            found.append(Finding(level, code, named, TEXT[metric].formula, advice or READ, item.name))
+            evidence = "" if advice else TEXT[metric].formula
+            found.append(Finding(level, code, named, evidence, advice or READ, item.name))
     repeated = item.metrics.get("repeated_ngrams")
     if repeated is not None and (repeated.value or 0.0) > REPETITION:
         share = f"{100 * (repeated.value or 0):.0f} % of its runs of four words were there before"
@@ -148,7 +150,7 @@ def free_baselines(context: MeasuredContext) -> Outcome:
     for rule in (item for item in context.measured if item.system.rule):
         found = paired_difference(context.primary, rule.scored, best.scored)
         if found.difference is not None and found.gain <= 0:
-            unbeaten.append(f"{rule.name}: {evidence(found, None, context.confidence)}")
+            unbeaten.append(f"{rule.name}: {told(found, None, context.confidence)}")
     if not unbeaten:
         return None, []
     names = ", ".join(line.partition(":")[0] for line in unbeaten)

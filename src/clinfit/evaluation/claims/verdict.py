@@ -80,7 +80,7 @@ def _why(context: MeasuredContext) -> str:
     if chosen is None:
         return ""
     if chosen["among"] == 1:
-        return ", the only one beside constant answers"
+        return f", the only one beside {'constant answers' if context.task.labels else 'rules that write'}"
     most = "lowest" if context.primary in LOWER_IS_BETTER else "highest"
     seeds = (
         "mean "

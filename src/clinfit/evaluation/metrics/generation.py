@@ -16,7 +16,6 @@ from clinfit.evaluation.metrics.classification_table import resampled
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
 from clinfit.evaluation.metrics.metric import Metric, undefined
-from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
 from clinfit.evaluation.metrics.text.definitions import unavailable
 from clinfit.evaluation.statistics.intervals import wilson
 from clinfit.evaluation.text_answers import EXACT, TextAnswers, read_text_answers, worst
@@ -118,10 +117,21 @@ def _corpus(scored: Scored, name: str) -> Metric:
 def _why_undefined(answers: TextAnswers, name: str) -> str:
     if not len(answers):
         return "no items"
-    needs = TEXT[name].needs
     return unavailable().get(
-        name, f"no item has what it needs{'' if needs is None else f' ({needs}, or what it holds)'}"
+        name, NOTHING_TO_COUNT.get(name.removesuffix("_reference"), "no item has anything to count")
     )
+
+
+#: Why a metric can have no value on any item.
+NOTHING_TO_COUNT = {
+    "number_precision": "no text holds a number",
+    "number_recall": "no reference holds a number",
+    "entity_precision": "no text names a disease or drug of the lexicon",
+    "entity_recall": "no reference names a disease or drug of the lexicon",
+    "negation_flips": "no text names anything that could be denied in one and affirmed in the other",
+    "laterality_flips": "no text names a side",
+    "subject_flips": "no text names anything that could be somebody else's",
+}
 
 
 def most_probable(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clinfit.evaluation.results import DoubtfulTexts, TextMetrics
 from clinfit.evaluation.system_results import SystemResult, WrittenDict
-from clinfit.report.format import NOTHING, count, decimal, per_cent
+from clinfit.report.format import NOTHING, Cell, count, decimal, per_cent
 from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
@@ -51,7 +51,7 @@ def texts_view(subject: Subject) -> TextsView | None:
                     group["title"],
                     ["System", *(definition(name).title for name in group["metrics"])],
                     [
-                        (system["name"], [cell_of(system, name) for name in group["metrics"]])
+                        (system["name"], [_briefly(cell_of(system, name)) for name in group["metrics"]])
                         for system in by_rank(task)
                     ],
                 ),
@@ -61,6 +61,11 @@ def texts_view(subject: Subject) -> TextsView | None:
         settings=[] if found is None else list(found["settings"].items()),
         missing=[f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()],
     )
+
+
+def _briefly(cell: Cell) -> Cell:
+    """Why a number is missing stands in the note of the cell: the tables are wide."""
+    return Cell(NOTHING.text, note=f"{cell.text} {cell.interval}".strip()) if cell.empty else cell
 
 
 def written_table(wrote: Sequence[tuple[SystemResult, WrittenDict]]) -> Plain:
@@ -132,8 +137,8 @@ def doubtful_view(subject: Subject) -> DoubtfulView | None:
     sentence = (
         f"In {count(found['doubtful'])} of {count(found['n'])} texts of {found['system']} rules found something to "
         "fear: a number that the source does not hold, a denial turned round, a changed side, no end, or nothing at "
-        "all. The rules are proxies; they miss some faults and call some that are none. Read these first: the texts stand "
-        "in the predictions of the run, under these ids."
+        "all. The rules are proxies; they miss some faults and call some that are none. Read these first: the texts "
+        "stand in the predictions of the run, under these ids."
     )
     return DoubtfulView(
         sentence,
