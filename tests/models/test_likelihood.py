@@ -21,6 +21,7 @@ TEXTS = {
     "text": lambda task, record: [record.target],
     "several": lambda task, record: ["yes" if label in record.target else "no" for label in task.labels],
     "options": lambda task, record: [record.target],
+    "texts": lambda task, record: [record.target],
 }
 
 
