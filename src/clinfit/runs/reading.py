@@ -1,0 +1,190 @@
+"""`clinfit reading`: a page of texts for people to score, and what their scores say.
+
+The page shows records, so it is written where the user says and nowhere else. In the study folder remains only who
+wrote what, in `reading/<page>.json`: ids and names, no text. The scores come back as files that the page saves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clinfit.data.records import Record, in_split
+from clinfit.errors import ClinfitError, nearest
+from clinfit.evaluation.metrics.engines import ENGINES
+from clinfit.evaluation.readings import CRITERIA, Reading, evaluate_readings
+from clinfit.evaluation.systems import find_systems
+from clinfit.files import hash_json, read_json, write_json, write_text
+from clinfit.prompts.template import input_title, value_text
+from clinfit.report.reading import RATINGS_FORMAT, ReadItem, render_reading
+from clinfit.runs.finish import saved_predictions
+from clinfit.runs.folder import RunFolder
+from clinfit.runs.inputs import data_of
+from clinfit.study.schema import Study
+
+#: The form of the file that says who wrote what.
+FORMAT = "clinfit-reading/1"
+FOLDER = "reading"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read. task: default: the only one that asks for texts. models: default: all. seed: of both draws."""
+
+    task: str | None = None
+    models: Sequence[str] | None = None
+    count: int = 30
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was written: records and texts in it, and the writers, by name."""
+
+    path: Path
+    records: int
+    systems: Sequence[str]
+
+
+def write_reading(run: RunFolder, study: Study, wanted: Wanted, path: Path) -> Page:
+    """Draw test records and write the page. Raises ClinfitError where nothing is to be read or a file is in the way."""
+    if path.exists():
+        raise ClinfitError(f"{path} is there already", fix="give another name with --out: scores belong to one page")
+    name = task_to_read(study, wanted.task)
+    tables = saved_predictions(run)
+    texts = written(study, name, tables.loc[(tables["task"] == name) & (tables["split"] == "test")], wanted.models)
+    placed = study.model_copy(update={"folder": Path(read_json(run.status).get("study_folder", "."))})
+    records = {record.id: record for record in in_split(data_of(run, placed, name).records, "test")}
+    rng, ids, names = np.random.default_rng(wanted.seed), list(records), list(texts)
+    drawn = [ids[at] for at in rng.permutation(len(ids))[: wanted.count]]
+    order = {id: [names[at] for at in rng.permutation(len(names))] for id in drawn}
+    items = [_item(study, name, records[id], [texts[writer][id] for writer in order[id]]) for id in drawn]
+    page = hash_json([FORMAT, name, order, [item.answers for item in items]])[:16]
+    write_json(
+        run.path / FOLDER / f"{page}.json",
+        {"format": FORMAT, "task": name, "seed": wanted.seed, "order": order},
+    )
+    write_text(path, render_reading(f"{study.name}, {name}", page, items))
+    return Page(path, len(items), names)
+
+
+def task_to_read(study: Study, name: str | None) -> str:
+    fitting = [task for task, asked in study.tasks.items() if asked.kind == "generation"]
+    if not fitting:
+        raise ClinfitError("the study has no task that asks for texts", expected="a task of kind generation")
+    if name in fitting or (name is None and len(fitting) == 1):
+        return name or fitting[0]
+    found = f"--task: {name!r} is no task that asks for texts" if name else f"{len(fitting)} tasks ask for texts"
+    raise ClinfitError(found, expected=f"one of {', '.join(fitting)}", fix=f"type --task {fitting[0]}")
+
+
+def written(study: Study, task: str, table: pd.DataFrame, models: Sequence[str] | None) -> dict[str, dict[str, str]]:
+    """System -> id -> text: of every model one seed, before training and at its end. table: test answers to the task.
+
+    Raises ClinfitError for a name that wrote nothing.
+    """
+    asked = study.tasks[task]
+    every = find_systems(ENGINES[asked.kind], asked, study.models, table)
+    last = {system.model: system.stage for system in sorted(every, key=lambda system: system.stage)}
+    seed = {system.model: system.seed for system in sorted(every, key=lambda system: -system.seed)}
+    for name in models or ():
+        if name not in last:
+            close = nearest(name, last)
+            raise ClinfitError(
+                f"--models: no model {name!r} wrote texts for {task}",
+                expected=f"some of {', '.join(last)}",
+                fix=f"did you mean {close}?" if close else "",
+            )
+    ends = [
+        system
+        for system in every
+        if system.model in (models or last)
+        and system.seed == seed[system.model]
+        and system.stage in (0, last[system.model])
+    ]
+    found = {}
+    for system in ends:
+        own = (table["model"] == system.model) & (table["seed"] == system.seed) & (table["stage"] == system.stage)
+        rows = table.loc[own]
+        found[system.name] = dict(zip(rows["id"].astype(str), rows["predicted"].astype(str), strict=True))
+    return found
+
+
+def _item(study: Study, name: str, record: Record, answers: list[str]) -> ReadItem:
+    task = study.tasks[name]
+    source = [
+        (input_title(key, column), value_text(record.inputs.get(key), column))
+        for key, column in task.data.columns.items()
+    ]
+    return ReadItem(record.id, source, str(record.target), answers)
+
+
+# ---------------------------------------------------------------- scores
+
+
+def read_ratings(run: RunFolder, files: Sequence[Path]) -> Reading:
+    """What the saved files say, with the writers' names; also written to `reading/<page>-result.json`.
+
+    Raises ClinfitError for files of another page or run, and for scores that no scale has.
+    """
+    contents = [_ratings_of(path) for path in files]
+    pages = {content["page"] for content in contents}
+    if len(pages) > 1:
+        raise ClinfitError(
+            "the files belong to different pages", expected="scores of one page", fix="read them page by page"
+        )
+    (page,) = pages
+    key = run.path / FOLDER / f"{page}.json"
+    if not key.is_file():
+        raise ClinfitError(
+            f"{files[0]} belongs to a page that was not made from {run.path}",
+            expected="scores of a page that `clinfit reading page` made from this run",
+        )
+    order = read_json(key)["order"]
+    names = [content["rater"] for content in contents]
+    if len(set(names)) < len(names):
+        raise ClinfitError("two files are by the same rater", expected="one file a rater", fix="leave one of them out")
+    rows = [list(_rows(path, content, order)) for path, content in zip(files, contents, strict=True)]
+    table = pd.DataFrame(list(chain.from_iterable(rows)), columns=["rater", "id", "system", "criterion", "score"])
+    if table.empty:
+        raise ClinfitError("no text has a score", expected="at least one scored text")
+    result = evaluate_readings(table, sum(map(len, order.values())))
+    write_json(run.path / FOLDER / f"{page}-result.json", result)
+    return result
+
+
+def _ratings_of(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except (ClinfitError, ValueError, OSError) as error:
+        raise ClinfitError(f"{path} cannot be read as scores", expected="a file that the reading page saved") from error
+    right = isinstance(content, dict) and content.get("format") == RATINGS_FORMAT
+    if not right or not isinstance(content.get("rater"), str) or not content["rater"].strip():
+        raise ClinfitError(
+            f"{path} holds no scores of a named rater",
+            expected=f"a file that the reading page saved (format {RATINGS_FORMAT})",
+        )
+    return content
+
+
+def _rows(path: Path, content: dict[str, Any], order: dict[str, list[str]]) -> list[tuple[str, str, str, str, int]]:
+    sizes = {criterion.name: len(criterion.scale) for criterion in CRITERIA}
+    rows: list[tuple[str, str, str, str, int]] = []
+    for rating in content["ratings"]:
+        id, place = str(rating["id"]), int(rating["place"])
+        if not 0 <= place < len(order.get(id, ())):
+            raise ClinfitError(f"{path} scores a text that is not on its page (record {id}, place {place})")
+        for criterion, score in rating["scores"].items():
+            if not 1 <= int(score) <= sizes.get(criterion, 0):
+                raise ClinfitError(
+                    f"{path}: record {id} has {criterion} {score}",
+                    expected=", ".join(f"{name} 1 to {size}" for name, size in sizes.items()),
+                )
+            rows.append((content["rater"].strip(), id, order[id][place], criterion, int(score)))
+    if len({row[:4] for row in rows}) < len(rows):
+        raise ClinfitError(f"{path} scores a text twice")
+    return rows
