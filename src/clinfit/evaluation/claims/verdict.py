@@ -108,6 +108,7 @@ def _lead(context: MeasuredContext, model: Measured) -> list[str]:
             f"({METRICS[unbeaten.metric].title} {value}{_its_accuracy(unbeaten)})."
         ]
     others = [item for item in context.ranked if not item.same_model(model) and item.name not in uninformative]
+    others = [item for item in others if not item.system.writing_rule]  # told by the comparison with the baseline
     if not others:
         return []
     other = others[0]
