@@ -27,6 +27,7 @@ TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT
 
 #: Commands that set the project up: run from a checkout, not from the reader's folder.
 ELSEWHERE = {
+    "clinfit reading result runs/letters/latest ratings-ab.json ratings-cd.json": "runs/test_reading.py",
     "make demo": "test_packaging.py: the target runs the quickstart; a shortened one is run there",
     "make test": "test_packaging.py: the target runs pytest, which is what you are reading the result of",
     "pip install .": "test_packaging.py: builds the wheel and uses it from another folder",
@@ -58,7 +59,8 @@ def ids(path: Path) -> str:
 def desk(tmp_path: Path) -> Path:
     """A folder as a reader has it: notes.csv with 120 made-up notes of 40 patients, new.csv without labels.
 
-    other.csv and diagnoses.csv hold answers of other tools, events.csv several labels a note, exam.csv questions.
+    other.csv and diagnoses.csv hold answers of other tools, events.csv several labels a note, exam.csv questions,
+    letters.csv letters with summaries.
     """
     rows = []
     for i in range(120):
@@ -77,6 +79,11 @@ def desk(tmp_path: Path) -> Path:
     (tmp_path / "events.csv").write_text("\n".join(["id,patient,note,events", *events]) + "\n")
     options = [[i + 1 if at == i % 3 else 7 * i + at for at in range(3)] for i in range(120)]
     exam = [f"Which number comes after {i}?,{','.join(map(str, options[i]))},{i % 3 + 1}" for i in range(120)]
+    letters = [
+        f'l{i},"Dear colleague, bed {i} fell on day {i % 5}. No fracture.",Fell on day {i % 5}' for i in range(60)
+    ]
+    (tmp_path / "letters.csv").write_text("\n".join(["id,letter,summary", *letters]) + "\n")
+    (tmp_path / "new-letters.csv").write_text('id,letter\nn1,"Dear colleague, bed 3 slept well."\n')
     (tmp_path / "exam.csv").write_text("\n".join(["question,first,second,third,right", *exam]) + "\n")
     new = ["id,note", "a,Patient fell beside the bed.", "b,Slept well and asked for tea."]
     (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
