@@ -37,7 +37,7 @@ class Examples:
 
     def nearest(self, sources: Sequence[str]) -> list[str]:
         """The reference of the most similar source for each; of equally similar ones the first."""
-        if not any(re.search(r"\w", source) for source in self.sources):
+        if not sources or not any(re.search(r"\w", source) for source in self.sources):
             return [""] * len(sources)
         vectorizer, known = self._fitted
         similar = np.asarray((vectorizer.transform(sources) @ known.T).todense())
