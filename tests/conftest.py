@@ -1,6 +1,7 @@
 """What the tests of the engine share; the bases themselves are in two_layer.py."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = str(
     max(1, min(2, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 )
+
+# Tests press Ctrl-C. A suite that runs in the background was started deaf to it, and what it starts would be too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch
