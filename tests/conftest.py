@@ -13,9 +13,6 @@ os.environ["OMP_NUM_THREADS"] = str(
     max(1, min(2, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 )
 
-# Tests press Ctrl-C. A suite that runs in the background was started deaf to it, and what it starts would be too.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 import pytest
 import torch
 
@@ -24,6 +21,12 @@ from clinfit.study.data import Data
 from clinfit.study.tasks import Classification, Task
 from small_study import CANARY, write_study
 from two_layer import SENTENCES, llama_base, train_tokenizer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hears_ctrl_c() -> None:
+    """Tests press Ctrl-C. A suite in the background was started deaf to it, and what it starts would be deaf too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -132,6 +132,8 @@ def test_the_guide_works(desk: Path) -> None:
     answers = [line.split(",") for line in (desk / "answers.csv").read_text().splitlines()]
     assert [row[0] for row in answers] == ["id", "a", "b"]
     assert (desk / "runs/study/latest/report.html").is_file()
+    for task, answered in (("exam", 120), ("fall", 2)):
+        assert len((desk / f"{task}-answers.csv").read_text().splitlines()) == 1 + answered
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
