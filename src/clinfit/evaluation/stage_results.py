@@ -80,9 +80,26 @@ class StagedModel(TypedDict):
     seconds: float | None
 
 
+class StageAverage(TypedDict):
+    """A change of one model as its mean over several tasks, whose primary metrics have one unit, and more is better.
+
+    kind: retention (backward transfer) or transfer (forward transfer), as in StageChange. The interval is normal, from
+    those of the tasks: their test items are not the same, so that squared standard errors add up.
+    """
+
+    model: str
+    kind: Literal["retention", "transfer"]
+    tasks: list[str]
+    difference: float
+    low: float
+    high: float
+    sentence: str
+
+
 class StagesResult(TypedDict):
     """Stages over all tasks. chosen: the model that did best over all tasks on validation (mean rank), None where fewer
-    than two went through stages. verdict: what may be said in a few sentences."""
+    than two went through stages. verdict: what may be said in a few sentences. averages: over several tasks."""
 
     chosen: str | None
     verdict: list[str]
+    averages: list[StageAverage]
