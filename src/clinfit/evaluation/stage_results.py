@@ -6,6 +6,8 @@ from typing_extensions import TypedDict
 
 from clinfit.evaluation.system_results import MetricDict
 
+ChangeKind = Literal["gain", "retention", "transfer", "joint", "naive"]
+
 
 class StageValue(TypedDict):
     """One model after one stage on the test items of the task; over several seeds, their mean.
@@ -44,7 +46,7 @@ class StageChange(TypedDict):
     of the task: whether it is shown, and else how many items would show it at 80 % power if nothing had changed.
     """
 
-    kind: Literal["gain", "retention", "transfer", "joint", "naive"]
+    kind: ChangeKind
     of: str | None
     reference: int
     new: int
