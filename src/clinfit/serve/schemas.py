@@ -145,6 +145,7 @@ class ModelOut(Provenance):
     base: str | None
     route: str = Field(description="where it is asked")
     inputs: list[InputOut]
+    options: list[str] = Field(description="of a multiple-choice task: the inputs behind its letters")
     positive: str | None
     threshold: dict[str, float]
     refers: bool = Field(description="whether some records are for a person to decide")

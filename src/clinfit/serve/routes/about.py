@@ -15,6 +15,7 @@ from clinfit.serve.records import main_text
 from clinfit.serve.routes.asking import Classifies, ReadsMetrics, Serving, problems
 from clinfit.serve.routes.classify import provenance
 from clinfit.serve.schemas import Health, InputOut, ModelList, ModelOut
+from clinfit.study.tasks import MultipleChoice
 
 router = APIRouter(tags=["about"])
 
@@ -53,6 +54,7 @@ def model_out(model: ServedModel) -> ModelOut:
         base=content.model.spec.get("base"),
         route=kind_of(model).route,
         inputs=_inputs(model),
+        options=model.task.options if isinstance(model.task, MultipleChoice) else [],
         positive=model.task.positive_label,
         threshold=served.used_thresholds,
         refers=served.referral is not None,
