@@ -126,7 +126,7 @@ class Batcher:
 
     def _ask(self, entries: Sequence[Entry]) -> None:
         if not entries:
-            return
+            return None
         began = time.perf_counter()
         model = entries[0].model
         try:

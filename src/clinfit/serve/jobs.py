@@ -7,7 +7,7 @@ the newest token only, and only where the chunk has none yet.
 
     queued -> running -> succeeded | failed | cancelled | expired        failed: not one record was answered
 
-Stores keep records and results as JSON; only ids travel. What is policy (how often, after how long) stands in worker.py.
+Stores keep records and results as JSON; only ids travel. Policy (how often, after how long) stands in worker.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -175,6 +175,10 @@ class JobStore(Protocol):
 
     def ping(self) -> None:
         """Raise StoreDown unless it answers."""
+        ...
+
+    def warnings(self) -> Sequence[str]:
+        """Settings with which jobs can be lost."""
         ...
 
     def close(self) -> None: ...

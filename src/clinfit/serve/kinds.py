@@ -1,4 +1,4 @@
-"""What each kind of task looks like from outside: where it is asked, how an answer is shown, how many become a table."""
+"""Each kind of task as it looks from outside: where it is asked, how an answer is shown, how many become a table."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from clinfit.serve.models import ServedModel
 
 @dataclass(frozen=True)
 class Kind:
-    """route: address that takes its records. view: an answer as JSON. table: answers as `clinfit predict` writes them."""
+    """route: address that takes its records. view: an answer as JSON. table: as `clinfit predict` writes answers."""
 
     route: str
     view: Callable[[ServedModel, Answer], dict[str, Any]]

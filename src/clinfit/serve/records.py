@@ -116,8 +116,11 @@ def table_records(task_name: str, task: Task, content: bytes, suffix: str) -> li
             records = read_inputs(task_name, task, Path(file.name))
         except UNREADABLE:
             raise Problem("invalid-record", _table_fault(task, Path(file.name))) from None
-    if any(value is not None and isinstance(value, str) and not _is_unicode(value) for record in records
-           for value in record.inputs.values()):
+    if any(
+        value is not None and isinstance(value, str) and not _is_unicode(value)
+        for record in records
+        for value in record.inputs.values()
+    ):
         raise Problem("invalid-record", "the table holds half a character (a lone surrogate)")
     return records
 

@@ -55,6 +55,8 @@ def serve(packs: Sequence[Path], place: Place, settings: Settings, say: Say, *, 
     listening = _bound(place)
     models = load_models(packs, say)
     store = _store(place, settings)
+    for line in store.warnings():
+        say(f"warning: {line}")
     service = Service(models, store, keys, settings, works=works, hosts=_hosts(place))
     log_lines()
     for model in models.all():

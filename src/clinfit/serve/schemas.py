@@ -4,9 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-DISCLAIMER = (
-    "For research. Not a medical device: a person who is responsible for the patient decides, never the model."
-)
+DISCLAIMER = "For research. Not a medical device: a person who is responsible for the patient decides, never the model."
 
 Cell = str | bool | int | float | list[str] | None
 Name = Annotated[str, Field(max_length=200)]
@@ -172,9 +170,7 @@ class JobRequest(Request):
     model_config = ConfigDict(
         extra="forbid",
         protected_namespaces=(),
-        json_schema_extra={
-            "examples": [{"input": [{"id": "a", "inputs": {"text": "A tumour was seen.", "age": 61}}]}]
-        },
+        json_schema_extra={"examples": [{"input": [{"id": "a", "inputs": {"text": "A tumour was seen.", "age": 61}}]}]},
     )
 
 

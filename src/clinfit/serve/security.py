@@ -75,7 +75,9 @@ def read_keys(file: Path) -> list[Key]:
             raise ValueError
     except (TypeError, ValueError):
         raise ClinfitError(
-            f"{file} is no file of API keys", expected="what `clinfit key` writes", fix=f"clinfit key NAME --keys {file}"
+            f"{file} is no file of API keys",
+            expected="what `clinfit key` writes",
+            fix=f"clinfit key NAME --keys {file}",
         ) from None
     return keys
 
@@ -165,4 +167,3 @@ def is_own_origin(headers: Mapping[str, str]) -> bool:
 
 def keys_of(file: Path | None) -> Keys:
     return Keys([] if file is None else read_keys(file))
-

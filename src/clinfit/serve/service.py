@@ -89,7 +89,9 @@ class Audit:
     def write(self, entry: Mapping[str, Any]) -> None:
         if self._file is None:
             return
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}, separators=(",", ":"))
+        line = json.dumps(
+            {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}, separators=(",", ":")
+        )
         with self._lock:
             self._file.write(line + "\n")
             self._file.flush()

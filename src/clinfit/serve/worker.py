@@ -148,9 +148,7 @@ class Worker:
                     future.cancel()
                 raise Stopped
         answered = dict(zip([k for k, _ in wanted], futures, strict=True))
-        return [
-            result_of(claim.start + k, item, answered.get(k)) for k, item in enumerate(claim.items)
-        ]
+        return [result_of(claim.start + k, item, answered.get(k)) for k, item in enumerate(claim.items)]
 
 
 def result_of(index: int, item: Item, future: "Future[Answer] | None") -> Result:

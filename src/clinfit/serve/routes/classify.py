@@ -114,9 +114,7 @@ def answer_out(model: ServedModel, index: int, answer: Answer) -> ItemOut:
     return ItemOut.model_validate({"index": index, "id": answer.id, **kind_of(model).view(model, answer)})
 
 
-async def _with_explanation(
-    service: Service, model: ServedModel, item: Item, record: Record, out: ItemOut
-) -> ItemOut:
+async def _with_explanation(service: Service, model: ServedModel, item: Item, record: Record, out: ItemOut) -> ItemOut:
     def ask(records: Sequence[Record]) -> list[Answer]:
         return [future.result() for future in service.batcher.submit(model, records)]
 
@@ -153,9 +151,7 @@ def explanation_out(model: ServedModel, found: Explanation, item: Item, record: 
         label=found.label,
         probability=found.probability,
         effects=[
-            Effect.model_validate(
-                {name: getattr(effect, name) for name in Effect.model_fields}
-            )
+            Effect.model_validate({name: getattr(effect, name) for name in Effect.model_fields})
             for effect in sorted(effects, key=lambda effect: -abs(effect.effect))
         ],
         left_out=found.left_out,

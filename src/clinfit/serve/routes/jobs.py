@@ -182,9 +182,7 @@ async def submit(
 
 
 @router.get("/v1/jobs", responses=problems(), summary="The newest jobs of the key")
-async def jobs(
-    service: Serving, key: KeepsJobs, limit: Annotated[int, Query(ge=1, le=100)] = 20
-) -> JobList:
+async def jobs(service: Serving, key: KeepsJobs, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> JobList:
     return JobList(data=[job_out(job) for job in await stored(service.store.list, key.id, limit)])
 
 
@@ -251,7 +249,9 @@ async def results(
         )
         return JSONResponse(page.model_dump())
     media, lines = (
-        ("application/x-ndjson", _ndjson(service, model, job)) if form == "ndjson" else ("text/csv", _csv(service, model, job))
+        ("application/x-ndjson", _ndjson(service, model, job))
+        if form == "ndjson"
+        else ("text/csv", _csv(service, model, job))
     )
     name = f"{job.id}.{form}"
     return StreamingResponse(lines, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
@@ -338,7 +338,9 @@ async def events(
     stream that broke goes on behind it."""
     job = await own_job(service, job_id, key)
     seen = int(last_event_id[:18]) if last_event_id is not None and last_event_id[:18].isdecimal() else -1
-    return StreamingResponse(_events(service, job, seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        _events(service, job, seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
 
 
 async def _events(service: Service, job: Job, seen: int) -> AsyncIterator[str]:
@@ -358,7 +360,7 @@ async def _events(service: Service, job: Job, seen: int) -> AsyncIterator[str]:
             return
         await asyncio.sleep(LOOK)
         current = await stored(service.store.get, job.id)
-    yield "event: end\ndata: {\"state\": \"erased\"}\n\n"
+    yield 'event: end\ndata: {"state": "erased"}\n\n'
 
 
 def _event(name: str, job: Job) -> str:

@@ -21,5 +21,7 @@ def open_store(redis: str | None, file: Path, *, keep: float, keep_inputs: bool)
         return RedisStore(redis, keep=keep, keep_inputs=keep_inputs)
     except StoreDown as error:
         raise ClinfitError(
-            f"Redis does not answer: {error}", expected="a Redis server of version 6.2 or newer", fix="start it, or correct --redis"
+            f"Redis does not answer: {error}",
+            expected="a Redis server of version 6.2 or newer",
+            fix="start it, or correct --redis",
         ) from None

@@ -107,7 +107,9 @@ class SqliteStore:
         job = new.job
         with self._transaction() as db:
             if new.key is not None:
-                used = db.execute("SELECT digest, job FROM keys WHERE owner=? AND key=?", (job.owner, new.key)).fetchone()
+                used = db.execute(
+                    "SELECT digest, job FROM keys WHERE owner=? AND key=?", (job.owner, new.key)
+                ).fetchone()
                 if used is not None and (known := self.get(used[1])) is not None:
                     if used[0] != new.digest:
                         raise KeyReused
@@ -156,9 +158,13 @@ class SqliteStore:
 
     def _let_go(self, db: sqlite3.Connection, job: str) -> None:
         """Of a job that has ended: nothing waits any more, and its records go."""
-        db.execute("DELETE FROM chunks WHERE job=? AND state!='done' AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,))
+        db.execute(
+            "DELETE FROM chunks WHERE job=? AND state!='done' AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,)
+        )
         if not self._keep_inputs:
-            db.execute("UPDATE chunks SET items=NULL WHERE job=? AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,))
+            db.execute(
+                "UPDATE chunks SET items=NULL WHERE job=? AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,)
+            )
 
     def erase(self, job: str) -> bool:
         with self._transaction() as db:
@@ -206,6 +212,9 @@ class SqliteStore:
 
     def ping(self) -> None:
         self._rows("SELECT 1 FROM jobs LIMIT 1")
+
+    def warnings(self) -> Sequence[str]:
+        return ()
 
     def close(self) -> None:
         with self._lock:
@@ -302,7 +311,8 @@ class SqliteStore:
             if self._write(db, claim, buried(claim, reason)):
                 for k in range(len(claim.items)):
                     db.execute(
-                        "INSERT OR REPLACE INTO dead VALUES (?,?,?,?)", (claim.job, claim.start + k, reason, time.time())
+                        "INSERT OR REPLACE INTO dead VALUES (?,?,?,?)",
+                        (claim.job, claim.start + k, reason, time.time()),
                     )
 
 
