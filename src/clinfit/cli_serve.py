@@ -14,6 +14,9 @@ NEEDED = ("fastapi", "uvicorn", "redis")
 
 Packs = Annotated[list[Path], typer.Argument(metavar="PACK...", help="pack folders, as `clinfit run` writes them")]
 KeepDays = Annotated[float, typer.Option(min=0.01, help="days for which results of a job are kept")]
+Lease = Annotated[
+    float, typer.Option(min=1, help="seconds after which a silent worker's chunk of a job goes to another")
+]
 
 
 def serve(
@@ -36,13 +39,14 @@ def serve(
     audit: Annotated[Path | None, typer.Option(help="file that every request is noted in, without its text")] = None,
     per_minute: Annotated[float | None, typer.Option(min=1, help="records a minute and key; default: no limit")] = None,
     keep_days: KeepDays = 7.0,
+    lease: Lease = 30.0,
 ) -> None:
     """Serve packs: an API, jobs that survive a crash, and a page. Needs the extra `serve`."""
     _installed()
     from clinfit.serve.run import Place, serve
     from clinfit.serve.settings import Settings
 
-    settings = Settings(audit=audit, per_minute=per_minute, keep_days=keep_days)
+    settings = Settings(audit=audit, per_minute=per_minute, keep_days=keep_days, lease=lease)
     place = Place(host, port, tuple(allow_host or ()), redis, jobs, keys)
     serve(packs, place, settings, typer.echo, works=works)
 
@@ -51,13 +55,14 @@ def worker(
     packs: Packs,
     redis: Annotated[str, typer.Option(metavar="URL", help="the Redis server that the services use")],
     keep_days: KeepDays = 7.0,
+    lease: Lease = 30.0,
 ) -> None:
     """Work on the jobs of services with the same packs, on any number of machines."""
     _installed()
     from clinfit.serve.run import work
     from clinfit.serve.settings import Settings
 
-    work(packs, redis, Settings(keep_days=keep_days), typer.echo)
+    work(packs, redis, Settings(keep_days=keep_days, lease=lease), typer.echo)
 
 
 def key(

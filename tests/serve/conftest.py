@@ -13,7 +13,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from starlette.testclient import TestClient
 
 import clinfit
-from clinfit.packs.write import write_pack
+from clinfit.packs.write import write_packs
 from clinfit.serve.app import create_app
 from clinfit.serve.jobs import JobStore
 from clinfit.serve.models import Models
@@ -23,6 +23,7 @@ from clinfit.serve.settings import Settings
 from clinfit.serve.stores.sqlite import SqliteStore
 from small_study import write_study
 from three_tasks import described, results_of, study_of, train
+from two_layer import llama_base
 
 from .services import Program, RedisServer
 
@@ -48,11 +49,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 @pytest.fixture(scope="session")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pack with a task of each kind that has labels."""
-    study = study_of({"name": "words", "family": "classical", "kind": "tfidf-logistic", "c_grid": [1.0]})
-    (trained,), _ = train(study, tmp_path_factory.mktemp("three"))
-    write_pack(trained, study, results_of(study), described(study))
-    return trained.pack
+    """A pack of a language model of two layers, with a task of each kind that has labels."""
+    training = {"epochs": 0.5, "learning_rate": 1e-2, "batch_size": 8, "max_length": 200, "precision": "fp32"}
+    model = {"name": "words", "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": training}
+    study = study_of(model)
+    trained, _ = train(study, tmp_path_factory.mktemp("three"))
+    return write_packs(trained, study, results_of(study), described(study))["words-seed42"]
 
 
 @pytest.fixture(scope="session")

@@ -85,8 +85,11 @@ class Draining(uvicorn.Server):
         self._service = service
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Not uvicorn's own, which sends the signal to itself again once all is done: a stop that was asked for ends
+        with 0. A second Ctrl-C waits for nothing."""
         self._service.draining.set()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def work(packs: Sequence[Path], redis: str, settings: Settings, say: Say) -> None:

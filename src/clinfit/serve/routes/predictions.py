@@ -40,8 +40,9 @@ async def predict_cancer_type(
 
 @router.get("/predictions/{job_id}", responses=problems("unknown-job", "unknown-model"), summary="What came of it")
 async def prediction(job_id: JobId, service: Serving, key: KeepsJobs) -> PredictionResult:
-    job = await own_job(service, job_id, key)
+    await own_job(service, job_id, key)
     found = await stored(service.store.results, job_id, 0, 1)
+    job = await own_job(service, job_id, key)  # as it is now that the result has been looked for
     result = _result_out(_model_of(service, job), found[0]) if found else None
     return PredictionResult(prediction_id=job_id, status=job.state, result=result)
 

@@ -6,7 +6,7 @@ position; records and results lie beside it. What has to happen together is a sc
 
     {clinfit}:jobs          job ids by time of creation        {clinfit}:waiting            owner -> records not done
     {clinfit}:job:<id>      the job's fields                   {clinfit}:dead               dead letters
-    {clinfit}:items:<id>    position -> records                {clinfit}:later              entries to try again, by time
+    {clinfit}:items:<id>    position -> records                {clinfit}:later              entries to try again
     {clinfit}:results:<id>  position -> results                {clinfit}:key:<owner>:<key>  job id and digest
     {clinfit}:chunks:<id>   position -> token, tries, reason   {clinfit}:queue:<queue>      the stream
 
@@ -93,7 +93,7 @@ local function finish(state, keep, keep_items)
 end
 """
 
-#: job id, idempotency key or '', digest, most, most of owner, keep, job as JSON, then for each chunk position and records
+#: job id, idempotency key or '', digest, most, most of owner, keep, job as JSON, position and records of each chunk
 SUBMIT = """
 local fields = cjson.decode(ARGV[7])
 local used = key('key', fields.owner, ARGV[2])
