@@ -19,7 +19,7 @@ from clinfit import __version__
 from clinfit.models.smollm2 import INSTALL
 
 ROOT = Path(__file__).parents[1]
-PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "tensorboard")
+PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "serve", "tensorboard")
 
 
 @pytest.fixture(scope="module")

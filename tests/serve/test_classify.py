@@ -58,7 +58,9 @@ def test_every_kind_is_answered_as_its_pack_does(client: TestClient, models: Mod
     for item, answer in zip(found["data"], expected, strict=True):
         assert item["probabilities"] == answer.probabilities
         assert item["decision"] == (list(answer.decision) if isinstance(answer.decision, tuple) else answer.decision)
-    table = answers_table([answer_from(json.loads(json.dumps(vars(one)))) for one in expected], model.task.labels, sets=False)
+    table = answers_table(
+        [answer_from(json.loads(json.dumps(vars(one)))) for one in expected], model.task.labels, sets=False
+    )
     pd.testing.assert_frame_equal(table, answers_table(expected, model.task.labels, sets=False))
 
 
@@ -99,7 +101,9 @@ def test_a_bad_item_leaves_its_neighbours_alone(client: TestClient) -> None:
 
 def test_what_moved_the_answer_has_its_place_in_the_text_as_it_was_sent(client: TestClient) -> None:
     text = "  We report 40 patients.  A tumour was seen. Nobody fell. It was well tolerated.\r\nThe end came.  "
-    item = ask(client, {"model": TFIDF, "input": {"inputs": {"text": text, "age": 61}}, "explain": True}).json()["data"][0]
+    item = ask(client, {"model": TFIDF, "input": {"inputs": {"text": text, "age": 61}}, "explain": True}).json()[
+        "data"
+    ][0]
     explanation = item["explanation"]
     spans = [effect for effect in explanation["effects"] if effect["input"] == "text"]
     found = sorted(text[span["start"] : span["end"]] for span in spans)

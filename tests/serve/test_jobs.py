@@ -70,7 +70,11 @@ def test_results_in_pages_and_lines(client: TestClient, small: Served) -> None:
 
 
 def test_records_that_cannot_be_read_have_an_error_and_the_others_an_answer(client: TestClient) -> None:
-    items = ["A tumour.", {"id": "b", "inputs": {"text": CANARY, "age": CANARY}}, {"id": "c", "inputs": {"text": "x", "age": 4}}]
+    items = [
+        "A tumour.",
+        {"id": "b", "inputs": {"text": CANARY, "age": CANARY}},
+        {"id": "c", "inputs": {"text": "x", "age": 4}},
+    ]
     job = client.post("/v1/jobs", json={"model": TFIDF, "input": items}).json()["id"]
     last = ended(client, job)
     assert (last["state"], last["done"], last["failed"]) == ("succeeded", 3, 1)

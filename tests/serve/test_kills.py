@@ -65,6 +65,15 @@ def job(url: str, name: str) -> dict[str, object]:
     raise AssertionError("the service does not answer")
 
 
+def works(worker: Program) -> None:
+    """Wait until a worker has loaded its pack: to kill it before would be no test."""
+    for _ in range(600):
+        if "works on jobs" in worker.log.read_text():
+            return
+        time.sleep(0.1)
+    raise AssertionError(worker.log.read_text())
+
+
 def check(url: str, name: str, pack: Path, data: Path) -> None:
     """All results, each once, in order, equal to the bytes that `clinfit predict` writes."""
     found = httpx2.get(f"{url}/v1/jobs/{name}/results?format=csv", timeout=60).text
@@ -113,6 +122,8 @@ def test_redis_and_everybody_is_killed(
     workers = [programs(*working) for _ in range(2)]
     try:
         wait_until_ready(service, url)
+        for worker in workers:
+            works(worker)
         name = send(url, data)
         kills = restarts = 0
         stopped = api_killed = False
@@ -120,6 +131,7 @@ def test_redis_and_everybody_is_killed(
             time.sleep(1)
             if kills < KILLS + 1:
                 at = kills % 2
+                works(workers[at])
                 workers[at].kill()
                 workers[at] = programs(*working)
                 kills += 1

@@ -1,8 +1,8 @@
 """The one line in front of the models: requests before jobs, nothing waits for company, bounds instead of backlogs.
 
 One thread asks the models. When it is free it takes at once what is there: the first of the requests, and those behind
-it that ask the same model, up to what takes about TURN seconds; where no request waits, records of jobs. So a request
-waits for one turn of a job at most, and every EVERY-th turn is a job's even where requests never end.
+it that ask the same model, as many as `Pace` allows; where no request waits, records of jobs. So a request waits for
+one turn of a job at most, and after EVERY turns of requests a job has one even where requests never end.
 
 What is asked together is answered together by `Pack.answer`, whose answers do not depend on the neighbours. Where
 asking fails, each record is asked alone, and only those that fail alone have failed.
@@ -10,7 +10,7 @@ asking fails, each record is asked alone, and only those that fail alone have fa
 
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -22,10 +22,12 @@ from clinfit.serve.models import ServedModel
 
 Priority = Literal["request", "job"]
 
-#: Seconds that a turn may take, so that a request does not wait longer for a job.
+#: Seconds that a turn should take, so that a request does not wait longer for a job.
 TURN = 0.25
-#: Records of one turn at most.
+#: Records of one turn at most, a power of two.
 MOST = 64
+#: Twice the records for at most so many times the seconds: most of a turn is spent on asking at all.
+CHEAP = 1.5
 #: After so many turns of requests a job has one.
 EVERY = 8
 
@@ -47,6 +49,45 @@ class Entry:
     answer: Future[Answer] = field(default_factory=Future)
 
 
+class Pace:
+    """How many records a turn of one model has: as many as take about TURN seconds, and more where they cost little.
+
+    Sizes are powers of two, tried from one on. seconds: of the turns of each size, smoothed.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, float] = {}
+
+    def size(self) -> int:
+        """Records of the next turn."""
+        size = 1
+        while size < MOST and self._grows(size):
+            size *= 2
+        return size
+
+    def _grows(self, size: int) -> bool:
+        """Whether twice as many are asked; where that is not known it is tried, if it may well be worth it."""
+        now, twice, half = (self._seconds.get(records) for records in (size, 2 * size, size // 2))
+        if now is None:
+            return False
+        if twice is None:
+            return size == 1 or now <= TURN / 2 or (half is not None and now <= CHEAP * half)
+        return twice <= TURN or twice <= CHEAP * now
+
+    def took(self, records: int, seconds: float) -> None:
+        """What a turn took. What was too slow is forgiven in time: the machine may have been busy."""
+        if records & (records - 1) == 0:
+            self._seconds[records] = 0.7 * self._seconds.get(records, seconds) + 0.3 * seconds
+        for size in self._seconds:
+            if size > records:
+                self._seconds[size] *= 0.99
+
+    def each(self) -> float:
+        """Seconds of one record in a turn of this size."""
+        size = self.size()
+        return self._seconds.get(size, 0.05) / size
+
+
 class Batcher:
     """Asks models in one thread. waiting: entries of requests that may wait."""
 
@@ -56,7 +97,7 @@ class Batcher:
         self._room = threading.Condition()
         self._stopped = False
         self._since_job = 0
-        self._seconds: dict[str, float] = {}
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self.asked = 0
         self.turns = 0
         self._thread = threading.Thread(target=self._run, name="clinfit-models", daemon=True)
@@ -79,7 +120,7 @@ class Batcher:
                 raise Busy(1.0)
             line = self._lines[priority]
             if priority == "request" and line and len(line) + len(entries) > self._most_waiting:
-                raise Busy(len(line) * self._seconds.get(model.name, 0.05))
+                raise Busy(len(line) * self._paces[model.name].each())
             line.extend(entries)
             self._room.notify()
         return [entry.answer for entry in entries]
@@ -111,8 +152,7 @@ class Batcher:
         self._since_job = 0 if jobs_turn else self._since_job + 1
         line = self._lines["job" if jobs_turn else "request"]
         model = line[0].model
-        seconds = self._seconds.get(model.name)
-        most = 1 if seconds is None else max(1, min(MOST, int(TURN / seconds)))
+        most = self._paces[model.name].size()
         taken: list[Entry] = []
         kept: list[Entry] = []
         while line and len(taken) < most:
@@ -141,6 +181,5 @@ class Batcher:
             entry.answer.set_result(answer)
         self.asked += len(entries)
         self.turns += 1
-        seconds = (time.perf_counter() - began) / len(entries)
-        self._seconds[model.name] = 0.7 * self._seconds.get(model.name, seconds) + 0.3 * seconds
+        self._paces[model.name].took(len(entries), time.perf_counter() - began)
         return None
