@@ -193,9 +193,10 @@ def test_no_text_is_left_behind(
     assert {line["route"] for line in lines} >= {"/v1/classify", "/v1/jobs", "/v1/jobs/{job_id}"}
     assert {"time", "request", "key", "status", "ms", "model", "pack", "items"} <= set().union(*lines)
     out, err = capfd.readouterr()
-    for text in (metrics, audit.read_text(), caplog.text, out, err):
+    logged = [record.getMessage() for record in caplog.records if not record.name.startswith("httpx")]  # the asker's
+    for text in (metrics, audit.read_text(), "\n".join(logged), out, err):
         assert CANARY not in text.lower()
-    assert "/v1/classify 422" in caplog.text, "the log is there"
+    assert any("/v1/classify 422" in line for line in logged), "the log is there"
 
 
 @needs_redis
@@ -210,8 +211,6 @@ def test_no_text_is_left_in_redis(
     jobs = everything(client, small)
     for job in jobs:
         client.delete(f"/v1/jobs/{job}")
-    left = [str(key) for key in store._redis.scan_iter()]
-    assert not [key for key in left if any(job in key for job in jobs)]
-    dumped = "".join(str(store._redis.dump(key)) for key in []) + " ".join(left)
-    assert CANARY not in dumped
-    store._redis.bgrewriteaof()
+    left = {str(key): str(store._redis.dump(key)) for key in store._redis.scan_iter()}
+    assert left and not any(job in f"{key}{value}" for job in jobs for key, value in left.items())
+    assert CANARY not in str(left)
