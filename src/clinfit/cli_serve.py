@@ -72,10 +72,11 @@ def key(
     expires: Annotated[str | None, typer.Option(metavar="DATE", help="last day of the key, such as 2026-12-31")] = None,
 ) -> None:
     """Make an API key for `clinfit serve --keys`; it is shown once."""
-    from clinfit.serve.security import SCOPES, new_key
+    from clinfit.serve.security import SCOPES, Scope, new_key
 
-    wanted = [scope for scope in SCOPES if scope in scopes.split(",")]
-    if unknown := sorted(set(scopes.split(",")) - set(SCOPES)):
+    named = set(scopes.split(","))
+    wanted: list[Scope] = [scope for scope in SCOPES if named & {scope}]
+    if unknown := sorted(named - set(SCOPES)):
         raise ClinfitError(f"there is no scope {', '.join(unknown)}", expected=f"some of {', '.join(SCOPES)}")
     typer.echo(new_key(keys, name, wanted, expires))
 
