@@ -147,6 +147,7 @@ def test_without_the_extra_it_says_what_to_install(small: Served) -> None:
     assert done.returncode == 2 and "pip install 'clinfit[serve]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_sigterm_ends_what_is_under_way(small: Served, tmp_path: Path, programs: Callable[..., Program]) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
