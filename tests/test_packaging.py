@@ -21,7 +21,7 @@ from clinfit import __version__
 from clinfit.models.smollm2 import INSTALL
 
 ROOT = Path(__file__).parents[1]
-PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "tensorboard")
+PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "serve", "tensorboard")
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,8 @@ def test_targets_end_with_what_they_are_for(target: str, last: str) -> None:
 def test_the_demo_runs_the_quickstart_and_ends_with_what_to_do_next() -> None:
     lines = planned("demo")
     run = next(at for at, line in enumerate(lines) if line == ".venv/bin/clinfit run studies/quickstart.yaml")
-    assert [line.startswith("echo") for line in lines[run + 1 :]] == [True] * 4
-    for word in ("report.html", "clinfit predict", "clinfit init"):
+    assert [line.startswith("echo") for line in lines[run + 1 :]] == [True] * 5
+    for word in ("report.html", "clinfit predict", "clinfit serve", "clinfit init"):
         assert any(word in line for line in lines[run:])
 
 
