@@ -40,6 +40,8 @@ class Dataset:
     @property
     def other_target(self) -> Target:
         """One answer that every record may have."""
+        if not self.task.labels:
+            return "Another text."
         label = self.task.labels[0]
         return (label,) if self.task.kind == "multilabel" else label
 
@@ -64,6 +66,10 @@ def _one(labels: list[str], k: int, i: int, trained: bool) -> Target:
     return labels[k]
 
 
+def _text(k: int, i: int, trained: bool) -> Target:
+    return f"On {WORDS[k]}, in {i} patients"
+
+
 DATA: dict[str, Shape] = {
     "text": Shape("classification", TEXT, {"labels": TWO}, partial(_one, TWO)),
     "table": Shape("classification", TABLE, {"labels": TWO}, partial(_one, TWO)),
@@ -71,6 +77,7 @@ DATA: dict[str, Shape] = {
     "three": Shape("classification", TEXT + TABLE, {"labels": THREE}, partial(_one, THREE)),
     "several": Shape("multilabel", TEXT + TABLE, {"labels": SEVERAL}, _labels),
     "options": Shape("multiple-choice", TEXT + OPTIONS, {"options": OPTIONS}, partial(_one, ["A", "B", "C"])),
+    "texts": Shape("generation", TEXT, {"max_new_tokens": 6}, _text),
 }
 
 
@@ -88,7 +95,7 @@ def dataset(name: str, task: str = "finding") -> Dataset:
     rng = np.random.default_rng(7)
     records = []
     for i in range(72):
-        k = int(rng.integers(min(len(made.labels), 3)))
+        k = int(rng.integers(min(len(made.labels) or 3, 3)))
         split = SPLITS[0 if i < 40 else 1 if i < 56 else 2]
         hint = WORDS[k] if rng.random() < 0.85 else WORDS[0]
         values: dict[str, Value] = {

@@ -10,8 +10,10 @@ import pandas as pd
 from clinfit.data.records import SPLITS
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
+from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
+from clinfit.evaluation.metrics.text.definitions import item_scores
 from clinfit.evaluation.results import Characteristics, Results
-from clinfit.predictions import PROBABILITY, SEPARATOR
+from clinfit.predictions import PROBABILITY, SCORE, SEPARATOR
 from clinfit.study.evaluation import Evaluation
 from clinfit.study.models import Baseline, Causal, Classical
 from clinfit.study.schema import Study
@@ -35,7 +37,10 @@ MADE: dict[str, Made] = {
     "classification": Made({"kind": "classification", "labels": ["No", "Yes"]}),
     "multilabel": Made({"kind": "multilabel", "labels": ["renal", "cardiac", "tumour"]}),
     "multiple-choice": Made({"kind": "multiple-choice", "options": list(OPTIONS)}, OPTIONS),
+    "generation": Made({"kind": "generation", "max_new_tokens": 16}),
 }
+#: Kinds whose answers are labels, with probabilities.
+LABELLED = [kind for kind in MADE if kind != "generation"]
 #: Systems: model, stage, how much it knows.
 SYSTEMS = (("forest", 1, 1.5), ("tiny", 0, 0.1), ("tiny", 1, 2.5))
 
@@ -48,13 +53,25 @@ def task_of(kind: str, **settings: Any) -> Task:
 
 
 def study_of(tasks: Mapping[str, Task], **evaluation: Any) -> Study:
-    """A majority baseline, a classical `forest` and a causal `tiny` with free answers."""
+    """A majority baseline, a classical `forest` and a causal `tiny` with free answers; where texts are asked for, a
+    rule that writes in place of the first two."""
     return Study(
         name="made-up",
         tasks=dict(tasks),
         models=[
-            Baseline(name="always", family="baseline", kind="majority"),
-            Classical(name="forest", family="classical", kind="random-forest"),
+            *(
+                [
+                    Baseline(name="always", family="baseline", kind="majority"),
+                    Classical(name="forest", family="classical", kind="random-forest"),
+                ]
+                if any(task.labels for task in tasks.values())
+                else []
+            ),
+            *(
+                [Baseline(name="lead", family="baseline", kind="lead")]
+                if not all(task.labels for task in tasks.values())
+                else []
+            ),
             Causal(name="tiny", family="causal", base="clinfit/tiny", generate=8),
         ],
         evaluation=Evaluation(**{"bootstrap": 400} | evaluation),
@@ -71,6 +88,8 @@ def predictions_of(
 ) -> pd.DataFrame:
     """Validation and test rows of every system. seed: of the items; of_models: the models' own."""
     rng = np.random.default_rng([seed, of_models] if of_models != 42 else seed)
+    if not task.labels:
+        systems = [("lead" if model == "forest" else model, *rest) for model, *rest in systems]  # type: ignore[misc]
     table = pd.concat(
         [
             _rows(name, task, split, model, stage, strength, n, seed, rng)
@@ -85,6 +104,8 @@ def predictions_of(
 def _rows(
     name: str, task: Task, split: str, model: str, stage: int, strength: float, n: int, seed: int, rng: Any
 ) -> pd.DataFrame:
+    if task.kind == "generation":
+        return _texts(name, split, model, stage, strength, n, seed, rng)
     gold, probabilities, texts = _TRUTH[task.kind](task, n, strength, np.random.default_rng([seed, len(split)]), rng)
     ids = [f"{split}-{i:05d}" for i in range(n)]
     causal = model == "tiny"
@@ -108,6 +129,43 @@ def _rows(
             for k, label in enumerate(task.labels):
                 table[f"{scoring}_{label}"] = probabilities[:, k] if causal else np.nan
     return table
+
+
+#: Words of made-up references, and what stands in their place in a text that knows them less well.
+WORDS = ("fever", "cough", "warfarin", "left", "knee", "pain", "day", "rest", "swollen", "asthma")
+OTHERS = ("quiet", "river", "stone", "cloud", "green")
+
+
+def _texts(name: str, split: str, model: str, stage: int, strength: float, n: int, seed: int, rng: Any) -> pd.DataFrame:
+    """Texts with more of their references' words the stronger a system is, and the scores of each."""
+    truth = np.random.default_rng([seed, len(split)])
+    references = [f"{' '.join(truth.choice(WORDS, 6))} {int(truth.integers(1, 90))} mg" for _ in range(n)]
+    keeps = 1 / (1 + np.exp(-2 * (strength - 1)))
+    outputs = [
+        " ".join(word if rng.random() < keeps else str(rng.choice(OTHERS)) for word in reference.split())
+        for reference in references
+    ]
+    ids, causal = [f"{split}-{i:05d}" for i in range(n)], model == "tiny"
+    table = pd.DataFrame(
+        {
+            "run": f"{model}-seed42", "model": model, "seed": 42, "stage": stage, "task": name, "kind": "generation",
+            "split": split, "id": ids, "group": ids, "gold": references, "predicted": outputs, "status": "ok",
+            "raw": outputs, "finish_reason": ["length" if i % 4 == 0 and causal else "stop" for i in range(n)],
+            "prompt_tokens": pd.array([40 if causal else None] * n, dtype="Int64"),
+            "output_tokens": pd.array([8 if causal else 0] * n, dtype="Int64"),
+            "dropped_tokens": pd.array([0 if causal else None] * n, dtype="Int64"),
+            "seconds": 0.01 if causal else 0.001,
+            "nats": 20 - 5 * strength + rng.random(n) if causal else np.nan,
+            "nats_tokens": pd.array([9 if causal else None] * n, dtype="Int64"),
+            "nats_bytes": pd.array([40 if causal else None] * n, dtype="Int64"),
+        }
+    )  # fmt: skip
+    rows = [
+        item_scores(output, [reference], f"Seen today: {reference}, and more.", reason)
+        for output, reference, reason in zip(outputs, references, table["finish_reason"], strict=True)
+    ]
+    scores = {SCORE + metric: np.array([row[metric] for row in rows], dtype=np.float64) for metric in TEXT}
+    return pd.concat([table, pd.DataFrame(scores)], axis=1)
 
 
 Texts = Callable[[np.ndarray], list[str]]
@@ -166,6 +224,7 @@ def results_of(kinds: Mapping[str, str], **evaluation: Any) -> Results:
     facts = facts_of(list(kinds))
     facts["importance"] = {
         name: importance_of(table.loc[table["task"] == name].dropna(axis="columns", how="all"), "forest-seed42", 1)
-        for name in kinds
+        for name, kind in kinds.items()
+        if kind in LABELLED
     }
     return evaluate(study, table, facts)

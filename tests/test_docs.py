@@ -59,7 +59,8 @@ def ids(path: Path) -> str:
 def desk(tmp_path: Path) -> Path:
     """A folder as a reader has it: notes.csv with 120 made-up notes of 40 patients, new.csv without labels.
 
-    other.csv and diagnoses.csv hold answers of other tools, events.csv several labels a note, exam.csv questions.
+    other.csv and diagnoses.csv hold answers of other tools, events.csv several labels a note, exam.csv questions,
+    questions.csv such of patients, each with the same in short.
     """
     rows = []
     for i in range(120):
@@ -67,6 +68,8 @@ def desk(tmp_path: Path) -> Path:
         note = f"Bed {i}. {'Fell' if fell else 'Slept well'} on day {i % 3}, vital signs stable."
         rows.append(f'n{i},p{i // 3},"{note}",{fell}')
     (tmp_path / "notes.csv").write_text("\n".join(["id,patient,note,fall", *rows]) + "\n")
+    asked = [f'q{i},"I took {i} mg for my knee. Is that safe?",Is {i} mg safe for a knee?' for i in range(120)]
+    (tmp_path / "questions.csv").write_text("\n".join(["id,question,summary", *asked]) + "\n")
     labels = ["fall" if i // 3 % 2 else "no fall" for i in range(120)]
     answers = [f"n{i},{label},{label},{0.8 if label == 'fall' else 0.1}" for i, label in enumerate(labels)]
     (tmp_path / "other.csv").write_text("\n".join(["id,gold,predicted,p_fall", *answers]) + "\n")

@@ -1,4 +1,4 @@
-"""The table of per-item outputs: the only input of every metric, comparison and report.
+"""The table of per-item outputs: with the item scores of texts, the only input of every metric, comparison and report.
 
 One parquet file holds one run's outputs on one split of one task at one stage. Columns of every kind of task:
 
@@ -19,6 +19,10 @@ Then the kind's own:
     multiple-choice  gold, predicted: a letter. p_<letter> and label_mass as for classification, by the scoring that the
                      task's `answer` names; letters_<L>, texts_<L>, texts-normalised_<L>: probabilities by each scoring,
                      null where the family gives none
+    generation       gold: the reference. predicted, raw: the text that was written. nats, nats_tokens, nats_bytes: how
+                     unlikely the reference is (scoring/likelihood.py), null where the family gives no likelihood.
+                     score_<metric>: of the text, joined from the run's item scores (runs/item_scores.py); null where a
+                     metric is undefined. A table that no step has scored yet has no such columns
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -32,10 +36,14 @@ from numpy.typing import NDArray
 
 from clinfit.data.records import Record, Split, Target
 from clinfit.errors import ClinfitError
-from clinfit.models.base import LabelOutputs
+from clinfit.models.base import LabelOutputs, Outputs, TextOutputs
 from clinfit.study.tasks import HOLDS, SCORINGS, Task
 
 PROBABILITY = "p_"
+#: Before the name of a metric: its score of one item.
+SCORE = "score_"
+#: How unlikely a reference text is.
+NATS = ("nats", "nats_tokens", "nats_bytes")
 COLUMNS = [
     "run", "model", "seed", "stage", "task", "kind", "split", "id", "group", "gold", "predicted", "status",
     "raw", "finish_reason", "prompt_tokens", "output_tokens", "dropped_tokens", "seconds",
@@ -55,12 +63,12 @@ class Source:
 
 
 def predictions_table(
-    source: Source, name: str, task: Task, split: Split, records: Sequence[Record], outputs: LabelOutputs
+    source: Source, name: str, task: Task, split: Split, records: Sequence[Record], outputs: Outputs
 ) -> pd.DataFrame:
     """Outputs for the records of the task called `name`, as the table described above."""
     n = len(records)
-    check_probabilities(outputs.probabilities, n, task)
     nothing: list[None] = [None] * n
+    said = SAID[task.kind](task, n, outputs)
     table = pd.DataFrame(
         {
             "run": source.run,
@@ -73,19 +81,17 @@ def predictions_table(
             "id": [record.id for record in records],
             "group": [record.group for record in records],
             "gold": [answer_text(record.target) for record in records],
-            "predicted": predicted_texts(task, outputs.probabilities),
+            "predicted": said.predicted,
             "status": "ok",
-            "raw": nothing if outputs.raw is None else outputs.raw,
+            "raw": nothing if said.raw is None else said.raw,
             "finish_reason": nothing if outputs.finish_reasons is None else outputs.finish_reasons,
         }
     )
-    for column in ("prompt_tokens", "output_tokens", "dropped_tokens"):
-        counts = getattr(outputs, column)
+    counted = (outputs.prompt_tokens, said.output_tokens, outputs.dropped_tokens)
+    for column, counts in zip(("prompt_tokens", "output_tokens", "dropped_tokens"), counted, strict=True):
         table[column] = pd.array(nothing if counts is None else counts, dtype="Int64")
     table["seconds"] = outputs.seconds
-    own = {PROBABILITY + label: outputs.probabilities[:, k] for k, label in enumerate(task.labels)}
-    own |= OWN_COLUMNS[task.kind](task, outputs)
-    return pd.concat([table, pd.DataFrame(own)], axis=1)
+    return pd.concat([table, pd.DataFrame(said.own)], axis=1)
 
 
 def joined(labels: Sequence[str], rows: Iterable[Iterable[bool]]) -> list[str]:
@@ -124,7 +130,47 @@ def check_probabilities(probabilities: NDArray[np.float64], n: int, task: Task) 
 
 # ---------------------------------------------------------------- by kind
 
-Columns = dict[str, NDArray[Any]]
+Columns = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What stands in the columns that depend on the kind. own: its own columns."""
+
+    predicted: Sequence[str]
+    raw: Sequence[str] | None
+    output_tokens: NDArray[np.int64] | None
+    own: Columns
+
+
+def _labels(task: Task, n: int, outputs: Outputs) -> Said:
+    """Of every kind with labels: the most probable ones, and all probabilities."""
+    assert isinstance(outputs, LabelOutputs)
+    check_probabilities(outputs.probabilities, n, task)
+    own: Columns = {PROBABILITY + label: outputs.probabilities[:, k] for k, label in enumerate(task.labels)}
+    own |= OWN_COLUMNS[task.kind](task, outputs)
+    return Said(predicted_texts(task, outputs.probabilities), outputs.raw, outputs.output_tokens, own)
+
+
+def _written(task: Task, n: int, outputs: Outputs) -> Said:
+    """Of generation: the text as it was written."""
+    assert isinstance(outputs, TextOutputs)
+    if len(outputs.texts) != n:
+        raise ValueError(f"{len(outputs.texts)} texts for {n} records")
+    losses = outputs.losses
+    if losses is not None and not np.isfinite(losses.nats).all():
+        raise ClinfitError(
+            "the model gave likelihoods that are not finite",
+            expected="a finite log-likelihood of every reference",
+            fix="lower train.learning_rate or set train.precision: fp32, then run again",
+        )
+    own: Columns = {"nats": np.full(n, np.nan) if losses is None else losses.nats}
+    for column, counts in (
+        ("nats_tokens", None if losses is None else losses.tokens),
+        ("nats_bytes", None if losses is None else losses.bytes),
+    ):
+        own[column] = pd.array([None] * n if counts is None else counts, dtype="Int64")
+    return Said(outputs.texts, outputs.texts, outputs.tokens, own)
 
 
 def _label_mass(task: Task, outputs: LabelOutputs) -> Columns:
@@ -141,7 +187,15 @@ def _scorings(task: Task, outputs: LabelOutputs) -> Columns:
     return columns
 
 
-#: Columns of a kind beside the probabilities.
+#: What a model says, as the table shows it.
+SAID: dict[str, Callable[[Task, int, Outputs], Said]] = {
+    "classification": _labels,
+    "multilabel": _labels,
+    "multiple-choice": _labels,
+    "generation": _written,
+}
+
+#: Columns of a kind with labels beside the probabilities.
 OWN_COLUMNS: dict[str, Callable[[Task, LabelOutputs], Columns]] = {
     "classification": _label_mass,
     "multilabel": lambda task, outputs: {},
@@ -169,9 +223,14 @@ def read_predictions(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise ClinfitError(f"{path} cannot be read as a predictions table ({type(error).__name__})") from error
     missing = [name for name in COLUMNS if name not in table.columns]
-    if missing or not labels_of(table):
+    if not missing and bool((table["kind"] == "generation").all()):
+        missing = [name for name in NATS if name not in table.columns]
+    elif not missing and not labels_of(table):
+        missing = ["probability columns"]
+    if missing:
         raise ClinfitError(
-            f"{path} is not a predictions table: it lacks {', '.join(missing) or 'probability columns'}",
-            expected=f"the columns {', '.join(COLUMNS)} and one p_<label> for each label",
+            f"{path} is not a predictions table: it lacks {', '.join(missing)}",
+            expected=f"the columns {', '.join(COLUMNS)} and those of its kind: one p_<label> for each label, or of "
+            f"generation {', '.join(NATS)}",
         )
     return table

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
-from clinfit.models.base import Workspace
+from clinfit.models.base import Lesson, Workspace
 from clinfit.models.baselines import BaselineModel
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.models import Baseline
@@ -95,3 +96,33 @@ def test_broken_pattern_is_named(tmp_path: Path) -> None:
     model = BaselineModel(keyword("tumour("), {TASK: task(["no", "yes"])}, 0)
     with pytest.raises(ClinfitError, match=r"tumour\("):
         model.fit(lesson(records(("x", "no"))), Workspace(tmp_path))
+
+
+# ---------------------------------------------------------------- rules that write
+
+
+def written(kind: str, train: list[tuple[str, str]], asked: list[str], **settings: Any) -> list[str]:
+    """What a rule writes to records of one text; train: sources and references."""
+    task = task_from(
+        {"kind": "generation", "max_new_tokens": 4, "data": {"path": "unused.csv", "inputs": {"text": "text"}}}
+    )
+    model = BaselineModel(Baseline(name="m", family="baseline", kind=kind, **settings), {"t": task}, 1)  # type: ignore[arg-type]
+    known = [Record(f"k{i}", f"k{i}", {"text": text}, answer, "train", "t") for i, (text, answer) in enumerate(train)]
+    model.fit(Lesson(known, [], {"t": 1.0}), Workspace(Path("unused")))
+    return model.generate("t", [Record(f"a{i}", f"a{i}", {"text": text}) for i, text in enumerate(asked)], 9).texts
+
+
+def test_copy_ends_at_a_number_of_words() -> None:
+    assert written("copy", [], ["one two\nthree  four five", "one"]) == ["one two\nthree  four", "one"]
+    assert written("copy", [], ["one two three"], most_words=2) == ["one two"]
+
+
+def test_lead_takes_the_first_sentences() -> None:
+    text = "First, at 2.5 mg. Second!\nThird? Fourth."
+    assert written("lead", [], [text, ""], sentences=2) == ["First, at 2.5 mg. Second!", ""]
+
+
+def test_nearest_answers_as_the_most_similar_training_record() -> None:
+    train = [("fever and cough", "A cold."), ("a broken left arm", "A fracture."), ("cough at night", "Asthma.")]
+    assert written("nearest", train, ["my arm is broken", "fever with cough"]) == ["A fracture.", "A cold."]
+    assert written("nearest", [], ["anything"]) == [""]

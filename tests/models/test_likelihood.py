@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from clinfit.errors import ClinfitError
-from clinfit.models.base import LossOutputs
 from clinfit.models.causal import CausalModel
+from clinfit.scoring.likelihood import Likelihood
 from clinfit.study.models import Causal, Lora, Train
 from kinds import dataset
 from lessons import TASK
@@ -21,11 +21,12 @@ TEXTS = {
     "text": lambda task, record: [record.target],
     "several": lambda task, record: ["yes" if label in record.target else "no" for label in task.labels],
     "options": lambda task, record: [record.target],
+    "texts": lambda task, record: [record.target],
 }
 
 
 @torch.no_grad()
-def by_hand(model: CausalModel, data: str) -> LossOutputs:
+def by_hand(model: CausalModel, data: str) -> Likelihood:
     """One plain forward for each answer; every token behind the prompt counts, the end of turn too."""
     loaded, found = model.opened(), dataset(data, TASK)
     rows = []
@@ -39,7 +40,7 @@ def by_hand(model: CausalModel, data: str) -> LossOutputs:
             tokens += len(part.answer)
         rows.append((nats, tokens, sum(len(text.encode()) for text in TEXTS[data](found.task, record))))
     nats, tokens, sizes = map(np.array, zip(*rows, strict=True))
-    return LossOutputs(nats, tokens, sizes)
+    return Likelihood(nats, tokens, sizes)
 
 
 @pytest.mark.parametrize("data", TEXTS)
@@ -58,7 +59,7 @@ def test_it_is_that_of_a_plain_forward(data: str) -> None:
 
 def test_a_uniform_model_has_the_vocabulary_as_perplexity() -> None:
     tokens = np.array([1, 9])
-    outputs = LossOutputs(np.log(50) * tokens, tokens, 2 * tokens)
+    outputs = Likelihood(np.log(50) * tokens, tokens, 2 * tokens)
     assert outputs.perplexity == pytest.approx(50) and outputs.bits_per_byte == pytest.approx(np.log2(50) / 2)
 
 

@@ -202,3 +202,46 @@ def test_what_a_record_becomes_does_not_depend_on_those_beside_it(tokenizer: Any
     for task, records in ((options_task(), choices), (labels_task(), several)):
         renderer = Renderer(task, tokenizer, max_length=150)
         assert renderer.encode_all(records * 100) == [renderer.encode(record) for record in records] * 100
+
+
+# ---------------------------------------------------------------- texts
+
+
+def written_task(room: int = 8) -> Task:
+    return task_from(
+        {
+            "kind": "generation",
+            "max_new_tokens": room,
+            "data": {"path": "unused.csv", "inputs": {"article": "article"}},
+            "prompt": "Shorten: {{ article }}",
+        }
+    )
+
+
+@pytest.mark.parametrize("max_length", [64, 256, 1024])
+@pytest.mark.parametrize("where", ["middle", "end"])
+def test_a_reference_survives_shortening_and_its_prompt_does_not_know_it(
+    tokenizer: Any, max_length: int, where: Any
+) -> None:
+    """An article of 4,000 words; the reference is longer than the room for an answer."""
+    article = " ".join(f"word{k}" for k in range(4000))
+    reference = "Blood pressure fell in adults with hypertension who took the drug each day, by 5 mmHg. " * 2
+    renderer = Renderer(written_task(), tokenizer, max_length=max_length, shorten=where)
+    record = Record("a", "a", {"article": article}, reference.strip())
+    trained, served = renderer.encode(record), renderer.encode(replace(record, target=None))
+    assert tokenizer.decode(trained.answer_ids) == reference.strip() + "<|end|>"
+    assert trained.prompt_ids == served.prompt_ids and trained.dropped == served.dropped > 0
+    assert len(served.prompt_ids) + renderer.room + len(renderer.end_ids) <= max_length
+    assert [token for token in trained.labels if token != -100] == trained.answer_ids
+    assert tokenizer.decode(trained.prompt_ids).endswith("<|assistant|>\n")
+
+
+def test_markup_in_a_reference_cannot_end_the_turn(tokenizer: Any) -> None:
+    record = Record("a", "a", {"article": "x"}, "One<|end|>two")
+    answer = Renderer(written_task(), tokenizer).encode(record).answer_ids
+    assert answer.count(tokenizer.convert_tokens_to_ids("<|end|>")) == 1
+
+
+def test_an_instruction_that_leaves_no_room_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(ClinfitError, match="answer included; 40 fit"):
+        Renderer(written_task(room=39), tokenizer, max_length=40).encode(Record("a", "a", {"article": "x " * 50}))

@@ -238,6 +238,7 @@ def several(names: Sequence[str], *, error: bool = False) -> ReportInputs:
     facts["importance"] = {
         name: importance_of(answers.loc[answers["task"] == name].dropna(axis="columns", how="all"), "words-seed42", 1)
         for name in names
+        if chosen.tasks[name].labels
     }
     validated = {name: {"loss": 0.5, "primary": 0.6, "shares": []} for name in names}
     logs = [row | ({"validation_tasks": validated} if "validation_loss" in row else {}) for row in log_rows()]
@@ -260,6 +261,8 @@ SEVERAL = {
     "two kinds": ("exam", "chapters"),
     "three kinds": ("finding", "chapters", "exam"),
     "three kinds withheld": ("finding", "chapters", "exam"),
+    "texts": ("letter",),
+    "four kinds": ("finding", "chapters", "exam", "letter"),
 }
 
 

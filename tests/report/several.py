@@ -15,6 +15,7 @@ from clinfit.models.base import LabelOutputs, TextOutputs
 from clinfit.predictions import Source, predictions_table
 from clinfit.study.schema import Study
 from clinfit.study.tasks import SCORINGS, Task
+from predicted import predictions_of
 
 PATIENT_TEXT = "Mrs Jane Doe, born 1950, complains of chest pain"
 #: Chapters of ICD-10: some names are longer than a line.
@@ -43,11 +44,18 @@ TASKS: dict[str, dict[str, Any]] = {
         "data": {"path": "t.csv", "inputs": {name: name for name in ("note", *OPTIONS)}},
         "evaluation": {"primary": "accuracy", "subgroups": ["sex"]},
     },
+    "letter": {"kind": "generation", "data": NOTE, "evaluation": {"primary": "rougeL", "subgroups": ["sex"]}},
 }
 MODELS = [
     {"name": "majority", "family": "baseline", "kind": "majority"},
     {"name": "words", "family": "classical", "kind": "tfidf-logistic"},
     {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"select_by": "primary"}, "generate": 5},
+]
+#: Those of a study that asks for texts too, where nothing can be selected by a primary metric.
+WRITERS = [
+    *MODELS[:2],
+    {"name": "lead", "family": "baseline", "kind": "lead"},
+    {**MODELS[2], "train": {"select_by": "loss"}},
 ]
 #: (model, stage, strength): how well a system knows the truth.
 SYSTEMS = [("words", 1, 1.2), ("tiny", 0, 0.2), ("tiny", 1, 2.0)]
@@ -73,7 +81,7 @@ def study_of(names: Sequence[str]) -> Study:
             "name": "several-tasks",
             "description": "Which findings, chapters and answers does a small language model read from a note?",
             "tasks": {name: TASKS[name] for name in names},
-            "models": MODELS,
+            "models": WRITERS if "letter" in names else MODELS,
             "evaluation": {"bootstrap": 100},
         }
     )
@@ -84,6 +92,9 @@ def answers_of(study: Study) -> pd.DataFrame:
     tables = []
     for name, task in study.tasks.items():
         rng = np.random.default_rng(len(name))
+        if task.kind == "generation":
+            tables.append(predictions_of(name, task, N, systems=SYSTEMS).pipe(_secret))
+            continue
         for split in SPLITS[1:]:
             gold = GOLD[task.kind](task, rng)
             part = [_record(name, split, i, task, row) for i, row in enumerate(gold)]
@@ -94,6 +105,13 @@ def answers_of(study: Study) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     silent = (table["model"] == "tiny") & (table["stage"] == 0) & (table.index % 15 == 0)
     return table.assign(status=np.where(silent, "unparsed", table["status"]))
+
+
+def _secret(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with ids as the others have, and with texts that quote a patient."""
+    ids = table["split"] + "-" + table["id"].str[-5:].astype(int).astype(str)
+    texts = {name: table[name] + f". {PATIENT_TEXT}" for name in ("gold", "predicted", "raw")}
+    return table.assign(id="secret-" + ids, group="secret-" + ids, **texts)
 
 
 def _record(name: str, split: Any, i: int, task: Task, gold: NDArray[np.bool_]) -> Record:

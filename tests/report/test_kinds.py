@@ -16,12 +16,13 @@ from clinfit.report.build import render, subjects_of
 from clinfit.report.export import report_metrics, summary_markdown
 from clinfit.report.figures.labels import short
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.kinds import KINDS
+from clinfit.report.kinds import KINDS, asked, asked_briefly, counted
 from clinfit.report.section import section
 from clinfit.report.sections.options import preference_sentence
 from clinfit.report.sections.set_errors import sentence
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.task import VIEWS
+from clinfit.report.sections.verdict import verdict_view
 from clinfit.report.summary import print_summary
 from clinfit.report.tables import by_rank, cell_of, the_model
 
@@ -37,8 +38,8 @@ every_several = pytest.mark.parametrize("name", SEVERAL)
 
 @pytest.fixture(scope="module")
 def three(cases: dict[str, ReportInputs]) -> dict[str, Subject]:
-    """The tasks of three kinds by name."""
-    return {subject.name: subject for subject in subjects_of(cases["three kinds"])}
+    """The tasks of all kinds by name."""
+    return {subject.name: subject for case in ("three kinds", "four kinds") for subject in subjects_of(cases[case])}
 
 
 # ---------------------------------------------------------------- every section has a view
@@ -70,7 +71,7 @@ def without(subject: Subject, name: str) -> Subject:
 def test_what_a_section_holds_is_shown_and_its_absence_is_no_fault(three: dict[str, Subject], task: str) -> None:
     subject = three[task]
     held = sections_in(subject.task) - {"threshold"}  # curves are of no use without the threshold in force
-    assert len(held) > 9
+    assert len(held) > 8
     for name in held:
         makers = [view.make for view in VIEWS if name in view.sections]
         assert any(make(subject) != make(without(subject, name)) for make in makers), name
@@ -89,7 +90,7 @@ def test_a_task_without_any_section_still_renders(cases: dict[str, ReportInputs]
 # ---------------------------------------------------------------- several tasks
 
 
-@pytest.mark.parametrize("name", ["two kinds", "three kinds", "three kinds withheld"])
+@pytest.mark.parametrize("name", ["two kinds", "three kinds", "three kinds withheld", "four kinds"])
 def test_the_summary_comes_first_and_says_how_every_task_stands(
     cases: dict[str, ReportInputs], pages: dict[str, str], name: str
 ) -> None:
@@ -144,7 +145,7 @@ def test_summary_md_begins_with_all_tasks(cases: dict[str, ReportInputs]) -> Non
     inputs = cases["three kinds"]
     text = summary_markdown(inputs.results, inputs.command)
     lines = [line for line in text.partition("## finding")[0].splitlines() if line.startswith("| ")]
-    assert len(lines) == 1 + len(TASKS) and len({line.count("|") for line in lines}) == 1
+    assert len(lines) == 1 + len(inputs.results["tasks"]) and len({line.count("|") for line in lines}) == 1
     for (name, task), line in zip(inputs.results["tasks"].items(), lines[1:], strict=True):
         top = by_rank(task)[0]
         assert line.startswith(f"| {name} | ") and f"{top['name']} {cell_of(top, task['primary']).plain}" in line
@@ -218,7 +219,7 @@ def test_withheld_labels_have_counts_and_no_numbers(cases: dict[str, ReportInput
 
 
 def test_what_is_said_of_yes_or_no_stays_with_yes_or_no(pages: dict[str, str]) -> None:
-    for name in ("several labels", "options"):
+    for name in ("several labels", "options", "texts"):
         page = Page(pages[name])
         main = words(page.all("main")[0].text.partition("Reporting checklists")[0])
         for phrase in ("natural frequencies", "Net benefit", "Decision curve", "rarer or commoner", "Screening"):
@@ -278,3 +279,27 @@ def test_a_taste_for_letters_in_words(
     if distance:
         assert "answers A in 75.0 % of the records, where it is right in 50.0 %" in told.replace("\u202f", " ")
         assert "25.0 in 100 answers would have to be another letter" in told
+
+
+# ---------------------------------------------------------------- texts
+
+
+def test_texts_have_their_chapter_and_proxies_are_called_so(three: dict[str, Subject], pages: dict[str, str]) -> None:
+    page = Page(pages["texts"])
+    main = words(page.all("main")[0].text)
+    for title in ("Agreement with the reference", "Faithfulness to the source", "Form", "Likelihood of the references"):
+        assert any(title in words(e.text) for e in page.all("caption")), title
+    assert "Token F1 (proxy)" in main and "Cut off (proxy)" not in main
+    assert "No person has judged whether the texts are right" in main
+    assert "natural frequencies" not in main and "most probable label" not in main.partition("Glossary")[0]
+    listed = section(three["letter"].task, "doubtful_texts")["listed"]
+    assert listed and all(text["id"] in main for text in listed)
+    assert "the model answers" not in main
+
+
+def test_a_text_is_asked_for_and_no_label(three: dict[str, Subject]) -> None:
+    subject = three["letter"]
+    assert asked(subject.task) == "a text in the model's own words" and counted(subject.task) == ""
+    assert asked_briefly(subject.task) == "Generation, a text in the model's own words"
+    headline = dict(verdict_view(subject).headline)
+    assert "Texts" not in headline and headline["The model"].text == "tiny (after)"

@@ -57,7 +57,7 @@ def _by_label(task: Task, records: Sequence[Record]) -> list[Column]:
 
 
 def _none(task: Task, records: Sequence[Record]) -> list[Column]:
-    """Several labels of a record overlap, and the letter of an option says nothing of it."""
+    """Several labels of a record overlap, the letter of an option says nothing of it, and texts are no groups."""
     return []
 
 
@@ -66,6 +66,7 @@ OUTCOMES: dict[str, Callable[[Task, Sequence[Record]], list[Column]]] = {
     "classification": _by_label,
     "multilabel": _none,
     "multiple-choice": _none,
+    "generation": _none,
 }
 
 

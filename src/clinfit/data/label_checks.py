@@ -2,11 +2,19 @@
 options that cannot be told apart."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from clinfit.data.clean import normalised
 from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_in
-from clinfit.data.support import absent_labels, few_test_questions, few_test_records, one_class, set_support
+from clinfit.data.support import (
+    absent_labels,
+    few_test_questions,
+    few_test_records,
+    few_test_texts,
+    one_class,
+    set_support,
+)
 from clinfit.data.values import shown_ids
 from clinfit.findings import Finding
 from clinfit.study.load import flow_yaml
@@ -27,6 +35,10 @@ HEALTHY_NAME = re.compile(
 
 #: An option that is right this many times as often as an even division would have it.
 FAVOURED = 1.25
+
+#: References of at most so many words are short; the share of all records from which that, and references that stand
+#: in their own record, are told; the share from which one reference for many records is.
+SHORT_WORDS, SHORT_SHARE, SAME_SHARE = 3, 0.05, 0.1
 
 
 def label_findings(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
@@ -193,6 +205,56 @@ def _unclear_options(task: Task, records: Sequence[Record]) -> Iterator[Finding]
             )
 
 
+# ---------------------------------------------------------------- generation
+
+
+def _few_test_texts(_: Task, records: Sequence[Record]) -> Iterator[Finding]:
+    yield from few_test_texts(len(in_split(records, "test")))
+
+
+def _short_references(_: Task, records: Sequence[Record]) -> Iterator[Finding]:
+    """References of a few words, with which overlap of words says little."""
+    short = [record.id for record in records if len(str(record.target).split()) <= SHORT_WORDS]
+    if len(short) >= SHORT_SHARE * len(records) > 0:
+        yield Finding(
+            "info",
+            "short-references",
+            f"{len(short)} of {len(records)} references have at most {SHORT_WORDS} words",
+            shown_ids(short),
+            "one word more or less decides the scores of these: look at them apart (evaluation.subgroups)",
+        )
+
+
+def _same_references(_: Task, records: Sequence[Record]) -> Iterator[Finding]:
+    """One text that is the answer to many records."""
+    counts = Counter(normalised(str(record.target)) for record in records)
+    most = max(counts.values(), default=0)
+    if most >= SAME_SHARE * len(records) and most > 1:
+        yield Finding(
+            "info",
+            "same-references",
+            f"{most} of {len(records)} records have the same reference text",
+            "",
+            "a model may learn this one text: the baseline `nearest` shows how far that goes",
+        )
+
+
+def _reference_in_source(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
+    """References that stand in their own record word for word."""
+    texts = {r.id: normalised(" ".join(str(r.inputs[name]) for name in task.text_inputs)) for r in records}
+    wanted = {r.id: normalised(str(r.target)) for r in records}
+    held = [r.id for r in records if len(wanted[r.id].split()) > SHORT_WORDS and wanted[r.id] in texts[r.id]]
+    if len(held) >= SHORT_SHARE * len(records) > 0:
+        yield Finding(
+            "warn",
+            "reference-in-source",
+            f"{len(held)} of {len(records)} references stand in their own record word for word",
+            shown_ids(held),
+            "the task is then to find a passage: is the answer part of the question? The baseline `copy` shows what "
+            "copying reaches",
+        )
+
+
 CHECKS: dict[str, tuple[Callable[[Task, Sequence[Record]], Iterator[Finding]], ...]] = {
     "classification": (
         _one_class,
@@ -204,4 +266,5 @@ CHECKS: dict[str, tuple[Callable[[Task, Sequence[Record]], Iterator[Finding]], .
     ),
     "multilabel": (_set_support, _rare_labels, _label_words),
     "multiple-choice": (_few_test_questions, _favoured_letter, _unclear_options),
+    "generation": (_few_test_texts, _short_references, _same_references, _reference_in_source),
 }

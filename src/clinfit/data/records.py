@@ -11,7 +11,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 #: A value as a model may see it: text, a number, or None for missing.
 Value = str | float | None
 
-#: The answer of a record: one label, or for multilabel tasks all that hold, in the task's order.
+#: The answer of a record: one label, or for multilabel tasks all that hold, in the task's order; of generation a text.
 Target = str | tuple[str, ...]
 
 

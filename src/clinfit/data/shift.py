@@ -90,6 +90,11 @@ def _labels(task: Task, train: Sequence[Record], test: Sequence[Record]) -> Iter
         yield _share(f"share of {label!r}", "label", *held)
 
 
+def _reference_words(_: Task, train: Sequence[Record], test: Sequence[Record]) -> Iterator[Shift]:
+    words = [[float(len(str(record.target).split())) for record in part] for part in (train, test)]
+    yield _number("words of the reference", "reference length", *map(np.array, words))
+
+
 def _labels_a_record(_: Task, train: Sequence[Record], test: Sequence[Record]) -> Iterator[Shift]:
     counts = [np.array([len(labels_in(record.target)) for record in part], dtype=np.float64) for part in (train, test)]
     yield _number("labels a record", "label", *counts)
@@ -100,6 +105,7 @@ LABELS: dict[str, tuple[Callable[[Task, Sequence[Record], Sequence[Record]], Ite
     "classification": (_labels,),
     "multilabel": (_labels, _labels_a_record),
     "multiple-choice": (_labels,),
+    "generation": (_reference_words,),
 }
 
 

@@ -100,6 +100,19 @@ def few_test_questions(count: int) -> Iterator[Finding]:
         yield _small_test(f"the test split has fewer than {least} questions", f"{count} records", count)
 
 
+def few_test_texts(count: int) -> Iterator[Finding]:
+    """A test split of fewer than LEAST_EVENTS records of which a text is asked."""
+    if 0 < count < LEAST_EVENTS:
+        few = "too few to tell a good model from a useless one" if count < TOO_FEW else "intervals are wide"
+        yield Finding(
+            "warn",
+            "small-test",
+            f"the test split has {count} records: {few}",
+            f"fewer than {TOO_FEW if count < TOO_FEW else LEAST_EVENTS}",
+            "do not cite figures of this split" if count < TOO_FEW else "read the intervals before the figures",
+        )
+
+
 def _small_test(title: str, evidence: str, smallest: int) -> Finding:
     """smallest: records of the rarest, 0 where there are none on one side. A share of one half of n has a 95 % interval
     of about 0.98 / sqrt(n) either way."""

@@ -1,6 +1,7 @@
 """The answers of a task's records, read from the columns that hold them: one way a kind of task.
 
 classification, multiple-choice  one column, each value mapped to a label or an option's letter (see `labels`)
+generation                       one column of texts, cleaned as the inputs are; white space at the ends is taken off
 multilabel                       one column of labels joined by a separator (or of lists, where the format knows them),
                                  each mapped as above: an empty cell holds no label, a label that stands twice is one;
                                  or one column a label with 1 or 0, true or false, yes or no
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clinfit.data.clean import clean_inputs
 from clinfit.data.labels import LabelMap
 from clinfit.data.records import Target
-from clinfit.data.values import cells_of, is_missing, shown_ids
+from clinfit.data.values import as_paragraphs, cells_of, is_missing, read_cells, shown_ids
 from clinfit.errors import ClinfitError
 from clinfit.study.data import IndicatorColumns, LabelColumn
 from clinfit.study.tasks import Task
@@ -149,8 +151,37 @@ def _indicators(cells: Sequence[Any]) -> list[bool | None]:
     return [None if label is None else label == "yes" for label in labels]
 
 
+# ---------------------------------------------------------------- a text a record
+
+
+def _read_text(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Target]:
+    column = task.data.label_column.column
+    found = _known_text(task, rows, ids)
+    texts = [text for text in found if text is not None]
+    if len(texts) < len(found):
+        missing = [record for record, text in zip(ids, found, strict=True) if text is None]
+        raise ClinfitError(
+            f"column {column!r}: {len(missing)} of {len(ids)} records have no reference text, {shown_ids(missing)}",
+            expected="a text in every row: what a good answer to this record is",
+            fix="take these rows out",
+        )
+    return texts
+
+
+def _known_text(task: Task, rows: pd.DataFrame, ids: Sequence[str] | None = None) -> list[Target | None]:
+    column = task.data.label_column.column
+    numbers = ids or [f"row {at}" for at in range(1, len(rows) + 1)]
+    expected = "one text a cell"
+    cells = read_cells(
+        cells_of(rows[column]), as_paragraphs, column, numbers, expected=expected, fix="flatten the column"
+    )
+    cleaned, _ = clean_inputs({column: cells}, [column], task.data.clean)
+    return [text.strip() or None if isinstance(text, str) else None for text in cleaned[column]]
+
+
 TARGETS: dict[str, Targets] = {
     "classification": Targets(_read_one, _known_one, learned=True),
     "multilabel": Targets(_read_several, _known_several, learned=True),
     "multiple-choice": Targets(_read_one, _known_one, learned=False),
+    "generation": Targets(_read_text, _known_text, learned=False),
 }

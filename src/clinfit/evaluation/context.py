@@ -94,7 +94,7 @@ class MeasuredContext(Context):
 
     @property
     def model(self) -> Measured:
-        """The chosen system; where none could be chosen, the first of the ranking."""
+        """The chosen system; where none could be chosen (of rules alone, for one), the first of the ranking."""
         if self.chosen is None:
             return self.ranked[0]
         return next(item for item in self.measured if item.name == self.chosen["system"])

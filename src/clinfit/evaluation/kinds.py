@@ -32,12 +32,20 @@ from clinfit.evaluation.analyses.set_errors import set_errors
 from clinfit.evaluation.analyses.shift import shift
 from clinfit.evaluation.analyses.stages import stages
 from clinfit.evaluation.analyses.subgroups import subgroups
+from clinfit.evaluation.analyses.text_canaries import text_canaries
+from clinfit.evaluation.analyses.texts import (
+    doubtful_texts,
+    free_baselines,
+    text_metrics,
+    withheld_texts,
+    written,
+)
 from clinfit.evaluation.checks import items, probabilities, study, systems
 from clinfit.evaluation.checks.shortened import check_shortened
 from clinfit.evaluation.claims.pairs import check_declared
 from clinfit.evaluation.context import Analysis, Check, Context, SystemAnalysis
 from clinfit.evaluation.decisions import analyses as decisions
-from clinfit.evaluation.decisions.decide import decide, decide_option
+from clinfit.evaluation.decisions.decide import decide, decide_option, decide_text
 from clinfit.evaluation.decisions.label_thresholds import check_label_validation, decide_labels, label_thresholds
 from clinfit.evaluation.measure import Decide
 from clinfit.evaluation.systems import System
@@ -59,7 +67,7 @@ class Kind:
     withheld_system: Callable[[Context, System, str], dict[str, Any]]
 
 
-#: Of every kind.
+#: Of every kind; OF_LABELS only where answers are labels.
 CHECKS: Mapping[str, Check] = {
     "runs": study.check_runs,
     "contamination": study.check_contamination,
@@ -88,6 +96,8 @@ ANALYSES: Mapping[str, Analysis] = {
     "pareto": pareto_front,
     "stages": stages,
 }
+
+OF_LABELS = {"labels", "missing_probabilities", "hard_probabilities", "unparsed"}
 
 CLASSIFICATION = Kind(
     decide=decide,
@@ -164,8 +174,32 @@ MULTIPLE_CHOICE = Kind(
     withheld_system=withheld_counts,
 )
 
+GENERATION = Kind(
+    decide=decide_text,
+    checks={
+        **{name: check for name, check in CHECKS.items() if name not in OF_LABELS},
+        "comparator": study.check_comparator,
+        "scored": items.check_scored,
+        "test_texts": items.check_test_texts,
+        "canaries": text_canaries,
+    },
+    systems={
+        **{name: analysis for name, analysis in SYSTEMS.items() if name not in OF_LABELS},
+        "written": written,
+    },
+    analyses={
+        "text_metrics": text_metrics,
+        "free_baselines": free_baselines,
+        **ANALYSES,
+        "doubtful_texts": doubtful_texts,
+    },
+    withheld={"leakage": leakage_counts},
+    withheld_system=withheld_texts,
+)
+
 KINDS: Mapping[str, Kind] = {
     "classification": CLASSIFICATION,
     "multilabel": MULTILABEL,
     "multiple-choice": MULTIPLE_CHOICE,
+    "generation": GENERATION,
 }

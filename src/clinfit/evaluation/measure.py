@@ -51,8 +51,8 @@ def _primary(engine: Engine, answers: Any, primary: str) -> float | None:
 
 def with_majority(context: Context) -> list[System]:
     """The systems, with the majority answer added when the study has none: no table without a trivial row."""
-    if any(system.majority for system in context.systems):
-        return list(context.systems)
+    if not context.task.labels or any(system.majority for system in context.systems):
+        return list(context.systems)  # of texts none is the most frequent one
     first = context.systems[0]
     proportions = label_proportions(context.task.labels, context.counts)
     name = MAJORITY[any(system.model == MAJORITY[0] for system in context.systems)]

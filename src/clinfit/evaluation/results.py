@@ -78,15 +78,15 @@ class NonInferiority(TypedDict):
 
 
 class Comparison(TypedDict):
-    """kind: before-after, versus-majority, versus-baseline, declared. gained_most (before-after): label whose F1 rose
-    most."""
+    """kind: before-after, versus-majority, versus-baseline, declared. flips, mcnemar: null where answers are not right
+    or wrong (generation). gained_most (before-after): label whose F1 rose most."""
 
     kind: str
     reference: str
     new: str
     n: int
-    flips: Flips
-    mcnemar: McNemarDict
+    flips: Flips | None
+    mcnemar: McNemarDict | None
     rows: list[Difference]
     gained_most: str | None
     non_inferiority: NonInferiority | None
@@ -220,6 +220,45 @@ class SetErrors(TypedDict):
     worst: list[SetMistake]
 
 
+class TextMetrics(TypedDict):
+    """The metrics of written texts by what is asked of a text, in the order of their tables (`metrics` of each system).
+
+    note: what they can and cannot say. proxies: those of them that stand for something that they cannot see. settings:
+    of ROUGE and chrF. unavailable: metric -> why it could not be computed here.
+    """
+
+    groups: list["TextMetricGroup"]
+    proxies: list[str]
+    settings: dict[str, str]
+    unavailable: dict[str, str]
+
+
+class TextMetricGroup(TypedDict):
+    title: str
+    note: str
+    metrics: list[str]
+
+
+class DoubtfulText(TypedDict):
+    """A text that a person should read: its id, never the text; why; its value of the primary metric."""
+
+    id: str
+    reasons: list[str]
+    primary: float | None
+
+
+class DoubtfulTexts(TypedDict):
+    """The texts of the model of a generation task of which something is to be feared, most reasons first.
+
+    doubtful: how many there are; listed: the first of them.
+    """
+
+    system: str
+    n: int
+    doubtful: int
+    listed: list[DoubtfulText]
+
+
 class ShiftRow(TypedDict):
     """One property in training against test. difference: standardised; alert: whether it is large. p: how often chance
     alone gives as much, uncorrected."""
@@ -312,7 +351,7 @@ class SeedSummary(TypedDict):
 
 class Chosen(TypedDict):
     """*The* model of a task: the system that is best by the primary metric on validation, never on test, and the
-    simpler one of equals. Constant answers are not asked.
+    simpler one of equals. Constant answers and rules that write texts are not asked.
 
     split: `test` where no system has validation answers to choose by; its figures are then too good. value: the primary
     metric there, of several seeds their mean. among: models that were there to choose from, the seeds of one counted
@@ -334,9 +373,9 @@ class SplitCounts(TypedDict):
 class TaskSections(TypedDict, total=False):
     """What the analyses of its kind made of a task (`kinds.py`); only what was made is there.
 
-    pareto: systems that no other beats in the primary metric and in time an item at once. errors, set_errors: of the
-    model that was chosen. chance: of a multiple-choice task, metric -> value of an even guess. stages: models that
-    learned in several stages.
+    pareto: systems that no other beats in the primary metric and in time an item at once. errors, set_errors,
+    doubtful_texts: of the model that was chosen. text_metrics: of a generation task. chance: of a multiple-choice task,
+    metric -> value of an even guess. stages: models that learned in several stages.
     """
 
     canaries: list[Canary]
@@ -349,6 +388,8 @@ class TaskSections(TypedDict, total=False):
     errors: ErrorAnalysis
     set_errors: SetErrors
     label_errors: list[LabelError]
+    text_metrics: TextMetrics
+    doubtful_texts: DoubtfulTexts
     pareto: list[str]
     stages: list[StagedModel]
 

@@ -193,6 +193,24 @@ class LanguageDict(TypedDict):
     shortened: int | None
 
 
+class WrittenDict(TypedDict):
+    """The texts of a system on test, counted.
+
+    empty, cut_off, preamble: texts that say nothing, ended at the limit of tokens, begin with talk about the answer.
+    tokens: that were written; length_ratio: against the reference; both minimum, quartiles and maximum, null where not
+    known. reference_tokens, reference_bytes: that perplexity and bits per byte are of, null without a likelihood.
+    """
+
+    n: int
+    empty: int
+    cut_off: int
+    preamble: int
+    tokens: list[float] | None
+    length_ratio: list[float] | None
+    reference_tokens: int | None
+    reference_bytes: int | None
+
+
 class ImportanceRow(TypedDict):
     """One input. drop: of the metric, when its values are shuffled."""
 
@@ -247,7 +265,7 @@ class SystemSections(TypedDict, total=False):
 
     threshold: of a task with one label an item; label_thresholds: label -> threshold of a multilabel task. classes: in
     the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
-    importance: of models that were asked; weights: of linear models.
+    written: of generation. importance: of models that were asked; weights: of linear models.
     """
 
     threshold: ThresholdDict
@@ -263,6 +281,7 @@ class SystemSections(TypedDict, total=False):
     conformal: ConformalDict
     generated: GeneratedDict
     language: LanguageDict
+    written: WrittenDict
     importance: ImportanceDict
     weights: WeightsDict
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Rows, read_rows
 from clinfit.evaluation.metrics.engine import Engine
-from clinfit.study.models import Baseline, ModelSpec
+from clinfit.study.models import WRITING_RULES, Baseline, ModelSpec
 from clinfit.study.tasks import Task
 
 KEY = ["model", "seed", "stage"]
@@ -59,7 +59,13 @@ class System:
         """Whether it says the same of every item, whatever the item is."""
         if self.spec is None:
             return self.model in MAJORITY
-        return isinstance(self.spec, Baseline) and self.spec.kind != "keyword"
+        return isinstance(self.spec, Baseline) and self.spec.kind in ("majority", "always-positive")
+
+    @property
+    def writing_rule(self) -> bool:
+        """Whether it is a rule that writes: a yardstick, and never the model of a task, since it answers with what
+        stands in the record, or in somebody else's."""
+        return isinstance(self.spec, Baseline) and self.spec.kind in WRITING_RULES
 
     @property
     def trained(self) -> bool:

@@ -2,7 +2,9 @@
 
     model = Family(spec, tasks, seed, bases)   # cheap: stores its arguments
     model.fit(lesson, workspace)               # may be killed; called again with the same workspace it continues
-    outputs = model.predict(task, records)     # order of the records
+    outputs = model.predict(task, records)     # order of the records; of tasks with labels
+    texts = model.generate(task, records, 128) # of families that write: what else may be answered
+    losses = model.likelihood(task, records)   # how unlikely the reference answers are
     model.save(folder); Family.load(folder)    # no pickle; the loaded model predicts bit for bit the same
 
 Two ways to go on from what was learnt are two things. A lesson that names where it starts takes the weights of an
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
+from clinfit.scoring.likelihood import Likelihood
 from clinfit.study.models import ModelSection, ModelSpec, Train
 from clinfit.study.stages import Merge, Mix, Retain, Stage
 from clinfit.study.tasks import Task
@@ -88,22 +91,32 @@ class Lesson:
 
 @dataclass(frozen=True)
 class WrittenText:
-    """What a model wrote for one record, why it ended, its tokens, and the seconds that it took."""
+    """What a model wrote for one record, why it ended, its tokens, and the seconds that it took; of families with
+    tokens those of the prompt, and those of the record's text that it did not see."""
 
     text: str
     finish_reason: FinishReason
     tokens: int
     seconds: float
+    prompt_tokens: int | None = None
+    dropped_tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class TextOutputs:
-    """What a model wrote for n records: texts, why each ended, and (n,) tokens and seconds of each."""
+    """What a model wrote for n records: texts, why each ended, and (n,) tokens and seconds of each.
+
+    tokens: 0 for a rule, which has none. prompt_tokens, dropped_tokens: as of `LabelOutputs`. losses: of the records'
+    references, where they were asked for and the family has any.
+    """
 
     texts: list[str]
     finish_reasons: list[FinishReason]
     tokens: NDArray[np.int64]
     seconds: NDArray[np.float64]
+    prompt_tokens: NDArray[np.int64] | None = None
+    dropped_tokens: NDArray[np.int64] | None = None
+    losses: Likelihood | None = None
 
     @classmethod
     def of(cls, written: Sequence[WrittenText]) -> "TextOutputs":
@@ -113,30 +126,9 @@ class TextOutputs:
             finish_reasons=[one.finish_reason for one in written],
             tokens=np.array([one.tokens for one in written], dtype=np.int64),
             seconds=np.array([one.seconds for one in written], dtype=np.float64),
+            prompt_tokens=_known([one.prompt_tokens for one in written]),
+            dropped_tokens=_known([one.dropped_tokens for one in written]),
         )
-
-
-@dataclass(frozen=True)
-class LossOutputs:
-    """How unlikely a model finds the reference answers of n records.
-
-    nats: (n,) negative log-likelihood of the whole answer, end of turn included, as in training. tokens: (n,) those
-    that it is summed over, ends of turn among them. bytes: (n,) of the answers' text in UTF-8.
-    """
-
-    nats: NDArray[np.float64]
-    tokens: NDArray[np.int64]
-    bytes: NDArray[np.int64]
-
-    @property
-    def perplexity(self) -> float:
-        """exp of the mean loss of a token: long answers count more than short ones."""
-        return float(np.exp(self.nats.sum() / self.tokens.sum()))
-
-    @property
-    def bits_per_byte(self) -> float:
-        """Comparable between tokenizers; the end of turn costs bits and has no bytes."""
-        return float(self.nats.sum() / np.log(2) / self.bytes.sum())
 
 
 @dataclass(frozen=True)
@@ -252,8 +244,17 @@ def untaught(spec: ModelSection, task: str) -> ClinfitError:
     )
 
 
+def _known(counts: Sequence[int | None]) -> NDArray[np.int64] | None:
+    """The counts, None where any is not known."""
+    return None if not counts or None in counts else np.array(counts, dtype=np.int64)
+
+
+#: What a model says of records, by whatever kind of task.
+Outputs = LabelOutputs | TextOutputs
+
+
 class Writer(Model, Protocol):
-    """A family that can also write an answer of its own, and say how likely it finds one."""
+    """A family that can write an answer of its own, and say how likely it finds one."""
 
     def generate(
         self,
@@ -267,8 +268,8 @@ class Writer(Model, Protocol):
         soon as it is written; the order is the model's."""
         ...
 
-    def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> LossOutputs:
-        """How unlikely the model finds the reference answer of each record."""
+    def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood | None:
+        """How unlikely the model finds the reference answer of each record; None of families that cannot say."""
         ...
 
 

@@ -1,9 +1,12 @@
-"""Rules that need no training. A model that does not beat them has shown nothing."""
+"""Rules that need no training. A model that does not beat them has shown nothing.
+
+Those that write texts are in writing_rules.py; `nearest` is saved with the training records that it answers from.
+"""
 
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,17 +16,27 @@ from numpy.typing import NDArray
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
-from clinfit.models.base import FitSummary, LabelOutputs, Lesson, Progress, Workspace, unheard
+from clinfit.models.base import (
+    FitSummary,
+    LabelOutputs,
+    Lesson,
+    Progress,
+    TextOutputs,
+    Workspace,
+    WrittenText,
+    unheard,
+)
 from clinfit.models.features import document, input_types
 from clinfit.models.saved import Saved, read_saved, write_saved
 from clinfit.models.targets import shares_of, targets_of
-from clinfit.study.models import Baseline
-from clinfit.study.tasks import Task
+from clinfit.models.writing_rules import RULES, Examples, examples_of, source_texts
+from clinfit.study.models import WRITING_RULES, Baseline
+from clinfit.study.tasks import Generation, Task
 
 if TYPE_CHECKING:
     from clinfit.models.pretrained import Bases
 
-ROWS = "rows.json"
+ROWS, EXAMPLES = "rows.json", "examples.json"
 
 #: The two rows of probabilities of a task: of records that match no pattern, and of those that match one.
 Rows = NDArray[np.float64]
@@ -51,12 +64,15 @@ class BaselineModel:
     def __init__(self, spec: Baseline, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> None:
         self.spec, self.tasks, self.seed = spec, tasks, seed
         self._rows: dict[str, Rows] = {}
+        self._examples: dict[str, Examples] = {}
 
     def fit(self, lesson: Lesson, workspace: Workspace) -> FitSummary:
         """Count; validation is not used. What the lesson does not teach stays as it is in `start`."""
         start = time.perf_counter()
         lesson = lesson.taught
         self._rows = {} if lesson.start is None else _read_rows(lesson.start)
+        if self.spec.kind in WRITING_RULES:
+            return self._learn_texts(lesson, start)
         details: dict[str, Any] = {}
         alarms: list[str] = []
         for name in lesson.weights:
@@ -81,16 +97,49 @@ class BaselineModel:
         probabilities = rows[matched.astype(int)]
         return LabelOutputs(probabilities, np.full(len(records), (time.perf_counter() - start) / max(len(records), 1)))
 
+    def generate(
+        self,
+        task: str,
+        records: Sequence[Record],
+        limit: int,
+        *,
+        done: Callable[[int, WrittenText], None] = lambda index, written: None,
+    ) -> TextOutputs:
+        """What the rule writes for each record; `limit` is of tokens, which rules do not have."""
+        start, asked = time.perf_counter(), self.tasks[task]
+        assert isinstance(asked, Generation)
+        texts = RULES[self.spec.kind](self.spec, asked, source_texts(asked, records), self._examples.get(task))
+        seconds = (time.perf_counter() - start) / max(len(records), 1)
+        written = [WrittenText(text, "stop", 0, seconds) for text in texts]
+        for index, text in enumerate(written):
+            done(index, text)
+        return TextOutputs.of(written)
+
+    def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> None:
+        """A rule finds no text likely or unlikely."""
+
     def save(self, folder: Path) -> None:
-        write_saved(folder, Saved(self.spec, self.tasks, self.seed, list(self._rows), None))
+        write_saved(folder, Saved(self.spec, self.tasks, self.seed, [*self._rows, *self._examples], None))
         write_json(folder / ROWS, {task: rows.tolist() for task, rows in self._rows.items()})
+        if self._examples:
+            write_json(folder / EXAMPLES, {task: asdict(known) for task, known in self._examples.items()})
 
     @classmethod
     def load(cls, folder: Path, bases: "Bases | None" = None) -> Self:
         saved = read_saved(folder, Baseline)
         model = cls(saved.spec, saved.tasks, saved.seed)
-        model._rows = _read_rows(folder)
+        model._rows, model._examples = _read_rows(folder), _read_examples(folder)
         return model
+
+    def _learn_texts(self, lesson: Lesson, start: float) -> FitSummary:
+        """Of the rules that write, `nearest` keeps the training records, and the others keep nothing."""
+        self._examples = {} if lesson.start is None else _read_examples(lesson.start)
+        for name in lesson.weights:
+            asked, train = self.tasks[name], [record for record in lesson.train if record.task == name]
+            assert isinstance(asked, Generation)
+            self._examples[name] = examples_of(asked, train if self.spec.kind == "nearest" else [])
+        details = {"tasks": {name: {"examples": len(known.sources)} for name, known in self._examples.items()}}
+        return FitSummary(time.perf_counter() - start, details=details)
 
     # ------------------------------------------------------------ counting
 
@@ -164,3 +213,8 @@ def _binary_row(label: int, probability: float) -> NDArray[np.float64]:
 
 def _read_rows(folder: Path) -> dict[str, Rows]:
     return {task: np.array(rows, dtype=np.float64) for task, rows in read_json(folder / ROWS).items()}
+
+
+def _read_examples(folder: Path) -> dict[str, Examples]:
+    path = folder / EXAMPLES
+    return {task: Examples(**known) for task, known in read_json(path).items()} if path.is_file() else {}

@@ -17,9 +17,9 @@ from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.answering import Said, gold_losses, in_order, said
 from clinfit.models.architectures import check_architecture
-from clinfit.models.base import LabelOutputs, LossOutputs, Progress, TextOutputs, WrittenText
+from clinfit.models.base import LabelOutputs, Progress, TextOutputs, WrittenText
 from clinfit.models.long_rope import fix_frequencies
-from clinfit.models.neural import Loaded, Looked, NeuralModel, Read, Retained, told
+from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
 from clinfit.models.pretrained import Base, check_length, four_bit_supported, load_config, load_tokenizer
 from clinfit.models.saved import Pretrained
 from clinfit.prompts.encode import Encoded, Renderer
@@ -27,6 +27,7 @@ from clinfit.scoring.answer_logits import check_answer_logits
 from clinfit.scoring.general_text import general_text
 from clinfit.scoring.generate import Continuation, Generator, Request, record_seed, stop_tokens
 from clinfit.scoring.label_likelihood import AnswerScores, BranchScorer
+from clinfit.scoring.likelihood import Likelihood
 from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal
 from clinfit.training.answer_loss import AnswerLoss, asks_several
@@ -106,36 +107,32 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
                 fix="generate: 0, or other `tasks` for the model",
             )
         renderer, tokenizer = loaded.renderers[task], loaded.tokenizer
-        check_length(self.spec, loaded.model.config, tokenizer, limit)
-        requests = [
-            Request(item.prompt_ids, limit, record_seed(self.seed, item.id)) for item in renderer.encode_all(records)
-        ]
+        kept_free = self.tasks[task].kind == "generation" and limit <= renderer.room
+        check_length(self.spec, loaded.model.config, tokenizer, 0 if kept_free else limit)
+        encoded = renderer.encode_all(records)
+        requests = [Request(item.prompt_ids, limit, record_seed(self.seed, item.id)) for item in encoded]
         texts: dict[int, WrittenText] = {}
 
         def finish(index: int, found: Continuation) -> None:
             text = tokenizer.decode(found.ids, skip_special_tokens=True)
-            texts[index] = WrittenText(text, "stop" if found.ended else "length", len(found.ids), found.seconds)
+            ended, read = "stop" if found.ended else "length", encoded[index]
+            texts[index] = WrittenText(text, ended, len(found.ids), found.seconds, len(read.prompt_ids), read.dropped)
             done(index, texts[index])
 
         with loaded.autocast():
             loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish)
         return TextOutputs.of([texts[i] for i in range(len(records))])
 
-    def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> LossOutputs:
+    def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood:
         """How unlikely the model finds the answer that training would teach for each record, end of turn included; of
         records with several answers, all of them together. Raises ClinfitError for records without one."""
         loaded = self._answering(task)._ready()
         items = loaded.renderers[task].encode_all(records)
         if missing := sum(not item.trained for item in items):
             raise ClinfitError(f"{missing} of {len(items)} records of task {task} have no answer to be likely or not")
-        losses = self._answer_loss(loaded, items, Retained(None, []))
-        nats = np.zeros(len(items))
-        with torch.inference_mode(), loaded.autocast():
-            for batch in self._batches(loaded, [len(item.ids) for item in items], batch_tokens):
-                answers = [len(items[i].trained) for i in batch]
-                nats[batch] = losses(batch).double().cpu().numpy() * answers
-        return LossOutputs(
-            nats=nats,
+        answers = np.array([len(item.trained) for item in items], dtype=np.float64)
+        return Likelihood(
+            nats=self._reference_losses(loaded, items, batch_tokens) * answers,
             tokens=np.array([len(item.answer_ids) for item in items], dtype=np.int64),
             bytes=np.array([_answer_bytes(loaded.tokenizer, item) for item in items], dtype=np.int64),
         )
@@ -171,7 +168,7 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
         model = self._bases.causal(base, precision, device, four_bit)
         rope = fix_frequencies(model, spec.train.max_length)
         first = next(iter(renderers.values()))
-        check_answer_logits(model, next(iter(first.answers.values())) + first.end_ids)
+        check_answer_logits(model, next(iter(first.answers.values()), []) + first.end_ids)
         return LoadedCausal(model, tokenizer, precision, four_bit, notes=notes, rope=rope, renderers=renderers)
 
     def _read(self, loaded: LoadedCausal, records: Sequence[Record]) -> Read:
@@ -180,12 +177,20 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
             members = [i for i, record in enumerate(records) if record.task == name]
             items |= zip(members, renderer.encode_all([records[i] for i in members]), strict=True)
         encoded = [items[i] for i in range(len(records))]
+        self._check_rows(loaded, encoded)
         return Read(
             encoded,
             lengths=[len(item.ids) for item in encoded],
             answer_tokens=[len(item.answer_ids) / max(1, len(item.trained)) for item in encoded],
             dropped=[item.dropped for item in encoded],
         )
+
+    def _check_rows(self, loaded: LoadedCausal, items: Sequence[Encoded]) -> None:
+        """Raise ClinfitError when a reference text makes a row longer than the base reads."""
+        longest = max(items, key=lambda item: len(item.ids), default=None)
+        beyond = 0 if longest is None else len(longest.ids) - self.spec.train.max_length
+        if longest is not None and beyond > 0:
+            check_length(self.spec, loaded.model.config, loaded.tokenizer, beyond)
 
     def _losses(self, loaded: LoadedCausal, records: Sequence[Record], read: Read, retained: Retained) -> AnswerLoss:
         return self._answer_loss(loaded, read.items, retained)
@@ -203,17 +208,27 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
             side_by_side = loaded.scorer.shares_rows([widest.prompt_ids], [behind])
         return AnswerLoss(loaded.model, items, pad_id, side_by_side, retained.teacher)
 
-    def _judge(
-        self, loaded: LoadedCausal, task: str, looked: Looked
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _judge(self, loaded: LoadedCausal, task: str, looked: Looked) -> Judged:
         """Losses of the gold answers as in training, end of turn included, and probabilities."""
         asked, n = self.tasks[task], len(looked.items)
+        if asked.kind == "generation":
+            return Judged(self._reference_losses(loaded, looked.items), None)
         losses, probabilities = np.zeros(n), np.zeros((n, len(asked.labels)))
         for batch in self._batches(loaded, [_width(item) for item in looked.items], None):
             scores = loaded.scores([looked.items[i] for i in batch], with_end=True)
             losses[batch] = gold_losses(asked, looked.gold[batch], scores)
             probabilities[batch] = said(asked, [looked.records[i] for i in batch], scores).probabilities
-        return losses, probabilities
+        return Judged(losses, probabilities)
+
+    def _reference_losses(
+        self, loaded: LoadedCausal, items: Sequence[Encoded], batch_tokens: int | None = None
+    ) -> NDArray[np.float64]:
+        """(n,) losses of the records' own answers as training counts them."""
+        losses, found = self._answer_loss(loaded, items, Retained(None, [])), np.zeros(len(items))
+        with torch.inference_mode(), loaded.autocast():
+            for batch in self._batches(loaded, [len(item.ids) for item in items], batch_tokens):
+                found[batch] = losses(batch).double().cpu().numpy()
+        return found
 
     def _fluency(self, loaded: LoadedCausal, *, base: bool) -> dict[str, Any] | None:
         """Perplexity of general text, and of the base where a model begins with it: later stages need not ask again."""

@@ -20,7 +20,7 @@ from clinfit.data.records import Record
 from clinfit.models.architectures import check_architecture, check_padding
 from clinfit.models.base import LabelOutputs, Lesson, Progress, unheard, untaught
 from clinfit.models.long_rope import fix_frequencies
-from clinfit.models.neural import Loaded, Looked, NeuralModel, Read, Retained, told
+from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
 from clinfit.models.pretrained import Base, check_length, load_config, load_tokenizer
 from clinfit.models.saved import Pretrained
 from clinfit.models.targets import shares_of, targets_of
@@ -125,11 +125,11 @@ class EncoderModel(NeuralModel[Encoder, Loaded]):
     def _losses(self, loaded: Loaded, records: Sequence[Record], read: Read, retained: Retained) -> nn.Module:
         return HeadLoss(loaded.model, self.tasks, records, read.items, loaded.tokenizer.pad_token_id, retained)
 
-    def _judge(self, loaded: Loaded, task: str, looked: Looked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _judge(self, loaded: Loaded, task: str, looked: Looked) -> Judged:
         kind = self.tasks[task].kind
         logits, _ = self._logits(loaded, task, looked.items, None, unheard)
         losses = LOSSES[kind](torch.from_numpy(logits), torch.from_numpy(looked.gold))
-        return losses.numpy(), PROBABILITIES[kind](logits)
+        return Judged(losses.numpy(), PROBABILITIES[kind](logits))
 
     def _initialise_head(self, loaded: Loaded, lesson: Lesson, new: Sequence[str]) -> None:
         """The outputs of a new multilabel task begin at the log-odds of their labels in training (Lin et al., 2017).

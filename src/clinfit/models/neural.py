@@ -95,6 +95,15 @@ class Retained:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What a model says of n validation records: (n,) losses as training counts them, and (n, K) probabilities; None
+    where texts are asked for, of which writing them all would cost more than the training."""
+
+    losses: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
 class Looked:
     """The validation records of one task."""
 
@@ -149,8 +158,8 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         share among them."""
 
     @abstractmethod
-    def _judge(self, loaded: LoadedT, task: str, looked: Looked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(n,) losses as training counts them and (n, K) probabilities of validation records."""
+    def _judge(self, loaded: LoadedT, task: str, looked: Looked) -> Judged:
+        """What the model says of validation records."""
 
     @abstractmethod
     def _task_facts(self, loaded: LoadedT, task: str) -> dict[str, Any]:
@@ -287,7 +296,8 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
             members = np.array([i for i, record in enumerate(lesson.train) if record.task == name], dtype=np.int64)
             if len(members):
                 targets = targets_of(self.tasks[name], [lesson.train[i] for i in members])
-                parts[name] = Part(members, self.tasks[name].labels, targets if targets.ndim == 1 else None)
+                labels = self.tasks[name].labels
+                parts[name] = Part(members, labels, targets if labels and targets.ndim == 1 else None)
         return parts
 
     def _looked_at(self, loaded: LoadedT, lesson: Lesson) -> dict[str, Looked]:
@@ -304,12 +314,14 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         the same weights, None where one of them cannot be had, so that validations are compared on the same tasks."""
         tasks, losses, weights = {}, [], []
         for name, part in looked.items():
-            of_records, probabilities = self._judge(loaded, name, part)
-            primary = workspace.primary(name, part.gold, probabilities)
-            shares = predicted_shares(self.tasks[name], probabilities).tolist()
-            tasks[name] = TaskValidation(float(of_records.mean()), primary, shares)
-            losses.append(of_records)
-            weights.append(np.full(len(of_records), part.weight))
+            judged = self._judge(loaded, name, part)
+            primary, shares = None, list[float]()
+            if judged.probabilities is not None:
+                primary = workspace.primary(name, part.gold, judged.probabilities)
+                shares = predicted_shares(self.tasks[name], judged.probabilities).tolist()
+            tasks[name] = TaskValidation(float(judged.losses.mean()), primary, shares)
+            losses.append(judged.losses)
+            weights.append(np.full(len(judged.losses), part.weight))
         loss = float(np.average(np.concatenate(losses), weights=np.concatenate(weights)))
         known = {name: found.primary for name, found in tasks.items() if found.primary is not None}
         if len(known) < len(tasks):

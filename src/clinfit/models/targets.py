@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from clinfit.data.records import Record
 from clinfit.study.tasks import Task
 
-#: (n,) label indices, or (n, K) whether each label holds.
+#: (n,) label indices, (n, K) whether each label holds, or (n,) reference texts.
 Targets = NDArray[Any]
 
 
@@ -22,11 +22,16 @@ def _memberships(task: Task, records: Sequence[Record]) -> Targets:
     return np.array(rows, dtype=bool).reshape(len(records), len(task.labels))
 
 
+def _texts(task: Task, records: Sequence[Record]) -> Targets:
+    return np.array([str(record.target) for record in records], dtype=object)
+
+
 #: By kind; a letter of a multiple-choice task is a label like others.
 TARGETS: dict[str, Callable[[Task, Sequence[Record]], Targets]] = {
     "classification": _indices,
     "multilabel": _memberships,
     "multiple-choice": _indices,
+    "generation": _texts,
 }
 
 

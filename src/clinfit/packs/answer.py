@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 
 from clinfit.data.records import Target
+from clinfit.models.base import FinishReason
 from clinfit.predictions import PROBABILITY, SEPARATOR, answer_text
 
 
 @dataclass(frozen=True)
 class Answer:
     """One answer.
+
+    Of generation `predicted` and `decision` are the text that was written, finish_reason says why it ended, and there
+    are no probabilities; notes then also name numbers of the text that the record does not hold.
 
     predicted: the most probable label; multilabel: all labels of a probability of 0.5 or more, in the task's order;
     multiple-choice: the letter of the option. decision: the same under the threshold, which is what was evaluated and
@@ -38,6 +42,7 @@ class Answer:
     dropped_tokens: int | None
     pack: str
     engine: str
+    finish_reason: FinishReason | None = None
 
 
 def answers_table(answers: Sequence[Answer], labels: Sequence[str], *, sets: bool) -> pd.DataFrame:
@@ -56,6 +61,20 @@ def answers_table(answers: Sequence[Answer], labels: Sequence[str], *, sets: boo
     if sets:
         columns["prediction_set"] = [SEPARATOR.join(answer.prediction_set or ()) for answer in answers]
     return pd.DataFrame(columns)
+
+
+def texts_table(answers: Sequence[Answer]) -> pd.DataFrame:
+    """One row an answer of generation, in order: id, text, finish_reason, status, notes, dropped_tokens."""
+    return pd.DataFrame(
+        {
+            "id": [answer.id for answer in answers],
+            "text": [answer_text(answer.decision) for answer in answers],
+            "finish_reason": [answer.finish_reason for answer in answers],
+            "status": [answer.status for answer in answers],
+            "notes": ["; ".join(answer.notes) for answer in answers],
+            "dropped_tokens": pd.array([answer.dropped_tokens for answer in answers], dtype="Int64"),
+        }
+    )
 
 
 def threshold_cell(by_label: Mapping[str, float]) -> float | str | None:

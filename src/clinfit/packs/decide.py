@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.data.records import Target
+from clinfit.data.records import Record, Target
 from clinfit.data.seen import Seen
 from clinfit.evaluation.answers import UNPARSED, LabelAnswers, label_codes
 from clinfit.evaluation.decisions.recalibration import Recalibration
 from clinfit.evaluation.decisions.referral_rule import Referral
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold
+from clinfit.models.base import FinishReason, LabelOutputs, Model, Outputs, TextOutputs, Writer
 from clinfit.packs.content import TaskEntry
-from clinfit.study.tasks import HOLDS, Task, task_from
+from clinfit.predictions import check_probabilities
+from clinfit.study.tasks import HOLDS, Generation, Task, task_from
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +66,7 @@ class Decisions:
     decided: the same under the thresholds.
 
     referred: (n,) whether a person decides. sets: (n, K) labels in the set of each record, None where there are none.
+    finish_reasons: why n texts ended; None for kinds with labels, and predicted and decided are then the texts.
     """
 
     probabilities: Floats
@@ -71,6 +74,26 @@ class Decisions:
     decided: list[Target]
     referred: NDArray[np.bool_]
     sets: NDArray[np.bool_] | None = None
+    finish_reasons: list[FinishReason] | None = None
+
+
+def ask(model: Model, task: str, records: Sequence[Record], limit: int | None = None) -> Outputs:
+    """What the model says of the records. limit: of the tokens of a text, where fewer than the task's are wanted."""
+    asked = model.tasks[task]
+    if not isinstance(asked, Generation):
+        return model.predict(task, records)
+    return cast(Writer, model).generate(task, records, min(limit or asked.max_new_tokens, asked.max_new_tokens))
+
+
+def said(served: Served, outputs: Outputs, n: int) -> Decisions:
+    """Decisions from what the model said of n records."""
+    if isinstance(outputs, TextOutputs):
+        texts: list[Target] = [*outputs.texts]
+        nothing = np.zeros((n, 0))
+        return Decisions(nothing, texts, texts, _nobody(nothing), finish_reasons=outputs.finish_reasons)
+    assert isinstance(outputs, LabelOutputs)
+    check_probabilities(outputs.probabilities, n, served.task)
+    return decide(served, outputs.probabilities)
 
 
 def decide(served: Served, probabilities: Floats) -> Decisions:
@@ -112,7 +135,7 @@ def _option(served: Served, probabilities: Floats) -> Decisions:
     return Decisions(probabilities, predicted, predicted, _nobody(probabilities))
 
 
-#: What is decided, by kind of task.
+#: What is decided, by kind of task with labels.
 DECIDE: dict[str, Callable[[Served, Floats], Decisions]] = {
     "classification": _one_label,
     "multilabel": _label_set,

@@ -6,7 +6,8 @@ No value is taken from a record, and none from statistics of the training data, 
 person's. The same task gives the same probes, always.
 
     probes.json   {"made_on": where the answers are from (`surroundings`),
-                   "tasks": {task: [{"id", "inputs", "probabilities": the model's own, in the order of the labels}]}}
+                   "tasks": {task: [{"id", "inputs", "probabilities": the model's own, in the order of the labels;
+                                     of generation "text": its first PROBE_TOKENS tokens}]}}
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +22,19 @@ from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_json, read_json
 from clinfit.machine import library_version, processor_flags, processor_name
-from clinfit.models.base import Model
+from clinfit.models.base import Model, TextOutputs
+from clinfit.packs.decide import ask
 from clinfit.study.data import InputColumn
-from clinfit.study.tasks import MultipleChoice, Task
+from clinfit.study.tasks import Generation, MultipleChoice, Task
 
 Floats = NDArray[np.float64]
 
 #: Probes of a task.
 COUNT = 8
+#: Most tokens of the text that is written to a probe.
+PROBE_TOKENS = 32
+#: What a model says of the probes of a task: (n, K) probabilities, or n texts.
+References = Floats | list[str]
 
 SENTENCES = (
     "The sample was kept at room temperature and measured twice.",
@@ -74,18 +80,18 @@ LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokeniz
 
 @dataclass(frozen=True)
 class Probes:
-    """The probes of a pack. made_on: the surroundings of the reference answers. references: task -> (n, K)."""
+    """The probes of a pack. made_on: the surroundings of the reference answers."""
 
     made_on: dict[str, Any]
     records: dict[str, list[Record]]
-    references: dict[str, Floats]
+    references: dict[str, References]
 
     def as_dict(self) -> dict[str, Any]:
         """The content of probes.json."""
         tasks = {
             name: [
-                {"id": record.id, "inputs": record.inputs, "probabilities": row.tolist()}
-                for record, row in zip(records, self.references[name], strict=True)
+                {"id": record.id, "inputs": record.inputs} | _told(said)
+                for record, said in zip(records, self.references[name], strict=True)
             ]
             for name, records in self.records.items()
         }
@@ -127,9 +133,21 @@ def _value(column: InputColumn, k: int, j: int, categories: Sequence[str]) -> Va
             return " ".join(SENTENCES[(k + 3 * j + i) % len(SENTENCES)] for i in range(count))
 
 
-def ask(model: Model, task: str, records: Sequence[Record]) -> Floats:
-    """(n, K) the model's probabilities, one record at a time: the reference answer on any device."""
+def _told(said: Floats | str) -> dict[str, Any]:
+    return {"text": said} if isinstance(said, str) else {"probabilities": said.tolist()}
+
+
+def ask_probes(model: Model, task: str, records: Sequence[Record]) -> References:
+    """What the model says, one record at a time: the reference answer on any device."""
+    if isinstance(model.tasks[task], Generation):
+        return probe_texts(model, task, records)
     return np.concatenate([model.predict(task, [record]).probabilities for record in records])
+
+
+def probe_texts(model: Model, task: str, records: Sequence[Record]) -> list[str]:
+    """The beginning of the text that the model writes to each record."""
+    outputs = [ask(model, task, [record], PROBE_TOKENS) for record in records]
+    return [outputs.texts[0] for outputs in outputs if isinstance(outputs, TextOutputs)]
 
 
 def read_probes(path: Path) -> Probes:
@@ -140,8 +158,10 @@ def read_probes(path: Path) -> Probes:
         name: [Record(entry["id"], entry["id"], entry["inputs"], task=name) for entry in entries]
         for name, entries in tasks.items()
     }
-    references = {
-        name: np.array([entry["probabilities"] for entry in entries], dtype=np.float64)
+    references: dict[str, References] = {
+        name: [entry["text"] for entry in entries]
+        if "text" in entries[0]
+        else np.array([entry["probabilities"] for entry in entries], dtype=np.float64)
         for name, entries in tasks.items()
     }
     return Probes(content["made_on"], records, references)
@@ -171,12 +191,16 @@ def surroundings(neural: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TaskParity:
-    """How a pack answers the probes of a task here. change: largest of a probability. flipped: decisions that differ,
-    in the label or in who decides."""
+    """How a pack answers the probes of a task here. change: largest of a probability, None where texts are written.
+    flipped: decisions that differ, in the label, in who decides, or in the text."""
 
     probes: int
-    change: float
+    change: float | None
     flipped: int
+
+    def passed(self, tolerance: float) -> bool:
+        """Texts must be the same to the letter."""
+        return not self.flipped if self.change is None else self.change <= tolerance
 
 
 @dataclass(frozen=True)
@@ -194,15 +218,19 @@ class SelfTest:
 
     @property
     def _failed(self) -> list[str]:
-        return [name for name, parity in self.tasks.items() if parity.change > self.tolerance]
+        return [name for name, parity in self.tasks.items() if not parity.passed(self.tolerance)]
 
     def lines(self) -> list[str]:
         """The result in words, one line a task."""
         where = "machine and versions as" if self.same_machine else "machine or versions other than"
         return [
-            f"self-test of task {name}: {parity.probes} made-up records, {where} where the pack was written; largest "
-            f"change of a probability {parity.change:.2g} (allowed {self.tolerance:g}), decisions flipped: "
-            f"{parity.flipped}"
+            f"self-test of task {name}: {parity.probes} made-up records, {where} where the pack was written; "
+            + (
+                f"texts that differ: {parity.flipped} (allowed 0)"
+                if parity.change is None
+                else f"largest change of a probability {parity.change:.2g} (allowed {self.tolerance:g}), decisions "
+                f"flipped: {parity.flipped}"
+            )
             for name, parity in self.tasks.items()
         ]
 
@@ -211,6 +239,6 @@ class SelfTest:
         if not self.passed:
             raise ClinfitError(
                 f"the pack does not answer here as where it was written: self-test of {', '.join(self._failed)}",
-                expected=f"a change of a probability of at most {self.tolerance:g}",
+                expected=f"a change of a probability of at most {self.tolerance:g}, and texts that are the same",
                 fix="install the versions that the pack's probes.json names, or use another machine",
             )

@@ -28,12 +28,13 @@ from clinfit.errors import ClinfitError, nearest
 from clinfit.files import followed
 from clinfit.models.base import Model
 from clinfit.models.families import load_model
-from clinfit.packs.answer import Answer, answers_table
+from clinfit.packs.answer import Answer, answers_table, texts_table
 from clinfit.packs.content import MODEL, PROBES, Content, read_content
-from clinfit.packs.decide import Served, decide, label_sets
+from clinfit.packs.decide import Served, ask, decide, label_sets, said
 from clinfit.packs.explain import Explanation, Unit, explain
-from clinfit.packs.probes import Probes, SelfTest, TaskParity, read_probes, surroundings
-from clinfit.predictions import check_probabilities
+from clinfit.packs.probes import Probes, SelfTest, TaskParity, probe_texts, read_probes, surroundings
+from clinfit.packs.texts import notes_on_text
+from clinfit.study.tasks import Generation
 
 if TYPE_CHECKING:
     from clinfit.models.pretrained import Bases
@@ -71,9 +72,8 @@ class Pack:
         if strict:
             _refuse_unseen([(record, notes) for record, notes in read if notes], len(read))
         records = [record for record, _ in read]
-        outputs = self.model.predict(task, records)
-        check_probabilities(outputs.probabilities, len(records), served.task)
-        decisions = decide(served, outputs.probabilities)
+        outputs = ask(self.model, task, records)
+        decisions = said(served, outputs, len(records))
         sets = None if decisions.sets is None else label_sets(labels, decisions.sets)
         dropped, engine = outputs.dropped_tokens, self.engine
         return [
@@ -86,11 +86,12 @@ class Pack:
                 threshold=served.used_thresholds,
                 probabilities=dict(zip(labels, decisions.probabilities[i].tolist(), strict=True)),
                 status="refer" if decisions.referred[i] else "ok",
-                notes=tuple(read[i][1]),
+                notes=(*read[i][1], *notes_on_text(served.task, record, decisions.decided[i])),
                 prediction_set=None if sets is None else sets[i],
                 dropped_tokens=None if dropped is None else int(dropped[i]),
                 pack=self.content.sha256,
                 engine=engine,
+                finish_reason=None if decisions.finish_reasons is None else decisions.finish_reasons[i],
             )
             for i, record in enumerate(records)
         ]
@@ -109,7 +110,8 @@ class Pack:
         label (recalibrated, where the study recalibrates), predicted: the most probable label, decision: the label
         under the threshold of the evaluation, that threshold, status: `ok`, or `refer` when the item is for a person to
         decide, notes: which of its values training has not seen. Several labels of one item are joined by
-        `|`. Where referral is by sets of labels, `prediction_set` holds the labels of the set. say: told of how many
+        `|`. Where referral is by sets of labels, `prediction_set` holds the labels of the set. Of generation: id, text,
+        finish_reason, status, notes, dropped_tokens. say: told of how many
         records the model did not see all text. strict: refuse records with notes.
         """
         name = self._only_task() if task is None else task
@@ -117,6 +119,10 @@ class Pack:
         answers = self.answer(name, self.records(name, items), strict=strict)
         if cut := sum(bool(answer.dropped_tokens) for answer in answers):
             say(f"{cut} of {len(answers)} records were longer than the model reads and were shortened")
+        if isinstance(served.task, Generation):
+            if open_ended := sum(answer.finish_reason == "length" for answer in answers):
+                say(f"{open_ended} of {len(answers)} texts ended at the limit of {served.task.max_new_tokens} tokens")
+            return texts_table(answers)
         return answers_table(answers, served.task.labels, sets=served.has_sets)
 
     def explain(
@@ -135,6 +141,11 @@ class Pack:
         """
         name = self._only_task() if task is None else task
         served = self._served(name)
+        if isinstance(served.task, Generation):
+            raise ClinfitError(
+                f"task {name} is answered with a text, which has no probability that could be explained",
+                expected="a task with labels",
+            )
         given = [items] if isinstance(items, Record) else self.records(name, items)
         (record,) = canonical_records(served.task, [_one_of(given, id)])
         return explain(partial(self.answer, name), served, record, label, unit)
@@ -161,7 +172,10 @@ class Pack:
 
     def _parity(self, name: str) -> TaskParity:
         records, served = self.probes.records[name], self.tasks[name]
-        reference, answers = decide(served, self.probes.references[name]), self.answer(name, records)
+        if isinstance(texts := self.probes.references[name], list):
+            written = probe_texts(self.model, name, records)
+            return TaskParity(len(records), None, sum(one != other for one, other in zip(written, texts, strict=True)))
+        reference, answers = decide(served, texts), self.answer(name, records)
         probabilities = np.array([list(answer.probabilities.values()) for answer in answers])
         flipped = sum(
             answer.decision != decided or (answer.status == "refer") != referred

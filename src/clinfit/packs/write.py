@@ -29,9 +29,10 @@ from clinfit.packs.content import (
     read_content,
     seal,
 )
-from clinfit.packs.probes import Probes, ask, probe_records, read_probes, surroundings
+from clinfit.packs.probes import Probes, ask_probes, probe_records, read_probes, surroundings
 from clinfit.report.card import model_card
 from clinfit.study.data import SplitRule
+from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study, study_hash
 from clinfit.study.tasks import Task
 
@@ -82,6 +83,10 @@ def write_packs(
             say(f"Task {task} is left out of the packs, since its numbers are withheld: {reason}")
     packs = {}
     for trained in models:
+        if spec_of(trained, study).holds_records:
+            shutil.rmtree(trained.pack, ignore_errors=True)
+            say(f"{trained.run}: no pack, since its model holds training records as they are")
+            continue
         left_out = withheld | unlearned_tasks(trained, study, results)
         content = content_of(trained, study, results, left_out, described)
         if content["tasks"].keys() <= left_out.keys():
@@ -117,7 +122,7 @@ def write_pack(trained: Trained, content: dict[str, Any], card: str, probes: Map
         return
     if not trained.model.is_dir() or hash_folder(trained.model) != trained.sha256:
         raise ClinfitError("its model is missing or was changed; run the study again")
-    asked = kept or ask_probes(trained, probes)
+    asked = kept or answers_to(trained, probes)
     with new_folder(trained.pack) as folder:
         shutil.copytree(trained.model, folder / MODEL)
         write_text(folder / CARD, card)
@@ -158,10 +163,10 @@ def answered_probes(
     return probes if probes.records == wanted else None
 
 
-def ask_probes(trained: Trained, records: Mapping[str, list[Record]]) -> Probes:
+def answers_to(trained: Trained, records: Mapping[str, list[Record]]) -> Probes:
     """The trained model's answers to the probes."""
     model = load_model(trained.spec["family"], trained.model)
-    answers = {name: ask(model, name, asked) for name, asked in records.items()}
+    answers = {name: ask_probes(model, name, asked) for name, asked in records.items()}
     return Probes(surroundings(model.spec.neural), dict(records), answers)
 
 
@@ -176,7 +181,7 @@ def content_of(
     described: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """pack.json without the hashes of the files and its seal. left_out: task -> why it is withheld."""
-    spec = next(spec for spec in study.models if spec.name == trained.spec["name"])
+    spec = spec_of(trained, study)
     precision = trained.details.get("precision")
     return {
         "format": FORMAT,
@@ -205,6 +210,11 @@ def content_of(
     }
 
 
+def spec_of(trained: Trained, study: Study) -> ModelSpec:
+    """The model's block of the study."""
+    return next(spec for spec in study.models if spec.name == trained.spec["name"])
+
+
 def withheld_tasks(results: Results) -> dict[str, str]:
     """Task -> the error for which its numbers are withheld."""
     return {
@@ -216,7 +226,7 @@ def withheld_tasks(results: Results) -> dict[str, str]:
 
 def unlearned_tasks(trained: Trained, study: Study, results: Results) -> dict[str, str]:
     """Task -> why the model has no answer to it: a last stage that starts from the base again forgets the others."""
-    spec = next(spec for spec in study.models if spec.name == trained.spec["name"])
+    spec = spec_of(trained, study)
     return {
         name: f"stage {trained.stage}, with which its model ended, did not teach it"
         for name in study.tasks_of(spec)

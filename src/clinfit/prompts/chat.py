@@ -48,13 +48,14 @@ class Chat:
     def __init__(self, tokenizer: Any, system: str | None, answers: Sequence[str]) -> None:
         self.tokenizer = tokenizer
         self.head, self.tail, (*texts, self._frame) = _chat_parts(tokenizer, system, [*answers, _STAND_IN])
+        texts = texts or [self._frame]
         self._special = special_tokens(tokenizer)
         self._markup = sorted(self._special.values(), key=len, reverse=True)
         followed = [self._cut(ids) for ids in self._after_prompt(texts)]
         self.end_ids = followed[0][1]
         if any(end != self.end_ids for _, end in followed):
             raise ClinfitError(f"the labels' end-of-turn tokens differ: {[end for _, end in followed]}")
-        self.answers = [ids for ids, _ in followed]
+        self.answers = [ids for ids, _ in followed[: len(answers)]]
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of texts, each by itself, without special tokens around them."""

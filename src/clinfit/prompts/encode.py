@@ -16,7 +16,7 @@ from clinfit.errors import ClinfitError
 from clinfit.prompts.forms import FORMS, Branch, Form, Trained
 from clinfit.prompts.shorten import Where, shortened, size_of
 from clinfit.prompts.template import prompt_source
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Generation, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Encoded:
 class Renderer:
     """Renders the records of one task for one tokenizer.
 
-    tokenizer: a fast tokenizer of Transformers. max_length: tokens of prompt and longest answer together, and with the
-    question before it where a task asks several.
+    tokenizer: a fast tokenizer of Transformers. max_length: tokens of prompt and longest answer together (of a text
+    that is written: the room for it), and with the question before it where a task asks several.
     answers: ids of each answer that does not depend on the record, by its name, as they follow the generation prompt
     (labels; no and yes of multilabel tasks; letters of options). end_ids: end of turn.
     """
@@ -85,6 +85,11 @@ class Renderer:
         return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
 
     @property
+    def room(self) -> int:
+        """Tokens that every prompt leaves free for a text that is written; 0 for tasks with labels."""
+        return self.task.max_new_tokens if isinstance(self.task, Generation) else 0
+
+    @property
     def markup(self) -> tuple[str, str]:
         """What stands before and after the user message in every prompt, system text included."""
         return self._form.chat.head, self._form.chat.tail
@@ -93,7 +98,7 @@ class Renderer:
     def fingerprint(self) -> str:
         """SHA-256 of all that prompts share: chat markup, system text, the task's template, inputs and labels."""
         head, tail = self.markup
-        task = self.task.model_dump(mode="json", include={"system", "labels", "options", "answer"})
+        task = self.task.model_dump(mode="json", include={"system", "labels", "options", "answer", "max_new_tokens"})
         inputs = {name: column.model_dump(mode="json") for name, column in self.task.data.columns.items()}
         fixed = [head, prompt_source(self.task), tail, self.end_ids, task, list(inputs.items())]
         return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()

@@ -3,6 +3,7 @@
 classification   the labels
 multilabel       for each label a question, and behind it no and yes
 multiple-choice  the options' letters, and their texts
+generation       none: room for a text; in training the record's reference
 
 What is compared in scoring and what is learnt in training are made of the same parts here.
 """
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 from clinfit.data.records import Target, Value
 from clinfit.prompts.chat import Chat
 from clinfit.prompts.template import NO_YES, divided_message, option_texts, user_message
-from clinfit.study.tasks import MultipleChoice, Task
+from clinfit.study.tasks import Generation, MultipleChoice, Task
 
 #: What a record holds, by the names that the study declares.
 Inputs = Mapping[str, Value]
@@ -25,13 +26,14 @@ Inputs = Mapping[str, Value]
 class Branch:
     """What may stand behind a prompt: `context`, which is read only (a question), then one of the answers.
 
-    end: the end of turn behind every answer. overlapping: whether one answer begins another ("cancer", "cancer free"),
-    so that only with their ends they are two events.
+    end: the end of turn behind every answer. room: tokens kept free for an answer that is written. overlapping:
+    whether one answer begins another ("cancer", "cancer free"), so that only with their ends they are two events.
     """
 
     context: list[int]
     answers: list[list[int]]
     end: list[int]
+    room: int = 0
     overlapping: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,8 +41,8 @@ class Branch:
 
     @property
     def longest(self) -> int:
-        """Tokens of context, longest answer and end."""
-        return len(self.context) + max(map(len, self.answers)) + len(self.end)
+        """Tokens of context, longest answer (or the room for one) and end."""
+        return len(self.context) + max([self.room, *map(len, self.answers)]) + len(self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,36 @@ class OptionForm:
         return [_trained(letters if self.task.answer == "letters" else texts, self.task.labels.index(str(target)))]
 
 
-FORMS: dict[str, Any] = {"classification": LabelForm, "multilabel": QuestionForm, "multiple-choice": OptionForm}
+class TextForm:
+    """A text: one branch without answers, which keeps room for as many tokens as a model may write.
+
+    The prompt is the same whatever the reference: a reference that is longer than the room is learnt whole all the
+    same, and the row is then longer than `max_length`.
+    """
+
+    def __init__(self, task: Generation, tokenizer: Any) -> None:
+        self.task, self.names = task, list[str]()
+        self.chat = Chat(tokenizer, task.system, self.names)
+        self._branches = [Branch([], [], self.chat.end_ids, task.max_new_tokens)]
+
+    def ask(self, records: Sequence[Inputs]) -> list[tuple[str, list[Branch]]]:
+        chat = self.chat
+        return [
+            (chat.head + chat.neutral(user_message(self.task, inputs)) + chat.tail, self._branches)
+            for inputs in records
+        ]
+
+    def train(self, target: Target, branches: Sequence[Branch]) -> list[Trained]:
+        (answer,) = self.chat.answer_ids([self.chat.neutral(str(target))])
+        return [Trained([], answer + self.chat.end_ids)]
+
+
+FORMS: dict[str, Any] = {
+    "classification": LabelForm,
+    "multilabel": QuestionForm,
+    "multiple-choice": OptionForm,
+    "generation": TextForm,
+}
 
 
 def _trained(branch: Branch, answer: int) -> Trained:

@@ -2,7 +2,7 @@
 
 A prompt is a Jinja2 template in a sandbox. It may use every declared input by name, and besides:
 
-    {{ labels }}   the answers to choose from: "A, B or C"
+    {{ labels }}   the answers to choose from: "A, B or C"; generation has none
     {{ record }}   all inputs, one "- Title: value unit" a line; of multiple-choice tasks those that are no options
     {{ options }}  multiple-choice: the options, one "A. text" a line
     {{ label }}    multilabel: the label that is asked about
@@ -25,7 +25,7 @@ from clinfit.data.records import Value
 from clinfit.errors import ClinfitError
 from clinfit.study.checks import PROMPT_NAMES
 from clinfit.study.data import InputColumn
-from clinfit.study.tasks import MultipleChoice, Task
+from clinfit.study.tasks import Generation, MultipleChoice, Task
 
 MISSING = "unknown"
 #: The prompts of tasks that bring none: the question, then every input. Of multilabel tasks without the question.
@@ -33,6 +33,8 @@ DEFAULT_PROMPTS = {
     "classification": "Classify the following record. Answer with exactly one of: {{ labels }}.\n\n{{ record }}",
     "multilabel": "Read the following record.\n\n{{ record }}",
     "multiple-choice": "Answer the following question with {answer}.\n\n{{ record }}\n\n{{ options }}",
+    "generation": "Read the following record and answer in a few sentences, with nothing that it does not say."
+    "\n\n{{ record }}",
 }
 #: What a multiple-choice task is answered with where the prompt is the default.
 CHOICES = {
@@ -140,7 +142,8 @@ def divided_message(task: Task, inputs: Mapping[str, Value]) -> DividedMessage:
 def _rendered(task: Task, inputs: Mapping[str, Value], **names: str) -> str:
     source = prompt_source(task)
     used = _names(source)
-    names["labels"] = listed(task.labels)
+    if task.labels:
+        names["labels"] = listed(task.labels)
     if "record" in used:
         names["record"] = record_lines(task, inputs)
     if "options" in used and isinstance(task, MultipleChoice):
@@ -156,6 +159,18 @@ def _rendered(task: Task, inputs: Mapping[str, Value], **names: str) -> str:
             expected=f"a Jinja2 template over {', '.join(known)}",
             fix="correct the prompt file; `clinfit check STUDY` shows the first record rendered",
         ) from None
+
+
+def source_text(task: Generation, inputs: Mapping[str, Value]) -> str:
+    """What a written text must rest on, with the names of the inputs that are no text: `age: 54 years`."""
+    lines = []
+    for name in task.sources:
+        column, value = task.data.columns[name], inputs.get(name)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            continue
+        text = value_text(value, column)
+        lines.append(text if column.type == "text" else f"{input_title(name, column)}: {text}")
+    return "\n".join(lines)
 
 
 def document(task: Task, inputs: Mapping[str, Value]) -> str:

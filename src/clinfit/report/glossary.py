@@ -56,6 +56,44 @@ MEANINGS: dict[str, str] = {
     "rather say something else.",
     "lr_plus": "How much a positive answer raises the odds of the event.",
     "lr_minus": "How much a negative answer lowers the odds of the event.",
+    "exact_match_raw": "The text is the reference to the letter.",
+    "exact_match": "The text says what the reference says, word for word, but for case, punctuation and articles.",
+    "token_f1": "How many words text and reference share. A proxy: other words for the same thing count as wrong, and "
+    "one wrong number hardly shows.",
+    "rouge1": "Shared words. A proxy, as token F1.",
+    "rouge2": "Shared pairs of words. A proxy, as token F1.",
+    "rougeL": "The longest sequence of words that both have, in order. A proxy, as token F1; papers on summaries give "
+    "it.",
+    "rougeLsum": "The same sentence by sentence.",
+    "chrf": "Shared runs of letters: kinder to other endings of a word. A proxy.",
+    "number_precision": "Of the numbers in a text, the share that its source holds. A proxy: a number may be right and "
+    "worked out, or stand in the source for something else.",
+    "unsupported_numbers": "Numbers of a text that its source does not hold, a text. A proxy.",
+    "number_recall": "Of the numbers of the reference, the share that the text has.",
+    "entity_precision": "Of the diseases and drugs that a text names, the share that its source names. A proxy by a "
+    "lexicon.",
+    "entity_recall": "Of the diseases and drugs of the reference, the share that the text names. A proxy by a lexicon.",
+    "negation_flips": "Findings that the text denies and its source affirms, or the other way round, a text. A proxy "
+    "by rules.",
+    "laterality_flips": "Left that became right, or right that became left, a text. A proxy by rules.",
+    "subject_flips": "What is the patient's in one and a relative's in the other, a text. A proxy by rules.",
+    "negation_flips_reference": "The same against the reference.",
+    "laterality_flips_reference": "The same against the reference.",
+    "subject_flips_reference": "The same against the reference.",
+    "unsupported_sentences": "Share of the sentences of a text of whose words the source has few. A proxy: only words "
+    "are looked at.",
+    "coverage": "How much of a text is copied. Copying is faithful, and may be no summary.",
+    "density": "How long the copied stretches are.",
+    "compression": "How much shorter than its source a text is.",
+    "novel_bigrams": "How much of a text is worded anew.",
+    "length_ratio": "1 is as long as the reference.",
+    "empty": "Texts that say nothing.",
+    "cut_off": "Texts that ended because no more tokens were allowed, in the middle of what they say.",
+    "preamble": "Texts that begin with talk about the answer (`Sure, here is`).",
+    "repeated_ngrams": "How much of a text it has said before.",
+    "perplexity": "Among how many equally likely tokens the model seems to guess at every token of the references. "
+    "Comparable between models with one tokenizer only; it says nothing of what the model writes.",
+    "bits_per_byte": "The same in a unit that does not hang on the tokenizer.",
     "precision": "Of the records given this label, the share that has it.",
     "recall": "Of the records with this label, the share that was given it.",
 }
@@ -104,6 +142,13 @@ BRIEFLY: dict[str, str] = {
     "calibration_slope": "1 is right; below 1 risks are too extreme, above 1 too moderate",
     "classwise_ece": "mean gap of probability and observed share: 0 is perfect",
     "unparsed": "answers in which no label could be read; they count as wrong",
+    "token_f1": "how many words text and reference share; other words for the same count as wrong",
+    "rougeL": "the longest sequence of words that text and reference share",
+    "number_precision": "of the numbers in a text, those that its source holds",
+    "entity_recall": "of the diseases and drugs of the reference, those that the text names",
+    "unsupported_sentences": "sentences of whose words the source has few",
+    "cut_off": "texts that ended because no more tokens were allowed",
+    "perplexity": "among how many tokens the model seems to guess; 1 is perfect",
 }
 
 #: Term -> a few plain words, put where it first stands in running text. Longer terms first, where one holds another.

@@ -12,14 +12,20 @@ BINARY_COLUMNS = ("accuracy", "sensitivity", "specificity", "balance_gap", "f1",
 MANY_LABELS_COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auroc", "brier_sum")
 SEVERAL_COLUMNS = ("macro_f1", "micro_f1", "macro_auroc", "subset_accuracy", "hamming_loss")
 OPTION_COLUMNS = ("accuracy", "log_loss")
+TEXT_COLUMNS = (
+    "token_f1", "rougeL", "number_recall", "number_precision", "entity_precision", "unsupported_sentences",
+    "length_ratio", "cut_off", "perplexity",
+)  # fmt: skip
 
 #: The same in the main table of the first pages, which has room for fewer.
 BINARY_FRONT = ("auroc", "sensitivity", "specificity", "ppv", "npv", "calibration_intercept", "calibration_slope")
+TEXT_FRONT = ("token_f1", "rougeL", "number_precision", "entity_recall", "unsupported_sentences", "cut_off")
 MANY_LABELS_FRONT = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "brier_sum", "classwise_ece")
 
 #: The same on a terminal, which has room for few.
 BINARY_SHORT = ("accuracy", "sensitivity", "specificity", "auroc")
 MANY_LABELS_SHORT = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc")
+TEXT_SHORT = ("token_f1", "rougeL", "number_precision", "cut_off")
 
 #: Lists of labels longer than this are counted, not told.
 TOLD = 8
@@ -31,15 +37,16 @@ Served = Mapping[str, Any]
 class Kind:
     """One kind of task.
 
-    title: its name. choices: what its labels are called. asked: how many of them are asked for, in words. right: what
-    a right answer is. columns, front, short: metrics beside the primary one, those that a system has, in the report, on
-    its first pages and on a terminal. facts: metrics of the label on a model. card: of the model card. hub: the hub's
-    name of the kind. answers, decision: what a task of a pack (`packs.content.TaskEntry`) answers, and how
-    probabilities become decisions.
+    title: its name. choices: what its labels are called. yardsticks: what is never the model. asked: how many of the
+    labels are asked for, in words. right: what a right answer is. columns, front, short: metrics beside the primary
+    one, those that a system has, in the report, on its first pages and on a terminal. facts: metrics of the label on a
+    model. card: of the model card. hub: the hub's name of the kind. answers, decision: what a task of a pack
+    (`packs.content.TaskEntry`) answers, and how probabilities become decisions.
     """
 
     title: str
     choices: str
+    yardsticks: str
     asked: str
     right: str
     columns: Callable[[TaskResult], Sequence[str]]
@@ -59,18 +66,22 @@ def kind_of(task: TaskResult) -> Kind:
 def asked(task: TaskResult) -> str:
     """one of benign, malignant; any number of 23 labels."""
     kind, labels = kind_of(task), task["labels"]
+    if not labels:
+        return kind.asked
     return f"{kind.asked} {', '.join(labels) if len(labels) <= TOLD else counted(task)}"
 
 
 def counted(task: TaskResult) -> str:
-    """23 labels; 4 options."""
+    """23 labels; 4 options; of texts, which are not chosen from a list, nothing."""
+    if not task["labels"]:
+        return ""
     return f"{len(task['labels'])} {kind_of(task).choices.lower()}"
 
 
 def asked_briefly(task: TaskResult) -> str:
     """Multilabel, any number of 23 labels."""
     kind = kind_of(task)
-    return f"{kind.title}, {kind.asked} {counted(task)}"
+    return f"{kind.title}, {kind.asked} {counted(task)}".rstrip()
 
 
 # ---------------------------------------------------------------- words of packs
@@ -103,6 +114,14 @@ def _rule_of_labels(served: Served) -> str:
     return f"Decision: every label from its own probability on: {values}."
 
 
+def _a_text(served: Served) -> str:
+    return f"with a text of at most {served['task']['max_new_tokens']} tokens"
+
+
+def _as_written(_: Served) -> str:
+    return "The text is what the model writes, word by word the likeliest; nothing checks whether it is true."
+
+
 def _surest(_: Served) -> str:
     return "Decision: the most probable option."
 
@@ -113,6 +132,7 @@ KINDS: Mapping[str, Kind] = {
     "classification": Kind(
         title="Classification",
         choices="Labels",
+        yardsticks="constant answers",
         asked="one of",
         right="right",
         columns=lambda task: MANY_LABELS_COLUMNS if task["positive"] is None else BINARY_COLUMNS,
@@ -130,6 +150,7 @@ KINDS: Mapping[str, Kind] = {
     "multilabel": Kind(
         title="Multilabel",
         choices="Labels",
+        yardsticks="constant answers",
         asked="any number of",
         right="right in every label",
         columns=lambda _: SEVERAL_COLUMNS,
@@ -147,6 +168,7 @@ KINDS: Mapping[str, Kind] = {
     "multiple-choice": Kind(
         title="Multiple choice",
         choices="Options",
+        yardsticks="constant answers",
         asked="one of",
         right="right",
         columns=lambda _: OPTION_COLUMNS,
@@ -157,5 +179,24 @@ KINDS: Mapping[str, Kind] = {
         hub="multiple-choice",
         answers=_one_option,
         decision=_surest,
+    ),
+    "generation": Kind(
+        title="Generation",
+        choices="Texts",
+        yardsticks="rules that write",
+        asked="a text in the model's own words",
+        right="as good",
+        columns=lambda _: TEXT_COLUMNS,
+        front=lambda _: TEXT_FRONT,
+        short=lambda _: TEXT_SHORT,
+        facts=("token_f1", "rougeL", "number_precision", "entity_precision", "unsupported_sentences"),
+        card=(
+            "token_f1", "rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "exact_match", "number_recall",
+            "entity_recall", "number_precision", "unsupported_numbers", "entity_precision", "unsupported_sentences",
+            "negation_flips", "empty", "cut_off", "preamble", "length_ratio", "perplexity", "bits_per_byte",
+        ),
+        hub="text-generation",
+        answers=_a_text,
+        decision=_as_written,
     ),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from clinfit.evaluation.results import Results
 from clinfit.evaluation.system_results import SystemResult
 from clinfit.files import write_parquet
 from clinfit.packs.answer import threshold_cell
-from clinfit.packs.decide import Served, decide, thresholds_of
+from clinfit.packs.decide import DECIDE, Served, decide, thresholds_of
 from clinfit.predictions import PROBABILITY, answer_text
 from clinfit.runs.folder import RunFolder
 from clinfit.study.schema import Study
@@ -29,7 +29,7 @@ def write_decisions(folder: RunFolder, study: Study, results: Results, tables: p
     """
     for name, task in results["tasks"].items():
         path = folder.decisions(name)
-        if task["withheld"]:
+        if task["withheld"] or task["kind"] not in DECIDE:  # of a text nothing is decided
             path.unlink(missing_ok=True)
             continue
         rows = tables.loc[(tables["task"] == name) & (tables["split"] == "test")]

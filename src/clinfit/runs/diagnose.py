@@ -74,7 +74,7 @@ def find_causal(run: RunFolder, name: str | None) -> tuple[ModelFolder, dict[str
 def tasks_to_ask(study: Study, model: str, name: str | None) -> list[str]:
     """The tasks in which a model is asked one question a record; the one with that name, where it is given."""
     (spec,) = (spec for spec in study.models if spec.name == model)
-    fitting = [task for task, asked in study.tasks_of(spec).items() if asked.kind != "multilabel"]
+    fitting = [task for task, asked in study.tasks_of(spec).items() if asked.kind not in ("multilabel", "generation")]
     if name is None and fitting:
         return fitting
     if name in fitting:

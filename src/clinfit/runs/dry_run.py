@@ -48,7 +48,8 @@ def what(step: Step) -> str:
         return f"fit stage {step.stage}"
     if step.action == "importance":
         return f"shuffle the inputs of {step.task}"
-    return f"answer {step.task} {step.split} " + (f"after stage {step.stage}" if step.stage else "before training")
+    does = "score" if step.action == "score-items" else "answer"
+    return f"{does} {step.task} {step.split} " + (f"after stage {step.stage}" if step.stage else "before training")
 
 
 def lines(prepared: Prepared) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts, Importance, KnownCounts, ModelFacts
 from clinfit.evaluation.results import Results
 from clinfit.files import hash_file, new_file, read_json, write_json, write_text
-from clinfit.predictions import read_predictions
+from clinfit.predictions import SCORE, read_predictions
 from clinfit.report.build import write_report
 from clinfit.report.export import report_metrics, summary_markdown
 from clinfit.report.files import write_files
@@ -24,6 +24,7 @@ from clinfit.runs.decisions import write_decisions
 from clinfit.runs.folder import ModelFolder, RunFolder, answers_in
 from clinfit.runs.freeze import note_scoring
 from clinfit.runs.importance import read_importance
+from clinfit.runs.item_scores import with_scores
 from clinfit.runs.record import digest
 from clinfit.study.schema import Study
 
@@ -101,8 +102,9 @@ def saved_predictions(folder: RunFolder) -> pd.DataFrame:
 
 
 def test_answers(tables: pd.DataFrame) -> dict[str, str]:
-    """Hash of the test answers of every run; how long they took is no part of them."""
-    rows = tables.loc[tables["split"] == "test"].drop(columns="seconds")
+    """Hash of the test answers of every run; how long they took, and what metrics make of them, is no part of them."""
+    scores = [name for name in tables.columns if name.startswith(SCORE)]
+    rows = tables.loc[tables["split"] == "test"].drop(columns=["seconds", *scores])
     hashed: Any = hash_pandas_object  # pandas gives it no type
     hashes = np.asarray(hashed(rows, index=False), dtype=np.uint64)
     places = rows.groupby("run").indices
@@ -127,13 +129,22 @@ def damaged_records(folder: RunFolder) -> Iterator[tuple[ModelFolder, ClinfitErr
 
 
 def read_intact(model: ModelFolder, record: dict[str, Any], name: str) -> pd.DataFrame:
-    """A predictions table that is still what the run wrote."""
-    path = model.path / "predictions" / name
-    if not path.is_file() or hash_file(path) != answers_in(record)[name]:
+    """A predictions table that is still what the run wrote, with the scores of its items where it has any."""
+    path, scores = model.path / "predictions" / name, model.scores(name)
+    _check_intact(path, answers_in(record)[name])
+    table, scored = read_predictions(path), record["steps"].get(f"scores/{name}")
+    if scored is None:
+        return table
+    _check_intact(scores, scored["sha256"])
+    return with_scores(table, pd.read_parquet(scores))
+
+
+def _check_intact(path: Path, sha256: str | None) -> None:
+    """Raise ClinfitError when a file is not what the run wrote."""
+    if not path.is_file() or hash_file(path) != sha256:
         raise ClinfitError(
             f"{path} is missing or was changed after the run wrote it", fix="run the study again; only this is redone"
         )
-    return read_predictions(path)
 
 
 def facts_of(folder: RunFolder, study: Study) -> Facts:

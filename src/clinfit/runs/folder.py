@@ -63,6 +63,10 @@ class ModelFolder:
     def model(self, stage: int) -> Path:
         return self.stage(stage) / "model"
 
+    def scores(self, predictions: str) -> Path:
+        """The item scores of a predictions table of this name; of tasks with labels there are none."""
+        return self.path / "scores" / predictions
+
     def predictions(self, task: str, split: str, stage: int) -> Path:
         return self.path / "predictions" / f"{task}-{split}-stage{stage}.parquet"
 

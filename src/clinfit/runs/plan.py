@@ -14,6 +14,7 @@ import clinfit
 from clinfit.data.load import TaskData
 from clinfit.data.records import Split
 from clinfit.files import hash_json
+from clinfit.runs.item_scores import deciding
 from clinfit.study.models import Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Task
@@ -36,6 +37,11 @@ READ_BEFORE_TRAINING = {"max_length", "shorten", "precision"}
 #: Kinds of task whose inputs may be shuffled; an option is an answer, not a part of the question.
 SHUFFLED = {"classification", "multilabel"}
 
+#: Kinds of task that a free answer may be asked of beside the probabilities.
+ANSWERED_FREELY = {"classification", "multiple-choice"}
+#: Kinds of task whose answers are texts, and scored item by item.
+WRITTEN = {"generation"}
+
 #: The worker of models without a pretrained base.
 CLASSICAL = "classical"
 
@@ -45,15 +51,15 @@ Identity = Callable[[str, str | None], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do; `fit` writes the model of a stage, `answer` one predictions table, `importance` what a model
-    answers while its inputs are shuffled.
+    """One thing to do; `fit` writes the model of a stage, `answer` one predictions table, `score-items` the scores of
+    its texts, `importance` what a model answers while its inputs are shuffled.
 
     inputs: SHA-256 over all that decides the outcome. needs: ids of the steps that must be done before. worker: steps
     with one key share a process and a base. task and split are None for a fit.
     """
 
     id: str
-    action: Literal["fit", "answer", "importance"]
+    action: Literal["fit", "answer", "score-items", "importance"]
     run: str
     stage: int
     task: str | None
@@ -117,9 +123,10 @@ def answers_before_training(spec: ModelSpec) -> bool:
 def free_tokens(spec: ModelSpec, task: Task) -> int:
     """Most tokens of the free answer that is asked for beside the label probabilities; 0: none.
 
-    A multilabel task asks a question for each label, and no single text answers it.
+    A multilabel task asks a question for each label, and no single text answers it; of generation the text is the
+    answer.
     """
-    return spec.generate if isinstance(spec, Causal) and task.kind != "multilabel" else 0
+    return spec.generate if isinstance(spec, Causal) and task.kind in ANSWERED_FREELY else 0
 
 
 def worker_key(spec: ModelSpec) -> str:
@@ -139,7 +146,7 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
     if answers_before_training(run.spec):
         before = _before_training(run.spec, base)
         for question in questions:
-            yield _answer(run, 0, question, {"model": before}, None)
+            yield from _answered(study, run, 0, question, {"model": before}, None)
     fits: dict[int, Step] = {}
     through = stages_of(study, run.spec)
     for taught in through:
@@ -148,7 +155,7 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
         for question in questions:
             # A classifier has no answer to what it never learned.
             if run.spec.untaught or question.task in taught.learned:
-                yield _answer(run, taught.number, question, {"fit": fit.inputs}, fit)
+                yield from _answered(study, run, taught.number, question, {"fit": fit.inputs}, fit)
     if through and run.spec.asked_importance:
         last, learned = fits[through[-1].number], through[-1].learned
         yield from (_importance(run, question, last) for question in questions if _shuffles(study, question, learned))
@@ -178,6 +185,25 @@ def _fit(
     needs = tuple(step.id for step in starts)
     name = f"{run.name}/stages/{taught.number}/model"
     return Step(name, "fit", run.name, taught.number, None, None, inputs, needs, worker_key(spec))
+
+
+def _answered(
+    study: Study, run: Run, stage: int, question: Question, asked_of: dict[str, Any], fit: Step | None
+) -> Iterator[Step]:
+    """The answers to a question, and the scores of those that are texts."""
+    answer = _answer(run, stage, question, asked_of, fit)
+    yield answer
+    if study.tasks[question.task].kind in WRITTEN:
+        yield _score_items(run, answer)
+
+
+def _score_items(run: Run, answer: Step) -> Step:
+    """The worker is that of the answers, which has the records; scoring loads no model."""
+    name = answer.id.replace("/predictions/", "/scores/")
+    inputs = hash_json({"answer": answer.inputs, "scores": deciding()})
+    return Step(
+        name, "score-items", run.name, answer.stage, answer.task, answer.split, inputs, (answer.id,), answer.worker
+    )
 
 
 def _answer(run: Run, stage: int, question: Question, asked_of: dict[str, Any], fit: Step | None) -> Step:

@@ -100,6 +100,7 @@ def with_answers(run: RunFolder, asked: Asked) -> pd.DataFrame:
     """The run's predictions for the tasks that were answered freely: of models that wrote answers only the wanted ones,
     and all of the others."""
     table = saved_predictions(run)
+    table = table.loc[table["kind"].isin([*LABEL_METRICS])]  # texts are what they are, and no labels are read from them
     wrote = table["raw"].notna().to_numpy()
     if not wrote.any():
         raise ClinfitError(

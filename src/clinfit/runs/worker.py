@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any, cast
@@ -26,14 +26,15 @@ from clinfit.data.records import Record, in_split
 from clinfit.files import DiskError, disk_errors, hash_json, new_folder, write_json, write_parquet, write_text
 from clinfit.locks import locked
 from clinfit.machine import peak_memory_bytes
-from clinfit.models.base import Lesson, Mergeable, Model, Workspace, Writer, WrittenText
+from clinfit.models.base import Lesson, Mergeable, Model, TextOutputs, Workspace, Writer, WrittenText
 from clinfit.models.families import create_model, load_model
-from clinfit.predictions import Source, predictions_table
+from clinfit.predictions import Source, predictions_table, read_predictions
 from clinfit.runs.environment import describe_environment
 from clinfit.runs.failures import Failure, failure_of, traceback_text
 from clinfit.runs.folder import ModelFolder, RunFolder
 from clinfit.runs.importance import write_importance
 from clinfit.runs.inputs import data_of
+from clinfit.runs.item_scores import score_table
 from clinfit.runs.plan import Run, Step, free_tokens, runs_of
 from clinfit.runs.record import model_of, note_done, why_to_do
 from clinfit.runs.reuse import from_other_run, from_sibling
@@ -42,6 +43,7 @@ from clinfit.runs.written import WrittenTexts
 from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study
+from clinfit.study.tasks import Generation
 from clinfit.study.taught import Taught, stages_of
 from clinfit.training.retention.rehearsal import rehearse
 
@@ -100,9 +102,13 @@ class Worker:
             if why_to_do(step, record, folder.path) is None:
                 return
             if not self._copied(step, run, record):
-                {"fit": self._fit, "answer": self._answer, "importance": self._importance}[step.action](
-                    step, run, record
-                )
+                act = {
+                    "fit": self._fit,
+                    "answer": self._answer,
+                    "score-items": self._score_items,
+                    "importance": self._importance,
+                }
+                act[step.action](step, run, record)
             note_done(step, record, folder)
 
     def _copied(self, step: Step, run: Run, record: dict[str, Any]) -> bool:
@@ -180,15 +186,28 @@ class Worker:
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             advance(0, len(records), "")
             model = self._trained(step, run, folder) if step.stage else self._untrained(run)
-            outputs = model.predict(step.task, records, progress=advance)
-            if limit := free_tokens(run.spec, task):
-                _write(cast(Writer, model), step.task, records, limit, written, advance)
-                outputs = outputs.with_texts(written.outputs([one.id for one in records]))
+            if isinstance(task, Generation):
+                outputs = _texts(cast(Writer, model), step.task, records, task.max_new_tokens, written, advance)
+            else:
+                outputs = model.predict(step.task, records, progress=advance)
+                if limit := free_tokens(run.spec, task):
+                    _write(cast(Writer, model), step.task, records, limit, written, advance)
+                    outputs = outputs.with_texts(written.outputs([one.id for one in records]))
         source = Source(run.name, run.spec.name, run.seed, step.stage)
         table = predictions_table(source, step.task, task, step.split, records, outputs)
         write_parquet(folder.path / step.writes, table)
         written.remove()
         record["peak_memory_mb"] = max(record.get("peak_memory_mb") or 0.0, peak_memory())
+
+    def _score_items(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        assert step.task is not None and step.split is not None
+        folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
+        assert isinstance(task, Generation)
+        (answers,) = (self.place.folder.written(need) for need in step.needs)
+        records = in_split(self.place.data[step.task].records, step.split)
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            table = score_table(task, records, read_predictions(answers), advance)
+        write_parquet(folder.path / step.writes, table)
 
     def _importance(self, step: Step, run: Run, record: dict[str, Any]) -> None:
         assert step.task is not None
@@ -220,8 +239,18 @@ class Worker:
         about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split
         if step.action == "importance":
             return f"asking what it needs of {step.task}"
+        does = "scoring" if step.action == "score-items" else "answering"
         after = " before training" if step.stage == 0 else f" after stage {step.stage}" if several else ""
-        return f"answering {about}{after}"
+        return f"{does} {about}{after}"
+
+
+def _texts(
+    model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Advance
+) -> TextOutputs:
+    """What the model writes, and how unlikely it finds the references."""
+    _write(model, task, records, limit, written, advance)
+    losses = model.likelihood(task, records)
+    return replace(written.outputs([record.id for record in records]), losses=losses)
 
 
 def _write(

@@ -4,36 +4,17 @@ A probe and no benchmark: sixteen short everyday passages that were written for 
 trained on them. What counts is the change from the base, not the level.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from math import exp, log
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from clinfit.scoring.answer_logits import answer_logits, states_at
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """nats: negative log-likelihood of the texts. tokens: that were predicted. bytes: of the texts, in UTF-8."""
-
-    nats: float
-    tokens: int
-    bytes: int
-
-    @property
-    def perplexity(self) -> float:
-        """exp(nats / tokens): weighted by token; comparable between models with one tokenizer only."""
-        return exp(self.nats / self.tokens)
-
-    @property
-    def bits_per_byte(self) -> float:
-        """nats / (bytes log 2): comparable between tokenizers."""
-        return self.nats / (self.bytes * log(2))
+from clinfit.scoring.likelihood import Likelihood
 
 
 @cache
@@ -47,13 +28,13 @@ def passages() -> list[str]:
 def general_text(model: PreTrainedModel, tokenizer: Any) -> Likelihood:
     """How likely the model finds the probe; each passage by itself, behind the token that begins a text where the
     tokenizer has one, so that the first token is predicted too where it can be."""
-    nats, tokens, size = 0.0, 0, 0
-    for passage in passages():
-        ids: list[int] = tokenizer(passage)["input_ids"]
-        nats += _negative_log_likelihood(model, torch.tensor([ids], device=model.device))
-        tokens += len(ids) - 1
-        size += len(passage.encode())
-    return Likelihood(nats, tokens, size)
+    ids = [tokenizer(passage)["input_ids"] for passage in passages()]
+    nats = [_negative_log_likelihood(model, torch.tensor([each], device=model.device)) for each in ids]
+    return Likelihood(
+        nats=np.array(nats),
+        tokens=np.array([len(each) - 1 for each in ids], dtype=np.int64),
+        bytes=np.array([len(passage.encode()) for passage in passages()], dtype=np.int64),
+    )
 
 
 def _negative_log_likelihood(model: PreTrainedModel, ids: Tensor) -> float:

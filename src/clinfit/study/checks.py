@@ -22,6 +22,7 @@ PROMPT_NAMES: dict[str, tuple[str, ...]] = {
     "classification": ("labels", "record"),
     "multilabel": ("labels", "record", "label"),
     "multiple-choice": ("labels", "record", "options"),
+    "generation": ("record",),
 }
 
 

@@ -92,11 +92,14 @@ MultilabelPrimary = Literal[
     "macro_f1", "micro_f1", "macro_auroc", "subset_accuracy", "hamming_loss", "jaccard", "example_f1"
 ]
 MultipleChoicePrimary = Literal["accuracy", "log_loss", "brier_sum"]
-Primary = Literal[ClassificationPrimary, MultilabelPrimary, MultipleChoicePrimary]
+GenerationPrimary = Literal[
+    "token_f1", "rougeL", "rougeLsum", "rouge1", "rouge2", "chrf", "exact_match", "number_recall", "entity_recall"
+]
+Primary = Literal[ClassificationPrimary, MultilabelPrimary, MultipleChoicePrimary, GenerationPrimary]
 
 
 #: Metrics that may be larger than 1.
-ABOVE_ONE = frozenset({"log_loss", "brier_sum"})
+ABOVE_ONE = frozenset({"log_loss", "brier_sum", "unsupported_numbers", "perplexity", "bits_per_byte"})
 
 
 class CommonSettings(Section):
@@ -211,6 +214,16 @@ class MultipleChoiceEvaluation(CommonSettings):
     )
 
 
+class GenerationEvaluation(CommonSettings):
+    """Settings of a task that asks for a text."""
+
+    primary: GenerationPrimary = Field(
+        default="token_f1",
+        description="the metric of the headline: how much of the reference's wording, numbers or entities a text has. "
+        "ROUGE and chrF need the extra `text`",
+    )
+
+
 class Evaluation(DecisionSettings):
     """What is reported, and against what. Tasks take from here what their kind knows; a task may bring a block of its
     own instead."""
@@ -224,14 +237,24 @@ class Evaluation(DecisionSettings):
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="level of every interval")
 
 
-TaskEvaluation = ClassificationEvaluation | MultilabelEvaluation | MultipleChoiceEvaluation
+TaskEvaluation = ClassificationEvaluation | MultilabelEvaluation | MultipleChoiceEvaluation | GenerationEvaluation
 
 #: Settings by kind of task.
 SETTINGS: dict[str, type[TaskEvaluation]] = {
     "classification": ClassificationEvaluation,
     "multilabel": MultilabelEvaluation,
     "multiple-choice": MultipleChoiceEvaluation,
+    "generation": GenerationEvaluation,
 }
+
+#: Metrics beside the primary ones for which a task may set a floor, by kind.
+OTHER_FLOORS: dict[str, tuple[str, ...]] = {
+    "classification": ("ppv", "npv", "kappa"),
+    "generation": (
+        "number_precision", "unsupported_numbers", "entity_precision", "unsupported_sentences", "empty", "cut_off",
+        "perplexity", "bits_per_byte",
+    ),
+}  # fmt: skip
 
 
 def settings_of(kind: str, evaluation: Evaluation) -> TaskEvaluation:
@@ -256,4 +279,4 @@ def primaries(kind: str) -> tuple[str, ...]:
 
 def floor_names(kind: str) -> tuple[str, ...]:
     """The metrics for which a task of this kind may set a floor."""
-    return (*primaries(kind), *(("ppv", "npv", "kappa") if kind == "classification" else ()))
+    return (*primaries(kind), *OTHER_FLOORS.get(kind, ()))

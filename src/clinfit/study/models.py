@@ -46,6 +46,11 @@ class ModelSection(Section):
         return False
 
     @property
+    def holds_records(self) -> bool:
+        """Whether the saved model holds training records as they are, so that it may not be given away."""
+        return False
+
+    @property
     def kinds(self) -> frozenset[str]:
         """The kinds of task that it can answer."""
         return frozenset({"classification"})
@@ -64,18 +69,27 @@ class ModelSection(Section):
         return None
 
 
+#: Rules that write texts.
+WRITING_RULES = ("copy", "lead", "nearest")
+
+
 class Baseline(ModelSection):
     """Rules that need no training; every comparison should hold them."""
 
     seeded: ClassVar[bool] = False
 
     family: Literal["baseline"] = Field(description="rules that need no training")
-    kind: Literal["majority", "always-positive", "keyword"] = Field(
+    kind: Literal["majority", "always-positive", "keyword", "copy", "lead", "nearest"] = Field(
         description="majority: the label shares of the training split; always-positive: what a model must beat when "
-        "positives are common; keyword: `patterns`"
+        "positives are common; keyword: `patterns`. Of generation: copy: the source as it is; lead: its first "
+        "sentences; nearest: the reference of the training record with the most similar source (TF-IDF)"
     )
     patterns: list[str] = Field(
         default_factory=list, description="keyword: regular expressions; any match means positive (case ignored)"
+    )
+    sentences: int = Field(default=3, ge=1, description="lead: how many sentences")
+    most_words: int | None = Field(
+        default=None, ge=1, description="copy: words of the source; default: the task's max_new_tokens"
     )
 
     @model_validator(mode="after")
@@ -86,13 +100,19 @@ class Baseline(ModelSection):
 
     @property
     def kinds(self) -> frozenset[str]:
+        if self.kind in WRITING_RULES:
+            return frozenset({"generation"})
         every = {"classification", "multilabel", "multiple-choice"}
         return frozenset(every if self.kind == "majority" else {"classification"})
+
+    @property
+    def holds_records(self) -> bool:
+        return self.kind == "nearest"
 
     def obstacle(self, task: Task) -> str | None:
         if self.kind != "majority" and task.kind == "classification" and not task.binary:
             return f"{self.kind} needs a task with two labels, and this one has {len(task.labels)}"
-        if self.kind == "keyword" and not task.text_inputs:
+        if self.kind in (*WRITING_RULES, "keyword") and not task.text_inputs:
             return f"{self.kind} needs an input of type text, and there is none"
         return super().obstacle(task)
 
@@ -297,7 +317,18 @@ class Causal(Neural):
 
     @property
     def kinds(self) -> frozenset[str]:
-        return frozenset({"classification", "multilabel", "multiple-choice"})
+        return frozenset({"classification", "multilabel", "multiple-choice", "generation"})
+
+    def obstacle(self, task: Task) -> str | None:
+        if task.kind == "generation":
+            if self.train.select_by == "primary":
+                return "select_by: primary would write every validation text at every validation; use select_by: loss"
+            if self.train.max_length <= task.max_new_tokens:
+                return (
+                    f"max_length {self.train.max_length} leaves no room for a prompt beside max_new_tokens "
+                    f"{task.max_new_tokens}"
+                )
+        return super().obstacle(task)
 
 
 ModelSpec = Annotated[Baseline | Classical | Encoder | Causal, Field(discriminator="family")]

@@ -7,7 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from clinfit.study.data import Data, IndicatorColumns
-from clinfit.study.evaluation import ClassificationEvaluation, MultilabelEvaluation, MultipleChoiceEvaluation
+from clinfit.study.evaluation import (
+    ClassificationEvaluation,
+    GenerationEvaluation,
+    MultilabelEvaluation,
+    MultipleChoiceEvaluation,
+)
 from clinfit.study.section import Section
 
 #: A label of a multilabel task is predicted from this probability on, unless a threshold is chosen.
@@ -133,6 +138,43 @@ class MultipleChoice(TaskBase):
         return list(ascii_uppercase[: len(self.options)])
 
 
+class Generation(TaskBase):
+    """A text is asked for: an answer to a question, a summary. `data.label` names the column of reference texts."""
+
+    kind: Literal["generation"] = Field(description="a text; the label column holds references")
+    source: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="inputs that a text must rest on: numbers and names that they do not hold count as unsupported; "
+        "default: every input of type text",
+    )
+    max_new_tokens: int = Field(
+        default=128, ge=1, description="most tokens that a model writes; so much room is kept behind every prompt"
+    )
+    evaluation: GenerationEvaluation | None = Field(
+        default=None, description="settings of this task alone; default: those of the study"
+    )
+
+    @model_validator(mode="after")
+    def _texts(self) -> "Generation":
+        if isinstance(self.data.label, IndicatorColumns) or self.data.label_column.map is not None:
+            raise ValueError("the label of a generation task is one column of texts, and takes neither map nor columns")
+        unknown = [name for name in self.source or () if name not in self.data.inputs]
+        if unknown:
+            raise ValueError(f"source names {unknown}, which are not among the inputs {list(self.data.inputs)}")
+        return self
+
+    @property
+    def labels(self) -> list[str]:
+        """None: texts are not chosen from a list."""
+        return []
+
+    @property
+    def sources(self) -> list[str]:
+        """The inputs that a text must rest on."""
+        return self.text_inputs if self.source is None else self.source
+
+
 def _distinct(labels: list[str]) -> None:
     if len(set(labels)) != len(labels):
         raise ValueError("labels must differ from each other")
@@ -155,7 +197,8 @@ def _kind(value: Any) -> str | None:
 Task = Annotated[
     Annotated[Classification, Tag("classification")]
     | Annotated[Multilabel, Tag("multilabel")]
-    | Annotated[MultipleChoice, Tag("multiple-choice")],
+    | Annotated[MultipleChoice, Tag("multiple-choice")]
+    | Annotated[Generation, Tag("generation")],
     Discriminator(_kind),
 ]
 

@@ -57,7 +57,7 @@ def collapse_alarms(rows: list[dict[str, Any]], best_step: int | None) -> list[s
     cause."""
     chosen = next((row for row in rows if row["step"] == best_step), None)
     tasks = {} if chosen is None else chosen["validation_tasks"]
-    alike = [name for name, found in tasks.items() if all(share in (0, 1) for share in found["shares"])]
+    alike = [name for name, found in tasks.items() if found["shares"] and all(s in (0, 1) for s in found["shares"])]
     if not alike:
         return []
     cause = _cause(rows)

@@ -125,6 +125,14 @@ def pubmedqa() -> Counts:
     ]
 
 
+def pubmedqa_answers() -> Counts:
+    items = json.loads(mirror("pubmedqa/ori_pqal.json").read_text(encoding="utf-8"))
+    table = rows_of("pubmedqa-answers")
+    assert table["answer"].tolist() == [item["LONG_ANSWER"] for item in items.values()]
+    medians: list[float] = [int(table[column].str.split().str.len().median()) for column in ("answer", "contexts")]
+    return [[], pubmedqa()[2], medians]
+
+
 def dreaddit() -> Counts:
     train, test = (csv_rows(f"dreaddit/dreaddit-{split}.csv") for split in ("train", "test"))
     kept = [row for row in train if row["text"].strip() != "#NAME?"]
@@ -390,6 +398,7 @@ COUNTS: dict[str, Callable[[], Counts]] = {
     "mts-dialog": mts_dialog,
     "ohsumed": ohsumed,
     "pubmedqa": pubmedqa,
+    "pubmedqa-answers": pubmedqa_answers,
 }
 
 

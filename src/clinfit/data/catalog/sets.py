@@ -19,7 +19,7 @@ from clinfit.data.catalog.mirna_cancer import MIRNA_CANCER_TYPES
 from clinfit.data.catalog.mts_dialog import MTS_DIALOG
 from clinfit.data.catalog.ohsumed import OHSUMED
 from clinfit.data.catalog.pubmed_summaries import PUBMED_SUMMARIZATION, SCIENTIFIC_PAPERS_PUBMED
-from clinfit.data.catalog.pubmedqa import PUBMEDQA
+from clinfit.data.catalog.pubmedqa import PUBMEDQA, PUBMEDQA_ANSWERS
 from clinfit.errors import ClinfitError, nearest
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -42,6 +42,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "ohsumed": OHSUMED,
     "pubmed-summarization": PUBMED_SUMMARIZATION,
     "pubmedqa": PUBMEDQA,
+    "pubmedqa-answers": PUBMEDQA_ANSWERS,
     "scientific-papers-pubmed": SCIENTIFIC_PAPERS_PUBMED,
 }
 

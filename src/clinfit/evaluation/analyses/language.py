@@ -20,8 +20,8 @@ def language_facts(rows: pd.DataFrame) -> LanguageDict:
     known = dropped[np.isfinite(dropped)]
     return LanguageDict(
         n=len(rows),
-        prompt_tokens=_quartiles(numbers(rows, "prompt_tokens")),
-        label_mass=_quartiles(numbers(rows, "label_mass")) if "label_mass" in rows else None,
+        prompt_tokens=quartiles(numbers(rows, "prompt_tokens")),
+        label_mass=quartiles(numbers(rows, "label_mass")) if "label_mass" in rows else None,
         shortened=int((known > 0).sum()) if len(known) else None,
     )
 
@@ -37,7 +37,7 @@ def rows_on_test(table: pd.DataFrame, system: System) -> pd.DataFrame:
     return table.loc[same]
 
 
-def _quartiles(values: Floats) -> list[float] | None:
+def quartiles(values: Floats) -> list[float] | None:
     """Minimum, quartiles and maximum of the known values; None when there are none."""
     known = values[np.isfinite(values)]
     return np.quantile(known, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(known) else None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clinfit.data.support import check_support, few_test_questions, set_support
+from clinfit.data.support import check_support, few_test_questions, few_test_texts, set_support
 from clinfit.evaluation.context import Context, Outcome
 from clinfit.evaluation.systems import System
 from clinfit.findings import Finding
@@ -81,6 +81,27 @@ def check_test_label_sets(context: Context) -> Outcome:
 def check_test_questions(context: Context) -> Outcome:
     """Whether there are enough questions; which letter is right does not matter."""
     return None, list(few_test_questions(len(context.systems[0].test)))
+
+
+def check_test_texts(context: Context) -> Outcome:
+    """Whether there are enough records of which a text is asked."""
+    return None, list(few_test_texts(len(context.systems[0].test)))
+
+
+def check_scored(context: Context) -> Outcome:
+    """Systems whose texts were not scored: without the records nobody can do that here."""
+    return None, [
+        Finding(
+            "error",
+            "texts-not-scored",
+            f"the texts of {system.name} have no item scores",
+            f"{len(system.test)} items",
+            "run the study again: the step that scores items is then done",
+            system.name,
+        )
+        for system in context.systems
+        if not system.test.answers.names
+    ]
 
 
 def check_groups(context: Context) -> Outcome:

@@ -55,7 +55,8 @@ def shortened_findings(name: str, what: str, dropped: Floats, read: Floats, held
             "warn" if uneven or lost.mean() >= MUCH_LOST else "info",
             "shortened-records",
             f"{int(cut.sum())} of {len(cut)} {what} lose text to the max_length of {name}",
-            f"{lost[cut].mean():.0%} of what there was to read in these, on average; by label: {shares}",
+            f"{lost[cut].mean():.0%} of what there was to read in these, on average"
+            + (f"; by label: {shares}" if shares else ""),
             advice,
             name,
         )
@@ -64,5 +65,5 @@ def shortened_findings(name: str, what: str, dropped: Floats, read: Floats, held
 
 def _uneven(counts: Sequence[tuple[int, int]]) -> bool:
     """Whether records of one label are cut more often than those of all others together."""
-    cut, n = (sum(part) for part in zip(*counts, strict=True))
+    cut, n = sum(some for some, _ in counts), sum(of for _, of in counts)
     return any(differ(some, of, cut - some, n - of) for some, of in counts)

@@ -7,7 +7,16 @@ from clinfit.data.catalog.findings import contamination
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.findings import Finding
-from clinfit.study.models import Baseline
+from clinfit.study.models import WRITING_RULES, Baseline
+
+#: Rules that look at a record.
+INFORMED = ("keyword", *WRITING_RULES)
+#: A simple model to compare with, by kind of task.
+COMPARATOR = {
+    "classification": "{name: lasso, family: classical, kind: lasso}",
+    "multilabel": "{name: lasso, family: classical, kind: lasso}",
+    "generation": "{name: lead, family: baseline, kind: lead}",
+}
 
 #: From this number of models on the best on test may be the luckiest.
 MANY_MODELS = 8
@@ -52,7 +61,7 @@ def check_comparator(context: Context) -> Outcome:
     """Whether a study with a language model has a simple model that finished, to show what the large one adds."""
     specs = [system.spec for system in context.systems]
     simple = any(
-        spec is not None and (spec.family == "classical" or (isinstance(spec, Baseline) and spec.kind == "keyword"))
+        spec is not None and (spec.family == "classical" or (isinstance(spec, Baseline) and spec.kind in INFORMED))
         for spec in specs
     )
     if simple or not any(system.language_model for system in context.systems):
@@ -62,8 +71,8 @@ def check_comparator(context: Context) -> Outcome:
             "warn",
             "no-simple-comparator",
             "No simple model was tested beside the language models",
-            "neither a classical model nor a keyword rule has finished",
-            "add one, such as {name: lasso, family: classical, kind: lasso}: what it reaches needs no language model",
+            "neither a classical model nor a rule that looks at the record has finished",
+            f"add one, such as {COMPARATOR[context.task.kind]}: what it reaches needs no language model",
         )
     ]
 

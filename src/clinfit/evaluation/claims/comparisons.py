@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from clinfit.evaluation.claims.constant_answers import ConstantAnswer, ConstantAnswers
 from clinfit.evaluation.claims.non_inferiority import non_inferiority
 from clinfit.evaluation.claims.paired import PairedDifference, flips, paired_difference
@@ -78,7 +80,11 @@ def compare(
         confidence = scored[pair.new].confidence
         return non_inferiority(pair.new, pair.reference, found[pair, primary], margin, words, confidence)
 
-    tests = {pair: mcnemar(scored[pair.reference].answers.right, scored[pair.new].answers.right) for pair in pairs}
+    judged = scored[pairs[0].new].engine.item_values is None
+    tests = {
+        pair: mcnemar(scored[pair.reference].answers.right, scored[pair.new].answers.right)
+        for pair in (pairs if judged else ())
+    }
     adjusted = _holm_once({pair: test.p for pair, test in tests.items()})
     return [
         _comparison(
@@ -87,7 +93,7 @@ def compare(
                 _row(pair, found[pair, name], corrected.get((pair, name)), scored, constants, rival(pair, name))
                 for name in metrics
             ],
-            _mcnemar(tests[pair], adjusted[pair], independent=not scored[pair.new].grouped),
+            _mcnemar(tests[pair], adjusted[pair], independent=not scored[pair.new].grouped) if judged else None,
             within(pair),
             scored,
         )
@@ -115,28 +121,45 @@ def _mcnemar(test: McNemar, p_holm: float, *, independent: bool) -> McNemarDict:
 def _comparison(
     pair: Pair,
     rows: list[Difference],
-    test: McNemarDict,
+    test: McNemarDict | None,
     within: NonInferiority | None,
     scored: dict[str, Scored],
 ) -> Comparison:
-    new = scored[pair.new].answers
+    reference, new = scored[pair.reference].answers, scored[pair.new].answers
     gained, gained_sentence = _gained_most(rows) if pair.kind == "before-after" else (None, "")
-    exact = f" (exact McNemar, {p_value(test['p'])})" if test["p"] is not None else f" (no test: {test['reason']})"
-    counts = (
-        f"Of {len(new)} items, {test['c']} are right only with {pair.new} and {test['b']} only with "
-        f"{pair.reference}{exact}."
-    )
+    counts = _item_by_item(pair, rows[0]["metric"], scored) if test is None else _right_items(pair, len(new), test)
     return Comparison(
         kind=pair.kind,
         reference=pair.reference,
         new=pair.new,
         n=len(new),
-        flips=flips(scored[pair.reference].answers, new),
+        flips=None if test is None else flips(reference, new),
         mcnemar=test,
         rows=rows,
         gained_most=gained,
         non_inferiority=within,
         sentence=" ".join(part for part in (rows[0]["sentence"], counts, gained_sentence) if part),
+    )
+
+
+def _right_items(pair: Pair, n: int, test: McNemarDict) -> str:
+    """On how many items only one of the two is right."""
+    exact = f" (exact McNemar, {p_value(test['p'])})" if test["p"] is not None else f" (no test: {test['reason']})"
+    return (
+        f"Of {n} items, {test['c']} are right only with {pair.new} and {test['b']} only with {pair.reference}{exact}."
+    )
+
+
+def _item_by_item(pair: Pair, metric: str, scored: dict[str, Scored]) -> str:
+    """On how many items one of the two has the higher value."""
+    of_items = scored[pair.new].engine.item_values
+    assert of_items is not None
+    before, after = (of_items(scored[name].answers, metric) for name in (pair.reference, pair.new))
+    known = np.isfinite(before) & np.isfinite(after)
+    gain = (after - before)[known]
+    return (
+        f"Of {int(known.sum())} items, {int((gain > 0).sum())} have a higher {title(metric)} with {pair.new} and "
+        f"{int((gain < 0).sum())} with {pair.reference}."
     )
 
 

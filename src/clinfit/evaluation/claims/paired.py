@@ -77,8 +77,8 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     before, after = (None if np.isnan(value) else float(value) for value in (first, second))
     if before is None or after is None:
         return PairedDifference(metric, before, after, reason="not estimable for both systems")
-    items = new.engine.proportion(new.answers, metric)
-    if items is not None and not new.grouped:
+    items = [scored.engine.proportion(scored.answers, metric) for scored in (reference, new)]
+    if None not in items and not new.grouped:
         return _paired_proportion(metric, before, after, reference, new)
     label = new.engine.ranked_label(new.answers, metric)
     if label is not None and not new.grouped:

@@ -14,8 +14,9 @@ def all_pairs(systems: Sequence[System], baseline: System | None, declared: Sequ
 
 
 def automatic_pairs(systems: Sequence[System], baseline: System | None) -> list[Pair]:
-    """Before and after of each trained model; each trained system against majority and against the baseline."""
-    majority = next(system for system in systems if system.majority)
+    """Before and after of each trained model; each trained system against majority, where there is such an answer, and
+    against the baseline."""
+    majority = next((system for system in systems if system.majority), None)
     before = {system.run: system.name for system in systems if system.moment == "before"}
     pairs = [
         Pair("before-after", before[system.run], system.name)
@@ -23,7 +24,8 @@ def automatic_pairs(systems: Sequence[System], baseline: System | None) -> list[
         if system.moment == "after" and system.run in before
     ]
     trained = [system for system in systems if system.trained]
-    pairs += [Pair("versus-majority", _same_seed(systems, majority, system), system.name) for system in trained]
+    if majority is not None:
+        pairs += [Pair("versus-majority", _same_seed(systems, majority, system), system.name) for system in trained]
     if baseline is not None and not baseline.majority:
         pairs += [
             Pair("versus-baseline", _same_seed(systems, baseline, system), system.name)

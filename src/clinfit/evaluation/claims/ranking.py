@@ -31,8 +31,9 @@ def rank_systems(measured: Sequence[Measured], primary: str) -> list[str]:
 
 def choose(measured: Sequence[Measured], primary: str) -> Chosen | None:
     """The model of the task: best on validation, the simpler one of equals; on test only where no system has validation
-    answers. Of a model with several seeds the mean counts, and its best seed on that split stands for it."""
-    asked = [item for item in measured if not item.system.constant]
+    answers. Constant answers and rules that write are not asked. Of a model with several seeds the mean counts, and its
+    best seed on that split stands for it."""
+    asked = [item for item in measured if not item.system.constant and not item.system.writing_rule]
     sign = -1 if primary in LOWER_IS_BETTER else 1
 
     def on_validation(item: Measured) -> float | None:

@@ -40,7 +40,7 @@ def verdict(context: MeasuredContext) -> list[str]:
     lines += _language_models(context)
     gains = [item for item in context.comparisons if item["kind"] == "before-after"]
     lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]
-    lines = [*lines[:LINES], *_calibration(model), *_caution(model)]
+    lines = [*lines[:LINES], *_calibration(model), *model.scored.engine.remarks(model.scored), *_caution(model)]
     declared = [item for item in context.comparisons if item["kind"] == "declared"]
     return lines + [f"Declared comparison: {_with_margin(item)}" for item in declared[:SHOWN_GAINS]]
 
@@ -80,7 +80,7 @@ def _why(context: MeasuredContext) -> str:
     if chosen is None:
         return ""
     if chosen["among"] == 1:
-        return ", the only one beside constant answers"
+        return f", the only one beside {'constant answers' if context.task.labels else 'rules that write'}"
     most = "lowest" if context.primary in LOWER_IS_BETTER else "highest"
     seeds = (
         "mean "
@@ -108,6 +108,7 @@ def _lead(context: MeasuredContext, model: Measured) -> list[str]:
             f"({METRICS[unbeaten.metric].title} {value}{_its_accuracy(unbeaten)})."
         ]
     others = [item for item in context.ranked if not item.same_model(model) and item.name not in uninformative]
+    others = [item for item in others if not item.system.writing_rule]  # told by the comparison with the baseline
     if not others:
         return []
     other = others[0]
@@ -144,6 +145,8 @@ def _told(context: MeasuredContext, one: str, other: str) -> bool:
 
 def _calibration(model: Measured) -> list[str]:
     """Whether the model's probabilities are right on average, and neither too extreme nor too moderate."""
+    if not model.answers.has_probabilities.any():
+        return []
     intercept, slope = (model.metrics.get(name) for name in ("calibration_intercept", "calibration_slope"))
     if not model.system.rule and hard(model.answers):
         return [

@@ -12,7 +12,7 @@ from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, label
 from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold
 from clinfit.evaluation.systems import System
-from clinfit.study.evaluation import DecisionSettings, MultipleChoiceEvaluation, Threshold
+from clinfit.study.evaluation import DecisionSettings, GenerationEvaluation, MultipleChoiceEvaluation, Threshold
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided
     """The most probable option, as the system answered: nothing is chosen on validation."""
     test = system.test.answers
     return Decided(system, Decision(ThresholdChoice(), None, test), test, system.validation.answers)
+
+
+def decide_text(settings: GenerationEvaluation, system: System) -> Decided:
+    """The text, as the system wrote it."""
+    return Decided(system, None, system.test.answers, system.validation.answers)
 
 
 def _recalibration(settings: DecisionSettings, system: System) -> Recalibration | None:

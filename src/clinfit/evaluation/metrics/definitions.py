@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -87,6 +89,13 @@ METRICS: dict[str, Definition] = {
     "label_mass": Definition("Label mass", "higher", True, "mean probability that the model gives to all labels"),
     "precision": Definition("Precision", "higher", True, "items with this label / items given this label"),
     "recall": Definition("Recall", "higher", True, "items given this label / items with this label"),
+    "perplexity": Definition(
+        "Perplexity", "lower", False, "exp(sum of nats / sum of tokens) of the references, ends of turn among them"
+    ),
+    "bits_per_byte": Definition("Bits per byte", "lower", False, "sum of nats / (log 2 x bytes) of the references"),
+} | {
+    name: Definition(metric.title + (" (proxy)" if metric.proxy else ""), metric.better, metric.percent, metric.formula)
+    for name, metric in TEXT.items()
 }
 
 #: Metrics for which `larger is better` needs a change of sign.

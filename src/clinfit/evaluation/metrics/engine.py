@@ -58,7 +58,9 @@ class Engine:
     metric is. constant: (answers, (K,) proportion of each label in training) to the answers of systems that always say
     the same, by name, the most frequent in training first. fair: metrics in which a constant answer is a fair opponent;
     stand_in: one of them, where the primary metric is none. exact: the share of answers that are wholly right. mix,
-    scarcest: words about the items, and what there is least of with its count.
+    scarcest: words about the items, and what there is least of with its count. item_values: (n,) of a metric, by which
+    two systems are compared item by item where answers are not right or wrong; None where they are. remarks: further
+    sentences of the verdict about the model.
     """
 
     read: Read
@@ -78,6 +80,8 @@ class Engine:
     exact: str
     mix: Callable[[Any], str]
     scarcest: Callable[[Any], tuple[str, int]]
+    item_values: Callable[[Any, str], Floats] | None = None
+    remarks: Callable[["Scored"], list[str]] = lambda scored: []
 
     def estimates(self, answers: Any) -> dict[str, float]:
         """Every metric on the items as they are; nan where undefined."""

@@ -198,4 +198,6 @@ def _within(comparison: Comparison) -> str:
 def _agreement(comparison: Comparison, task: TaskResult) -> str:
     """The half of the 2 x 2 table that the comparison's sentence does not tell."""
     flips, right = comparison["flips"], kind_of(task).right
+    if flips is None:
+        return ""
     return f"Both are {right} on {flips['both_right']} and both are wrong on {flips['both_wrong']} of the records."

@@ -98,7 +98,9 @@ def _mechanism(system: SystemResult, record: Mapping[str, Any]) -> list[Line]:
 
 
 def _decision(system: SystemResult) -> str:
-    """How a probability becomes an answer."""
+    """How a probability becomes an answer, or that none does."""
+    if section(system, "written"):
+        return "none: the text is given as it is written"
     if section(system, "label_thresholds"):
         return "each label from its own probability on, see the table of labels"
     threshold = section(system, "threshold")

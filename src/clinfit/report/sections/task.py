@@ -28,6 +28,7 @@ from clinfit.report.sections.set_errors import set_errors_view
 from clinfit.report.sections.subgroups import subgroup_views
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.systems import cost_view, systems_view
+from clinfit.report.sections.texts import doubtful_view, texts_view
 from clinfit.report.sections.verdict import findings_view, scope, verdict_view
 
 #: The chapters of a task in the appendix, in their order, with what each holds.
@@ -60,6 +61,7 @@ VIEWS = (
     View("scorings", scorings_view, ("scorings",), ANSWERS),
     View("positions", positions_view, ("positions", "classes"), ANSWERS),
     View("decisions", decisions_view, ("recalibration", "threshold", "referral", "selective", "conformal"), ANSWERS),
+    View("texts", texts_view, ("text_metrics", "written"), ANSWERS),
     View("systems", systems_view, ("chance",), SYSTEMS),
     View("comparison", comparison_view, chapter=SYSTEMS),
     View("cost", cost_view, ("pareto",), SYSTEMS),
@@ -69,6 +71,7 @@ VIEWS = (
     View("subgroups", subgroup_views, ("subgroups",), RECORDS),
     View("errors", errors_view, ("errors",), ERRORS),
     View("set_errors", set_errors_view, ("set_errors",), ERRORS),
+    View("doubtful_texts", doubtful_view, ("doubtful_texts",), ERRORS),
     View("doubtful_labels", doubtful_labels, ("label_errors",), ERRORS),
 )
 

@@ -72,7 +72,7 @@ def why_model(task: TaskResult) -> str:
     if chosen is None:
         return ""
     if chosen["among"] == 1:
-        return "The only model beside constant answers."
+        return f"The only model beside {kind_of(task).yardsticks}."
     known = definition(task["primary"])
     value = per_cent(chosen["value"]) if known.percent else decimal(chosen["value"])
     most = "lowest" if task["primary"] in LOWER_IS_BETTER else "highest"
@@ -89,6 +89,11 @@ def in_plain_words(task: TaskResult) -> str:
         return ""
     if (found := per_hundred(task).get(model["name"])) is not None:
         return found.sentence
+    if (texts := section(task, "doubtful_texts")) is not None:
+        return (
+            f"In {count(texts['doubtful'])} of {count(texts['n'])} texts of {texts['system']} rules found something to "
+            "fear, such as a number that the source does not hold. No person has judged whether the texts are right."
+        )
     errors = section(task, "errors") or section(task, "set_errors")
     if errors is None or not errors["n"]:
         return ""
@@ -99,7 +104,7 @@ def in_plain_words(task: TaskResult) -> str:
 def headline(task: TaskResult) -> list[tuple[str, Cell]]:
     """The few numbers of the box: how many records, the model with its calibration, and what it has to beat."""
     n = task["counts"]["test"]["n"] if "test" in task["counts"] else 0
-    items = [("Test records", Cell(count(n), "", repr(n))), _asked(task, n)]
+    items = [("Test records", Cell(count(n), "", repr(n))), *([_asked(task, n)] if task["labels"] else [])]
     model, reference, title = the_model(task), baseline(task), definition(task["primary"]).title
     if model is not None:
         items += [("The model", Cell(model["name"])), (title, cell_of(model, task["primary"]))]

@@ -196,6 +196,12 @@ def item_scores(
     return {name: metric.of(item) if has[metric.needs] else None for name, metric in METRICS.items()}
 
 
+def packages() -> dict[str, str | None]:
+    """The packages that metrics need, by the name that is imported, with their versions; None for a missing one."""
+    names = dict.fromkeys(metric.package for metric in METRICS.values() if metric.package)
+    return {name: overlap.version_of(name) for name in names}
+
+
 def unavailable() -> dict[str, str]:
     """Metric -> why it is None for every item here: its package is missing."""
     reasons = {name: overlap.missing(metric.package) for name, metric in METRICS.items() if metric.package}

@@ -28,6 +28,11 @@ def missing(package: str) -> str | None:
     return f"{package.replace('_', '-')} is not installed: pip install 'clinfit[text]'"
 
 
+def version_of(package: str) -> str | None:
+    """The installed version; None where there is none."""
+    return version(package.replace("_", "-")) if find_spec(package) is not None else None
+
+
 def exact_match_raw(output: str, reference: str) -> float:
     """1 for the same text, but for white space at its ends."""
     return float(output.strip() == reference.strip())

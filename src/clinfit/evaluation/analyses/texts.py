@@ -1,0 +1,201 @@
+"""Written texts: their form in counts, what is to be feared of them, and whether a rule that costs nothing does as
+well.
+
+Item scores are all that is read here; ids stand for texts.
+"""
+
+import numpy as np
+
+from clinfit.evaluation.analyses.language import quartiles, rows_on_test
+from clinfit.evaluation.answers import Bools, numbers
+from clinfit.evaluation.claims.paired import paired_difference
+from clinfit.evaluation.claims.wording import count_of, title
+from clinfit.evaluation.claims.wording import evidence as told
+from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
+from clinfit.evaluation.metrics.generation import FAITHFULNESS, FEARED, FORM, LIKELIHOOD, OVERLAP
+from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
+from clinfit.evaluation.metrics.text.definitions import unavailable
+from clinfit.evaluation.metrics.text.overlap import signatures
+from clinfit.evaluation.results import DoubtfulText, DoubtfulTexts, TextMetricGroup, TextMetrics
+from clinfit.evaluation.system_results import WrittenDict
+from clinfit.evaluation.text_answers import TextAnswers
+from clinfit.findings import Finding
+
+#: What a reader asks of a text: title, metrics, and what they can and cannot say.
+GROUPS = (
+    (
+        "Agreement with the reference",
+        OVERLAP,
+        "Proxies: shared wording with one reference. Another good answer in other words counts as wrong, and one wrong "
+        "number hardly shows.",
+    ),
+    (
+        "Faithfulness to the source",
+        FAITHFULNESS,
+        "Proxies: whether numbers, names and denials of the text are in the source, by rules and a lexicon. A text "
+        "that turns the meaning round with the same words can pass.",
+    ),
+    ("Form", FORM, "What is counted, and no proxy: it says nothing of whether a text is true."),
+    (
+        "Likelihood of the references",
+        LIKELIHOOD,
+        "How unlikely the model finds the reference texts. Perplexity is comparable between models with one tokenizer "
+        "only, bits per byte between all; neither looks at what a model writes.",
+    ),
+)
+#: Findings: share of the items from which each is told, code, metric, least value, what the texts do, and what to do.
+FORM_LIMITS = (
+    (0.01, "empty-texts", "empty", "say nothing", "look at the prompt, and train longer"),
+    (
+        0.05,
+        "cut-off-texts",
+        "cut_off",
+        "end at the limit of tokens",
+        "raise max_new_tokens, or train longer, so that the model learns to end",
+    ),
+    (
+        0.05,
+        "preambles",
+        "preamble",
+        "begin with talk about the answer",
+        "say in the prompt that nothing but the answer is wanted, or train longer",
+    ),
+)
+FEAR_LIMITS = (
+    (0.05, "unsupported-numbers", "unsupported_numbers", "hold a number that their source does not", ""),
+    (0.05, "negation-flips", "negation_flips", "deny what the source affirms or the other way round", ""),
+    (0.02, "laterality-flips", "laterality_flips", "change a side", ""),
+)
+READ = "a proxy by rules: read these texts before anything is concluded (the report lists their ids)"
+#: A text is a copy of its source from this share of copied tokens on; share of such texts that is told.
+COPIED, COPIES = 0.98, 0.5
+#: Mean share of repeated runs of four tokens from which a system is said to repeat itself.
+REPETITION = 0.2
+#: Texts that are listed to be read.
+LISTED = 20
+
+
+def text_metrics(context: MeasuredContext) -> Outcome:
+    """The groups of metrics, their settings, and those that could not be computed."""
+    known = {name for item in context.measured for name in item.metrics}
+    groups = [
+        TextMetricGroup(title=named, note=note, metrics=shown)
+        for named, metrics, note in GROUPS
+        if (shown := [name for name in metrics if name in known])
+    ]
+    missing = unavailable()
+    proxies = [name for name, metric in TEXT.items() if metric.proxy and name in known]
+    section = TextMetrics(groups=groups, proxies=proxies, settings=signatures(), unavailable=missing)
+    if not missing:
+        return section, []
+    titles = ", ".join(TEXT[name].title for name in missing)
+    return section, [
+        Finding("info", "metrics-not-computed", f"Not computed: {titles}", "; ".join(sorted({*missing.values()})))
+    ]
+
+
+def written(context: MeasuredContext, item: Measured) -> Outcome:
+    """The texts of a system in counts; findings on their form and faithfulness, of systems that are no rules."""
+    answers: TextAnswers = item.answers
+    rows = rows_on_test(context.table, item.system)
+    likely = bool(answers.has_likelihood.all()) and len(answers) > 0
+    section = WrittenDict(
+        n=len(answers),
+        empty=_count(answers, "empty"),
+        cut_off=_count(answers, "cut_off"),
+        preamble=_count(answers, "preamble"),
+        tokens=quartiles(numbers(rows, "output_tokens")) if item.system.language_model else None,
+        length_ratio=quartiles(answers.score("length_ratio")),
+        reference_tokens=int(answers.tokens.sum()) if likely else None,
+        reference_bytes=int(answers.bytes.sum()) if likely else None,
+    )
+    return section, [] if item.system.rule else _of_texts(item, answers)
+
+
+def _of_texts(item: Measured, answers: TextAnswers) -> list[Finding]:
+    level = "warn" if item.system.trained else "info"
+    found = []
+    for least, code, metric, what, advice in (*FORM_LIMITS, *FEAR_LIMITS):
+        scores = answers.score(metric)
+        n, events = int(np.isfinite(scores).sum()), _count(answers, metric)
+        if n and events / n > least:
+            named = f"{item.name}: {count_of(events, n)} of its texts {what}"
+            evidence = "" if advice else TEXT[metric].formula
+            found.append(Finding(level, code, named, evidence, advice or READ, item.name))
+    repeated = item.metrics.get("repeated_ngrams")
+    if repeated is not None and (repeated.value or 0.0) > REPETITION:
+        share = f"{100 * (repeated.value or 0):.0f} % of its runs of four words were there before"
+        named = f"{item.name} repeats itself: {share}"
+        found.append(Finding(level, "repetition", named, "", "train longer, or lower max_new_tokens", item.name))
+    copied = answers.score("coverage")
+    known = np.isfinite(copied)
+    if known.any() and (copied[known] >= COPIED).mean() >= COPIES:
+        copies = count_of(int((copied[known] >= COPIED).sum()), int(known.sum()))
+        named = f"{item.name}: {copies} of its texts are copied from the source"
+        advice = "copying is faithful and may be no summary: compare with the baselines copy and lead"
+        found.append(Finding("info", "copies-source", named, TEXT["coverage"].formula, advice, item.name))
+    return found
+
+
+def _count(answers: TextAnswers, metric: str) -> int:
+    return int((np.nan_to_num(answers.score(metric)) > 0).sum())
+
+
+def free_baselines(context: MeasuredContext) -> Outcome:
+    """Rules that cost nothing and that the best trained system is not shown to beat."""
+    best = next((item for item in context.trained), None)
+    if best is None:
+        return None, []
+    unbeaten = []
+    for rule in (item for item in context.measured if item.system.rule):
+        found = paired_difference(context.primary, rule.scored, best.scored)
+        if found.difference is not None and found.gain <= 0:
+            unbeaten.append(f"{rule.name}: {told(found, None, context.confidence)}")
+    if not unbeaten:
+        return None, []
+    names = ", ".join(line.partition(":")[0] for line in unbeaten)
+    return None, [
+        Finding(
+            "warn",
+            "free-baseline-as-good",
+            f"{best.name} is not shown to be better than rules that cost nothing: {names}",
+            f"{title(context.primary)}, {best.name} less the rule: {'; '.join(unbeaten)}",
+            "what the rule gives needs no model: train longer, on more records, or with a larger base",
+            best.name,
+        )
+    ]
+
+
+def doubtful_texts(context: MeasuredContext) -> Outcome:
+    """Texts of the model that a person should read first: those with most to be feared, then the least like their
+    references. None of a rule, which writes what it was told to."""
+    item = context.model
+    if item.system.rule:
+        item = next((other for other in context.trained), item)
+    if item.system.rule:
+        return None, []
+    answers: TextAnswers = item.answers
+    reasons: list[list[str]] = [[] for _ in range(len(answers))]
+    for metric, _ in FEARED:
+        hit: Bools = np.nan_to_num(answers.score(metric)) > 0
+        for at in np.flatnonzero(hit):
+            reasons[at].append(metric)
+    primary = answers.score(context.primary)
+    order = sorted(
+        (at for at in range(len(answers)) if reasons[at]),
+        key=lambda at: (-len(reasons[at]), np.nan_to_num(primary[at], nan=-1.0), at),
+    )
+    listed = [
+        DoubtfulText(
+            id=str(item.system.test.ids[at]),
+            reasons=reasons[at],
+            primary=float(primary[at]) if np.isfinite(primary[at]) else None,
+        )
+        for at in order[:LISTED]
+    ]
+    return DoubtfulTexts(system=item.name, n=len(answers), doubtful=len(order), listed=listed), []
+
+
+def withheld_texts(context: Context, system: object, reason: str) -> dict[str, object]:
+    """Nothing can be counted without scores."""
+    return {}

@@ -1,0 +1,81 @@
+"""Rules that write texts: what a model that writes has to beat. None of them reads a reference of the record asked.
+
+copy     the source as it is, cut at a number of words
+lead     the first sentences of the source: hard to beat where a text says first what matters (See et al., 2017)
+nearest  the reference of the training record whose source is most similar: TF-IDF of words and word pairs, cosine
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from clinfit.data.records import Record
+from clinfit.models.features import document
+from clinfit.study.models import Baseline
+from clinfit.study.tasks import Generation
+
+#: A sentence ends at `.`, `!` or `?` before a space, and at a line break.
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training records that a rule knows: sources and references, one behind the other in the order of training."""
+
+    sources: list[str]
+    references: list[str]
+
+    @cached_property
+    def _fitted(self) -> tuple[TfidfVectorizer, Any]:
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+        return vectorizer, vectorizer.fit_transform(self.sources)
+
+    def nearest(self, sources: Sequence[str]) -> list[str]:
+        """The reference of the most similar source for each; of equally similar ones the first."""
+        if not sources or not any(re.search(r"\w", source) for source in self.sources):
+            return [""] * len(sources)
+        vectorizer, known = self._fitted
+        similar = np.asarray((vectorizer.transform(sources) @ known.T).todense())
+        return [self.references[at] for at in similar.argmax(axis=1)]
+
+
+def examples_of(task: Generation, train: Sequence[Record]) -> Examples:
+    """What `nearest` keeps of the training records."""
+    return Examples(source_texts(task, train), [str(record.target) for record in train])
+
+
+def source_texts(task: Generation, records: Sequence[Record]) -> list[str]:
+    """The text inputs among the sources of each record, one a line; of a task whose sources hold none, all texts."""
+    texts = [name for name in task.sources if name in task.text_inputs] or task.text_inputs
+    return [document(record, texts) for record in records]
+
+
+def _copied(spec: Baseline, task: Generation, sources: Sequence[str], known: Examples | None) -> list[str]:
+    most = spec.most_words or task.max_new_tokens
+    return [_first_words(source, most) for source in sources]
+
+
+def _led(spec: Baseline, task: Generation, sources: Sequence[str], known: Examples | None) -> list[str]:
+    return [" ".join([part for part in SENTENCE_END.split(source) if part][: spec.sentences]) for source in sources]
+
+
+def _nearest(spec: Baseline, task: Generation, sources: Sequence[str], known: Examples | None) -> list[str]:
+    return [""] * len(sources) if known is None or not known.sources else known.nearest(sources)
+
+
+RULES: Mapping[str, Callable[[Baseline, Generation, Sequence[str], Examples | None], list[str]]] = {
+    "copy": _copied,
+    "lead": _led,
+    "nearest": _nearest,
+}
+
+
+def _first_words(text: str, most: int) -> str:
+    """The text up to its word of that number, white space as it is."""
+    words = list(re.finditer(r"\S+", text))
+    return text if len(words) <= most else text[: words[most - 1].end()]
