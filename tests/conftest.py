@@ -1,6 +1,7 @@
 """What the tests of the engine share; the bases themselves are in two_layer.py."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from clinfit.study.data import Data
 from clinfit.study.tasks import Classification, Task
 from small_study import CANARY, write_study
 from two_layer import SENTENCES, llama_base, train_tokenizer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hears_ctrl_c() -> None:
+    """Tests press Ctrl-C. A suite in the background was started deaf to it, and what it starts would be deaf too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

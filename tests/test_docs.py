@@ -31,6 +31,7 @@ ELSEWHERE = {
     "make demo": "test_packaging.py: the target runs the quickstart; a shortened one is run there",
     "make test": "test_packaging.py: the target runs pytest, which is what you are reading the result of",
     "pip install .": "test_packaging.py: builds the wheel and uses it from another folder",
+    "pip install '.[serve]'": "test_packaging.py: the extras exist and are pinned",
     "pip install '.[minilm,tensorboard]'": "test_packaging.py: the extras exist and are pinned",
 }
 
@@ -139,14 +140,18 @@ def test_the_guide_works(desk: Path) -> None:
     answers = [line.split(",") for line in (desk / "answers.csv").read_text().splitlines()]
     assert [row[0] for row in answers] == ["id", "a", "b"]
     assert (desk / "runs/study/latest/report.html").is_file()
+    for task, answered in (("exam", 120), ("fall", 2)):
+        assert len((desk / f"{task}-answers.csv").read_text().splitlines()) == 1 + answered
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_command_is_run_somewhere(page: Path) -> None:
-    """Only README and the guide hold commands; other pages show output and layouts."""
+    """Only README, the guide and the page on serving hold commands, which serve/test_page_of_serving.py runs; other
+    pages show output and layouts."""
     commands = [line for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()]
-    assert page.name in {"README.md", "guide.md"} or commands == []
-    unknown = [line for line in commands if line not in ELSEWHERE and not line.startswith("clinfit ")]
+    assert page.name in {"README.md", "guide.md", "serving.md"} or commands == []
+    runs = ("clinfit ", "curl ") if page.name == "serving.md" else ("clinfit ",)
+    unknown = [line for line in commands if line not in ELSEWHERE and not line.startswith(runs)]
     assert unknown == []
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -19,7 +21,7 @@ from clinfit import __version__
 from clinfit.models.smollm2 import INSTALL
 
 ROOT = Path(__file__).parents[1]
-PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "tensorboard")
+PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "serve", "tensorboard")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +102,8 @@ def test_targets_end_with_what_they_are_for(target: str, last: str) -> None:
 def test_the_demo_runs_the_quickstart_and_ends_with_what_to_do_next() -> None:
     lines = planned("demo")
     run = next(at for at, line in enumerate(lines) if line == ".venv/bin/clinfit run studies/quickstart.yaml")
-    assert [line.startswith("echo") for line in lines[run + 1 :]] == [True] * 4
-    for word in ("report.html", "clinfit predict", "clinfit init"):
+    assert [line.startswith("echo") for line in lines[run + 1 :]] == [True] * 5
+    for word in ("report.html", "clinfit predict", "clinfit serve", "clinfit init"):
         assert any(word in line for line in lines[run:])
 
 
@@ -128,6 +130,7 @@ def test_a_missing_python_is_told(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the quickstart, shortened
 
 
+@needs_make
 @pytest.mark.slow
 def test_the_quickstart_ends_with_its_report(tmp_path: Path) -> None:
     """The study of `make demo` on 120 records, with fewer models and steps."""
@@ -149,6 +152,12 @@ def test_the_quickstart_ends_with_its_report(tmp_path: Path) -> None:
         "lasso-seed42",
         "tiny-seed42",
     }
+    said = next(line for line in planned("demo") if "clinfit predict" in line)
+    words = shlex.split(said.partition(": ")[2].strip('"'))
+    subprocess.run([sys.executable, "-m", "clinfit", *words[1:]], cwd=tmp_path, env=environment, check=True)
+    answers = pd.read_csv(tmp_path / "answers.csv")
+    assert list(answers["id"]) == [f"mass-{number}" for number in range(1, 6)]
+    assert not answers["decision"].isna().any()
 
 
 # ---------------------------------------------------------------- the wheel

@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clinfit.packs.read import load_pack
     from clinfit.runs.execute import run
+    from clinfit.serve.client import AsyncClient, Client
     from clinfit.study.load import load_study
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_pack", "load_study", "run"]
+__all__ = ["AsyncClient", "Client", "__version__", "load_pack", "load_study", "run"]
 
 # Imported when they are first used, so that `import clinfit` stays fast and loads no torch.
-_HOMES = {"load_study": "clinfit.study.load", "run": "clinfit.runs.execute", "load_pack": "clinfit.packs.read"}
+_HOMES = {
+    "AsyncClient": "clinfit.serve.client",
+    "Client": "clinfit.serve.client",
+    "load_pack": "clinfit.packs.read",
+    "load_study": "clinfit.study.load",
+    "run": "clinfit.runs.execute",
+}
 
 
 # Threads that wait for work sleep; they do not spin. Where another program takes a core, spinning threads take from

@@ -13,6 +13,7 @@ from clinfit import __version__
 from clinfit.cli_data import data_app
 from clinfit.cli_files import FileOptions, evaluate_files
 from clinfit.cli_reading import reading_app
+from clinfit.cli_serve import add_commands
 from clinfit.errors import ClinfitError
 
 
@@ -323,6 +324,9 @@ def status(run: RunPath) -> None:
     from clinfit.runs.status import status_lines
 
     typer.echo("\n".join(status_lines(existing_run(run))))
+
+
+add_commands(app)
 
 
 @app.command()

@@ -204,3 +204,35 @@ def test_controls_stand_on_the_same_base_and_are_language_models() -> None:
     assert "stages" in found and found["stages"]["chosen"] in {"keeps", "large-keeps"}
     chosen = found["stages"]["chosen"]
     assert f"against {chosen.replace('keeps', 'forgets')}:" in " ".join(found["stages"]["verdict"])
+
+
+def test_transfer_over_several_tasks_is_their_mean_with_its_own_interval() -> None:
+    """Three tasks one after the other: two of them can be forgotten, and their test items are not the same."""
+    names = ("one", "two", "three")
+    stages = [Stage(train={name: 1.0}) for name in names]
+    knows = {stage: tuple(2.5 if stage == at + 1 else 0.3 for at in range(3)) for stage in range(4)}
+    made = Study(
+        name="staged",
+        tasks={name: task_of("classification", primary="accuracy") for name in names},
+        models=[Causal(name="forgets", family="causal", base="clinfit/tiny", stages=stages)],
+        evaluation={"bootstrap": 300},  # type: ignore[arg-type]
+    )
+    tables = [
+        predictions_of(
+            name, made.tasks[name], 300, at, [("forgets", stage, values[at]) for stage, values in knows.items()], 42
+        )
+        for at, name in enumerate(names)
+    ]
+    found = evaluate(made, pd.concat(tables, ignore_index=True))
+    assert "stages" in found
+    (average,) = (average for average in found["stages"]["averages"] if average["kind"] == "retention")
+    changes = [
+        next(change for change in of(found, name, "forgets")["changes"] if change["kind"] == "retention")
+        for name in names[:2]
+    ]
+    assert average["tasks"] == ["one", "two"]
+    assert average["difference"] == pytest.approx(sum(change["difference"] for change in changes) / 2)
+    widths = [change["high"] - change["low"] for change in changes]
+    assert average["high"] - average["low"] == pytest.approx((widths[0] ** 2 + widths[1] ** 2) ** 0.5 / 2)
+    assert average["sentence"] in found["stages"]["verdict"] and "forgotten" in average["sentence"]
+    assert not results(study())["stages"]["averages"]  # type: ignore[typeddict-item]  # only one can be forgotten

@@ -4,8 +4,9 @@ import io
 
 from rich.console import Console
 
+from clinfit.findings import Finding
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.summary import print_summary
+from clinfit.report.summary import print_summary, told_once
 
 
 def printed(inputs: ReportInputs) -> str:
@@ -30,3 +31,19 @@ def test_errors_and_withheld_numbers(cases: dict[str, ReportInputs]) -> None:
     text = printed(cases["one class"])
     assert "error: " in text and "withheld" in text
     assert "1.000" not in text
+
+
+def test_what_holds_for_several_systems_is_said_once() -> None:
+    found = [
+        Finding("warn", "constant", "tiny (before) answers 'no' for every item", system="tiny (before)"),
+        Finding("warn", "small", "the test split is small"),
+        Finding("warn", "constant", "forest answers 'no' for every item", system="forest"),
+        Finding("warn", "constant", "forest answers 'yes' for every item", system="forest"),
+        Finding("warn", "mass", "little probability on the labels", system="tiny (after)"),
+    ]
+    assert told_once([finding.as_dict() for finding in found]) == [
+        "answers 'no' for every item: tiny (before), forest",
+        "the test split is small",
+        "forest answers 'yes' for every item",
+        "little probability on the labels (tiny (after))",
+    ]

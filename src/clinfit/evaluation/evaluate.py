@@ -51,7 +51,7 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
         bootstrap=study.evaluation.bootstrap,
         tasks=tasks,
     )
-    if (stages := stages_verdict(tasks)) is not None:
+    if (stages := stages_verdict(tasks, study.evaluation.confidence)) is not None:
         results["stages"] = stages
     return results
 

@@ -6,6 +6,8 @@ from typing_extensions import TypedDict
 
 from clinfit.evaluation.system_results import MetricDict
 
+ChangeKind = Literal["gain", "retention", "transfer", "joint", "naive"]
+
 
 class StageValue(TypedDict):
     """One model after one stage on the test items of the task; over several seeds, their mean.
@@ -44,7 +46,7 @@ class StageChange(TypedDict):
     of the task: whether it is shown, and else how many items would show it at 80 % power if nothing had changed.
     """
 
-    kind: Literal["gain", "retention", "transfer", "joint", "naive"]
+    kind: ChangeKind
     of: str | None
     reference: int
     new: int
@@ -80,9 +82,26 @@ class StagedModel(TypedDict):
     seconds: float | None
 
 
+class StageAverage(TypedDict):
+    """A change of one model as its mean over several tasks, whose primary metrics have one unit, and more is better.
+
+    kind: retention (backward transfer) or transfer (forward transfer), as in StageChange. The interval is normal, from
+    those of the tasks: their test items are not the same, so that squared standard errors add up.
+    """
+
+    model: str
+    kind: Literal["retention", "transfer"]
+    tasks: list[str]
+    difference: float
+    low: float
+    high: float
+    sentence: str
+
+
 class StagesResult(TypedDict):
     """Stages over all tasks. chosen: the model that did best over all tasks on validation (mean rank), None where fewer
-    than two went through stages. verdict: what may be said in a few sentences."""
+    than two went through stages. verdict: what may be said in a few sentences. averages: over several tasks."""
 
     chosen: str | None
     verdict: list[str]
+    averages: list[StageAverage]

@@ -1,5 +1,7 @@
 """The results on a terminal: one table a task and the sentences of its verdict."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -17,14 +19,25 @@ def print_summary(results: Results, console: Console) -> None:
     """Systems by main metrics, best first, then errors, warnings and verdict of every task."""
     for name, task in results["tasks"].items():
         console.print(summary_table(name, task, results["confidence"]))
-        for finding in task["findings"]:
-            if finding["level"] in ("error", "warn"):
-                colour = "bold red" if finding["level"] == "error" else "yellow"
-                console.print(Text(f"{finding['level']}: {titled(finding)}", style=colour))
+        for level, colour in (("error", "bold red"), ("warn", "yellow")):
+            for line in told_once([finding for finding in task["findings"] if finding["level"] == level]):
+                console.print(Text(f"{level}: {line}", style=colour))
         for sentence in task["verdict"]:
             console.print(Text(sentence))
     for sentence in results["stages"]["verdict"] if "stages" in results else ():
         console.print(Text(sentence))
+
+
+def told_once(findings: Sequence[FindingDict]) -> list[str]:
+    """The titles of findings, in order; what holds for several systems is said once, with their names behind it."""
+    systems: dict[str, list[str]] = {}
+    titles: dict[str, str] = {}
+    for finding in findings:
+        system, title = finding["system"], finding["title"]
+        said = title if system is None else title.removeprefix(system).strip()
+        titles.setdefault(said, titled(finding))
+        systems.setdefault(said, []).extend([] if system is None else [system])
+    return [titles[said] if len(names) < 2 else f"{said}: {', '.join(names)}" for said, names in systems.items()]
 
 
 def titled(finding: FindingDict) -> str:

@@ -15,7 +15,7 @@ No difference shown is not retention: that needs a margin, declared beforehand (
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from scipy.stats import norm
@@ -26,7 +26,7 @@ from clinfit.evaluation.claims.wording import change, number, title, unit
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER
 from clinfit.evaluation.metrics.metric import Metric, undefined
-from clinfit.evaluation.stage_results import StageChange, StagedModel, StageValue
+from clinfit.evaluation.stage_results import ChangeKind, StageChange, StagedModel, StageValue
 from clinfit.evaluation.statistics.bootstrap import bootstrap_p, percentile
 from clinfit.evaluation.statistics.intervals import z_value
 from clinfit.findings import Finding
@@ -184,6 +184,30 @@ def _mean_known(values: Sequence[float | None]) -> float | None:
 # ---------------------------------------------------------------- changes
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two states of a model, or of it and another one (`of`), whose difference says something of a task.
+
+    reference, new: their stages. was, now: what was measured there.
+    """
+
+    kind: ChangeKind
+    reference: int
+    new: int
+    was: BySeed
+    now: BySeed
+    of: str | None = None
+
+    @property
+    def by_seed(self) -> dict[int, tuple[Measured, Measured]]:
+        return {seed: (self.was[seed], self.now[seed]) for seed in self.now if seed in self.was}
+
+    @property
+    def n(self) -> int:
+        """Test items."""
+        return len(next(iter(self.now.values())).answers)
+
+
 def _changes(
     context: MeasuredContext,
     model: str,
@@ -196,62 +220,52 @@ def _changes(
         return []
     last = max(taught)
     before = taught[learned].starts[-1] if taught[learned].starts else 0
-    pairs: list[tuple[Any, str | None, int, int, BySeed | None]] = [
-        ("gain", None, before, learned, measured.get(before)),
-        ("transfer", None, 0, before, measured.get(0) if before else None),
-        ("retention", None, learned, last, measured[learned] if learned != last else None),
+    stages: list[tuple[ChangeKind, int, int]] = [
+        ("gain", before, learned),
+        ("transfer", 0, before),
+        ("retention", learned, last),
     ]
-    changes = [
-        _change(context, kind, of, reference, new, was, measured[new], model)
-        for kind, of, reference, new, was in pairs
-        if was is not None and new in measured
+    pairs = [
+        Pair(kind, reference, new, measured[reference], measured[new])
+        for kind, reference, new in stages
+        if reference != new and reference in measured and new in measured
     ]
-    others: list[tuple[Any, Mapping[int, BySeed] | None]] = [("joint", controls.joint), ("naive", controls.naive)]
+    others: list[tuple[ChangeKind, Mapping[int, BySeed] | None]] = [
+        ("joint", controls.joint),
+        ("naive", controls.naive),
+    ]
     for kind, control in others:
-        if control is None or control is measured or last not in measured:
-            continue
-        stage, items = max(control.items())
-        name = next(iter(items.values())).system.model
-        changes.append(_change(context, kind, name, stage, last, items, measured[last], model))
-    return changes
+        if control is not None and control is not measured and last in measured:
+            stage, items = max(control.items())
+            pairs.append(Pair(kind, stage, last, items, measured[last], next(iter(items.values())).system.model))
+    return [_change(context, model, pair) for pair in pairs]
 
 
-def _change(
-    context: MeasuredContext,
-    kind: Literal["gain", "retention", "transfer", "joint", "naive"],
-    of: str | None,
-    reference: int,
-    new: int,
-    was: BySeed,
-    now: BySeed,
-    model: str,
-) -> StageChange:
-    pairs = {seed: (was[seed], now[seed]) for seed in now if seed in was}
-    found = _difference(context, list(pairs.values()))
-    margin = context.settings.margin if kind in {"retention", "joint"} else None
-    within, needed = _within(context, found, margin, len(next(iter(now.values())).answers))
-    by_seed = {
-        str(seed): paired_difference(context.primary, first.scored, second.scored).difference
-        for seed, (first, second) in pairs.items()
-    }
+def _change(context: MeasuredContext, model: str, pair: Pair) -> StageChange:
+    found = _difference(context, list(pair.by_seed.values()))
+    margin = context.settings.margin if pair.kind in {"retention", "joint"} else None
+    within, needed = _within(context, found, margin, pair.n)
     direction: Any = "not estimable" if found.low is None else _DIRECTIONS[found.gain]
     return StageChange(
-        kind=kind,
-        of=of,
-        reference=reference,
-        new=new,
+        kind=pair.kind,
+        of=pair.of,
+        reference=pair.reference,
+        new=pair.new,
         difference=found.difference,
         low=found.low,
         high=found.high,
         method=found.method,
         p=found.p,
-        n=len(next(iter(now.values())).answers),
-        by_seed=by_seed,
+        n=pair.n,
+        by_seed={
+            str(seed): paired_difference(context.primary, first.scored, second.scored).difference
+            for seed, (first, second) in pair.by_seed.items()
+        },
         direction=direction,
         margin=margin,
         within=within,
         needed=needed,
-        sentence=_sentence(context, kind, of, reference, new, model, found, margin, within, needed),
+        sentence=_sentence(context, model, pair, found) + _margin_sentence(found, margin, within, needed),
     )
 
 
@@ -298,30 +312,20 @@ def _within(
 # ---------------------------------------------------------------- words
 
 
-def _sentence(
-    context: MeasuredContext,
-    kind: str,
-    of: str | None,
-    reference: int,
-    new: int,
-    model: str,
-    found: PairedDifference,
-    margin: float | None,
-    within: bool | None,
-    needed: int | None,
-) -> str:
+def _sentence(context: MeasuredContext, model: str, pair: Pair, found: PairedDifference) -> str:
     """What changed, by how much, and what may be concluded."""
-    after = "before training" if reference == 0 else f"after stage {reference}"
-    against = {"joint": f"{of}, which learned all tasks at once", "naive": f"{of}, which retained nothing"}.get(
-        kind, after
-    )
+    against = {
+        "joint": f"{pair.of}, which learned all tasks at once",
+        "naive": f"{pair.of}, which retained nothing",
+    }.get(pair.kind, f"after stage {pair.reference}" if pair.reference else "before training")
+    at_the_end = f"{model}: after its last stage, {context.name}"
     what = {
-        "gain": f"{model}: stage {new}, which taught {context.name}",
-        "retention": f"{model}: after stage {new}, {context.name}",
+        "gain": f"{model}: stage {pair.new}, which taught {context.name}",
+        "retention": f"{model}: after stage {pair.new}, {context.name}",
         "transfer": f"{model}: before it was taught {context.name}",
-        "joint": f"{model}: after its last stage, {context.name}",
-        "naive": f"{model}: after its last stage, {context.name}",
-    }[kind]
+        "joint": at_the_end,
+        "naive": at_the_end,
+    }[pair.kind]
     if found.difference is None or found.reference is None or found.new is None:
         return f"{what}, against {against}: not estimable ({found.reason})."
     values = f"{number(found.metric, found.reference)} ({against}) to {number(found.metric, found.new)}"
@@ -330,15 +334,19 @@ def _sentence(
         low, high = change(found.metric, found.low), change(found.metric, found.high)
         interval = f"{100 * context.confidence:g} % interval {low} to {high}"
     moved = f"{change(found.metric, found.difference)}{unit(found.metric)} ({interval})"
-    text = f"{what}, {title(found.metric)} {values}: {moved}; {_conclusion(kind, found)}."
-    if margin is None:
-        return text
+    return f"{what}, {title(found.metric)} {values}: {moved}; {_conclusion(pair.kind, found)}."
+
+
+def _margin_sentence(found: PairedDifference, margin: float | None, within: bool | None, needed: int | None) -> str:
+    """Whether no more than the margin was lost, behind the sentence; nothing where that was not asked."""
+    if margin is None or found.difference is None:
+        return ""
     words = margin_words(found.metric, margin)
     if within:
-        return f"{text} Not worse by more than {words}: shown."
+        return f" Not worse by more than {words}: shown."
     if needed is None:
-        return text
-    return f"{text} That it is not worse by more than {words} is not shown; about {needed:,} items would show it."
+        return ""
+    return f" That it is not worse by more than {words} is not shown; about {needed:,} items would show it."
 
 
 def _conclusion(kind: str, found: PairedDifference) -> str:

@@ -1,19 +1,23 @@
 """What may be said of stages over all tasks: whether something was forgotten, and which remedy keeps all tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Literal
 
 import numpy as np
 from scipy.stats import rankdata
 
 from clinfit.evaluation.claims.wording import change, unit
+from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER, METRICS
 from clinfit.evaluation.results import TaskResult
-from clinfit.evaluation.stage_results import StageChange, StagedModel, StagesResult
+from clinfit.evaluation.stage_results import StageAverage, StageChange, StagedModel, StagesResult
+from clinfit.evaluation.statistics.intervals import z_value
 
 #: Models by name, each as every task sees it.
 Staged = Mapping[str, Mapping[str, StagedModel]]
 
 
-def stages_verdict(tasks: Mapping[str, TaskResult]) -> StagesResult | None:
+def stages_verdict(tasks: Mapping[str, TaskResult], confidence: float) -> StagesResult | None:
     """None where no model went through stages with numbers for several tasks that it knows."""
     staged: dict[str, dict[str, StagedModel]] = {}
     for name, task in tasks.items():
@@ -27,11 +31,71 @@ def stages_verdict(tasks: Mapping[str, TaskResult]) -> StagesResult | None:
     best = chosen or next(iter(whole))
     naive = naive_of(whole[best])
     first = naive if naive is not None and naive in whole else best
-    lines = retention(whole[first])
+    primaries = {name: task["primary"] for name, task in tasks.items()}
+    averages = averages_of(whole, primaries, confidence)
+    lines = [*retention(whole[first]), *_said_of(first, averages)]
     if chosen is not None:
-        lines.append(_best(chosen, whole, naive, {name: task["primary"] for name, task in tasks.items()}))
-        lines += [] if chosen == first else retention(whole[chosen])
-    return StagesResult(chosen=chosen, verdict=lines)
+        lines.append(_best(chosen, whole, naive, primaries))
+        lines += [] if chosen == first else [*retention(whole[chosen]), *_said_of(chosen, averages)]
+    return StagesResult(chosen=chosen, verdict=lines, averages=averages)
+
+
+def averages_of(staged: Staged, primaries: Mapping[str, str], confidence: float) -> list[StageAverage]:
+    """Backward and forward transfer of each model, averaged over the tasks that have them, if they are several."""
+    kinds: tuple[Literal["retention", "transfer"], ...] = ("retention", "transfer")
+    found = [
+        _average(model, entries, kind, primaries, confidence) for model, entries in staged.items() for kind in kinds
+    ]
+    return [average for average in found if average is not None]
+
+
+def _average(
+    model: str,
+    entries: Mapping[str, StagedModel],
+    kind: Literal["retention", "transfer"],
+    primaries: Mapping[str, str],
+    confidence: float,
+) -> StageAverage | None:
+    """None for fewer than two tasks, for metrics that cannot be averaged, and where one has no interval."""
+    changed = {task: found for task, entry in entries.items() if (found := of_kind(entry, kind)) is not None}
+    metrics = [primaries[task] for task in changed]
+    if len(changed) < 2 or not _have_a_common_unit(metrics):
+        return None
+    z, differences, squares = z_value(confidence), [], []
+    for found in changed.values():
+        if found["difference"] is None or found["low"] is None or found["high"] is None:
+            return None
+        differences.append(found["difference"])
+        squares.append(((found["high"] - found["low"]) / (2 * z)) ** 2)
+    mean, half = sum(differences) / len(changed), z * sqrt(sum(squares)) / len(changed)
+    low, high = mean - half, mean + half
+    helped, harmed = _ENDS[kind]
+    end = helped if low > 0 else harmed if high < 0 else "no difference shown"
+    sentence = (
+        f"{model}: {_ABOUT[kind]} over {len(changed)} tasks, {change(metrics[0], mean)}{unit(metrics[0])} on average "
+        f"({100 * confidence:g} % interval {change(metrics[0], low)} to {change(metrics[0], high)}); {end}."
+    )
+    return StageAverage(
+        model=model, kind=kind, tasks=list(changed), difference=mean, low=low, high=high, sentence=sentence
+    )
+
+
+_ABOUT = {"retention": "backward transfer", "transfer": "forward transfer"}
+#: What it means to lie above 0, and below.
+_ENDS = {
+    "retention": ("they even gained", "forgotten"),
+    "transfer": ("earlier stages helped", "earlier stages did harm"),
+}
+
+
+def _have_a_common_unit(metrics: Sequence[str]) -> bool:
+    """Whether their differences may be averaged: one metric throughout, or shares; more is better."""
+    alike = len(set(metrics)) == 1 or all(METRICS[metric.partition(":")[0]].percent for metric in metrics)
+    return alike and not any(metric in LOWER_IS_BETTER for metric in metrics)
+
+
+def _said_of(model: str, averages: Sequence[StageAverage]) -> list[str]:
+    return [average["sentence"] for average in averages if average["model"] == model]
 
 
 def best_on_validation(staged: Staged) -> str | None:

@@ -1,0 +1,59 @@
+"""Each kind of task as it looks from outside: where it is asked, how an answer is shown, how many become a table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from clinfit.packs.answer import Answer, answers_table
+from clinfit.predictions import answer_text
+from clinfit.serve.models import ServedModel
+
+
+@dataclass(frozen=True)
+class Kind:
+    """route: address that takes its records. view: an answer as JSON. table: as `clinfit predict` writes answers."""
+
+    route: str
+    view: Callable[[ServedModel, Answer], dict[str, Any]]
+    table: Callable[[ServedModel, Sequence[Answer]], pd.DataFrame]
+
+
+def _labels_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
+    probabilities = [answer.probabilities[label] for label in model.task.labels]
+    return {
+        "label": answer_text(answer.decision),
+        "probs": probabilities,
+        "num_classes": len(probabilities),
+        "predicted": answer.predicted,
+        "decision": answer.decision,
+        "threshold": answer.threshold,
+        "probabilities": answer.probabilities,
+        "status": answer.status,
+        "notes": answer.notes,
+        "prediction_set": answer.prediction_set,
+        "dropped_tokens": answer.dropped_tokens,
+        "truncated": None if answer.dropped_tokens is None else answer.dropped_tokens > 0,
+    }
+
+
+def _labels_table(model: ServedModel, answers: Sequence[Answer]) -> pd.DataFrame:
+    return answers_table(answers, model.task.labels, sets=model.served.has_sets)
+
+
+LABELS = Kind("/v1/classify", _labels_view, _labels_table)
+
+#: By kind of task.
+KINDS: dict[str, Kind] = {"classification": LABELS, "multilabel": LABELS, "multiple-choice": LABELS}
+
+
+def kind_of(model: ServedModel) -> Kind:
+    return KINDS[model.task.kind]
+
+
+def answer_from(values: Mapping[str, Any]) -> Answer:
+    """An answer that was kept as JSON."""
+    named = ("predicted", "decision", "notes", "prediction_set")
+    lists = {name: tuple(values[name]) for name in named if isinstance(values[name], list)}
+    return Answer(**{**values, **lists})

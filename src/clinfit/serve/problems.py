@@ -1,0 +1,83 @@
+"""Errors as problem details (RFC 9457). They name fields, positions and limits, and never what was submitted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+MEDIA_TYPE = "application/problem+json"
+
+#: code -> (HTTP status, title). The code is the last part of the problem's type.
+PROBLEMS: dict[str, tuple[int, str]] = {
+    "malformed": (400, "The request cannot be read"),
+    "wrong-host": (400, "The service is not called so"),
+    "no-key": (401, "An API key is needed"),
+    "scope": (403, "The API key does not allow this"),
+    "other-origin": (403, "Pages of other origins may not ask"),
+    "not-found": (404, "There is nothing at this address"),
+    "unknown-model": (404, "There is no such model"),
+    "unknown-job": (404, "There is no such job"),
+    "method": (405, "The address does not know this method"),
+    "not-acceptable": (406, "The results do not come in this form"),
+    "ended": (409, "The job has ended"),
+    "too-large": (413, "The request is too large"),
+    "media-type": (415, "The content is of a type that is not read"),
+    "invalid": (422, "The request is not as described"),
+    "invalid-record": (422, "The record is not what the task asks for"),
+    "key-reused": (422, "The idempotency key was used for another request"),
+    "rate": (429, "Too many items in too short a time"),
+    "queue-full": (429, "Too much is waiting"),
+    "failed": (500, "Something unexpected happened"),
+    "unanswered": (500, "The record could not be answered"),
+    "not-ready": (503, "The service is not ready"),
+    "late": (504, "The answer took too long"),
+}
+
+
+@dataclass
+class Problem(Exception):
+    """One problem. code: of PROBLEMS. detail: what to do about it, never with text of a request.
+
+    retry_after: seconds. errors: places and what is wrong there.
+    """
+
+    code: str
+    detail: str = ""
+    retry_after: int | None = None
+    errors: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def status(self) -> int:
+        return PROBLEMS[self.code][0]
+
+    def as_dict(self, request_id: str = "") -> dict[str, Any]:
+        """The body of the answer."""
+        status, title = PROBLEMS[self.code]
+        body: dict[str, Any] = {"type": f"/problems/{self.code}", "title": title, "status": status, "code": self.code}
+        if self.detail:
+            body["detail"] = self.detail
+        if request_id:
+            body["request_id"] = request_id
+        if self.errors:
+            body["errors"] = list(self.errors)
+        return body
+
+    def response(self, request_id: str = "") -> JSONResponse:
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.code == "no-key":
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(self.as_dict(request_id), self.status, headers, media_type=MEDIA_TYPE)
+
+
+#: What every fault at an address that is not of our own making becomes.
+BY_STATUS = {400: "malformed", 404: "not-found", 405: "method", 413: "too-large", 415: "media-type", 422: "invalid"}
+
+
+def invalid_places(errors: Sequence[Mapping[str, Any]], known: frozenset[str]) -> list[dict[str, str]]:
+    """pydantic's errors without the submitted values. known: names of fields; other keys are the sender's own words."""
+    places = []
+    for error in errors[:20]:
+        parts = [str(part) if isinstance(part, int) or part in known else "*" for part in error["loc"]]
+        places.append({"pointer": "#/" + "/".join(parts[1:]), "code": str(error["type"])})
+    return places

@@ -1,0 +1,118 @@
+"""What routes share: the service, the holder of the key, the model that is asked, and asking it."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from clinfit.data.records import Record
+from clinfit.errors import ClinfitError
+from clinfit.packs.answer import Answer
+from clinfit.runs.failures import failure_of
+from clinfit.serve.batcher import Busy
+from clinfit.serve.models import ServedModel
+from clinfit.serve.problems import MEDIA_TYPE, PROBLEMS, Problem
+from clinfit.serve.schemas import ProblemOut
+from clinfit.serve.security import Key, Scope
+from clinfit.serve.service import Service
+
+log = logging.getLogger("clinfit.serve")
+
+
+def service_of(request: Request) -> Service:
+    return request.app.state.service
+
+
+Serving = Annotated[Service, Depends(service_of)]
+
+
+def needs(scope: Scope) -> Callable[[Request], Key]:
+    """A dependency: the holder of the request's key, which must have this scope."""
+
+    def holder(request: Request) -> Key:
+        key = service_of(request).keys.holder(request.headers.get("authorization"))
+        if key is None:
+            raise Problem("no-key", "send a valid key: Authorization: Bearer KEY")
+        request.state.key = key.id
+        if scope not in key.scopes:
+            raise Problem("scope", f"it needs the scope {scope}")
+        return key
+
+    return holder
+
+
+Classifies = Annotated[Key, Depends(needs("classify"))]
+KeepsJobs = Annotated[Key, Depends(needs("jobs"))]
+ReadsMetrics = Annotated[Key, Depends(needs("metrics"))]
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """What a route declares of its problems, for OpenAPI."""
+    declared: dict[int | str, dict[str, Any]] = {}
+    always = ("malformed", "no-key", "scope", "too-large", "invalid", "failed", "not-ready")
+    for code in (*always, *codes):
+        status, title = PROBLEMS[code]
+        words = declared[status]["description"] + "; " + title if status in declared else title
+        declared[status] = {
+            "description": words,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}}},
+        }
+    return declared
+
+
+def find_model(service: Service, asked: str | None) -> ServedModel:
+    """Raises Problem where there is no such model; never takes another instead."""
+    model = service.models.find(asked)
+    if model is None:
+        names = ", ".join(service.models.by_name)
+        raise Problem("unknown-model", f"name one of {names}")
+    return model
+
+
+def tell(request: Request, model: ServedModel, items: int) -> None:
+    """For log and audit."""
+    request.state.model, request.state.pack, request.state.items = model.name, model.sha256, items
+
+
+def take(service: Service, key: Key, items: int) -> None:
+    """Raises Problem where the key has asked for too much lately."""
+    if seconds := service.rates.take(key.id, items):
+        service.metrics.count("clinfit_refused_total", reason="rate")
+        raise Problem("rate", "", math.ceil(seconds))
+
+
+def ready(service: Service) -> None:
+    """Raises Problem while the service is being stopped."""
+    if service.draining.is_set():
+        raise Problem("not-ready", "it is being stopped", 5)
+
+
+async def answered(service: Service, model: ServedModel, records: Sequence[Record]) -> list[Answer | Problem]:
+    """An answer for each record, or what is wrong with it. Raises Problem where the line is full or slow."""
+    try:
+        futures = service.batcher.submit(model, records)
+    except Busy as busy:
+        service.metrics.count("clinfit_refused_total", reason="queue-full")
+        raise Problem("queue-full", "", math.ceil(max(1.0, busy.seconds))) from None
+    waiting = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+    try:
+        found = await asyncio.wait_for(waiting, service.settings.seconds)
+    except TimeoutError:
+        raise Problem("late", "send fewer records at once, or a job") from None
+    return [outcome if isinstance(outcome, Answer) else problem_of(outcome) for outcome in found]
+
+
+def problem_of(error: BaseException) -> Problem:
+    """What is told of a record that could not be answered."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, CancelledError | asyncio.CancelledError):
+        return Problem("not-ready", "it is being stopped")
+    if isinstance(error, ClinfitError):
+        return Problem("invalid-record", "the record is not what the task asks for")
+    log.error("a record was not answered: %s", failure_of(error).reason)
+    return Problem("unanswered", "the model failed on it; the log tells more")

@@ -1,0 +1,159 @@
+"""POST /v1/classify: one record or several, answered at once. Nothing of them is kept."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from fastapi import APIRouter
+from fastapi import Request as HttpRequest
+
+from clinfit.data.records import Record
+from clinfit.packs.answer import Answer
+from clinfit.packs.explain import Explanation, explain
+from clinfit.serve.batcher import Busy
+from clinfit.serve.kinds import kind_of
+from clinfit.serve.models import ServedModel
+from clinfit.serve.problems import Problem
+from clinfit.serve.records import Item, positions, record_of, submitted_texts
+from clinfit.serve.routes.asking import (
+    Classifies,
+    Serving,
+    answered,
+    find_model,
+    problem_of,
+    problems,
+    ready,
+    take,
+    tell,
+)
+from clinfit.serve.schemas import ClassifyRequest, ClassifyResponse, ItemOut, RecordIn
+from clinfit.serve.service import Service
+
+router = APIRouter(tags=["classify"])
+
+
+@router.post(
+    "/v1/classify",
+    responses=problems("unknown-model", "rate", "queue-full", "late"),
+    summary="Answer records at once",
+)
+async def classify(body: ClassifyRequest, request: HttpRequest, service: Serving, key: Classifies) -> ClassifyResponse:
+    """Probabilities, decision and referral for each record, exactly as `clinfit predict` writes them.
+
+    In a list, a record that cannot be answered has an `error` and leaves the others as they are; alone it is a problem.
+    """
+    ready(service)
+    model = find_model(service, body.model)
+    items = [as_item(item) for item in (body.input if isinstance(body.input, list) else [body.input])]
+    tell(request, model, len(items))
+    if not items or len(items) > service.settings.items:
+        raise Problem("invalid", f"1 to {service.settings.items} records at once; more of them are a job")
+    if body.explain and len(items) > service.settings.explained:
+        raise Problem("invalid", f"at most {service.settings.explained} records are explained at once")
+    if kind_of(model).route != "/v1/classify":
+        raise Problem("invalid", f"a task of this kind is asked at {kind_of(model).route}")
+    take(service, key, len(items))
+    data = await outcomes(service, model, items, explained=body.explain)
+    if not isinstance(body.input, list) and (error := data[0].error) is not None:
+        raise Problem(error.code, error.detail)
+    for item in data:
+        status = "error" if item.error else item.status or "ok"
+        service.metrics.count("clinfit_items_total", model=model.name, status=status)
+    return ClassifyResponse(id=f"classify-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
+
+
+def as_item(item: str | RecordIn) -> Item:
+    return item if isinstance(item, str) else item.model_dump()
+
+
+def provenance(model: ServedModel) -> dict[str, Any]:
+    task = model.task
+    return {
+        "model": model.name,
+        "task": model.task_name,
+        "kind": task.kind,
+        "labels": task.labels,
+        "pack": model.sha256,
+        "engine": model.pack.engine,
+    }
+
+
+async def outcomes(
+    service: Service, model: ServedModel, items: Sequence[Item], *, explained: bool = False
+) -> list[ItemOut]:
+    """What is said of each item, in order."""
+    found: dict[int, Record | Problem] = {}
+    for k, item in enumerate(items):
+        try:
+            found[k] = record_of(model.task_name, model.task, item, k, service.settings)
+        except Problem as problem:
+            found[k] = problem
+    records = {k: record for k, record in found.items() if isinstance(record, Record)}
+    said = dict(zip(records, await answered(service, model, list(records.values())), strict=True))
+    data = []
+    for k, item in enumerate(items):
+        outcome = said.get(k, found[k])
+        if isinstance(outcome, Answer):
+            out = answer_out(model, k, outcome)
+            if explained:
+                out = await _with_explanation(service, model, item, records[k], out)
+        else:
+            named = None if isinstance(item, str) else item.get("id")
+            problem = outcome if isinstance(outcome, Problem) else Problem("unanswered")
+            out = ItemOut.model_validate(
+                {"index": k, "id": named or str(k + 1), "error": {"code": problem.code, "detail": problem.detail}}
+            )
+        data.append(out)
+    return data
+
+
+def answer_out(model: ServedModel, index: int, answer: Answer) -> ItemOut:
+    return ItemOut.model_validate({"index": index, "id": answer.id, **kind_of(model).view(model, answer)})
+
+
+async def _with_explanation(service: Service, model: ServedModel, item: Item, record: Record, out: ItemOut) -> ItemOut:
+    def ask(records: Sequence[Record]) -> list[Answer]:
+        return [future.result() for future in service.batcher.submit(model, records)]
+
+    working = asyncio.to_thread(explain, ask, model.served, record)
+    try:
+        found = await asyncio.wait_for(working, service.settings.seconds)
+    except TimeoutError:
+        raise Problem("late", "explain one record at a time, or a shorter one") from None
+    except Busy:
+        raise Problem("queue-full", "", 1) from None
+    except Exception as error:
+        raise problem_of(error) from None
+    return out.model_copy(update={"explanation": explanation_out(model, found, item, record)})
+
+
+def explanation_out(model: ServedModel, found: Explanation, item: Item, record: Record) -> Any:
+    """The effects with their places in the text as it was sent."""
+    from clinfit.serve.schemas import Effect, ExplanationOut
+
+    texts = submitted_texts(model.task, item)
+    effects = []
+    for name in record.inputs:
+        own = [effect for effect in found.effects if effect.input == name]
+        spans = sorted((effect for effect in own if effect.start is not None), key=lambda effect: effect.start or 0)
+        placed = positions(
+            str(record.inputs[name]), texts.get(name, ""), [(effect.start or 0, effect.end or 0) for effect in spans]
+        )
+        effects += [
+            replace(effect, start=place[0] if place else None, end=place[1] if place else None)
+            for effect, place in zip(spans, placed, strict=True)
+        ]
+        effects += [effect for effect in own if effect.start is None]
+    return ExplanationOut(
+        label=found.label,
+        probability=found.probability,
+        effects=[
+            Effect.model_validate({name: getattr(effect, name) for name in Effect.model_fields})
+            for effect in sorted(effects, key=lambda effect: -abs(effect.effect))
+        ],
+        left_out=found.left_out,
+        meaning=found.meaning,
+    )

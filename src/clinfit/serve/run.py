@@ -1,0 +1,149 @@
+"""`clinfit serve` and `clinfit worker`: from packs to a process that answers until it is told to stop."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from clinfit.errors import ClinfitError
+from clinfit.serve.app import create_app
+from clinfit.serve.batcher import Batcher
+from clinfit.serve.jobs import JobStore
+from clinfit.serve.models import load_models
+from clinfit.serve.security import LOOPBACK, check_binding, keys_of
+from clinfit.serve.service import Service
+from clinfit.serve.settings import Settings
+from clinfit.serve.stores import open_store
+from clinfit.serve.worker import Worker
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service listens and keeps its jobs. hosts: names beside `host` by which it may be called.
+
+    redis: address of a Redis server; None: jobs are in the file.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    hosts: tuple[str, ...] = ()
+    redis: str | None = None
+    jobs: Path | None = None
+    keys: Path | None = None
+
+
+def default_jobs() -> Path:
+    """The file of jobs where none is named: below the user's folder for states (XDG)."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state).expanduser() / "clinfit" / "jobs.sqlite"
+
+
+def serve(packs: Sequence[Path], place: Place, settings: Settings, say: Say, *, works: bool = True) -> None:
+    """Answer over HTTP until SIGTERM or Ctrl-C. Raises ClinfitError for what the user can put right, a pack that does
+    not answer as it was evaluated among it; then nothing listens."""
+    keys = keys_of(place.keys)
+    check_binding(place.host, keys)
+    listening = _bound(place)
+    models = load_models(packs, say)
+    store = _store(place, settings)
+    for line in store.warnings():
+        say(f"warning: {line}")
+    service = Service(models, store, keys, settings, works=works, hosts=_hosts(place))
+    log_lines()
+    for model in models.all():
+        say(f"serving {model.name} (pack {model.sha256[:8]}, {model.pack.engine})")
+    address = f"[{place.host}]" if ":" in place.host else place.host
+    say(f"clinfit answers on http://{address}:{listening.getsockname()[1]}, stop it with Ctrl-C")
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, int(settings.drain)),
+        timeout_keep_alive=5,
+        limit_concurrency=1000,
+        h11_max_incomplete_event_size=32 << 10,
+    )
+    Draining(config, service).run(sockets=[listening])
+
+
+class Draining(uvicorn.Server):
+    """Says that it is not ready any more as soon as it is told to stop, so that streams end and nobody begins."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Not uvicorn's own, which sends the signal to itself again once all is done: a stop that was asked for ends
+        with 0. A second Ctrl-C waits for nothing."""
+        self._service.draining.set()
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
+def work(packs: Sequence[Path], redis: str, settings: Settings, say: Say) -> None:
+    """Work on jobs at a Redis server until SIGTERM or Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    models = load_models(packs, say)
+    store = _store(Place(redis=redis), settings)
+    log_lines()
+    batcher = Batcher(settings.waiting)
+    worker = Worker(store, models, batcher, settings)
+    say("clinfit works on jobs, stop it with Ctrl-C")
+    while not stop.wait(0.5):
+        if not worker.alive or not batcher.alive:
+            raise RuntimeError("a part of the worker has died")
+    say("stopping: the chunk under way is finished or given back")
+    worker.stop(settings.drain)
+    batcher.stop()
+    store.close()
+
+
+def _store(place: Place, settings: Settings) -> JobStore:
+    keep = settings.keep_days * 86_400
+    return open_store(place.redis, place.jobs or default_jobs(), keep=keep, keep_inputs=settings.keep_inputs)
+
+
+def _hosts(place: Place) -> tuple[str, ...]:
+    """Names that a Host header may hold. Behind addresses such as 0.0.0.0 any name may be right: keys guard it."""
+    if place.hosts:
+        return (*LOOPBACK, *place.hosts)
+    return LOOPBACK if place.host in LOOPBACK else (*LOOPBACK, "*")
+
+
+def _bound(place: Place) -> socket.socket:
+    """A socket at the address, before anything is loaded. Raises ClinfitError where it cannot be had."""
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((place.host, place.port))
+    except OSError as error:
+        raise ClinfitError(
+            f"{place.host}:{place.port} cannot be listened to: {error.strerror}",
+            expected="an address of this machine and a free port",
+            fix="give another --port",
+        ) from None
+    return listening
+
+
+def log_lines() -> None:
+    """Lines of the service on standard error: routes, times and ids, never text."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("clinfit.serve")
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)

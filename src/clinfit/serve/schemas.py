@@ -1,0 +1,254 @@
+"""What goes in and comes out, as OpenAPI shows it. Unknown fields are refused."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DISCLAIMER = "For research. Not a medical device: a person who is responsible for the patient decides, never the model."
+
+Cell = str | bool | int | float | list[str] | None
+Name = Annotated[str, Field(max_length=200)]
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Response(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class RecordIn(Request):
+    """A record by the names of the task's inputs; null is a missing value."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="comes back with the answer; default: its position, from 1"
+    )
+    inputs: dict[str, Cell] = Field(description="name of the input -> value; every input of the task is named")
+
+
+class ClassifyRequest(Request):
+    """One record or several. A text alone is put into the task's text input."""
+
+    model: Name | None = Field(default=None, description="a name of /v1/models; may be left out where there is one")
+    input: str | RecordIn | list[str | RecordIn] = Field(description="a text, a record, or a list of them")
+    explain: bool = Field(default=False, description="also say what moved the probability: costs many answers")
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        json_schema_extra={
+            "examples": [
+                {"input": "We report the outcome of 40 patients with a tumour of the lung."},
+                {
+                    "model": "tfidf-seed42/cancer",
+                    "input": [{"id": "a", "inputs": {"text": "A tumour was seen.", "age": 61}}],
+                    "explain": True,
+                },
+            ]
+        },
+    )
+
+
+class ItemError(Response):
+    """Why a record has no answer."""
+
+    code: str
+    detail: str = ""
+
+
+class Effect(Response):
+    """What one thing of the record did. effect: probability of the record less that without it."""
+
+    input: str
+    start: int | None = Field(description="first character of the span in the text as it was sent; null for a value")
+    end: int | None = Field(description="character behind the span")
+    instead: str | float | None = Field(description="what was put in the place of a value")
+    probability: float
+    effect: float
+
+
+class ExplanationOut(Response):
+    """The effects, the largest first. meaning: what they are and are not."""
+
+    label: str
+    probability: float
+    effects: list[Effect]
+    left_out: dict[str, str]
+    meaning: str
+
+
+class ItemOut(Response):
+    """The answer to one record, or why there is none."""
+
+    index: int
+    id: str
+    label: str | None = Field(default=None, description="the decision as text")
+    probs: list[float] | None = Field(default=None, description="probabilities in the order of `labels`")
+    num_classes: int | None = None
+    predicted: str | list[str] | None = Field(default=None, description="the most probable label, or all from 0.5 on")
+    decision: str | list[str] | None = Field(default=None, description="the same under the evaluation's threshold")
+    threshold: dict[str, float] | None = None
+    probabilities: dict[str, float] | None = None
+    status: Literal["ok", "refer"] | None = Field(default=None, description="refer: a person decides")
+    notes: list[str] | None = Field(default=None, description="on values that training has not seen")
+    prediction_set: list[str] | None = None
+    dropped_tokens: int | None = Field(default=None, description="tokens of the text that the model did not see")
+    truncated: bool | None = Field(default=None, description="null where it is not known")
+    explanation: ExplanationOut | None = None
+    error: ItemError | None = None
+
+
+class Provenance(Response):
+    """Who answered. pack: SHA-256 of the pack. engine: what computes."""
+
+    model: str
+    task: str
+    kind: str
+    labels: list[str]
+    pack: str
+    engine: str
+
+
+class ClassifyResponse(Provenance):
+    id: str
+    object: Literal["list"] = "list"
+    created: int
+    data: list[ItemOut]
+    disclaimer: str = DISCLAIMER
+
+
+class InputOut(Response):
+    """An input of a task. values: categories that training has seen; low, high: its range."""
+
+    name: str
+    title: str
+    column: str = Field(description="its column in a table")
+    type: Literal["text", "number", "category"]
+    unit: str | None = None
+    values: list[str] | None = None
+    low: float | None = None
+    high: float | None = None
+    main: bool = Field(default=False, description="whether a text alone is put here")
+
+
+class ModelOut(Provenance):
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "clinfit"
+    study: str
+    run: str
+    family: str
+    base: str | None
+    route: str = Field(description="where it is asked")
+    inputs: list[InputOut]
+    options: list[str] = Field(description="of a multiple-choice task: the inputs behind its letters")
+    positive: str | None
+    threshold: dict[str, float]
+    refers: bool = Field(description="whether some records are for a person to decide")
+    n: int = Field(description="test records behind `metrics`")
+    metrics: dict[str, Any] = Field(description="what the evaluation measured")
+    withheld: dict[str, str] = Field(description="tasks that the pack does not answer, and why")
+
+
+class ModelList(Response):
+    object: Literal["list"] = "list"
+    data: list[ModelOut]
+    limits: dict[str, int]
+    keys: bool = Field(description="whether an API key is needed")
+    version: str
+    disclaimer: str = DISCLAIMER
+
+
+class JobRequest(Request):
+    """A job of records. Tables are sent as they are instead, with their own content type and `?model=`."""
+
+    model: Name | None = None
+    input: list[str | RecordIn] = Field(min_length=1)
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        json_schema_extra={"examples": [{"input": [{"id": "a", "inputs": {"text": "A tumour was seen.", "age": 61}}]}]},
+    )
+
+
+class JobOut(Response):
+    """A job. Counts are of records; failed: have no answer; referred: are for a person to decide."""
+
+    id: str
+    object: Literal["job"] = "job"
+    model: str
+    task: str
+    pack: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+    total: int
+    done: int
+    failed: int
+    referred: int
+    created: float
+    started: float | None
+    ended: float | None
+    revision: int
+
+
+class JobList(Response):
+    object: Literal["list"] = "list"
+    data: list[JobOut]
+
+
+class ResultPage(Response):
+    """Results from a position on. next: where the following page begins, null at the end."""
+
+    job: JobOut
+    data: list[ItemOut]
+    next: int | None
+
+
+class TextRequest(Request):
+    text: str = Field(min_length=1)
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"text": "Forty patients with a tumour of the lung."}]}
+    )
+
+
+class Prediction(Response):
+    prediction_id: str
+    message: str
+
+
+class PredictionResult(Response):
+    prediction_id: str
+    status: str
+    result: ItemOut | None = None
+
+
+class Health(Response):
+    status: Literal["ok", "unavailable"]
+    reason: str | None = None
+
+
+class ErrorPlace(Response):
+    pointer: str
+    code: str
+
+
+class ProblemOut(Response):
+    """Problem details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str | None = None
+    request_id: str | None = None
+    errors: list[ErrorPlace] | None = None
+
+
+def known_names() -> frozenset[str]:
+    """Names of fields, which errors may repeat."""
+    models = (ClassifyRequest, RecordIn, JobRequest, TextRequest)
+    parameters = {"body", "query", "path", "header", "job_id", "prediction_id", "model", "after", "limit", "format"}
+    return frozenset(parameters.union(*(model.model_fields for model in models)))

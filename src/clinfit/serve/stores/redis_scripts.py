@@ -1,0 +1,184 @@
+"""What has to happen together in Redis: scripts in Lua, which the server runs alone. `redis.py` says what the keys are.
+
+Every script gets the hash tag as its key and its values as arguments, of which the first is a job's id.
+"""
+
+#: What every script begins with. A chunk's state is `token tries reason`.
+HEAD = """
+local tag = '{clinfit}'
+local now = redis.call('TIME')
+now = tonumber(now[1]) + tonumber(now[2]) / 1000000
+local function key(...) return table.concat({tag, ...}, ':') end
+local function job(name) return redis.call('HGET', key('job', ARGV[1]), name) end
+local function touch() redis.call('HINCRBY', key('job', ARGV[1]), 'revision', 1) end
+local function chunk(start)
+  local text = redis.call('HGET', key('chunks', ARGV[1]), start)
+  return text and cjson.decode(text) or {token = 0, tries = 0, reason = ''}
+end
+local function keep_chunk(start, value) redis.call('HSET', key('chunks', ARGV[1]), start, cjson.encode(value)) end
+local function forget(queue, entry)
+  redis.call('XACK', key('queue', queue), 'workers', entry)
+  redis.call('XDEL', key('queue', queue), entry)
+end
+local function ours(start, token, queue, entry)
+  if not job('id') or job('ended') ~= '' then forget(queue, entry) return false end
+  return chunk(start).token == tonumber(token) and redis.call('HEXISTS', key('results', ARGV[1]), start) == 0
+end
+local function wait_less(records)
+  local owner = job('owner')
+  if redis.call('HINCRBY', key('waiting'), owner, -records) <= 0 then redis.call('HDEL', key('waiting'), owner) end
+end
+local function finish(state, keep, keep_items)
+  local undone = tonumber(job('total')) - tonumber(job('done'))
+  if undone > 0 then wait_less(undone) end
+  redis.call('HSET', key('job', ARGV[1]), 'state', state, 'ended', string.format('%.6f', now))
+  if keep_items == '0' then redis.call('DEL', key('items', ARGV[1])) end
+  for _, part in ipairs({'job', 'items', 'results', 'chunks'}) do redis.call('EXPIRE', key(part, ARGV[1]), keep) end
+end
+"""
+
+#: job id, idempotency key or '', digest, most, most of owner, keep, job as JSON, position and records of each chunk
+SUBMIT = """
+local fields = cjson.decode(ARGV[7])
+local used = key('key', fields.owner, ARGV[2])
+if ARGV[2] ~= '' then
+  local known = redis.call('HMGET', used, 'job', 'digest')
+  if known[1] and redis.call('EXISTS', key('job', known[1])) == 1 then
+    if known[2] ~= ARGV[3] then return 'reused' end
+    return known[1]
+  end
+end
+local total, all = tonumber(fields.total), 0
+for _, count in ipairs(redis.call('HVALS', key('waiting'))) do all = all + tonumber(count) end
+local own = tonumber(redis.call('HGET', key('waiting'), fields.owner) or 0)
+if all + total > tonumber(ARGV[4]) or own + total > tonumber(ARGV[5]) then return 'full' end
+for name, value in pairs(fields) do redis.call('HSET', key('job', ARGV[1]), name, value) end
+redis.call('ZADD', key('jobs'), fields.created, ARGV[1])
+redis.call('ZADD', key('jobs', fields.owner), fields.created, ARGV[1])
+redis.call('HINCRBY', key('waiting'), fields.owner, total)
+for at = 8, #ARGV, 2 do
+  redis.call('HSET', key('items', ARGV[1]), ARGV[at], ARGV[at + 1])
+  redis.call('XADD', key('queue', fields.queue), '*', 'job', ARGV[1], 'start', ARGV[at])
+end
+for _, part in ipairs({'job', 'items'}) do redis.call('EXPIRE', key(part, ARGV[1]), ARGV[6]) end
+if ARGV[2] ~= '' then
+  redis.call('HSET', used, 'job', ARGV[1], 'digest', ARGV[3])
+  redis.call('EXPIRE', used, ARGV[6])
+  redis.call('HSET', key('job', ARGV[1]), 'key', used)
+end
+return ''
+"""
+
+#: job id, start, queue, entry, keep: what a worker that was handed an entry holds, or nil where nobody wants it
+BEGIN = """
+local items = redis.call('HGET', key('items', ARGV[1]), ARGV[2])
+local done = redis.call('HEXISTS', key('results', ARGV[1]), ARGV[2])
+if not items or done == 1 or not job('id') or job('ended') ~= '' then forget(ARGV[3], ARGV[4]) return false end
+local state = chunk(ARGV[2])
+state.token = state.token + 1
+state.tries = state.tries + 1
+keep_chunk(ARGV[2], state)
+redis.call('EXPIRE', key('chunks', ARGV[1]), ARGV[5])
+if job('state') == 'queued' then
+  redis.call('HSET', key('job', ARGV[1]), 'state', 'running', 'started', string.format('%.6f', now))
+  touch()
+end
+return {items, state.token, state.tries, state.reason, job('task')}
+"""
+
+#: job id, start, token, queue, entry, consumer: hold it longer
+RENEW = """
+if not ours(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return 0 end
+redis.call('XCLAIM', key('queue', ARGV[4]), 'workers', ARGV[6], 0, ARGV[5], 'JUSTID')
+return 1
+"""
+
+#: job id, start, token, queue, entry, results as JSON, done, failed, referred, keep, keep items, dead letters as JSON
+WRITE = """
+if not ours(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return 0 end
+redis.call('HSET', key('results', ARGV[1]), ARGV[2], ARGV[6])
+redis.call('EXPIRE', key('results', ARGV[1]), ARGV[10])
+for at, name in ipairs({'done', 'failed', 'referred'}) do
+  redis.call('HINCRBY', key('job', ARGV[1]), name, ARGV[6 + at])
+end
+wait_less(tonumber(ARGV[7]))
+touch()
+forget(ARGV[4], ARGV[5])
+for _, letter in ipairs(cjson.decode(ARGV[12])) do
+  letter.time = now
+  redis.call('LPUSH', key('dead'), cjson.encode(letter))
+  redis.call('LTRIM', key('dead'), 0, 999)
+end
+if tonumber(job('done')) == tonumber(job('total')) then
+  finish(job('failed') == job('total') and 'failed' or 'succeeded', ARGV[10], ARGV[11])
+end
+return 1
+"""
+
+#: job id, start, token, queue, entry, seconds, reason, tries to take back: give it back
+BACK = """
+if not ours(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return 0 end
+local state = chunk(ARGV[2])
+state.tries = state.tries - tonumber(ARGV[8])
+if ARGV[7] ~= '' then state.reason = ARGV[7] end
+state.token = state.token + 1
+keep_chunk(ARGV[2], state)
+forget(ARGV[4], ARGV[5])
+if tonumber(ARGV[6]) > 0 then
+  redis.call('ZADD', key('later'), now + tonumber(ARGV[6]), cjson.encode({ARGV[4], ARGV[1], ARGV[2]}))
+else
+  redis.call('XADD', key('queue', ARGV[4]), '*', 'job', ARGV[1], 'start', ARGV[2])
+end
+return 1
+"""
+
+#: entries whose time has come go back to their streams
+DUE = """
+for _, text in ipairs(redis.call('ZRANGEBYSCORE', key('later'), '-inf', now, 'LIMIT', 0, 100)) do
+  local entry = cjson.decode(text)
+  redis.call('ZREM', key('later'), text)
+  redis.call('XADD', key('queue', entry[1]), '*', 'job', entry[2], 'start', entry[3])
+end
+return 0
+"""
+
+#: job id, start, token, queue, entry, then for each record its position and itself: every record a chunk of its own
+SPLIT = """
+if not ours(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return 0 end
+local state = chunk(ARGV[2])
+for at = 6, #ARGV, 2 do
+  redis.call('HSET', key('items', ARGV[1]), ARGV[at], ARGV[at + 1])
+  keep_chunk(ARGV[at], {token = state.token + 1, tries = 0, reason = ''})
+  redis.call('XADD', key('queue', ARGV[4]), '*', 'job', ARGV[1], 'start', ARGV[at])
+end
+forget(ARGV[4], ARGV[5])
+return 1
+"""
+
+#: job id, state, keep, keep items: end it where it has not ended
+END = """
+if not job('id') or job('ended') ~= '' then return 0 end
+finish(ARGV[2], ARGV[3], ARGV[4])
+touch()
+return 1
+"""
+
+#: job id: nothing of it stays
+ERASE = """
+if not job('id') then return 0 end
+if job('ended') == '' then wait_less(tonumber(job('total')) - tonumber(job('done'))) end
+local used, owner = job('key'), job('owner')
+if used then redis.call('DEL', used) end
+redis.call('ZREM', key('jobs'), ARGV[1])
+redis.call('ZREM', key('jobs', owner), ARGV[1])
+for _, part in ipairs({'job', 'items', 'results', 'chunks'}) do redis.call('DEL', key(part, ARGV[1])) end
+for _, text in ipairs(redis.call('LRANGE', key('dead'), 0, -1)) do
+  if cjson.decode(text).job == ARGV[1] then redis.call('LREM', key('dead'), 0, text) end
+end
+return 1
+"""
+
+SCRIPTS = {
+    "submit": SUBMIT, "begin": BEGIN, "renew": RENEW, "write": WRITE, "back": BACK, "due": DUE, "split": SPLIT,
+    "end": END, "erase": ERASE,
+}  # fmt: skip

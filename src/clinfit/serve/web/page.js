@@ -1,0 +1,408 @@
+// The page of the service. No text that is entered is kept: it is sent, its answer is shown, and that is all.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const state = { models: [], limits: {}, key: "", followed: new Set() };
+
+// ---------------------------------------------------------------- building blocks
+
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function percent(value) {
+  if (value > 0 && value < 0.001) return "< 0.1 %";
+  if (value < 1 && value > 0.999) return "> 99.9 %";
+  return (100 * value).toFixed(1) + " %";
+}
+
+function shown(value) { return Number.isInteger(value) ? String(value) : value.toFixed(3); }
+
+function complain(words) { $("problem").textContent = words; }
+
+async function ask(path, options = {}) {
+  const headers = { ...(options.headers || {}) };
+  if (state.key) headers.Authorization = "Bearer " + state.key;
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
+  } catch {
+    throw new Error("The service does not answer. Is it still running?");
+  }
+  if (response.ok) return response;
+  if (response.status === 401) $("key").hidden = false;
+  let problem = {};
+  try { problem = await response.json(); } catch { /* no problem document */ }
+  const wait = response.headers.get("Retry-After");
+  throw new Error([problem.title || "The service answered " + response.status, problem.detail,
+    wait && "try again in " + wait + " seconds"].filter(Boolean).join(": ") + ".");
+}
+
+async function guarded(work) {
+  complain("");
+  try { await work(); } catch (error) { complain(error.message); }
+}
+
+// ---------------------------------------------------------------- models and fields
+
+async function start() {
+  const list = await (await ask("/v1/models")).json();
+  Object.assign(state, { models: list.data, limits: list.limits });
+  $("version").textContent = list.version;
+  $("key").hidden = true;
+  const options = () => state.models.map((model) => element("option", { value: model.id, textContent: model.id }));
+  $("choose").replaceChildren(...options());
+  $("beside").replaceChildren(element("option", { value: "", textContent: "no other" }), ...options());
+  $("beside-field").hidden = state.models.length < 2;
+  choose();
+  await showJobs();
+}
+
+const model = () => state.models.find((one) => one.id === $("choose").value);
+
+function beside() {
+  const other = state.models.find((one) => one.id === $("beside").value);
+  return other && other.id !== model().id ? other : null;
+}
+
+function sameInputs(one, other) {
+  const key = (each) => each.inputs.map((input) => input.name + ":" + input.type).sort().join();
+  return key(one) === key(other);
+}
+
+function choose() {
+  const chosen = model();
+  if (!chosen) return;
+  $("fields").replaceChildren(...chosen.inputs.flatMap(field));
+  for (const option of $("beside").options) {
+    const other = state.models.find((one) => one.id === option.value);
+    option.disabled = Boolean(other) && (other.id === chosen.id || !sameInputs(other, chosen));
+    if (option.disabled && option.selected) $("beside").value = "";
+  }
+  $("columns").replaceChildren("the columns ", ...chosen.inputs.flatMap((input, k) =>
+    [k ? ", " : "", element("code", { textContent: input.column })]), ", and an id if you like");
+  $("results").replaceChildren();
+  $("waiting").textContent = "Nothing asked yet.";
+  showFacts(chosen);
+}
+
+function field(input, k) {
+  const id = "input-" + k;
+  const hints = [input.unit, input.low !== null ? "training: " + shown(input.low) + " to " + shown(input.high) : null,
+    input.type === "text" ? null : "leave empty where it is not known"].filter(Boolean).join(", ");
+  const label = element("label", { htmlFor: id }, input.title + " ", hints ? element("span", { className: "hint", textContent: hints }) : null);
+  let entry, list = null;
+  if (input.type === "text") {
+    entry = element("textarea", { id, rows: input.main ? 9 : 3, maxLength: state.limits.characters });
+  } else {
+    entry = element("input", { id, type: "text", inputMode: input.type === "number" ? "decimal" : "text" });
+    if (input.values) {
+      list = element("datalist", { id: id + "-values" }, ...input.values.map((value) => element("option", { value })));
+      entry.setAttribute("list", list.id);
+    }
+  }
+  entry.dataset.name = input.name;
+  entry.dataset.type = input.type;
+  return [element("div", { className: "field" }, label, entry, list)];
+}
+
+function record() {
+  const inputs = {};
+  for (const entry of $("fields").querySelectorAll("[data-name]")) {
+    const value = entry.value;
+    inputs[entry.dataset.name] = value.trim() === "" ? null : entry.dataset.type === "number" ? value.trim().replace(",", ".") : value;
+  }
+  return { inputs };
+}
+
+// ---------------------------------------------------------------- one record
+
+async function send(event) {
+  event.preventDefault();
+  await guarded(async () => {
+    const input = record();
+    if (Object.values(input.inputs).every((value) => value === null)) {
+      $("fields").querySelector("[data-name]").focus();
+      throw new Error("Enter a text or a value first.");
+    }
+    $("send").disabled = true;
+    $("waiting").textContent = $("explain").checked ? "Asking many times over: this takes a while …" : "Asking …";
+    $("results").replaceChildren();
+    try {
+      const asked = [model(), beside()].filter(Boolean);
+      const bodies = await Promise.all(asked.map(async (one) => {
+        const body = JSON.stringify({ model: one.id, input, explain: $("explain").checked });
+        return (await ask("/v1/classify", { method: "POST", headers: { "Content-Type": "application/json" }, body })).json();
+      }));
+      $("results").replaceChildren(...bodies.map((body, k) => answer(asked[k], body, input)));
+      $("waiting").textContent = bodies.map((body, k) => spoken(asked[k], body)).join(" ");
+      $("answers").scrollIntoView({ block: "nearest" });
+    } catch (error) {
+      $("waiting").textContent = "No answer.";
+      throw error;
+    } finally {
+      $("send").disabled = false;
+    }
+  });
+}
+
+function labelText(one, label, input) {
+  if (one.kind !== "multiple-choice") return label;
+  const options = one.options || [];
+  const text = input && options.length ? input.inputs[options[one.labels.indexOf(label)]] : null;
+  return text ? label + ": " + text : label;
+}
+
+function decisionText(one, item, input) {
+  if (Array.isArray(item.decision)) return item.decision.length ? item.decision.join(", ") : "none of the labels";
+  return labelText(one, item.decision, input);
+}
+
+function spoken(one, body) {
+  const item = body.data[0];
+  return one.id + ": " + decisionText(one, item, null) + (item.status === "refer" ? ", for a person to decide." : ".");
+}
+
+function reason(one, item) {
+  const thresholds = Object.entries(item.threshold);
+  if (thresholds.length === 1) {
+    const [label, threshold] = thresholds[0], p = item.probabilities[label];
+    return `Probability of ${label}: ${percent(p)}, ${p >= threshold ? "at or above" : "below"} the threshold of ${percent(threshold)} that the evaluation used.`;
+  }
+  return thresholds.length ? "A label holds from its own threshold on, as in the evaluation." : "The most probable label.";
+}
+
+function bars(one, item, input) {
+  const decided = Array.isArray(item.decision) ? item.decision : [item.decision];
+  const rows = one.labels.map((label) => {
+    const fill = element("div", { className: "fill" });
+    fill.style.width = 100 * item.probabilities[label] + "%";
+    const track = element("div", { className: "track" }, fill);
+    const threshold = item.threshold[label];
+    if (threshold !== undefined) {
+      const tick = element("div", { className: "tick" });
+      tick.style.left = 100 * Math.min(threshold, 1) + "%";
+      track.append(tick);
+    }
+    const bar = element("td", { className: "bar" }, track);
+    bar.setAttribute("aria-hidden", "true");
+    return element("tr", { className: decided.includes(label) ? "chosen" : "" },
+      element("th", { scope: "row", textContent: labelText(one, label, input) }), bar,
+      element("td", { className: "number", textContent: percent(item.probabilities[label]) }),
+      element("td", { className: "number", textContent: threshold === undefined ? "–" : percent(threshold) }));
+  });
+  const heads = ["label", "", "probability", "threshold"].map((words, k) =>
+    words ? element("th", { scope: "col", className: k > 1 ? "number" : "", textContent: words }) : element("td", { ariaHidden: "true" }));
+  return element("table", {}, element("caption", { textContent: "Probabilities; the mark on a bar is the threshold" }),
+    element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
+}
+
+function answer(one, body, input) {
+  const item = body.data[0];
+  const box = element("article", { className: "answer" }, element("h3", { textContent: one.id }),
+    element("p", { className: "decision", textContent: decisionText(one, item, input) }));
+  if (item.status === "refer") {
+    box.append(element("p", { className: "refer" }, element("strong", { textContent: "For a person to decide." }),
+      " The model is not sure enough of this record, by the rule that the evaluation used."));
+  }
+  box.append(element("p", { className: "why", textContent: reason(one, item) }), bars(one, item, input));
+  const notes = [...item.notes];
+  if (item.truncated) notes.push(`${item.dropped_tokens} tokens at the end of the text are more than the model reads: it did not see them`);
+  if (item.prediction_set) notes.push("labels that cannot be ruled out: " + (item.prediction_set.join(", ") || "none"));
+  if (notes.length) box.append(element("h3", { textContent: "Beware" }), element("ul", { className: "plain" }, ...notes.map((note) => element("li", { textContent: note }))));
+  if (item.explanation) box.append(...explanation(item.explanation, input));
+  box.append(element("p", { className: "hint" }, "Pack ", element("code", { textContent: body.pack.slice(0, 12) }), ", computed by " + body.engine + "."));
+  return box;
+}
+
+// ---------------------------------------------------------------- what moved the answer
+
+function explanation(found, input) {
+  const nodes = [element("h3", { textContent: `What moved the probability of ${found.label}` })];
+  const largest = Math.max(...found.effects.map((effect) => Math.abs(effect.effect)), 1e-9);
+  const texts = [...new Set(found.effects.filter((effect) => effect.start !== null).map((effect) => effect.input))];
+  for (const name of texts) {
+    nodes.push(element("p", { className: "hint", textContent: `${name}: underlined spans raise it, dotted ones lower it` }),
+      marked(String(input.inputs[name]), found.effects.filter((effect) => effect.input === name && effect.start !== null), largest));
+  }
+  const rows = found.effects.slice(0, 8).map((effect) => element("tr", {},
+    element("td", { textContent: effect.start === null ? effect.input : quoted(String(input.inputs[effect.input]).slice(effect.start, effect.end)) }),
+    element("td", { className: "number", textContent: (effect.effect > 0 ? "+" : effect.effect < 0 ? "−" : "") + (100 * Math.abs(effect.effect)).toFixed(1) }),
+    element("td", { textContent: effect.effect > 0 ? "raises it" : effect.effect < 0 ? "lowers it" : "no change" })));
+  nodes.push(element("details", {}, element("summary", { textContent: "The largest effects in numbers" }),
+    element("table", {}, element("thead", {}, element("tr", {}, ...["without", "percentage points", ""].map((words) =>
+      words ? element("th", { scope: "col", textContent: words }) : element("td")))), element("tbody", {}, ...rows))),
+    element("p", { className: "hint", textContent: found.meaning }));
+  return nodes;
+}
+
+function quoted(text) { return "“" + (text.length > 80 ? text.slice(0, 79) + "…" : text) + "”"; }
+
+function marked(text, effects, largest) {
+  const box = element("div", { className: "marked", tabIndex: 0 });
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", "The text with its effects");
+  let at = 0;
+  for (const effect of [...effects].sort((one, other) => one.start - other.start)) {
+    if (effect.start < at) continue;
+    box.append(text.slice(at, effect.start));
+    const share = Math.abs(effect.effect) / largest;
+    const kind = share < 0.15 ? "" : (effect.effect > 0 ? "up" : "down") + (share > 0.6 ? " strong" : "");
+    const words = text.slice(effect.start, effect.end);
+    box.append(kind ? element("mark", { className: kind, textContent: words, title: `${effect.effect > 0 ? "raises" : "lowers"} it by ${(100 * Math.abs(effect.effect)).toFixed(1)} percentage points` }) : words);
+    at = effect.end;
+  }
+  box.append(text.slice(at));
+  return box;
+}
+
+// ---------------------------------------------------------------- the model
+
+const METRICS = { accuracy: "accuracy", sensitivity: "sensitivity", specificity: "specificity", ppv: "positive predictive value",
+  npv: "negative predictive value", auroc: "AUROC", macro_f1: "macro F1", micro_f1: "micro F1", exact_match: "all labels right", brier: "Brier score" };
+
+function showFacts(one) {
+  const pairs = (entries) => element("dl", {}, ...entries.flatMap(([name, value]) =>
+    [element("dt", { textContent: name }), element("dd", { textContent: value })]));
+  const measured = Object.entries(METRICS).filter(([name]) => one.metrics[name] && one.metrics[name].value !== null && one.metrics[name].value !== undefined)
+    .map(([name, words]) => {
+      const metric = one.metrics[name];
+      const range = metric.low === null || metric.low === undefined ? "" : ` [${metric.low.toFixed(2)}, ${metric.high.toFixed(2)}]`;
+      return [words, metric.value.toFixed(2) + range + (metric.status === "ok" ? "" : ` (${metric.status})`)];
+    });
+  const thresholds = Object.entries(one.threshold).map(([label, value]) => `${label} from ${percent(value)}`).join(", ");
+  const facts = [["task", `${one.task} (${one.kind})`], ["labels", one.labels.join(", ")], ["decision", thresholds || "the most probable label"],
+    ["handed to a person", one.refers ? "records that the model is not sure of" : "none"], ["model", one.run + (one.base ? ", on " + one.base : ", " + one.family)],
+    ["study", one.study], ["pack", one.pack], ["computed by", one.engine]];
+  const limits = ["It was measured on the test records of its study and nothing else: other patients, other hospitals and other years may differ.",
+    "A probability is the model's, not a patient's risk, unless the report of the study shows that it is calibrated where you use it.",
+    "Values that training has not seen are noted beside the answer, and answered all the same.",
+    ...Object.entries(one.withheld).map(([task, why]) => `Task ${task} is not answered: ${why}`)];
+  $("facts").replaceChildren(element("div", { className: "facts" },
+    element("div", {}, element("h3", { textContent: "What it is" }), pairs(facts)),
+    element("div", {}, element("h3", { textContent: `What was measured on ${one.n} test records` }), measured.length ? pairs(measured) : element("p", { textContent: "Nothing that is shown here." })),
+    element("div", {}, element("h3", { textContent: "Limits" }), element("ul", { className: "plain" }, ...limits.map((limit) => element("li", { textContent: limit }))))));
+}
+
+// ---------------------------------------------------------------- tables
+
+const TYPES = { csv: "text/csv", tsv: "text/tab-separated-values", jsonl: "application/x-ndjson", ndjson: "application/x-ndjson" };
+
+async function sendTable(event) {
+  event.preventDefault();
+  await guarded(async () => {
+    const file = $("file").files[0];
+    if (!file) throw new Error("Choose a file first.");
+    const type = TYPES[file.name.split(".").pop().toLowerCase()];
+    if (!type) throw new Error("Choose a CSV, TSV or JSON lines file.");
+    if (file.size > state.limits.table_bytes) throw new Error("The file is too large: divide it.");
+    $("job-news").textContent = "Sending …";
+    try {
+      const response = await ask("/v1/jobs?model=" + encodeURIComponent(model().id), { method: "POST", body: file,
+        headers: { "Content-Type": type, "Idempotency-Key": crypto.randomUUID ? crypto.randomUUID() : String(Math.random()) } });
+      const job = await response.json();
+      $("job-news").textContent = `A job of ${job.total} records was sent.`;
+      $("table-form").reset();
+    } catch (error) {
+      $("job-news").textContent = "";
+      throw error;
+    }
+    await showJobs();
+  });
+}
+
+async function showJobs() {
+  let jobs = [];
+  try { jobs = (await (await ask("/v1/jobs")).json()).data; } catch { /* the key may not be for jobs */ }
+  $("jobs").replaceChildren(...jobs.map((job) => element("li", { id: "job-" + job.id })));
+  for (const job of jobs) {
+    showJob(job);
+    if (!job.ended) follow(job.id);
+  }
+}
+
+function showJob(job) {
+  const place = $("job-" + job.id);
+  if (!place) return;
+  const begun = new Date(1000 * job.created).toLocaleString();
+  const counts = [`${job.done} of ${job.total} records`, job.failed ? `${job.failed} without an answer` : "", job.referred ? `${job.referred} for a person to decide` : ""].filter(Boolean).join(", ");
+  const bar = element("progress", { max: job.total, value: job.done });
+  bar.setAttribute("aria-label", "Progress of the job of " + begun);
+  const button = (words, work) => element("button", { type: "button", textContent: words, onclick: () => guarded(work) });
+  const buttons = [];
+  if (!job.ended) buttons.push(button("Cancel", async () => { await ask(`/v1/jobs/${job.id}/cancel`, { method: "POST" }); await refresh(job.id); }));
+  if (job.done) buttons.push(button("Download CSV", () => download(job)));
+  buttons.push(button("Erase", async () => {
+    await ask("/v1/jobs/" + job.id, { method: "DELETE" });
+    place.remove();
+    $("job-news").textContent = "The job was erased.";
+    $("file").focus();
+  }));
+  place.replaceChildren(element("h3", { textContent: `${job.model}, ${begun}: ${job.state}` }), bar,
+    element("p", { className: "hint", textContent: counts }), element("div", { className: "row" }, ...buttons));
+}
+
+async function refresh(id) { showJob(await (await ask("/v1/jobs/" + id)).json()); }
+
+async function download(job) {
+  const blob = await (await ask(`/v1/jobs/${job.id}/results?format=csv`)).blob();
+  const link = element("a", { href: URL.createObjectURL(blob), download: `answers-${job.id.slice(0, 8)}.csv` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// Events are read from the answer itself, since EventSource cannot send a key; a stream that breaks goes on where it was.
+async function follow(id) {
+  if (state.followed.has(id)) return;
+  state.followed.add(id);
+  let last = null;
+  for (let broken = 0; broken < 20 && $("job-" + id); broken++) {
+    try {
+      const response = await ask(`/v1/jobs/${id}/events`, { headers: last === null ? {} : { "Last-Event-ID": last } });
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const parts = (rest + value).split("\n\n");
+        rest = parts.pop();
+        for (const part of parts) {
+          const fields = Object.fromEntries(part.split("\n").filter((line) => !line.startsWith(":")).map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+          if (!fields.data) continue;
+          broken = 0;
+          last = fields.id || last;
+          const job = JSON.parse(fields.data);
+          if (job.id) showJob(job);
+          if (fields.event === "end") {
+            state.followed.delete(id);
+            if (job.id) $("job-news").textContent = `The job of ${job.total} records has ended: ${job.state}.`;
+            return;
+          }
+        }
+      }
+    } catch { /* asked again below */ }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  state.followed.delete(id);
+}
+
+// ---------------------------------------------------------------- start
+
+$("choose").addEventListener("change", choose);
+$("form").addEventListener("submit", send);
+$("form").addEventListener("reset", (event) => {
+  event.preventDefault();
+  for (const entry of $("fields").querySelectorAll("[data-name]")) entry.value = "";
+  $("results").replaceChildren();
+  $("waiting").textContent = "Nothing asked yet.";
+});
+$("table-form").addEventListener("submit", sendTable);
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  state.key = $("key-value").value.trim();
+  $("key-value").value = "";
+  guarded(start);
+});
+guarded(start);

@@ -1,0 +1,167 @@
+"""Workers: each takes chunks of jobs from a store, lets the models answer them, and writes the results.
+
+What is policy stands here. A chunk that failed or whose worker fell silent is tried again; its second try divides it
+into its records, so that one that kills workers does so alone; a record that has been begun `tries` times is buried
+with the reason. A lease is renewed three times while it lasts, from a thread that no model can hold up.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, wait
+from dataclasses import asdict
+from uuid import uuid4
+
+from clinfit.errors import ClinfitError
+from clinfit.packs.answer import Answer
+from clinfit.runs.failures import failure_of
+from clinfit.serve.batcher import Batcher, Busy
+from clinfit.serve.jobs import Claim, Item, JobStore, Result, StoreDown
+from clinfit.serve.models import Models
+from clinfit.serve.records import from_item
+from clinfit.serve.settings import Settings
+
+log = logging.getLogger("clinfit.serve")
+
+#: Seconds between looks at an empty store.
+LOOK = 0.2
+#: Seconds before a store that was down is asked again.
+DOWN = 1.0
+#: Seconds between two looks for jobs that are too old.
+SWEEP = 600.0
+SILENT = "its workers died or fell silent while they had it"
+
+
+class Stopped(Exception):
+    """The worker is to stop, or the chunk is not its own any more."""
+
+
+class Worker:
+    """One thread that works on jobs, and one that renews its lease."""
+
+    def __init__(self, store: JobStore, models: Models, batcher: Batcher, settings: Settings) -> None:
+        self._store, self._batcher, self._settings = store, batcher, settings
+        self._models = {model.queue: model for model in models.all()}
+        self._name = f"worker-{uuid4().hex[:12]}"
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self.chunks = 0
+        self._threads = [
+            threading.Thread(target=target, name=f"clinfit-{name}", daemon=True)
+            for name, target in {"jobs": self._run, "sweep": self._sweep}.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._threads[0].is_alive()
+
+    def stop(self, drain: float) -> None:
+        """Take no more chunks; the one under way has `drain` seconds, then it is given back untried."""
+        self._stop.set()
+        self._threads[0].join(timeout=drain)
+        self._hurry.set()
+        self._threads[0].join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                claim = self._store.claim(list(self._models), self._name, self._settings.lease)
+                if claim is None:
+                    self._stop.wait(LOOK)
+                else:
+                    self._work(claim)
+            except StoreDown:
+                self._stop.wait(DOWN)
+            except Exception as error:
+                log.error("worker: %s", failure_of(error).reason)
+                self._stop.wait(DOWN)
+
+    def _sweep(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._store.sweep(self._settings.keep_days * 86_400)
+            except StoreDown:
+                pass
+            except Exception as error:
+                log.error("sweep: %s", failure_of(error).reason)
+            self._stop.wait(SWEEP)
+
+    # ------------------------------------------------------------ one chunk
+
+    def _work(self, claim: Claim) -> None:
+        if claim.tries > self._settings.tries:
+            log.error("job %s: records from %d on are given up", claim.job, claim.start)
+            return self._store.bury(claim, claim.reason or SILENT)
+        if claim.tries > 1 and len(claim.items) > 1:
+            return self._store.split(claim)
+        lost = threading.Event()
+        done = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(claim, done, lost), daemon=True)
+        renewing.start()
+        try:
+            results = self._answered(claim, lost)
+        except (Stopped, Busy):
+            if not lost.is_set():
+                self._store.release(claim)
+            return None
+        except Exception as error:
+            reason = failure_of(error).reason
+            log.error("job %s: chunk %d, try %d: %s", claim.job, claim.start, claim.tries, reason)
+            delay = self._settings.back_off * 2 ** (claim.tries - 1)
+            return self._store.retry(claim, reason, delay)
+        finally:
+            done.set()
+        self._write(claim, results)
+        self.chunks += 1
+        return None
+
+    def _write(self, claim: Claim, results: Sequence[Result]) -> None:
+        """Once more and once more while the store is down: the answers are here, and the lease may still be ours."""
+        while True:
+            try:
+                self._store.write(claim, results)
+                return
+            except StoreDown:
+                if self._stop.wait(DOWN):
+                    return
+
+    def _renew(self, claim: Claim, done: threading.Event, lost: threading.Event) -> None:
+        while not done.wait(self._settings.lease / 3):
+            try:
+                if not self._store.renew(claim, self._settings.lease):
+                    lost.set()
+                    return
+            except StoreDown:
+                continue
+
+    def _answered(self, claim: Claim, lost: threading.Event) -> list[Result]:
+        """A result for each record. Raises Stopped, and what the model raises when it can answer none of several."""
+        model = self._models[claim.queue]
+        wanted = [(k, item) for k, item in enumerate(claim.items) if "error" not in item]
+        records = [from_item(claim.task, item) for _, item in wanted]
+        futures = self._batcher.submit(model, records, "job")
+        while wait(futures, timeout=0.1).not_done:
+            if lost.is_set() or self._hurry.is_set():
+                for future in futures:
+                    future.cancel()
+                raise Stopped
+        answered = dict(zip([k for k, _ in wanted], futures, strict=True))
+        return [result_of(claim.start + k, item, answered.get(k)) for k, item in enumerate(claim.items)]
+
+
+def result_of(index: int, item: Item, future: "Future[Answer] | None") -> Result:
+    """What was said of one record; future: None where it could not even be read.
+
+    Raises what the model raised, so that the chunk is tried again, but for what the record itself is to blame for.
+    """
+    result: Result = {"index": index, "id": item["id"], "answer": None, "error": None}
+    if future is None:
+        return result | {"error": item["error"]}
+    try:
+        return result | {"answer": asdict(future.result())}
+    except CancelledError:
+        raise Stopped from None
+    except ClinfitError:
+        return result | {"error": {"code": "invalid-record", "detail": "the record is not what the task asks for"}}

@@ -1,0 +1,116 @@
+"""Servers and services for the tests: Redis, `clinfit` in processes of its own, waiting for them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+import clinfit
+
+REDIS = shutil.which("redis-server")
+SOURCE = Path(clinfit.__file__).parents[1]
+needs_redis = pytest.mark.skipif(
+    REDIS is None and os.environ.get("CI") != "true",
+    reason="no redis-server on the path (apt-get install redis-server)",
+)
+
+
+def ended(client: TestClient, job: str) -> dict[str, Any]:
+    """The job once it has ended."""
+    for _ in range(400):
+        found = client.get(f"/v1/jobs/{job}").json()
+        if found["ended"]:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"the job has not ended: {found}")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@dataclass
+class RedisServer:
+    """A real server with an append-only file, that can be killed and started again."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        assert REDIS is not None, "CI must have redis-server"
+        words = [REDIS, "--port", str(self.port), "--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
+        words += ["--maxmemory-policy", "noeviction", "--bind", "127.0.0.1"]
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as one:
+                    one.sendall(b"PING\r\n")
+                    if one.recv(20).startswith(b"+PONG"):
+                        return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError("redis-server does not start")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Program:
+    """`clinfit` in a process of its own."""
+
+    words: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "clinfit", *self.words],
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+
+def wait_until_ready(program: Program, url: str) -> None:
+    for _ in range(600):
+        assert program.process.poll() is None, program.log.read_text()
+        try:
+            if httpx2.get(f"{url}/ready").status_code == 200:
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(program.log.read_text())

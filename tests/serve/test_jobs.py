@@ -1,0 +1,212 @@
+"""Jobs over HTTP: sent, followed, read in every form, cancelled, erased; and the two short addresses."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+import clinfit
+from clinfit.packs.output import write_table
+from clinfit.serve.models import Models
+from small_study import CANARY
+
+from .conftest import Served
+from .services import ended
+
+TFIDF = "tfidf-seed42/cancer"
+CSV = {"content-type": "text/csv"}
+
+
+def send(client: TestClient, content: bytes, **headers: str) -> Any:
+    return client.post("/v1/jobs", params={"model": TFIDF}, content=content, headers=CSV | headers)
+
+
+def test_a_table_comes_back_as_predict_writes_it(client: TestClient, small: Served, tmp_path: Path) -> None:
+    sent = send(client, small.data.read_bytes())
+    job = sent.json()
+    assert sent.status_code == 202 and sent.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["total"], job["state"]) == (60, "queued")
+    last = ended(client, job["id"])
+    assert (last["state"], last["done"], last["failed"]) == ("succeeded", 60, 0)
+    write_table(clinfit.load_pack(small.pack).predict(small.data), tmp_path / "expected.csv")
+    found = client.get(f"/v1/jobs/{job['id']}/results", headers={"accept": "text/csv"})
+    assert found.content == (tmp_path / "expected.csv").read_bytes()
+    assert found.headers["content-disposition"] == f'attachment; filename="{job["id"]}.csv"'
+
+
+@pytest.mark.parametrize("form", ["tsv", "jsonl"])
+def test_tables_of_other_types(client: TestClient, small: Served, tmp_path: Path, form: str) -> None:
+    import pandas as pd
+
+    table = pd.read_csv(small.data).drop(columns="label")
+    if form == "tsv":
+        content, kind = table.to_csv(sep="\t", index=False), "text/tab-separated-values"
+    else:
+        content, kind = table.to_json(orient="records", lines=True), "application/x-ndjson"
+    sent = client.post(f"/v1/jobs?model={TFIDF}", content=content, headers={"content-type": kind})
+    assert sent.status_code == 202, sent.text
+    ended(client, sent.json()["id"])
+    write_table(clinfit.load_pack(small.pack).predict(small.data), tmp_path / "expected.csv")
+    found = client.get(f"/v1/jobs/{sent.json()['id']}/results?format=csv")
+    assert found.content == (tmp_path / "expected.csv").read_bytes()
+
+
+def test_results_in_pages_and_lines(client: TestClient, small: Served) -> None:
+    job = send(client, small.data.read_bytes()).json()["id"]
+    ended(client, job)
+    pages, after = [], 0
+    while after is not None:
+        page = client.get(f"/v1/jobs/{job}/results", params={"after": after, "limit": 25}).json()
+        pages.append(len(page["data"]))
+        after = page["next"]
+    assert pages == [25, 25, 10]
+    lines = client.get(f"/v1/jobs/{job}/results?format=ndjson").text.splitlines()
+    assert [json.loads(line)["index"] for line in lines] == list(range(60))
+    assert client.get(f"/v1/jobs/{job}/results", headers={"accept": "image/png"}).status_code == 406
+
+
+def test_records_that_cannot_be_read_have_an_error_and_the_others_an_answer(client: TestClient) -> None:
+    items = [
+        "A tumour.",
+        {"id": "b", "inputs": {"text": CANARY, "age": CANARY}},
+        {"id": "c", "inputs": {"text": "x", "age": 4}},
+    ]
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": items}).json()["id"]
+    last = ended(client, job)
+    assert (last["state"], last["done"], last["failed"]) == ("succeeded", 3, 1)
+    rows = client.get(f"/v1/jobs/{job}/results?format=csv").text.splitlines()
+    assert len(rows) == 4 and rows[2] == "b,,,,,,error,input age is not a number"
+
+
+def test_events_go_on_behind_the_last_one_that_was_seen(client: TestClient, small: Served) -> None:
+    job = send(client, small.data.read_bytes()).json()["id"]
+    last = ended(client, job)
+    text = client.get(f"/v1/jobs/{job}/events").text
+    assert text.startswith(f"id: {last['revision']}\nevent: end\n") and '"done": 60' in text
+    again = client.get(f"/v1/jobs/{job}/events", headers={"last-event-id": str(last["revision"])}).text
+    assert "event: end" in again, "what has ended says so to everybody"
+
+
+def test_progress_is_told_while_it_is_made(make_client: Callable[..., TestClient], small: Served) -> None:
+    client = make_client(works=False)
+    job = send(client, small.data.read_bytes()).json()["id"]
+    store = client.app.state.service.store  # type: ignore[attr-defined]
+    from threading import Timer
+
+    Timer(0.8, lambda: store.cancel(job)).start()
+    text = client.get(f"/v1/jobs/{job}/events").text
+    assert [line for line in text.splitlines() if line.startswith("event")] == ["event: progress", "event: end"]
+    resumed = client.get(f"/v1/jobs/{job}/events", headers={"last-event-id": "0"}).text
+    assert "progress" not in resumed
+
+
+def test_a_job_is_cancelled_and_erased(make_client: Callable[..., TestClient], small: Served) -> None:
+    client = make_client(works=False)
+    job = send(client, small.data.read_bytes()).json()["id"]
+    assert client.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"/v1/jobs/{job}/cancel").status_code == 409
+    assert client.delete(f"/v1/jobs/{job}").status_code == 204
+    assert client.get(f"/v1/jobs/{job}").status_code == client.delete(f"/v1/jobs/{job}").status_code == 404
+
+
+def test_a_request_that_is_sent_again_makes_no_second_job(client: TestClient, small: Served) -> None:
+    content = small.data.read_bytes()
+    first = send(client, content, **{"idempotency-key": "k"})
+    again = send(client, content, **{"idempotency-key": "k"})
+    assert first.json()["id"] == again.json()["id"] and again.headers["idempotent-replayed"] == "true"
+    other = send(client, content + b"r99,more,1,1\n", **{"idempotency-key": "k"})
+    assert (other.status_code, other.json()["code"]) == (422, "key-reused")
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_too_many_waiting_records_are_refused(make_client: Callable[..., TestClient], small: Served) -> None:
+    client = make_client(works=False, queued=100)
+    assert send(client, small.data.read_bytes()).status_code == 202
+    full = send(client, small.data.read_bytes())
+    assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (429, "queue-full", "30")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "detail"),
+    [
+        (f"{CANARY},61\n{CANARY},62\n", "text/csv", 422, "the table has no column text, age"),
+        (f"text,age\n{CANARY},{CANARY}\n", "text/csv", 422, "column age: no number in 1 rows, first in row 1"),
+        (f"id,text,age\n1,{CANARY},1\n1,{CANARY},2\n", "text/csv", 422, "the table cannot be read: ids must stand"),
+        (f"{CANARY} {{", "application/x-ndjson", 422, "the file is no table"),
+        ("text,age\n", "text/csv", 422, ""),
+        ("", "text/csv", 422, ""),
+        (CANARY, "text/plain", 415, ""),
+        (CANARY, "application/json", 400, ""),
+        (f'{{"input": ["{CANARY}", {{"{CANARY}": 1}}]}}', "application/json", 422, ""),
+    ],
+)
+def test_tables_with_faults_are_refused_without_their_words(
+    client: TestClient, content: str, kind: str, status: int, detail: str
+) -> None:
+    response = client.post(f"/v1/jobs?model={TFIDF}", content=content.encode(), headers={"content-type": kind})
+    assert response.status_code == status, response.text
+    assert response.json().get("detail", "").startswith(detail) and CANARY not in response.text
+
+
+def test_a_record_that_kills_its_chunk_is_alone_in_the_end(
+    make_client: Callable[..., TestClient], models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(tries=2, back_off=0.01, chunk=4)
+    model = models.by_name[TFIDF].pack.model
+    real = type(model).predict
+
+    def fragile(self: Any, task: str, given: Any) -> Any:
+        if any("poison" in str(record.inputs["text"]) for record in given):
+            raise RuntimeError(f"cannot read {CANARY}")
+        return real(self, task, given)
+
+    monkeypatch.setattr(type(model), "predict", fragile)
+    items = [f"fine {k}" if k != 5 else f"poison {CANARY}" for k in range(8)]
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": items}).json()["id"]
+    last = ended(client, job)
+    assert (last["state"], last["done"], last["failed"]) == ("succeeded", 8, 1)
+    data = client.get(f"/v1/jobs/{job}/results").json()["data"]
+    assert [item["index"] for item in data if item["error"]] == [5]
+    (letter,) = client.app.state.service.store.dead_letters(9)  # type: ignore[attr-defined]
+    assert letter.index == 5 and letter.reason.startswith("RuntimeError") and CANARY not in letter.reason
+
+
+def test_one_text_one_prediction(client: TestClient) -> None:
+    sent = client.post("/classify_abstract", json={"text": "A tumour was seen."}, params={"model": TFIDF})
+    body = sent.json()
+    assert sent.status_code == 202 and set(body) == {"prediction_id", "message"}
+    for _ in range(100):
+        found = client.get(f"/predictions/{body['prediction_id']}").json()
+        if found["result"]:
+            break
+        time.sleep(0.05)
+    at_once = client.post("/v1/classify", json={"model": TFIDF, "input": "A tumour was seen."}).json()["data"][0]
+    assert found["status"] == "succeeded" and found["result"] == at_once
+    first = client.post("/classify_abstract", json={"text": "A tumour was seen."})
+    assert client.get(f"/v1/jobs/{first.json()['prediction_id']}").json()["model"] == TFIDF, "the first that fits"
+    types = client.post("/predict_cancer_type", json={"text": "A tumour was seen."})
+    assert client.get(f"/v1/jobs/{types.json()['prediction_id']}").json()["model"] == "words-seed42/organs"
+    assert client.post("/classify_abstract", json={"text": ""}).status_code == 422
+    assert client.get("/predictions/" + "0" * 32).status_code == 404
+
+
+def test_jobs_of_others_are_not_told_from_none(make_client: Callable[..., TestClient], small: Served) -> None:
+    client = make_client(works=False)
+    service = client.app.state.service  # type: ignore[attr-defined]
+    job = send(client, small.data.read_bytes()).json()["id"]
+    from dataclasses import replace
+
+    from clinfit.serve.jobs import Submission
+
+    mine = service.store.get(job)
+    theirs = replace(mine, id="f" * 32, owner="somebody")
+    service.store.submit(Submission(theirs, []), 10**6, 10**6)
+    for path in ("", "/results", "/events"):
+        assert client.get(f"/v1/jobs/{theirs.id}{path}").status_code == 404
+    assert client.post(f"/v1/jobs/{theirs.id}/cancel").status_code == 404
+    assert client.delete(f"/v1/jobs/{theirs.id}").status_code == 404
+    assert [one["id"] for one in client.get("/v1/jobs").json()["data"]] == [job]

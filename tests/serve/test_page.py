@@ -1,0 +1,210 @@
+"""The page in a real browser: a record, two models beside each other, a table as a job, a key; wide, narrow, dark."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clinfit
+from clinfit.packs.output import write_table
+from clinfit.serve.security import new_key
+
+from .conftest import Served
+from .services import Program, free_port, wait_until_ready
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        BROWSER is None and os.environ.get("CI") != "true",
+        reason="no chromium or google-chrome on the path (apt-get install chromium)",
+    ),
+]
+
+TEXT = "We report 40 patients. A tumour was seen in the left lung. Treatment was well tolerated. Nobody fell."
+#: What the page must be for those who do not see it: names of controls, headings in order, one main part, a language.
+ACCESS = """() => {
+  const faults = [];
+  const named = (node) => node.labels?.length || node.textContent.trim() ||
+    ["aria-label", "aria-labelledby"].some((name) => node.getAttribute(name));
+  for (const node of document.querySelectorAll("input, select, textarea, button, progress, a[href]")) {
+    if (!named(node)) faults.push("no name: " + node.outerHTML.slice(0, 80));
+  }
+  let level = 0;
+  for (const node of document.querySelectorAll("h1, h2, h3, h4")) {
+    const own = Number(node.tagName[1]);
+    if (own > level + 1) faults.push("heading skipped: " + node.textContent);
+    level = own;
+  }
+  if (!document.documentElement.lang) faults.push("no language");
+  if (document.querySelectorAll("main").length !== 1) faults.push("main");
+  for (const node of document.querySelectorAll("[aria-labelledby]")) {
+    if (!document.getElementById(node.getAttribute("aria-labelledby"))) faults.push("label of nothing");
+  }
+  const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
+  if (new Set(ids).size !== ids.length) faults.push("one id twice");
+  const light = (text) => {
+    const [r, g, b] = text.match(/[\\d.]+/g).map((part) => part / 255)
+      .map((part) => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const found = getComputedStyle(node).backgroundColor;
+      if (!/rgba|transparent/.test(found)) return found;
+    }
+    return getComputedStyle(document.body).backgroundColor;
+  };
+  for (const node of document.querySelectorAll("p, h1, h2, h3, label, td, th, dt, dd, button, a, summary, li")) {
+    if (!node.offsetParent || !node.textContent.trim()) continue;
+    const pair = [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => b - a);
+    if ((pair[0] + 0.05) / (pair[1] + 0.05) < 4.5) faults.push("contrast: " + node.textContent.trim().slice(0, 40));
+  }
+  return faults;
+}"""
+
+
+@pytest.fixture(scope="module")
+def url(small: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("page"), free_port()
+    words = ["serve", str(small.pack), str(small.majority), "--port", str(port), "--jobs", str(folder / "jobs.sqlite")]
+    program = Program(words, folder / "log")
+    wait_until_ready(program, f"http://127.0.0.1:{port}")
+    yield f"http://127.0.0.1:{port}"
+    program.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    assert BROWSER is not None, "CI must have chromium"
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+class Seen:
+    """A page with what went wrong on it and what it asked for."""
+
+    def __init__(self, browser: Any, url: str, width: int = 1280, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(60_000)
+        self.faults: list[str] = []
+        self.asked: set[str] = set()
+        self.page.on("console", lambda message: self.faults.append(message.text))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self.asked.add(request.url))
+        self.page.goto(url)
+        self.page.wait_for_selector("#input-0, #key-value:visible")
+
+    def pictures(self, name: str) -> None:
+        """Kept where CLINFIT_PICTURES names a folder, for people to look at."""
+        if folder := os.environ.get("CLINFIT_PICTURES"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_a_record_is_answered_with_all_that_belongs_to_it(browser: Any, url: str, width: int, scheme: str) -> None:
+    seen = Seen(browser, url, width, scheme)
+    page = seen.page
+    page.fill("#input-0", TEXT)
+    page.fill("#input-1", "91")
+    page.check("#explain")
+    page.select_option("#beside", "majority-seed42/cancer")
+    page.keyboard.press("Tab")
+    page.click("#send")
+    page.wait_for_selector(".answer >> nth=1")
+    with clinfit.Client(url) as client:
+        record = {"inputs": {"text": TEXT, "age": "91"}}
+        (expected,) = client.classify(record, "tfidf-seed42/cancer", explain=True)
+    first = page.locator(".answer").first
+    assert first.locator(".decision").inner_text() == expected["decision"]
+    assert f"{100 * expected['probabilities']['yes']:.1f} %" in first.inner_text()
+    assert f"{100 * expected['threshold']['yes']:.1f} %" in first.inner_text()
+    assert "age: 91 is outside 40 to 80" in first.inner_text()
+    assert page.locator("#waiting").get_attribute("role") == "status"
+    assert expected["decision"] in page.locator("#waiting").inner_text()
+    strongest = expected["explanation"]["effects"][0]
+    assert TEXT[strongest["start"] : strongest["end"]] in first.locator("mark.strong").all_inner_texts()
+    assert "not the disease" in first.inner_text()
+    assert page.locator("#facts").inner_text().count("0.76") == 1, "the interval of the accuracy"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(ACCESS) == []
+    assert seen.faults == [] and all(asked.startswith(url) for asked in seen.asked)
+    assert page.evaluate("Object.keys(localStorage).length + Object.keys(sessionStorage).length") == 0
+    assert seen.context.cookies() == []
+    seen.pictures(f"record-{width}-{scheme}")
+
+
+def test_a_table_is_sent_followed_downloaded_and_erased(browser: Any, url: str, small: Served, tmp_path: Path) -> None:
+    seen = Seen(browser, url)
+    page = seen.page
+    page.set_input_files("#file", small.data)
+    page.click("text=Send as a job")
+    page.wait_for_selector("#jobs li h3:has-text('succeeded')")
+    assert "60 of 60 records" in page.locator("#jobs li").first.inner_text()
+    with page.expect_download() as download:
+        page.click("text=Download CSV")
+    write_table(clinfit.load_pack(small.pack).predict(small.data), tmp_path / "expected.csv")
+    assert Path(download.value.path()).read_bytes() == (tmp_path / "expected.csv").read_bytes()
+    seen.pictures("table")
+    page.get_by_role("button", name="Erase").click()
+    page.wait_for_selector("#jobs li", state="detached")
+    assert seen.faults == []
+
+
+def test_by_keyboard_alone(browser: Any, url: str) -> None:
+    page = Seen(browser, url).page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the form"
+    page.keyboard.press("Enter")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "input-0"
+    page.keyboard.type("A tumour was seen.")
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".answer")
+
+
+def test_nothing_is_asked_without_words_and_script_in_a_text_is_text(browser: Any, url: str) -> None:
+    seen = Seen(browser, url)
+    page = seen.page
+    page.click("#send")
+    page.wait_for_selector("#problem:has-text('Enter a text')")
+    page.fill("#input-0", "<img src=x onerror=alert(1)><script>alert(2)</script> A tumour was seen there.")
+    page.check("#explain")
+    page.click("#send")
+    page.wait_for_selector(".answer")
+    assert page.locator(".answer img, .answer script").count() == 0 and "<img" in page.locator(".marked").inner_text()
+    page.fill("#input-1", "old")
+    page.click("#send")
+    page.wait_for_selector("#problem:has-text('input age is not a number')")
+    assert [fault for fault in seen.faults if "422" not in fault] == []
+
+
+def test_a_service_with_keys_asks_for_one(browser: Any, small: Served, tmp_path: Path) -> None:
+    port, file = free_port(), tmp_path / "keys.json"
+    key = new_key(file, "ward", ["classify", "jobs"])
+    words = ["serve", str(small.pack), "--port", str(port), "--keys", str(file), "--jobs", str(tmp_path / "j.sqlite")]
+    program = Program(words, tmp_path / "log")
+    try:
+        wait_until_ready(program, f"http://127.0.0.1:{port}")
+        page = Seen(browser, f"http://127.0.0.1:{port}").page
+        page.fill("#key-value", key)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#input-0")
+        page.fill("#input-0", "A tumour was seen.")
+        page.click("#send")
+        page.wait_for_selector(".answer")
+        assert not page.is_visible("#key")
+    finally:
+        program.kill()

@@ -1,0 +1,112 @@
+"""docs/serving.md is true: its commands run, with the pack, the ports and the Redis of the test in their places."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from .conftest import Served
+from .services import SOURCE, RedisServer, free_port, needs_redis
+
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+
+pytestmark = pytest.mark.slow
+
+
+def commands(language: str) -> list[str]:
+    text = PAGE.read_text(encoding="utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return found if language == "python" else [line for block in found for line in block.splitlines()]
+
+
+class Desk:
+    """A reader's folder: commands are run in it, and services that they start are stopped at the end."""
+
+    def __init__(self, folder: Path, small: Served, redis: str) -> None:
+        self.folder, self.small, self.redis, self.port = folder, small, redis, free_port()
+        bin = folder / ".commands"
+        bin.mkdir()
+        (bin / "clinfit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m clinfit "$@"\n')
+        (bin / "clinfit").chmod(0o755)
+        path = f"{bin}{os.pathsep}{os.environ['PATH']}"
+        state = {"XDG_STATE_HOME": str(folder / "state")}
+        self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(SOURCE)} | state
+        (folder / "new.csv").write_text("id,text,age\na,A tumour was seen.,61\nb,Slept well.,50\n")
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def put(self, text: str) -> str:
+        """The page's text with the test's own places."""
+        text = re.sub(r"runs/falls/\S+/pack|\bPACK\b", str(self.small.pack), text)
+        text = text.replace("redis://queue:6379/0", self.redis).replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
+        return text.replace('{"note": "Slept well."}', '{"text": "Slept well.", "age": None}')
+
+    def run(self, text: str) -> str:
+        words = ["bash", "-euc", self.put(text)]
+        done = subprocess.run(words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def start(self, text: str) -> None:
+        """A service or a worker, once it says that it is there."""
+        words = "exec " + self.put(text) + (f" --port {self.port}" if text.startswith("clinfit serve") else "")
+        log = self.folder / f"log-{len(self.started)}"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                ["bash", "-euc", words], cwd=self.folder, env=self.environment, stdout=file, stderr=file
+            )
+        self.started.append(process)
+        for _ in range(600):
+            if "stop it with Ctrl-C" in log.read_text():
+                return
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(log.read_text())
+
+    def stop(self) -> None:
+        """All of them end well when they are told to."""
+        for process in self.started:
+            process.terminate()
+        assert [process.wait(60) for process in self.started] == [0] * len(self.started)
+        self.started = []
+
+
+@pytest.fixture
+def desk(tmp_path: Path, small: Served, redis_server: RedisServer) -> Iterator[Desk]:
+    made = Desk(tmp_path, small, redis_server.url)
+    yield made
+    for process in made.started:
+        process.kill()
+
+
+@needs_redis
+def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
+    lines = [line for line in commands("sh") if not line.startswith("pip ")]
+    (first, curl, redis_serve, redis_worker, *keys, hospital) = lines
+    desk.start(first)
+    assert '"decision"' in httpx2.Response(200, text=desk.run(curl + " -s")).text
+    (python,) = commands("python")
+    done = subprocess.run(
+        [sys.executable, "-c", desk.put(python)], cwd=desk.folder, env=desk.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (desk.folder / "answers.csv").read_text().startswith("id,p_no,p_yes,predicted")
+    desk.stop()
+    for line in keys:
+        assert desk.run(line).startswith("clinfit_")
+    desk.start(redis_serve)
+    desk.start(redis_worker)
+    desk.stop()
+    desk.start(hospital)
+    url = f"http://127.0.0.1:{desk.port}"
+    assert httpx2.get(f"{url}/v1/models").status_code == 401
+    assert httpx2.get(f"{url}/ready", headers={"Host": "models.hospital.example"}).status_code == 200
+    assert httpx2.get(f"{url}/ready", headers={"Host": "elsewhere.example"}).status_code == 400
+    desk.stop()
+    assert (desk.folder / "audit.jsonl").exists()

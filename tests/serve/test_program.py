@@ -1,0 +1,177 @@
+"""`clinfit serve` as a program: what it says, what it refuses, how it ends; and the clients against it."""
+
+import asyncio
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import clinfit
+from clinfit.files import hash_json, read_json, write_json
+from clinfit.packs.output import write_table
+from clinfit.serve.client import ServiceError
+
+from .conftest import Served
+from .services import Program, free_port, wait_until_ready
+
+TFIDF = "tfidf-seed42/cancer"
+
+
+@pytest.fixture(scope="module")
+def running(small: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service in a process of its own."""
+    folder, port = tmp_path_factory.mktemp("running"), free_port()
+    words = ["serve", str(small.pack), str(small.majority), "--port", str(port), "--jobs", str(folder / "jobs.sqlite")]
+    program = Program(words, folder / "log")
+    url = f"http://127.0.0.1:{port}"
+    wait_until_ready(program, url)
+    yield url
+    assert program.stop() == 0, program.log.read_text()
+
+
+def refused(*words: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "clinfit", *map(str, words)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_the_client_does_all_of_it(running: str, small: Served, tmp_path: Path) -> None:
+    expected = clinfit.load_pack(small.pack).predict(small.data)
+    write_table(expected, tmp_path / "expected.csv")
+    with clinfit.Client(running) as client:
+        assert [model["id"] for model in client.models()] == [TFIDF, "majority-seed42/cancer"]
+        (answer,) = client.classify("A tumour was seen.", TFIDF, explain=True)
+        assert answer["decision"] in ("no", "yes") and answer["explanation"]["effects"]
+        job = client.submit_table(small.data, TFIDF)["id"]
+        events = list(client.events(job))
+        assert events[-1]["event"] == "end" and events[-1]["done"] == 60
+        assert client.wait(job)["state"] == "succeeded"
+        client.save_results(job, tmp_path / "found.csv")
+        assert (tmp_path / "found.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+        found = [result["probabilities"]["yes"] for result in client.results(job)]
+        assert found == expected["p_yes"].tolist()
+        with pytest.raises(ServiceError) as error:
+            client.cancel(job)
+        assert (error.value.status, error.value.code) == (409, "ended")
+        client.erase(job)
+        with pytest.raises(ServiceError, match="404"):
+            client.job(job)
+        assert client.submit(["A tumour."], TFIDF)["total"] == 1 and len(client.jobs()) == 1
+
+
+def test_the_awaited_client_does_the_same(running: str, small: Served, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with clinfit.AsyncClient(running) as client:
+            several = await asyncio.gather(*(client.classify(f"Case {k}: a tumour.", TFIDF) for k in range(20)))
+            assert len({answers[0]["probs"][1] for answers in several}) > 1
+            job = (await client.submit_table(small.data, TFIDF))["id"]
+            events = [event async for event in client.events(job)]
+            assert events[-1]["event"] == "end" and (await client.wait(job))["state"] == "succeeded"
+            assert len([result async for result in client.results(job)]) == 60
+            await client.save_results(job, tmp_path / "found.csv")
+            await client.erase(job)
+            with pytest.raises(ServiceError):
+                await client.job(job)
+
+    asyncio.run(go())
+
+
+def test_many_askers_get_what_one_gets(running: str) -> None:
+    texts = [f"Case {k}: {'tumour' if k % 2 else 'fracture'} seen, {k}" for k in range(40)]
+    with clinfit.Client(running) as client:
+        alone = [client.classify(text, TFIDF)[0]["probs"] for text in texts]
+        found: dict[str, list[float]] = {}
+
+        def ask(own: list[str]) -> None:
+            with clinfit.Client(running) as other:
+                for text in own:
+                    found[text] = other.classify(text, TFIDF)[0]["probs"]
+
+        threads = [threading.Thread(target=ask, args=(texts[k::8],)) for k in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [found[text] for text in texts] == alone
+
+
+def test_a_pack_that_answers_otherwise_is_not_served(small: Served, tmp_path: Path) -> None:
+    """As after an upgrade of a library that computes differently: the files are whole, the answers are not the same."""
+    pack = shutil.copytree(small.pack, tmp_path / "pack")
+    probes = read_json(pack / "probes.json")
+    probes["tasks"]["cancer"][0]["probabilities"] = [0.5, 0.5]
+    write_json(pack / "probes.json", probes)
+    content = read_json(pack / "pack.json")
+    from clinfit.files import hash_file
+
+    content["files"]["probes.json"] = hash_file(pack / "probes.json")
+    content["sha256"] = hash_json({key: value for key, value in content.items() if key != "sha256"})
+    write_json(pack / "pack.json", content)
+    port = free_port()
+    said = refused("serve", pack, "--port", port, "--jobs", tmp_path / "jobs.sqlite")
+    assert "does not answer here as where it was written" in said
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"http://127.0.0.1:{port}/live")
+
+
+@pytest.mark.slow
+def test_what_the_user_can_put_right(small: Served, running: str, tmp_path: Path) -> None:
+    port = running.rpartition(":")[2]
+    assert "is not a pack" in refused("serve", tmp_path)
+    assert "there are no API keys" in refused("serve", small.pack, "--host", "0.0.0.0")
+    assert "cannot be listened to" in refused("serve", small.pack, "--port", port)
+    assert "two packs are called" in refused("serve", small.pack, small.pack, "--port", 0, "--jobs", tmp_path / "j")
+    assert "Redis does not answer" in refused("worker", small.pack, "--redis", "redis://127.0.0.1:1/0")
+    assert "no scope everything" in refused("key", "x", "--keys", tmp_path / "k.json", "--scopes", "everything")
+    (tmp_path / "text").write_text("no database " * 1000)
+    assert "cannot be used for jobs" in refused("serve", small.pack, "--port", 0, "--jobs", tmp_path / "text")
+
+
+def test_without_the_extra_it_says_what_to_install(small: Served) -> None:
+    code = (
+        "import sys; from importlib import util; real = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'fastapi' else real(name, *rest)\n"
+        "import clinfit.cli; sys.argv = ['clinfit', 'serve', 'x']; clinfit.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and "pip install 'clinfit[serve]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_ends_what_is_under_way(small: Served, tmp_path: Path, programs: Callable[..., Program]) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    program = programs("serve", small.pack, "--port", port, "--jobs", tmp_path / "jobs.sqlite", "--no-worker")
+    wait_until_ready(program, url)
+    headers = {"Content-Type": "text/csv"}
+    job = httpx2.post(f"{url}/v1/jobs", content=small.data.read_bytes(), headers=headers).json()["id"]
+    lines: list[str] = []
+
+    def follow() -> None:
+        with httpx2.stream("GET", f"{url}/v1/jobs/{job}/events", timeout=60) as response:
+            lines.extend(response.iter_lines())
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    time.sleep(1)
+    began = time.monotonic()
+    program.signal(signal.SIGTERM)
+    assert program.process.wait(timeout=60) == 0
+    reader.join()
+    assert time.monotonic() - began < 20 and "event: progress" in lines, "a stream that is open ends by itself"
+    again = programs("serve", small.pack, "--port", port, "--jobs", tmp_path / "jobs.sqlite")
+    wait_until_ready(again, url)
+    with clinfit.Client(url) as client:
+        assert client.wait(job)["state"] == "succeeded"
+    log = "".join(path.read_text() for path in tmp_path.glob("program-*.log"))
+    assert "Traceback" not in log and json.dumps(job) not in log

@@ -1,0 +1,216 @@
+"""Who may ask and how much, what a browser may do, and that no text is left behind anywhere."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from clinfit.errors import ClinfitError
+from clinfit.serve.guard import HEADERS
+from clinfit.serve.security import Keys, Rates, check_binding, new_key, read_keys
+from clinfit.serve.stores.sqlite import SqliteStore
+from small_study import CANARY
+
+from .conftest import Served
+from .services import RedisServer, ended, needs_redis
+
+TFIDF = "tfidf-seed42/cancer"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, str, str]:
+    file = tmp_path / "keys.json"
+    return file, new_key(file, "ward", ["classify", "jobs"]), new_key(file, "watch", ["metrics"])
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def test_keys_are_kept_as_hashes(keys: tuple[Path, str, str]) -> None:
+    file, first, second = keys
+    text = file.read_text()
+    assert first not in text and first.rpartition("_")[2] not in text and first != second
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [key.name for key in read_keys(file)] == ["ward", "watch"]
+    file.write_text('[{"id": 1}]')
+    with pytest.raises(ClinfitError, match="no file of API keys"):
+        read_keys(file)
+
+
+def test_without_keys_only_this_machine_may_ask(keys: tuple[Path, str, str]) -> None:
+    check_binding("127.0.0.1", Keys([]))
+    check_binding("0.0.0.0", Keys(read_keys(keys[0])))
+    with pytest.raises(ClinfitError, match="there are no API keys"):
+        check_binding("0.0.0.0", Keys([]))
+
+
+def test_every_address_asks_for_a_key_of_its_scope(
+    make_client: Callable[..., TestClient], keys: tuple[Path, str, str]
+) -> None:
+    file, ward, watch = keys
+    client = make_client(keys=Keys(read_keys(file)))
+    open_paths = {"/live", "/ready", "/health"}
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        address = path.replace("{job_id}", "0" * 32).replace("{model}", TFIDF)
+        for method in methods:
+            answer = client.request(method, address, json={"text": "x", "input": "x"})
+            assert answer.status_code == (200 if path in open_paths else 401), (method, path)
+    ask = {"model": TFIDF, "input": "x"}
+    assert client.post("/v1/classify", json=ask, headers=bearer(ward)).status_code == 200
+    assert client.post("/v1/classify", json=ask, headers=bearer(watch)).json()["code"] == "scope"
+    assert client.get("/metrics", headers=bearer(watch)).status_code == 200
+    assert client.get("/metrics", headers=bearer(ward)).status_code == 403
+    for wrong in (ward[:-1], ward + "x", "", "é"):
+        headers = {"authorization": f"Bearer {wrong}".encode("latin-1")}
+        assert client.post("/v1/classify", json=ask, headers=headers).status_code == 401
+    assert client.get("/").status_code == 200, "the page asks for the key"
+
+
+def test_a_key_ends_with_its_last_day(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    old, new = new_key(file, "old", ["classify"], "2020-01-31"), new_key(file, "new", ["classify"], "2999-01-31")
+    keys = Keys(read_keys(file))
+    assert keys.holder(f"Bearer {old}") is None and keys.holder(f"Bearer {new}") is not None
+    with pytest.raises(ClinfitError, match="no date"):
+        new_key(file, "x", ["classify"], "31.1.2027")
+
+
+def test_jobs_are_their_senders(make_client: Callable[..., TestClient], tmp_path: Path, small: Served) -> None:
+    file = tmp_path / "keys.json"
+    one, other = (new_key(file, name, ["classify", "jobs"]) for name in "ab")
+    client = make_client(keys=Keys(read_keys(file)), works=False)
+    headers = bearer(one) | {"content-type": "text/csv"}
+    job = client.post(f"/v1/jobs?model={TFIDF}", content=small.data.read_bytes(), headers=headers).json()["id"]
+    assert client.get(f"/v1/jobs/{job}", headers=bearer(one)).status_code == 200
+    assert client.get(f"/v1/jobs/{job}", headers=bearer(other)).status_code == 404
+    assert client.get("/v1/jobs", headers=bearer(other)).json()["data"] == []
+
+
+def test_a_key_has_its_rate(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(per_minute=60, burst=5)
+    ask = {"model": TFIDF, "input": ["x"] * 4}
+    assert client.post("/v1/classify", json=ask).status_code == 200
+    refused = client.post("/v1/classify", json=ask)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate")
+    assert 1 <= int(refused.headers["retry-after"]) <= 3
+
+
+def test_a_bucket_fills_again_and_lets_a_large_job_through_once() -> None:
+    rates = Rates(600, 10)
+    assert rates.take("a", 1000) == 0 and rates.take("a", 1) > 60
+    assert rates.take("b", 1) == 0
+    assert Rates(None, 1).take("a", 10**9) == 0
+
+
+def test_browsers_are_told_what_they_may_do(client: TestClient) -> None:
+    for path in ("/", "/v1/models", "/nowhere", "/web/page.js"):
+        response = client.get(path)
+        assert {name: response.headers[name] for name in HEADERS} == HEADERS
+        assert "access-control-allow-origin" not in response.headers and "server" not in response.headers
+    assert "'unsafe" not in HEADERS["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 400),
+        ({"host": "evil.example:8000"}, 400),
+        ({"host": "127.0.0.1:8000"}, 200),
+        ({"host": "["}, 400),
+        ({"host": ""}, 400),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://testserver"}, 200),
+    ],
+)
+def test_names_and_origins_of_others_are_refused(client: TestClient, headers: dict[str, str], status: int) -> None:
+    response = client.post("/v1/classify", json={"model": TFIDF, "input": "x"}, headers=headers)
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    "path", ["/web/..%2f..%2frun.py", "/web/../app.py", "/%2e%2e/etc/passwd", "/web/", "/web/index"]
+)
+def test_no_path_leads_out(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_request_ids_are_ours_unless_they_are_plain(client: TestClient) -> None:
+    assert client.get("/live", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    assert len(client.get("/live", headers={"x-request-id": "a b\tc" * 99}).headers["x-request-id"]) == 32
+
+
+# ---------------------------------------------------------------- the canary
+
+
+def everything(client: TestClient, small: Served) -> list[str]:
+    """Ask in every way, rightly and wrongly, with the canary in every text; job ids."""
+    text = f"A tumour was seen, {CANARY}."
+    asked = [text, {"id": "a", "inputs": {"text": text, "age": CANARY}}, {"inputs": {CANARY: text}}]
+    client.post("/v1/classify", json={"model": TFIDF, "input": asked, "explain": True})
+    client.post("/v1/classify", json={"model": CANARY, "input": text})
+    client.post("/v1/classify", json={"model": TFIDF, "input": text, CANARY: CANARY})
+    client.post("/v1/classify", content=CANARY.encode())
+    client.get(f"/{CANARY}?{CANARY}={CANARY}", headers={"x-request-id": f"{CANARY} {CANARY}"})
+    client.request(CANARY.upper(), "/live")
+    client.post(f"/v1/jobs?model={TFIDF}", content=f"{CANARY}\n1", headers={"content-type": "text/csv"})
+    client.post("/v1/jobs", json={"model": TFIDF, "input": [text, {"inputs": {"text": CANARY, "age": CANARY}}]})
+    client.post("/classify_abstract", json={"text": text}, params={"model": TFIDF})
+    headers = {"content-type": "text/csv", "idempotency-key": "once"}
+    client.post(f"/v1/jobs?model={TFIDF}", content=small.data.read_bytes(), headers=headers)
+    jobs = [job["id"] for job in client.get("/v1/jobs").json()["data"]]
+    for job in jobs:
+        ended(client, job)
+        client.get(f"/v1/jobs/{job}/results?format=csv")
+        client.get(f"/v1/jobs/{job}/events")
+    return jobs
+
+
+def test_no_text_is_left_behind(
+    make_client: Callable[..., TestClient], small: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    logging.getLogger("clinfit.serve").propagate = True
+    caplog.set_level(logging.DEBUG)
+    assert CANARY in small.data.read_text()
+    audit, file = tmp_path / "audit.jsonl", tmp_path / "own" / "jobs.sqlite"
+    client = make_client(store=SqliteStore(file), audit=audit)
+    jobs = everything(client, small)
+    assert len(jobs) == 3
+    metrics = client.get("/metrics").text
+    after_jobs = b"".join(path.read_bytes() for path in file.parent.iterdir())
+    assert CANARY.encode() not in after_jobs, "the records of a job that has ended are gone, from the log of writes too"
+    for job in jobs:
+        client.delete(f"/v1/jobs/{job}")
+    assert client.get("/v1/jobs").json()["data"] == []
+    kept = b"".join(path.read_bytes() for path in file.parent.iterdir())
+    assert not any(job.encode() in kept for job in jobs)
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert {line["route"] for line in lines} >= {"/v1/classify", "/v1/jobs", "/v1/jobs/{job_id}"}
+    assert {"time", "request", "key", "status", "ms", "model", "pack", "items"} <= set().union(*lines)
+    out, err = capfd.readouterr()
+    logged = [record.getMessage() for record in caplog.records if not record.name.startswith("httpx")]  # the asker's
+    for text in (metrics, audit.read_text(), "\n".join(logged), out, err):
+        assert CANARY not in text.lower()
+    assert any("/v1/classify 422" in line for line in logged), "the log is there"
+
+
+@needs_redis
+def test_no_text_is_left_in_redis(
+    make_client: Callable[..., TestClient], small: Served, redis_server: RedisServer
+) -> None:
+    from clinfit.serve.stores.redis import RedisStore
+
+    store = RedisStore(redis_server.url, keep=60)
+    store._redis.flushall()
+    client = make_client(store=store)
+    jobs = everything(client, small)
+    for job in jobs:
+        client.delete(f"/v1/jobs/{job}")
+    left = {str(key): str(store._redis.dump(key)) for key in store._redis.scan_iter()}
+    assert left and not any(job in f"{key}{value}" for job in jobs for key, value in left.items())
+    assert CANARY not in str(left)
