@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from clinfit.packs.answer import Answer, answers_table
+from clinfit.packs.answer import Answer, answers_table, texts_table
 from clinfit.predictions import answer_text
 from clinfit.serve.models import ServedModel
 
@@ -42,10 +42,28 @@ def _labels_table(model: ServedModel, answers: Sequence[Answer]) -> pd.DataFrame
     return answers_table(answers, model.task.labels, sets=model.served.has_sets)
 
 
+def _text_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
+    return {
+        "text": answer.decision,
+        "finish_reason": answer.finish_reason,
+        "status": answer.status,
+        "notes": answer.notes,
+        "dropped_tokens": answer.dropped_tokens,
+        "truncated": None if answer.dropped_tokens is None else answer.dropped_tokens > 0,
+    }
+
+
 LABELS = Kind("/v1/classify", _labels_view, _labels_table)
 
+TEXTS = Kind("/v1/write", _text_view, lambda model, answers: texts_table(answers))
+
 #: By kind of task.
-KINDS: dict[str, Kind] = {"classification": LABELS, "multilabel": LABELS, "multiple-choice": LABELS}
+KINDS: dict[str, Kind] = {
+    "classification": LABELS,
+    "multilabel": LABELS,
+    "multiple-choice": LABELS,
+    "generation": TEXTS,
+}
 
 
 def kind_of(model: ServedModel) -> Kind:

@@ -50,6 +50,24 @@ class ClassifyRequest(Request):
     )
 
 
+class WriteRequest(Request):
+    """One record or several of a task that asks for texts."""
+
+    model: Name | None = Field(default=None, description="a name of /v1/models; may be left out where there is one")
+    input: str | RecordIn | list[str | RecordIn] = Field(description="a text, a record, or a list of them")
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        json_schema_extra={
+            "examples": [
+                {"input": "Dear colleague, the patient fell on day 3. No fracture was seen."},
+                {"model": "small-seed42/note", "input": [{"id": "a", "inputs": {"text": "Fell on day 3."}}]},
+            ]
+        },
+    )
+
+
 class ItemError(Response):
     """Why a record has no answer."""
 
@@ -90,8 +108,13 @@ class ItemOut(Response):
     decision: str | list[str] | None = Field(default=None, description="the same under the evaluation's threshold")
     threshold: dict[str, float] | None = None
     probabilities: dict[str, float] | None = None
+    text: str | None = Field(default=None, description="what was written, of tasks that ask for texts")
+    finish_reason: Literal["stop", "length"] | None = Field(default=None, description="length: it ended at the limit")
     status: Literal["ok", "refer"] | None = Field(default=None, description="refer: a person decides")
-    notes: list[str] | None = Field(default=None, description="on values that training has not seen")
+    notes: list[str] | None = Field(
+        default=None,
+        description="on values that training has not seen, and numbers of a written text that the record does not hold",
+    )
     prediction_set: list[str] | None = None
     dropped_tokens: int | None = Field(default=None, description="tokens of the text that the model did not see")
     truncated: bool | None = Field(default=None, description="null where it is not known")
@@ -249,6 +272,6 @@ class ProblemOut(Response):
 
 def known_names() -> frozenset[str]:
     """Names of fields, which errors may repeat."""
-    models = (ClassifyRequest, RecordIn, JobRequest, TextRequest)
+    models = (ClassifyRequest, WriteRequest, RecordIn, JobRequest, TextRequest)
     parameters = {"body", "query", "path", "header", "job_id", "prediction_id", "model", "after", "limit", "format"}
     return frozenset(parameters.union(*(model.model_fields for model in models)))

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +30,7 @@ from clinfit.serve.routes.asking import (
     tell,
 )
 from clinfit.serve.schemas import ClassifyRequest, ClassifyResponse, ItemOut, RecordIn
+from clinfit.serve.security import Key
 from clinfit.serve.service import Service
 
 router = APIRouter(tags=["classify"])
@@ -45,24 +46,39 @@ async def classify(body: ClassifyRequest, request: HttpRequest, service: Serving
 
     In a list, a record that cannot be answered has an `error` and leaves the others as they are; alone it is a problem.
     """
+    return await respond(Asked("/v1/classify", body.input, body.model, body.explain), request, service, key)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks. route: its address, which must be that of the model's kind."""
+
+    route: str
+    input: str | RecordIn | list[str | RecordIn]
+    model: str | None
+    explain: bool = False
+
+
+async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key) -> ClassifyResponse:
+    """The answers to a request; raises Problem."""
     ready(service)
-    model = find_model(service, body.model)
-    items = [as_item(item) for item in (body.input if isinstance(body.input, list) else [body.input])]
+    model = find_model(service, asked.model)
+    items = [as_item(item) for item in (asked.input if isinstance(asked.input, list) else [asked.input])]
     tell(request, model, len(items))
     if not items or len(items) > service.settings.items:
         raise Problem("invalid", f"1 to {service.settings.items} records at once; more of them are a job")
-    if body.explain and len(items) > service.settings.explained:
+    if asked.explain and len(items) > service.settings.explained:
         raise Problem("invalid", f"at most {service.settings.explained} records are explained at once")
-    if kind_of(model).route != "/v1/classify":
+    if kind_of(model).route != asked.route:
         raise Problem("invalid", f"a task of this kind is asked at {kind_of(model).route}")
     take(service, key, len(items))
-    data = await outcomes(service, model, items, explained=body.explain)
-    if not isinstance(body.input, list) and (error := data[0].error) is not None:
+    data = await outcomes(service, model, items, explained=asked.explain)
+    if not isinstance(asked.input, list) and (error := data[0].error) is not None:
         raise Problem(error.code, error.detail)
     for item in data:
         status = "error" if item.error else item.status or "ok"
         service.metrics.count("clinfit_items_total", model=model.name, status=status)
-    return ClassifyResponse(id=f"classify-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
+    return ClassifyResponse(id=f"answer-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
 
 
 def as_item(item: str | RecordIn) -> Item:

@@ -85,6 +85,8 @@ function choose() {
     [k ? ", " : "", element("code", { textContent: input.column })]), ", and an id if you like");
   $("results").replaceChildren();
   $("waiting").textContent = "Nothing asked yet.";
+  $("explain").disabled = writes(chosen);
+  if (writes(chosen)) $("explain").checked = false;
   showFacts(chosen);
 }
 
@@ -133,8 +135,8 @@ async function send(event) {
     try {
       const asked = [model(), beside()].filter(Boolean);
       const bodies = await Promise.all(asked.map(async (one) => {
-        const body = JSON.stringify({ model: one.id, input, explain: $("explain").checked });
-        return (await ask("/v1/classify", { method: "POST", headers: { "Content-Type": "application/json" }, body })).json();
+        const body = JSON.stringify({ model: one.id, input, ...(writes(one) ? {} : { explain: $("explain").checked }) });
+        return (await ask(one.route, { method: "POST", headers: { "Content-Type": "application/json" }, body })).json();
       }));
       $("results").replaceChildren(...bodies.map((body, k) => answer(asked[k], body, input)));
       $("waiting").textContent = bodies.map((body, k) => spoken(asked[k], body)).join(" ");
@@ -148,6 +150,8 @@ async function send(event) {
   });
 }
 
+function writes(one) { return one.kind === "generation"; }
+
 function labelText(one, label, input) {
   if (one.kind !== "multiple-choice") return label;
   const options = one.options || [];
@@ -156,6 +160,7 @@ function labelText(one, label, input) {
 }
 
 function decisionText(one, item, input) {
+  if (writes(one)) return item.text || "It wrote nothing.";
   if (Array.isArray(item.decision)) return item.decision.length ? item.decision.join(", ") : "none of the labels";
   return labelText(one, item.decision, input);
 }
@@ -207,7 +212,11 @@ function answer(one, body, input) {
     box.append(element("p", { className: "refer" }, element("strong", { textContent: "For a person to decide." }),
       " The model is not sure enough of this record, by the rule that the evaluation used."));
   }
-  box.append(element("p", { className: "why", textContent: reason(one, item) }), bars(one, item, input));
+  if (writes(one)) {
+    box.append(element("p", { className: "why", textContent: "Written by a model, read by nobody: check every word against the record." + (item.finish_reason === "length" ? " It ended at its limit, not at its end." : "") }));
+  } else {
+    box.append(element("p", { className: "why", textContent: reason(one, item) }), bars(one, item, input));
+  }
   const notes = [...item.notes];
   if (item.truncated) notes.push(`${item.dropped_tokens} tokens at the end of the text are more than the model reads: it did not see them`);
   if (item.prediction_set) notes.push("labels that cannot be ruled out: " + (item.prediction_set.join(", ") || "none"));
@@ -261,7 +270,8 @@ function marked(text, effects, largest) {
 // ---------------------------------------------------------------- the model
 
 const METRICS = { accuracy: "accuracy", sensitivity: "sensitivity", specificity: "specificity", ppv: "positive predictive value",
-  npv: "negative predictive value", auroc: "AUROC", macro_f1: "macro F1", micro_f1: "micro F1", exact_match: "all labels right", brier: "Brier score" };
+  npv: "negative predictive value", auroc: "AUROC", macro_f1: "macro F1", micro_f1: "micro F1", exact_match: "all labels right", brier: "Brier score",
+  token_f1: "token F1 (wording, a proxy)", rougeL: "ROUGE-L (wording, a proxy)", number_precision: "numbers found in the source (a proxy)", perplexity: "perplexity of the references" };
 
 function showFacts(one) {
   const pairs = (entries) => element("dl", {}, ...entries.flatMap(([name, value]) =>
@@ -273,7 +283,8 @@ function showFacts(one) {
       return [words, metric.value.toFixed(2) + range + (metric.status === "ok" ? "" : ` (${metric.status})`)];
     });
   const thresholds = Object.entries(one.threshold).map(([label, value]) => `${label} from ${percent(value)}`).join(", ");
-  const facts = [["task", `${one.task} (${one.kind})`], ["labels", one.labels.join(", ")], ["decision", thresholds || "the most probable label"],
+  const facts = [["task", `${one.task} (${one.kind})`],
+    ...(writes(one) ? [] : [["labels", one.labels.join(", ")], ["decision", thresholds || "the most probable label"]]),
     ["handed to a person", one.refers ? "records that the model is not sure of" : "none"], ["model", one.run + (one.base ? ", on " + one.base : ", " + one.family)],
     ["study", one.study], ["pack", one.pack], ["computed by", one.engine]];
   const limits = ["It was measured on the test records of its study and nothing else: other patients, other hospitals and other years may differ.",
