@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from clinfit import __version__
 from clinfit.cli_data import data_app
 from clinfit.cli_files import FileOptions, evaluate_files
+from clinfit.cli_models import models_app
 from clinfit.errors import ClinfitError
 
 
@@ -36,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="the study file (YAML)")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder: runs/<study>/latest, or another")]

@@ -26,12 +26,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PretrainedConfig
 from transformers.pytorch_utils import Conv1D
 
+from clinfit.models.memory import weight_bytes
 from clinfit.study.models import Lora, Neural
 from clinfit.training.adaptable import not_adaptable
 from clinfit.training.precision import DTYPES, Precision
 
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
-NF4_BYTES = 0.5625
 TRAINED_BYTES = 16
 LOGIT_BYTES = 12
 #: Resident memory of a process that imported PyTorch, Transformers and PEFT, on Linux.
@@ -117,9 +117,8 @@ def estimate(spec: Neural, size: Size, work: Work, precision: Precision, rate: f
     train, width = spec.train, BYTES[precision]
     longest = max(work.train_lengths, default=0)
     tokens = max(min(train.batch_tokens, sum(work.train_lengths)), longest)  # a longer record stands alone
-    weights = size.parameters * (width if spec.prompted else BYTES["fp32"])  # encoders stay in fp32
-    if spec.four_bit:
-        weights = size.multiplied * NF4_BYTES + (size.parameters - size.multiplied) * width
+    kept = width if spec.prompted else BYTES["fp32"]  # encoders stay in fp32
+    weights = weight_bytes(size.parameters, size.multiplied, kept, four_bit=spec.four_bit)
     per_token = 2 * width * size.output_widths
     if train.gradient_checkpointing:
         per_token = per_token / size.layers + width * size.hidden * size.layers

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
@@ -88,6 +88,11 @@ class Renderer:
     def markup(self) -> tuple[str, str]:
         """What stands before and after the user message in every prompt, system text included."""
         return self._form.chat.head, self._form.chat.tail
+
+    @property
+    def thinking(self) -> Literal["none", "off", "stripped"]:
+        """What became of the reasoning that the template would put before answers (prompts/chat.py)."""
+        return self._form.chat.thinking
 
     @property
     def fingerprint(self) -> str:

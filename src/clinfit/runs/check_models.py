@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,8 +29,8 @@ class Reading:
 
     lengths, dropped: tokens of each record as it is read, and of what it loses, by split. whole: tokens of the longest
     record before it is shortened.
-    answers: tokens of each answer that the model can give. first: the first training record. Both only of models that
-    read prompts.
+    answers: tokens of each answer that the model can give. first: the first training record. thinking: what became of
+    the reasoning that its template would begin (prompts/chat.py). All three only of models that read prompts.
     """
 
     task: str
@@ -40,6 +40,7 @@ class Reading:
     answers: Mapping[str, list[int]]
     answer_tokens: int = 1
     first: Encoded | None = None
+    thinking: Literal["none", "off", "stripped"] = "none"
 
     @property
     def records(self) -> int:
@@ -69,6 +70,7 @@ def prepare(study: Study, data: Mapping[str, TaskData]) -> tuple[list[Prepared],
             try:
                 ready.append(_prepared(study, spec, data))
                 problems += _not_quantized(spec)
+                problems += _reasoning(spec, ready[-1].readings)
                 problems += [
                     found
                     for reading in ready[-1].readings
@@ -91,6 +93,27 @@ def _not_quantized(spec: Neural) -> list[Finding]:
             f"{spec.name}: the base would be loaded unquantized here",
             "quantization: 4bit needs an NVIDIA GPU and bitsandbytes; the estimate is that of whole weights",
             "run it on such a machine, or leave quantization out",
+            spec.name,
+        )
+    ]
+
+
+def _reasoning(spec: Neural, readings: Sequence[Reading]) -> list[Finding]:
+    """Whether the base is made to reason before it answers, which no answer here has room for."""
+    ways = {reading.thinking for reading in readings} - {"none"}
+    if not ways:
+        return []
+    stripped = "stripped" in ways
+    done = "is taken away" if stripped else "is switched off in its chat template, which leaves it empty"
+    return [
+        Finding(
+            "warn" if stripped else "info",
+            "reasoning-model",
+            f"{spec.name}: its base reasons before it answers, and here it does not",
+            f"the reasoning {done}, in training and in serving; labels are scored right behind the prompt",
+            "expect weak answers before fine-tuning, or choose a base that answers without reasoning"
+            if stripped
+            else "",
             spec.name,
         )
     ]
@@ -135,6 +158,7 @@ def _prompts(spec: Neural, name: str, task: Task, records: Sequence[Record], tok
         answers=renderer.answers,
         answer_tokens=max(sum(label >= 0 for label in item.labels) for item in encoded),
         first=next(item for item, record in zip(encoded, records, strict=True) if record.split == "train"),
+        thinking=renderer.thinking,
     )
 
 
