@@ -83,7 +83,10 @@ def test_prompts_of_a_block(name: str, system: str | None, text_task: Task) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NEW)
-def test_a_block_renders_trains_scores_writes_saves_and_loads(name: str, tmp_path: Path) -> None:
+def test_a_block_renders_trains_scores_writes_saves_and_loads(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CausalModel, "_fluency", lambda *_, **__: None)  # of random weights, and most of the time
     data = dataset("text", TASK)
     spec = Causal(
         name="m",

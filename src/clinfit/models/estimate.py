@@ -104,7 +104,7 @@ def model_size(spec: Neural, config: PretrainedConfig, labels: int) -> Size:
     return Size(
         parameters=parameters,
         multiplied=sum(module.weight.numel() for module in linear.values()),
-        trained=parameters if spec.trains_all else _adapter_parameters(spec.lora, adapted),
+        trained=parameters if spec.trains_all else 0 if spec.prompting else _adapter_parameters(spec.lora, adapted),
         output_widths=sum(_widths(module)[1] for module in linear.values()),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,

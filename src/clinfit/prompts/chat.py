@@ -38,7 +38,8 @@ _STAND_IN = "CLINFITSTANDIN"
 class Chat:
     """One tokenizer's chat template, rendered once around a stand-in message, and its halves as text and ids.
 
-    system: the system text. answers: those known beforehand.
+    system: the system text. answers: those known beforehand. turns: user messages with their answers that stand before
+    every prompt, neutral texts.
     head, tail: what stands before and after the user message; the tail ends with the generation prompt.
     answers: ids of each answer as they follow the generation prompt, without the end. end_ids: the end of turn.
     thinking: what became of a reasoning before answers: `none` was begun, the template leaves it empty (`off`), or its
@@ -47,9 +48,13 @@ class Chat:
     answer would stand in, or when the turn never ends.
     """
 
-    def __init__(self, tokenizer: Any, system: str | None, answers: Sequence[str]) -> None:
+    def __init__(
+        self, tokenizer: Any, system: str | None, answers: Sequence[str], turns: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.tokenizer = tokenizer
-        self.head, self.tail, (*texts, self._frame), stripped = _chat_parts(tokenizer, system, [*answers, _STAND_IN])
+        self.head, self.tail, (*texts, self._frame), stripped = _chat_parts(
+            tokenizer, system, [*answers, _STAND_IN], turns
+        )
         self.thinking: Literal["none", "off", "stripped"] = (
             "stripped" if stripped else "off" if any(mark in self.tail for mark in _REASONING) else "none"
         )
@@ -110,7 +115,9 @@ def special_tokens(tokenizer: Any) -> dict[int, str]:
     return named | {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def _chat_parts(tokenizer: Any, system: str | None, answers: Sequence[str]) -> tuple[str, str, list[str], bool]:
+def _chat_parts(
+    tokenizer: Any, system: str | None, answers: Sequence[str], turns: Sequence[tuple[str, str]]
+) -> tuple[str, str, list[str], bool]:
     """Chat markup before and after the user message, each answer with what the template puts around it, and whether a
     reasoning that the generation prompt begins was taken away.
 
@@ -118,14 +125,19 @@ def _chat_parts(tokenizer: Any, system: str | None, answers: Sequence[str]) -> t
     """
     user = _STAND_IN
     try:
-        prompt = _rendered(tokenizer, system, user, None)
+        prompt = _rendered(tokenizer, system, turns, user, None)
         shows_system = not system or system.strip() in prompt
     except TemplateError:
         prompt, shows_system = "", False
     if not shows_system:  # a template without a system role: some refuse it, some drop it without a word
-        system, user = None, f"{system}\n\n{_STAND_IN}"
-        prompt = _chat(tokenizer, None, user, None)
-    fulls = [_chat(tokenizer, system, user, answer) for answer in answers]
+        if turns:
+            (first, answer), *others = turns
+            turns = [(f"{system}\n\n{first}", answer), *others]
+        else:
+            user = f"{system}\n\n{_STAND_IN}"
+        system = None
+        prompt = _chat(tokenizer, None, turns, user, None)
+    fulls = [_chat(tokenizer, system, turns, user, answer) for answer in answers]
     bare = _without_opened(prompt)
     stripped = bare != prompt and all(
         not full.startswith(prompt) and full[len(bare) :].startswith(answer) and full.startswith(bare)
@@ -161,10 +173,10 @@ def _without_opened(prompt: str) -> str:
     return prompt if mark is None else prompt[: prompt.rindex(mark)]
 
 
-def _chat(tokenizer: Any, system: str | None, user: str, answer: str | None) -> str:
+def _chat(tokenizer: Any, system: str | None, turns: Sequence[tuple[str, str]], user: str, answer: str | None) -> str:
     """A rendering that must succeed; raises ClinfitError where it does not."""
     try:
-        return _rendered(tokenizer, system, user, answer)
+        return _rendered(tokenizer, system, turns, user, answer)
     except TemplateError as error:
         raise ClinfitError(
             f"this tokenizer's chat template cannot render a message of text ({error})",
@@ -172,8 +184,12 @@ def _chat(tokenizer: Any, system: str | None, user: str, answer: str | None) -> 
         ) from error
 
 
-def _rendered(tokenizer: Any, system: str | None, user: str, answer: str | None) -> str:
+def _rendered(
+    tokenizer: Any, system: str | None, turns: Sequence[tuple[str, str]], user: str, answer: str | None
+) -> str:
     messages = [{"role": "system", "content": system}] if system else []
+    for asked, answered in turns:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     messages.append({"role": "user", "content": user})
     if answer is not None:
         messages.append({"role": "assistant", "content": answer})

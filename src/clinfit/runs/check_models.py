@@ -12,6 +12,7 @@ from clinfit.errors import ClinfitError
 from clinfit.evaluation.checks.shortened import shortened_findings
 from clinfit.findings import Finding
 from clinfit.models.estimate import Estimate, Work, estimate, gemm_rate, model_size
+from clinfit.models.examples import drawn_examples, told_examples
 from clinfit.models.pretrained import find_base, four_bit_supported, load_config, load_tokenizer
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.prompts.template import document
@@ -30,7 +31,8 @@ class Reading:
     lengths, dropped: tokens of each record as it is read, and of what it loses, by split. whole: tokens of the longest
     record before it is shortened.
     answers: tokens of each answer that the model can give. first: the first training record. thinking: what became of
-    the reasoning that its template would begin (prompts/chat.py). All three only of models that read prompts.
+    the reasoning that its template would begin (prompts/chat.py). examples: how many stand in every prompt, and whence.
+    All four only of models that read prompts.
     """
 
     task: str
@@ -41,6 +43,7 @@ class Reading:
     answer_tokens: int = 1
     first: Encoded | None = None
     thinking: Literal["none", "off", "stripped"] = "none"
+    examples: str = ""
 
     @property
     def records(self) -> int:
@@ -137,7 +140,7 @@ def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) ->
 def _prepared(study: Study, spec: Causal | Encoder, data: Mapping[str, TaskData]) -> Prepared:
     tokenizer, tasks = load_tokenizer(spec.base, spec.revision), study.tasks_of(spec)
     read: Callable[..., Reading] = _prompts if spec.prompted else _documents
-    readings = [read(spec, name, task, data[name].records, tokenizer) for name, task in tasks.items()]
+    readings = [read(spec, name, task, data[name].records, tokenizer, study.seeds[0]) for name, task in tasks.items()]
     device = default_device()
     precision = resolve_precision(spec.train.precision, device)
     labels = sum(len(task.labels) for task in tasks.values())
@@ -147,8 +150,12 @@ def _prepared(study: Study, spec: Causal | Encoder, data: Mapping[str, TaskData]
     return Prepared(spec, tokenizer, readings, estimate(loaded, size, work_of(study, spec, readings), precision, rate))
 
 
-def _prompts(spec: Neural, name: str, task: Task, records: Sequence[Record], tokenizer: Any) -> Reading:
-    renderer = Renderer(task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten)
+def _prompts(spec: Causal, name: str, task: Task, records: Sequence[Record], tokenizer: Any, seed: int) -> Reading:
+    seed = spec.seeds[0] if spec.seeds else seed
+    examples = drawn_examples(in_split(records, "train"), task.labels, spec.shots, name, seed) if spec.shots else []
+    renderer = Renderer(
+        task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten, examples=examples
+    )
     encoded = renderer.encode_all(records)
     return Reading(
         task=name,
@@ -159,6 +166,7 @@ def _prompts(spec: Neural, name: str, task: Task, records: Sequence[Record], tok
         answer_tokens=max(sum(label >= 0 for label in item.labels) for item in encoded),
         first=next(item for item, record in zip(encoded, records, strict=True) if record.split == "train"),
         thinking=renderer.thinking,
+        examples=f"{told_examples(examples, task.labels)}; with seed {seed}" if examples else "",
     )
 
 
@@ -167,7 +175,7 @@ def _with_longest_answer(item: Encoded) -> int:
     return len(item.prompt_ids) + max(branch.longest for branch in item.branches)
 
 
-def _documents(spec: Neural, name: str, task: Task, records: Sequence[Record], tokenizer: Any) -> Reading:
+def _documents(spec: Encoder, name: str, task: Task, records: Sequence[Record], tokenizer: Any, seed: int) -> Reading:
     texts = [document(task, record.inputs) for record in records]
     whole = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
     return Reading(
@@ -190,10 +198,11 @@ def work_of(study: Study, spec: Causal | Encoder, readings: Sequence[Reading]) -
     """What all stages train on, and what is scored: validation each epoch, then validation and test of every task after
     every stage, and before the first one where the base is asked too."""
     stages = stages_of(study, spec)
-    learned = [(reading, 1.0) for stage in stages for reading in readings if reading.task in stage.weights]
+    trained = [] if spec.prompting else stages
+    learned = [(reading, 1.0) for stage in trained for reading in readings if reading.task in stage.weights]
     learned += [
         (reading, stage.stage.retain.rehearsal)
-        for stage in stages
+        for stage in trained
         for reading in readings
         if reading.task in stage.rehearsed and stage.stage.retain is not None
     ]

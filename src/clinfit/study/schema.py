@@ -59,7 +59,7 @@ class Study(Section):
     def seeds_of(self, model: ModelSpec) -> list[int]:
         """The seeds of a model; one of them says all where it draws nothing at random."""
         seeds = model.seeds or self.seeds
-        return seeds if model.seeded else seeds[:1]
+        return seeds if model.repeats else seeds[:1]
 
     def stages_of(self, model: ModelSpec) -> list[Stage]:
         """The stages of a model: its own, else the study's, else one over all tasks, equally."""
