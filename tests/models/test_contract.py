@@ -50,7 +50,7 @@ SPECS: dict[str, ModelSpec] = {
         update={"class_weights": "balanced", "focal_gamma": 2.0, "sampling": "oversample"}
     ),
     "causal-prompted": CAUSAL.model_copy(
-        update={"method": "prompt", "shots": 3, "train": BRIEF.model_copy(update={"max_length": 900})}
+        update={"method": "prompt", "shots": 2, "train": BRIEF.model_copy(update={"max_length": 510})}
     ),
     "encoder-lora": ENCODER,
     "encoder-full": ENCODER.model_copy(update={"method": "full", "class_weights": "balanced", "sampling": "balanced"}),
