@@ -51,7 +51,12 @@ def table(n: int, seed: int, older: float = 0.0) -> pd.DataFrame:
     needs = np.where(age > 65, "bath|feed", np.where(ward == "A", "bath", ""))
     return pd.DataFrame(
         {"id": [f"r{i}" for i in range(n)], "age": age, "ward": ward, "fall": np.where(fell, "yes", "no")}
-        | {"needs": needs, "first": "rest", "second": [f"drug {i}" for i in range(n)], "right": np.where(draw.random(n) < 0.7, "A", "B")}
+        | {
+            "needs": needs,
+            "first": "rest",
+            "second": [f"drug {i}" for i in range(n)],
+            "right": np.where(draw.random(n) < 0.7, "A", "B"),
+        }
     )
 
 
