@@ -33,7 +33,7 @@ def drawn_examples(records: Sequence[Record], labels: Sequence[str], shots: int,
     waiting: dict[str, list[Record]] = defaultdict(list)
     for position in draw.permutation(len(records)):
         waiting[str(records[position].target)].append(records[position])
-    order = [labels[k] for k in draw.permutation(len(labels))]
+    order = [labels[int(k)] for k in draw.permutation(len(labels))]
     found: list[Record] = []
     while len(found) < shots:
         for label in order:
@@ -41,7 +41,7 @@ def drawn_examples(records: Sequence[Record], labels: Sequence[str], shots: int,
                 groups = {record.group for record in found}
                 other = next((at for at, record in enumerate(waiting[label]) if record.group not in groups), 0)
                 found.append(waiting[label].pop(other))
-    return [found[k] for k in draw.permutation(len(found))]
+    return [found[int(k)] for k in draw.permutation(len(found))]
 
 
 def told_examples(examples: Sequence[Record], labels: Sequence[str]) -> str:

@@ -74,7 +74,7 @@ def _task_name(pack: Pack, task: str | None) -> str:
     names = list(pack.tasks)
     if task is None and len(names) == 1:
         return names[0]
-    if task not in pack.tasks:
+    if task is None or task not in pack.tasks:
         near = nearest(task, names) if task else None
         raise ClinfitError(
             f"the pack answers no task {task!r}" if task else f"the pack answers {len(names)} tasks, and none is named",
@@ -93,7 +93,7 @@ def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
     threshold = served.thresholds.get("")
     value = None if threshold is None else threshold.value
     fixed = Threshold() if value is None else Threshold(rule="fixed", value=value)
-    primary = getattr(task.evaluation, "primary", None) or primaries(task.kind)[0]
+    primary: Any = getattr(task.evaluation, "primary", None) or primaries(task.kind)[0]
     asked = task.model_copy(update={"evaluation": None, "data": task.data.model_copy(update={"path": source})})
     return Study(
         name=f"{content.study.name}-external",
