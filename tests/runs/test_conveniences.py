@@ -128,7 +128,7 @@ def test_status_tells_what_a_step_still_takes_and_the_disk(tmp_path: Path) -> No
     step = {"state": "running", "pid": os.getpid(), "stage": 1, "step": "training", "done": 5, "total": 20}
     write_json(folder.run("m").status, step | {"text": "loss 0.5", "seconds": 10.0})
     text = "\n".join(status_lines(folder))
-    assert "training 5/20 loss 0.5, about 30 s left" in text and "on disk" in text
+    assert "training 5/20 loss 0.5, about 30 s left" in text and "MB on disk" in text
 
 
 def test_watching_ends_with_the_run(make_study: Callable[..., Path]) -> None:

@@ -156,8 +156,8 @@ def status_lines(folder: RunFolder) -> list[str]:
     state = status["state"]
     if state == "running" and not is_alive(status["pid"]):
         state = "killed (run the study again to continue)"
-    lines = [f"{folder.path}: {state}", f"started {status['started']}, {status['elapsed_seconds']:.0f} s of work"]
-    lines += [f"on disk {_disk_megabytes(folder.path):,.0f} MB"]
+    work = f"started {status['started']}, {status['elapsed_seconds']:.0f} s of work"
+    lines = [f"{folder.path}: {state}", f"{work}, {_disk_megabytes(folder.path):,.0f} MB on disk"]
     known: dict[str, str] = status["models"]
     others = sorted(path.parent.name for path in folder.path.glob("models/*/status.json"))
     return lines + [
