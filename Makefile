@@ -46,6 +46,7 @@ reference: $(VENV)/installed-tests
 	$(BIN)/python scripts/make_metrics_page.py
 	$(BIN)/python scripts/make_results_page.py
 	$(BIN)/python scripts/make_sets_page.py
+	$(BIN)/python scripts/make_models_page.py
 	$(BIN)/python scripts/make_text_metrics_page.py
 	$(BIN)/python scripts/make_places.py
 

@@ -42,7 +42,8 @@ Made from the code by `python scripts/make_reference.py`; edit the code, not thi
 A study is one YAML file. Keys that are not listed here are errors; `clinfit check STUDY` names all errors at once,
 with their lines. Only `true` and `false` are booleans (YAML 1.2): labels such as Yes and No need no quotes. Blocks can
 be shared by anchors and merge keys (`<<: *defaults`): a block's own keys win, and of a list of blocks the first;
-top-level keys that begin with `x-` may hold such blocks, and are ignored. Editors check and complete study files with
+top-level keys that begin with `x-` may hold such blocks, and are ignored. A model may name a ready block (`use: NAME`,
+[model blocks](models.md)), which fills in what is left out. Editors check and complete study files with
 `schema/study.schema.json`, which `clinfit schema` prints as well.
 """
 

@@ -210,7 +210,10 @@ def test_citation_and_changelog_name_this_version() -> None:
 # ---------------------------------------------------------------- pages that name code
 
 
-PAGES_OF_CODE = ["make_metrics_page", "make_results_page", "make_sets_page", "make_text_metrics_page", "make_places"]
+PAGES_OF_CODE = [
+    "make_metrics_page", "make_results_page", "make_sets_page", "make_models_page", "make_text_metrics_page",
+    "make_places",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAGES_OF_CODE)

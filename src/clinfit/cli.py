@@ -11,8 +11,10 @@ from typer.core import TyperGroup
 
 from clinfit import __version__
 from clinfit.cli_data import data_app
-from clinfit.cli_files import FileOptions, evaluate_files
+from clinfit.cli_files import FileOptions, evaluate_files, evaluate_pack, is_pack
+from clinfit.cli_models import models_app
 from clinfit.cli_reading import reading_app
+from clinfit.cli_runs import RunPath, detached, status, stop
 from clinfit.cli_serve import add_commands
 from clinfit.errors import ClinfitError
 
@@ -38,10 +40,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
 app.add_typer(reading_app, name="reading")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="the study file (YAML)")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder: runs/<study>/latest, or another")]
 Online = Annotated[bool, typer.Option("--online", help="allow fetching bases from the hub; default: offline")]
 
 
@@ -59,23 +61,47 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="few records and one epoch, to see in a minute what a run gives")
     ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="only the first N records of every task; a study of its own")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="only what failed last time; without it, all that is left is done")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="go on in the background, with a log beside the run folder")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show every step and what is left to do; do none")] = False,
     online: Online = False,
 ) -> None:
     """Train, evaluate and compare the models of a study; run it again to continue where it stopped."""
     allow_online(online)
-    if dry_run:
-        from clinfit.runs.dry_run import print_plan
+    if dry_run or detach:
+        from clinfit.runs.execute import as_asked
         from clinfit.study.load import load_study
-        from clinfit.study.quick import quickened
 
-        loaded = load_study(study)
-        return print_plan(quickened(loaded) if quick else loaded, out, models, fresh)
+        asked = as_asked(load_study(study), quick, limit)
+        if dry_run:
+            from clinfit.runs.dry_run import print_plan
+
+            return print_plan(asked, out, models, fresh)
+        from clinfit.runs.inputs import prepare
+
+        folder = prepare(asked, out, models, fresh).folder.path  # what is wrong is told before anything is started
+        return detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
     from clinfit.runs.execute import run as run_study
     from clinfit.runs.executors import Inline, Processes
 
     chosen = Inline(debug=DEBUG in sys.argv) if executor == "inline" else Processes(at_once=workers)
-    result = run_study(study, out=out, models=models, fresh=fresh, quick=quick, executor=chosen)
+    result = run_study(
+        study,
+        out=out,
+        models=models,
+        fresh=fresh,
+        quick=quick,
+        limit=limit,
+        retry_failed=retry_failed,
+        executor=chosen,
+    )
     if result.failed:
         raise typer.Exit(2 if all(failure.fixable for failure in result.failed.values()) else 1)
     return None
@@ -183,30 +209,36 @@ def explain(
 
 @app.command()
 def evaluate(
-    sources: Annotated[list[Path], typer.Argument(metavar="RUN | FILE...", help="a run folder, or predictions files")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="RUN | FILE... | PACK", help="a run folder, predictions files, or a pack")
+    ],
     labels: Annotated[str | None, typer.Option(metavar="A,B", help="files: all labels, in their order")] = None,
     positive: Annotated[str | None, typer.Option(metavar="B", help="files: the positive label; default: last")] = None,
     name: Annotated[str | None, typer.Option(help="files: title of the report")] = None,
-    out: Annotated[Path | None, typer.Option(help="files: folder for the report; default: <name>-report")] = None,
+    data: Annotated[Path | None, typer.Option(help="pack: data file with new records and their answers")] = None,
+    out: Annotated[Path | None, typer.Option(help="files, pack: folder for the report; default: <name>-report")] = None,
     study: Annotated[Path | None, typer.Option(help="files: study with labels and settings of the evaluation")] = None,
     kind: Annotated[
         Literal["classification", "multilabel"] | None, typer.Option(help="files: one label an item, or any number")
     ] = None,
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="files: which task of the study")] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="files, pack: which task")] = None,
     export: Annotated[
         bool,
         typer.Option("--export", help="also write every figure (SVG, PDF, PNG) and table (CSV, LaTeX, HTML) as files"),
     ] = False,
 ) -> None:
-    """Make metrics, report and packs again from a run's saved predictions, or report on files from any tool.
+    """Make metrics, report and packs again from a run's saved predictions, or report on files from any tool, or on a
+    pack that answers new records (--data).
 
     A predictions file (.csv, .tsv, .parquet, .jsonl) has the columns id, gold, and predicted or p_<label> for each
-    label; model, split, group, status and raw are read where present. No model is loaded.
+    label; model, split, group, status and raw are read where present. No model is loaded, but that of a pack.
     """
     from clinfit.files import followed
 
     options = FileOptions(labels, positive, kind, name, out, study, task)
     sources = [followed(source) for source in sources]
+    if data is not None or is_pack(sources):
+        return evaluate_pack(sources, data, options, export)
     if any(source.is_file() for source in sources):
         return evaluate_files(sources, options, export)
     if len(sources) > 1 or options.given:
@@ -317,13 +349,8 @@ def diagnose(
         typer.echo(line)
 
 
-@app.command()
-def status(run: RunPath) -> None:
-    """Show how far a run is; works from another terminal."""
-    from clinfit.runs.folder import existing_run
-    from clinfit.runs.status import status_lines
-
-    typer.echo("\n".join(status_lines(existing_run(run))))
+app.command()(status)
+app.command()(stop)
 
 
 add_commands(app)

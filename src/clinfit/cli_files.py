@@ -1,4 +1,4 @@
-"""`clinfit evaluate FILE...`: predictions files of any tool, and what the options say of them."""
+"""`clinfit evaluate FILE...` and `clinfit evaluate PACK --data FILE`: reports on what is no run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,4 +57,38 @@ def evaluate_files(files: list[Path], options: FileOptions, export: bool) -> Non
         files=export,
     )
     print_summary(results, new_console())
+    typer.echo(folder / "report.html")
+
+
+def is_pack(sources: list[Path]) -> bool:
+    """Whether the one source is a pack."""
+    return len(sources) == 1 and (sources[0] / "pack.json").is_file()
+
+
+def evaluate_pack(sources: list[Path], data: Path | None, options: FileOptions, export: bool) -> None:
+    """A pack on new records: external validation."""
+    from shlex import join
+
+    from clinfit.report.summary import print_summary
+    from clinfit.runs.external_pack import evaluate_pack as evaluate_on
+    from clinfit.runs.status import new_console
+
+    if data is None:
+        raise ClinfitError(
+            f"{sources[0]} is a pack, and no records are named", fix=f"clinfit evaluate {sources[0]} --data new.csv"
+        )
+    if not is_pack(sources):
+        raise ClinfitError(f"--data {data} is for a pack, and {sources[0]} is none", expected="one pack folder")
+    if odd := options.given.keys() - {"out", "task"}:
+        raise ClinfitError(f"--{min(odd)} comes with a pack", expected="the pack says this itself")
+    folder = options.out or Path(f"{data.stem}-report")
+    words = [word for name, value in options.given.items() for word in (f"--{name}", value)]
+    command = join(["clinfit", "evaluate", str(sources[0]), "--data", str(data), *words])
+    results = evaluate_on(sources[0], data, folder, task=options.task, command=command, files=export)
+    print_summary(results, new_console())
+    for task in results["tasks"].values():
+        found = task["sections"].get("external")
+        for row in found["large"] if found else ():
+            ratio = "" if row["ratio"] is None else f" = {row['ratio']:.2f}"
+            typer.echo(f"{row['label']}: observed / expected {row['observed']} / {row['expected']:.1f}{ratio}")
     typer.echo(folder / "report.html")

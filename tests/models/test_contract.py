@@ -54,6 +54,9 @@ SPECS: dict[str, ModelSpec] = {
     "causal-weighted": CAUSAL.model_copy(
         update={"class_weights": "balanced", "focal_gamma": 2.0, "sampling": "oversample"}
     ),
+    "causal-prompted": CAUSAL.model_copy(
+        update={"method": "prompt", "shots": 2, "train": BRIEF.model_copy(update={"max_length": 510})}
+    ),
     "encoder-lora": ENCODER,
     "encoder-full": ENCODER.model_copy(update={"method": "full", "class_weights": "balanced", "sampling": "balanced"}),
 }
@@ -71,11 +74,12 @@ TAKES: dict[str, list[str]] = {
     "causal": ["text", "table", "mixed", "three", "several", "options", "texts"],
     "causal-bf16": ["text"],
     "causal-weighted": ["three"],
+    "causal-prompted": ["text", "three", "options"],
     "encoder-lora": ["text", "table", "mixed", "three", "several"],
     "encoder-full": ["text", "three", "several"],
 }
 #: Variants of a family that already stands under the contract with every data set.
-VARIANTS = {"causal-bf16", "causal-weighted", "encoder-full"}
+VARIANTS = {"causal-bf16", "causal-weighted", "causal-prompted", "encoder-full"}
 REFUSES: dict[str, list[str]] = {
     "always-positive": ["three"],
     "keyword": ["table", "three"],

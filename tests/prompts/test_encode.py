@@ -173,11 +173,19 @@ def test_an_error_in_a_prompt_holds_no_value(text_task: Task, tokenizer: Any) ->
 
 
 def test_a_template_that_does_not_continue_its_own_prompt_stops_with_both_texts(text_task: Task) -> None:
-    specials = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<pad>"]
-    tokenizer = train_tokenizer(specials, real_template("deepseek_r1_distill"))
+    template = CHAT_TEMPLATE.replace("'<|assistant|>\n' }}", "'<|assistant|>\nSure: ' }}")
     with pytest.raises(ClinfitError, match="generation prompt") as raised:
-        Renderer(text_task, tokenizer)
-    assert "<think>" in str(raised.value) and "Non-Cancer" in str(raised.value)
+        Renderer(text_task, train_tokenizer(template=template))
+    assert "Sure: " in str(raised.value) and "Non-Cancer" in str(raised.value)
+
+
+def test_a_reasoning_that_only_the_generation_prompt_begins_is_taken_away(text_task: Task) -> None:
+    """As DeepSeek's distilled models begin it, and leave it out of finished turns."""
+    template = CHAT_TEMPLATE.replace("'<|assistant|>\n' }}", "'<|assistant|>\n<think>\n' }}")
+    plain, opened = (Renderer(text_task, train_tokenizer(template=each)) for each in (CHAT_TEMPLATE, template))
+    assert (plain.thinking, opened.thinking) == ("none", "stripped")
+    record = Record("a", "a", {"title": "T", "abstract": "x"}, "Cancer")
+    assert opened.encode(record) == plain.encode(record)
 
 
 def test_prompts_do_not_depend_on_the_day(text_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from clinfit.study.load import load_study
 from clinfit.study.models import Causal, Encoder, Lora, Train
 from clinfit.study.schema import Study
 from clinfit.training.adapters import add_adapter, parameter_counts
+from model_blocks import small_base
 
 STUDY = """\
 name: tiny-check
@@ -82,6 +83,27 @@ def test_records_that_lose_text_are_a_finding_before_training(study: Study) -> N
     longer = study.models[1].model_copy(update={"train": Train(max_length=400, batch_tokens=400)})
     _, findings = printed(study.model_copy(update={"models": [longer]}), show_record=False)
     assert "shortened-records" not in [one.code for one in findings]
+
+
+def test_a_base_that_reasons_is_told(study: Study) -> None:
+    """Louder where its template cannot leave the reasoning out."""
+    for name, level in (("qwen-3-4b", "info"), ("deepseek-r1-distill-qwen-1.5b", "warn"), ("llama-3.2-1b", None)):
+        model = Causal(name="m", family="causal", base=str(small_base(name)), train=Train(max_length=300))
+        _, findings = printed(study.model_copy(update={"models": [model]}), show_record=False)
+        assert [one.level for one in findings if one.code == "reasoning-model"] == ([level] if level else [])
+
+
+def test_examples_are_counted_and_said_to_be_of_training(study: Study) -> None:
+    few = Causal(
+        name="few", family="causal", base="clinfit/tiny", method="prompt", shots=3, train=Train(max_length=500)
+    )
+    text, findings = printed(study.model_copy(update={"models": [few]}), show_record=False)
+    assert "nothing is trained; asked with 3 examples" in text
+    told = re.search(
+        r"3 examples of the training split \((\d) absent, (\d) present\), none of validation or test", text
+    )
+    assert told is not None and {told[1], told[2]} == {"1", "2"}
+    assert not [one for one in findings if one.code == "model-cannot-run"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU may load 4-bit weights")

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 
 import pandas as pd
 
-from clinfit.evaluation.results import Characteristics, FreezeResult
+from clinfit.evaluation.results import CaseMixRow, Characteristics, FreezeResult
 from clinfit.evaluation.system_results import WeightsDict
 from clinfit.findings import FindingDict
 
@@ -39,6 +39,22 @@ class Importance(TypedDict):
     weights: WeightsDict | None
 
 
+class ExternalFacts(TypedDict):
+    """What is known of a pack that was asked about new records; see `External` in results.py. metrics: those of the
+    study's own test records."""
+
+    pack: str
+    study: str
+    run: str
+    records: int
+    unlabelled: int
+    unseen: int
+    referred: int
+    before: int
+    metrics: dict[str, Any]
+    case_mix: list[CaseMixRow]
+
+
 class KnownCounts(TypedDict):
     """n: records of a split. labels: those that have each label."""
 
@@ -53,6 +69,7 @@ class Facts(TypedDict, total=False):
     the test split was opened, where a run folder says. subgroups: task -> table of `id` and one column of group names
     for each subgroup. leaks: task -> kind -> ids of test records. shift: task -> rows. characteristics: task -> the
     first table of its records (data/characteristics.py). importance: task -> run name -> what it was asked.
+    external: task -> a pack on new records.
     """
 
     models: dict[str, ModelFacts]
@@ -64,6 +81,7 @@ class Facts(TypedDict, total=False):
     shift: dict[str, list[dict[str, Any]]]
     characteristics: dict[str, Characteristics]
     importance: dict[str, dict[str, Importance]]
+    external: dict[str, ExternalFacts]
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,7 @@ class TaskFacts:
     shift: Sequence[Mapping[str, Any]] = ()
     characteristics: Characteristics | None = None
     importance: Mapping[str, Importance] = field(default_factory=dict)
+    external: ExternalFacts | None = None
 
 
 def task_facts(facts: Facts, task: str) -> TaskFacts:
@@ -93,4 +112,5 @@ def task_facts(facts: Facts, task: str) -> TaskFacts:
         shift=facts.get("shift", {}).get(task, []),
         characteristics=facts.get("characteristics", {}).get(task),
         importance=facts.get("importance", {}).get(task, {}),
+        external=facts.get("external", {}).get(task),
     )

@@ -20,6 +20,7 @@ from clinfit.evaluation.analyses.classes import (
 from clinfit.evaluation.analyses.cost import pareto_front
 from clinfit.evaluation.analyses.curves import curves_section
 from clinfit.evaluation.analyses.errors import errors
+from clinfit.evaluation.analyses.external import external
 from clinfit.evaluation.analyses.freeze import freeze
 from clinfit.evaluation.analyses.generated import generated
 from clinfit.evaluation.analyses.importance import importance, weights
@@ -95,6 +96,7 @@ ANALYSES: Mapping[str, Analysis] = {
     "subgroups": subgroups,
     "pareto": pareto_front,
     "stages": stages,
+    "external": external,
 }
 
 OF_LABELS = {"labels", "missing_probabilities", "hard_probabilities", "unparsed"}

@@ -364,6 +364,55 @@ class Chosen(TypedDict):
     among: int
 
 
+class MovedMetric(TypedDict):
+    """A metric on the study's own test records, and on records from elsewhere."""
+
+    name: str
+    before: MetricDict
+    here: MetricDict
+
+
+class InTheLarge(TypedDict):
+    """Calibration in the large of one label among n items: observed events, the sum of the probabilities, and observed
+    over expected with its interval."""
+
+    label: str
+    n: int
+    observed: int
+    expected: float
+    ratio: float | None
+    low: float | None
+    high: float | None
+
+
+class CaseMixRow(TypedDict):
+    """One input in training and here, in words; outside: of n records, those whose value training has not seen."""
+
+    name: str
+    train: str
+    here: str
+    outside: int
+    n: int
+
+
+class External(TypedDict):
+    """A pack on new records (analyses/external.py). pack: its SHA-256. study, run: that made it. records: those with an
+    answer; unlabelled: those without. unseen: records with values that training has not seen. referred: those that the
+    pack hands to a person. before: test records of the study."""
+
+    pack: str
+    study: str
+    run: str
+    records: int
+    unlabelled: int
+    unseen: int
+    referred: int
+    before: int
+    metrics: list[MovedMetric]
+    large: list[InTheLarge]
+    case_mix: list[CaseMixRow]
+
+
 class SplitCounts(TypedDict):
     n: int
     groups: int | None
@@ -375,7 +424,8 @@ class TaskSections(TypedDict, total=False):
 
     pareto: systems that no other beats in the primary metric and in time an item at once. errors, set_errors,
     doubtful_texts: of the model that was chosen. text_metrics: of a generation task. chance: of a multiple-choice task,
-    metric -> value of an even guess. stages: models that learned in several stages.
+    metric -> value of an even guess. stages: models that learned in several stages. external: of a pack that was asked
+    about new records.
     """
 
     canaries: list[Canary]
@@ -392,6 +442,7 @@ class TaskSections(TypedDict, total=False):
     doubtful_texts: DoubtfulTexts
     pareto: list[str]
     stages: list[StagedModel]
+    external: External
 
 
 class TaskResult(TypedDict):

@@ -4,9 +4,10 @@ One adapter serves all tasks of a model; each task has its own renderer.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
 
     spec_type = Causal
     task_type = "CAUSAL_LM"
+    #: Task -> records that stand before every question, with their answers (models/prompted.py).
+    _examples: Mapping[str, Sequence[Record]] = MappingProxyType({})
 
     def _predict(
         self, task: str, records: Sequence[Record], batch_tokens: int | None, progress: Progress
@@ -159,7 +162,13 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
         precision = resolve_precision(pretrained.precision if pretrained else spec.train.precision, device)
         tokenizer = load_tokenizer(spec.base, base.revision, tokenizer_folder)
         renderers = {
-            name: Renderer(task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten)
+            name: Renderer(
+                task,
+                tokenizer,
+                max_length=spec.train.max_length,
+                shorten=spec.train.shorten,
+                examples=self._examples.get(name, ()),
+            )
             for name, task in self.tasks.items()
         }
         config = load_config(base)

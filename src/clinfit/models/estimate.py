@@ -26,12 +26,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PretrainedConfig
 from transformers.pytorch_utils import Conv1D
 
+from clinfit.models.memory import weight_bytes
 from clinfit.study.models import Lora, Neural
 from clinfit.training.adaptable import not_adaptable
 from clinfit.training.precision import DTYPES, Precision
 
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
-NF4_BYTES = 0.5625
 TRAINED_BYTES = 16
 LOGIT_BYTES = 12
 #: Resident memory of a process that imported PyTorch, Transformers and PEFT, on Linux.
@@ -104,7 +104,7 @@ def model_size(spec: Neural, config: PretrainedConfig, labels: int) -> Size:
     return Size(
         parameters=parameters,
         multiplied=sum(module.weight.numel() for module in linear.values()),
-        trained=parameters if spec.trains_all else _adapter_parameters(spec.lora, adapted),
+        trained=parameters if spec.trains_all else 0 if spec.prompting else _adapter_parameters(spec.lora, adapted),
         output_widths=sum(_widths(module)[1] for module in linear.values()),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
@@ -117,9 +117,8 @@ def estimate(spec: Neural, size: Size, work: Work, precision: Precision, rate: f
     train, width = spec.train, BYTES[precision]
     longest = max(work.train_lengths, default=0)
     tokens = max(min(train.batch_tokens, sum(work.train_lengths)), longest)  # a longer record stands alone
-    weights = size.parameters * (width if spec.prompted else BYTES["fp32"])  # encoders stay in fp32
-    if spec.four_bit:
-        weights = size.multiplied * NF4_BYTES + (size.parameters - size.multiplied) * width
+    kept = width if spec.prompted else BYTES["fp32"]  # encoders stay in fp32
+    weights = weight_bytes(size.parameters, size.multiplied, kept, four_bit=spec.four_bit)
     per_token = 2 * width * size.output_widths
     if train.gradient_checkpointing:
         per_token = per_token / size.layers + width * size.hidden * size.layers

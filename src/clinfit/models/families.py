@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinfit.models.base import Model
+from clinfit.models.saved import saved_method
 from clinfit.study.models import ModelSpec
 from clinfit.study.tasks import Task
 
@@ -18,19 +19,21 @@ FAMILIES = {
     "encoder": ("clinfit.models.encoder", "EncoderModel"),
     "causal": ("clinfit.models.causal", "CausalModel"),
 }
+#: Families whose models are of another class where nothing is trained (`method: prompt`).
+PROMPTED = {"causal": ("clinfit.models.prompted", "PromptedModel")}
 
 
-def family_class(family: str) -> type[Model]:
-    """The class of a family."""
-    module, name = FAMILIES[family]
+def family_class(family: str, method: str | None = None) -> type[Model]:
+    """The class of a family, and of the `method` of its models where that decides it."""
+    module, name = (PROMPTED if method == "prompt" else FAMILIES)[family]
     return getattr(import_module(module), name)
 
 
 def create_model(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> Model:
     """A model of the spec's family, not yet trained."""
-    return family_class(spec.family)(spec, tasks, seed, bases)
+    return family_class(spec.family, getattr(spec, "method", None))(spec, tasks, seed, bases)
 
 
 def load_model(family: str, folder: Path, bases: "Bases | None" = None) -> Model:
     """A saved model."""
-    return family_class(family).load(folder, bases)
+    return family_class(family, saved_method(folder)).load(folder, bases)

@@ -21,7 +21,7 @@ def check_base(spec: Neural, tasks: Mapping[str, Task]) -> None:
     if spec.prompted:
         check_causal(base, config)
     check_architecture(spec, config)
-    if not spec.trains_all:
+    if not spec.trains_all and not spec.prompting:
         factory = AutoModelForCausalLM if spec.prompted else AutoModelForSequenceClassification
         with torch.device("meta"):
             check_targets(factory.from_config(config), spec.lora)

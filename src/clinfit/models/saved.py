@@ -71,3 +71,8 @@ def read_saved(folder: Path, kind: type[Spec]) -> Saved[Spec]:
         Pretrained(content["base"], content["precision"], content["four_bit"]) if content["base"] else None,
         content.get("others", {}),
     )
+
+
+def saved_method(folder: Path) -> str | None:
+    """The `method` of the saved model's spec; None where it has none, or where there is no saved model."""
+    return read_json(folder / FILE)["spec"].get("method") if (folder / FILE).is_file() else None

@@ -1,7 +1,7 @@
 """The chat markup of a tokenizer: what stands around a user message, and how an answer and its end follow it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import TemplateError
 
@@ -38,17 +38,27 @@ _STAND_IN = "CLINFITSTANDIN"
 class Chat:
     """One tokenizer's chat template, rendered once around a stand-in message, and its halves as text and ids.
 
-    system: the system text. answers: those known beforehand.
+    system: the system text. answers: those known beforehand. turns: user messages with their answers that stand before
+    every prompt, neutral texts.
     head, tail: what stands before and after the user message; the tail ends with the generation prompt.
     answers: ids of each answer as they follow the generation prompt, without the end. end_ids: the end of turn.
+    thinking: what became of a reasoning before answers: `none` was begun, the template leaves it empty (`off`), or its
+    beginning was taken away (`stripped`).
     Raises ClinfitError when the generation prompt is not a prefix of the full rendering or begins a reasoning that the
     answer would stand in, or when the turn never ends.
     """
 
-    def __init__(self, tokenizer: Any, system: str | None, answers: Sequence[str]) -> None:
+    def __init__(
+        self, tokenizer: Any, system: str | None, answers: Sequence[str], turns: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.tokenizer = tokenizer
-        self.head, self.tail, (*texts, self._frame) = _chat_parts(tokenizer, system, [*answers, _STAND_IN])
+        self.head, self.tail, (*texts, self._frame), stripped = _chat_parts(
+            tokenizer, system, [*answers, _STAND_IN], turns
+        )
         texts = texts or [self._frame]
+        self.thinking: Literal["none", "off", "stripped"] = (
+            "stripped" if stripped else "off" if any(mark in self.tail for mark in _REASONING) else "none"
+        )
         self._special = special_tokens(tokenizer)
         self._markup = sorted(self._special.values(), key=len, reverse=True)
         followed = [self._cut(ids) for ids in self._after_prompt(texts)]
@@ -106,21 +116,38 @@ def special_tokens(tokenizer: Any) -> dict[int, str]:
     return named | {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def _chat_parts(tokenizer: Any, system: str | None, answers: Sequence[str]) -> tuple[str, str, list[str]]:
-    """Chat markup before and after the user message, and each answer with what the template puts around it."""
+def _chat_parts(
+    tokenizer: Any, system: str | None, answers: Sequence[str], turns: Sequence[tuple[str, str]]
+) -> tuple[str, str, list[str], bool]:
+    """Chat markup before and after the user message, each answer with what the template puts around it, and whether a
+    reasoning that the generation prompt begins was taken away.
+
+    It is where the template's own rendering of an answer has none, so that training and serving stay one.
+    """
     user = _STAND_IN
     try:
-        prompt = _rendered(tokenizer, system, user, None)
+        prompt = _rendered(tokenizer, system, turns, user, None)
         shows_system = not system or system.strip() in prompt
     except TemplateError:
         prompt, shows_system = "", False
     if not shows_system:  # a template without a system role: some refuse it, some drop it without a word
-        system, user = None, f"{system}\n\n{_STAND_IN}"
-        prompt = _chat(tokenizer, None, user, None)
+        if turns:
+            (first, answer), *others = turns
+            turns = [(f"{system}\n\n{first}", answer), *others]
+        else:
+            user = f"{system}\n\n{_STAND_IN}"
+        system = None
+        prompt = _chat(tokenizer, None, turns, user, None)
+    fulls = [_chat(tokenizer, system, turns, user, answer) for answer in answers]
+    bare = _without_opened(prompt)
+    stripped = bare != prompt and all(
+        not full.startswith(prompt) and full[len(bare) :].startswith(answer) and full.startswith(bare)
+        for full, answer in zip(fulls, answers, strict=True)
+    )
+    prompt = bare if stripped else prompt
     head, found, tail = prompt.partition(_STAND_IN)
     texts = []
-    for answer in answers:
-        full = _chat(tokenizer, system, user, answer)
+    for answer, full in zip(answers, fulls, strict=True):
         text = full[len(prompt) :]  # some templates put a space before the answer; it is part of it
         if not found or not full.startswith(prompt) or not text.lstrip().startswith(answer.strip()):
             raise ClinfitError(
@@ -138,13 +165,19 @@ def _chat_parts(tokenizer: Any, system: str | None, answers: Sequence[str]) -> t
             expected="a template that leaves reasoning out where `enable_thinking` is false",
             fix="use a base that answers without reasoning, or give the tokenizer another chat_template",
         )
-    return head, tail, texts
+    return head, tail, texts, stripped
 
 
-def _chat(tokenizer: Any, system: str | None, user: str, answer: str | None) -> str:
+def _without_opened(prompt: str) -> str:
+    """A generation prompt without the mark of a reasoning that it ends with."""
+    mark = next((mark for mark in _REASONING if prompt.rstrip().endswith(mark)), None)
+    return prompt if mark is None else prompt[: prompt.rindex(mark)]
+
+
+def _chat(tokenizer: Any, system: str | None, turns: Sequence[tuple[str, str]], user: str, answer: str | None) -> str:
     """A rendering that must succeed; raises ClinfitError where it does not."""
     try:
-        return _rendered(tokenizer, system, user, answer)
+        return _rendered(tokenizer, system, turns, user, answer)
     except TemplateError as error:
         raise ClinfitError(
             f"this tokenizer's chat template cannot render a message of text ({error})",
@@ -152,8 +185,12 @@ def _chat(tokenizer: Any, system: str | None, user: str, answer: str | None) -> 
         ) from error
 
 
-def _rendered(tokenizer: Any, system: str | None, user: str, answer: str | None) -> str:
+def _rendered(
+    tokenizer: Any, system: str | None, turns: Sequence[tuple[str, str]], user: str, answer: str | None
+) -> str:
     messages = [{"role": "system", "content": system}] if system else []
+    for asked, answered in turns:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     messages.append({"role": "user", "content": user})
     if answer is not None:
         messages.append({"role": "assistant", "content": answer})

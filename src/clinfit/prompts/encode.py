@@ -8,8 +8,8 @@ renderer checks that the generation prompt is a prefix of the full rendering, an
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
@@ -61,14 +61,24 @@ class Renderer:
 
     tokenizer: a fast tokenizer of Transformers. max_length: tokens of prompt and longest answer together (of a text
     that is written: the room for it), and with the question before it where a task asks several.
+    examples: labelled records that stand before every question with their answers. Each is shortened to an equal share
+    of max_length, and so is none ever dropped; the record gets what they leave, which is its own share at least.
     answers: ids of each answer that does not depend on the record, by its name, as they follow the generation prompt
     (labels; no and yes of multilabel tasks; letters of options). end_ids: end of turn.
     """
 
-    def __init__(self, task: Task, tokenizer: Any, *, max_length: int = 1024, shorten: Where = "middle") -> None:
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: Any,
+        *,
+        max_length: int = 1024,
+        shorten: Where = "middle",
+        examples: Sequence[Record] = (),
+    ) -> None:
         self.task, self.tokenizer, self.max_length = task, tokenizer, max_length
         self.shorten: Where = shorten
-        self._form: Form = FORMS[task.kind](task, tokenizer)
+        self._form: Form = FORMS[task.kind](task, tokenizer, self._as_examples(examples))
         self.answers = dict(zip(self._form.names, self._form.chat.answers, strict=True))
         self.end_ids = self._form.chat.end_ids
         self._check_answers()
@@ -95,6 +105,11 @@ class Renderer:
         return self._form.chat.head, self._form.chat.tail
 
     @property
+    def thinking(self) -> Literal["none", "off", "stripped"]:
+        """What became of the reasoning that the template would put before answers (prompts/chat.py)."""
+        return self._form.chat.thinking
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all that prompts share: chat markup, system text, the task's template, inputs and labels."""
         head, tail = self.markup
@@ -109,6 +124,25 @@ class Renderer:
 
     # ------------------------------------------------------------ internals
 
+    def _as_examples(self, records: Sequence[Record]) -> list[Record]:
+        """Records shortened to their share of max_length; raises ClinfitError where one does not fit into it."""
+        share = self.max_length // (len(records) + 1)
+        alone: Form = FORMS[self.task.kind](self.task, self.tokenizer)
+        found = []
+        for record in records:
+            ((prompt, branches),) = alone.ask([record.inputs])
+            size = size_of(alone.chat.ids([prompt])[0], branches)
+            try:
+                cut = shortened(alone, record, size, share, self.shorten) if size > share else None
+            except ClinfitError as error:
+                raise ClinfitError(
+                    f"example {record.id} does not fit into its share of max_length: {share} of {self.max_length} "
+                    f"tokens, with {len(records)} examples and the record itself",
+                    fix="fewer shots, a larger train.max_length, or a shorter prompt",
+                ) from error
+            found.append(record if cut is None else replace(record, inputs=dict(cut.inputs)))
+        return found
+
     def _encode_chunk(self, records: Sequence[Record]) -> list[Encoded]:
         asked = self._form.ask([record.inputs for record in records])
         prompts = self._form.chat.ids([prompt for prompt, _ in asked])
@@ -120,7 +154,8 @@ class Renderer:
     def _encoded(self, record: Record, prompt_ids: list[int], branches: list[Branch]) -> Encoded:
         whole = size_of(prompt_ids, branches)
         if whole > self.max_length:
-            prompt_ids, branches = shortened(self._form, record, whole, self.max_length, self.shorten)
+            cut = shortened(self._form, record, whole, self.max_length, self.shorten)
+            prompt_ids, branches = cut.prompt_ids, cut.branches
         trained = [] if record.target is None else self._form.train(record.target, branches)
         return Encoded(record.id, prompt_ids, branches, trained, whole - size_of(prompt_ids, branches))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
-from clinfit.data.records import Target, Value
+from clinfit.data.records import Record, Target, Value
 from clinfit.prompts.chat import Chat
 from clinfit.prompts.template import NO_YES, divided_message, option_texts, user_message
 from clinfit.study.tasks import Generation, MultipleChoice, Task
@@ -77,9 +77,10 @@ class Form(Protocol):
 class LabelForm:
     """One label: one branch, the same for all records."""
 
-    def __init__(self, task: Task, tokenizer: Any) -> None:
+    def __init__(self, task: Task, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
         self.task, self.names = task, task.labels
-        self.chat = Chat(tokenizer, task.system, self.names)
+        turns = [(user_message(task, example.inputs), str(example.target)) for example in examples]
+        self.chat = _chat(tokenizer, task, self.names, turns)
         self._branches = [Branch([], self.chat.answers, self.chat.end_ids)]
 
     def ask(self, records: Sequence[Inputs]) -> list[tuple[str, list[Branch]]]:
@@ -96,7 +97,9 @@ class LabelForm:
 class QuestionForm:
     """Any number of labels: a branch for each, with its question as context, and no and yes as answers."""
 
-    def __init__(self, task: Task, tokenizer: Any) -> None:
+    def __init__(self, task: Task, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
+        if examples:
+            raise NotImplementedError("examples are for tasks with one answer a record")
         self.task, self.names = task, NO_YES
         self.chat = Chat(tokenizer, task.system, self.names)
         self._branch = lru_cache(maxsize=4096)(self._new_branch)  # most prompts ask all records alike
@@ -122,9 +125,10 @@ class QuestionForm:
 class OptionForm:
     """One of the record's options: a branch of their letters and a branch of their texts."""
 
-    def __init__(self, task: MultipleChoice, tokenizer: Any) -> None:
+    def __init__(self, task: MultipleChoice, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
         self.task, self.names = task, task.labels
-        self.chat = Chat(tokenizer, task.system, self.names)
+        turns = [(user_message(task, example.inputs), _option_answer(task, example)) for example in examples]
+        self.chat = _chat(tokenizer, task, self.names, turns)
         self._letters = Branch([], self.chat.answers, self.chat.end_ids)
 
     def ask(self, records: Sequence[Inputs]) -> list[tuple[str, list[Branch]]]:
@@ -151,9 +155,10 @@ class TextForm:
     same, and the row is then longer than `max_length`.
     """
 
-    def __init__(self, task: Generation, tokenizer: Any) -> None:
+    def __init__(self, task: Generation, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
         self.task, self.names = task, list[str]()
-        self.chat = Chat(tokenizer, task.system, self.names)
+        turns = [(user_message(task, example.inputs), str(example.target)) for example in examples]
+        self.chat = _chat(tokenizer, task, self.names, turns)
         self._branches = [Branch([], [], self.chat.end_ids, task.max_new_tokens)]
 
     def ask(self, records: Sequence[Inputs]) -> list[tuple[str, list[Branch]]]:
@@ -174,6 +179,19 @@ FORMS: dict[str, Any] = {
     "multiple-choice": OptionForm,
     "generation": TextForm,
 }
+
+
+def _chat(tokenizer: Any, task: Task, names: Sequence[str], turns: Sequence[tuple[str, str]]) -> Chat:
+    """The chat of a task behind examples, whose texts cannot end their turns."""
+    chat = Chat(tokenizer, task.system, names)
+    if not turns:
+        return chat
+    return Chat(tokenizer, task.system, names, [(chat.neutral(asked), chat.neutral(said)) for asked, said in turns])
+
+
+def _option_answer(task: MultipleChoice, example: Record) -> str:
+    letter = str(example.target)
+    return letter if task.answer == "letters" else option_texts(task, example.inputs)[task.labels.index(letter)]
 
 
 def _trained(branch: Branch, answer: int) -> Trained:

@@ -1,11 +1,12 @@
 """A prompt that is too long loses text of its record: never the instruction, the options or the answer."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
-from clinfit.prompts.forms import Branch, Form
+from clinfit.prompts.forms import Branch, Form, Inputs
 from clinfit.study.tasks import MultipleChoice, Task
 
 Where = Literal["middle", "end"]
@@ -18,8 +19,17 @@ def size_of(prompt_ids: Sequence[int], branches: Sequence[Branch]) -> int:
     return len(prompt_ids) + max(branch.longest for branch in branches)
 
 
-def shortened(form: Form, record: Record, size: int, max_length: int, where: Where) -> tuple[list[int], list[Branch]]:
-    """Prompt ids and branches with text taken out of the longest text input, then the next, until they fit.
+@dataclass(frozen=True)
+class Shortened:
+    """A record that fits: what is left of its inputs, and the prompt with its branches."""
+
+    inputs: Inputs
+    prompt_ids: list[int]
+    branches: list[Branch]
+
+
+def shortened(form: Form, record: Record, size: int, max_length: int, where: Where) -> Shortened:
+    """The record with text taken out of the longest text input, then the next, until it fits.
 
     size: tokens of the whole. Raises ClinfitError when it does not fit even without any document text.
     """
@@ -34,7 +44,7 @@ def shortened(form: Form, record: Record, size: int, max_length: int, where: Whe
             (ids,) = form.chat.ids([prompt])
             size = size_of(ids, branches)
             if size <= max_length:
-                return ids, branches
+                return Shortened(inputs, ids, branches)
     options = " (options are never shortened)" if isinstance(form.task, MultipleChoice) else ""
     raise ClinfitError(
         f"record {record.id} takes {size} tokens without its document text{options}, answer included; {max_length} fit",

@@ -18,7 +18,7 @@ from clinfit.data.catalog.findings import contamination
 from clinfit.data.load import TaskData, load_task
 from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_in
 from clinfit.findings import Finding
-from clinfit.study.models import Baseline, ModelSpec, Neural
+from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
 from clinfit.study.schema import Study, study_hash
 from clinfit.study.stages import Stage
 from clinfit.study.tasks import Task
@@ -108,6 +108,9 @@ def _settings(model: ModelSpec) -> str:
 
     train = model.train
     precision = resolve_precision(train.precision, default_device())
+    if isinstance(model, Causal) and model.prompting:
+        examples = f"{model.shots} example{'s' if model.shots > 1 else ''}" if model.shots else "no examples"
+        return f"nothing is trained; asked with {examples}, at most {train.max_length} tokens, {precision}"
     if model.trains_all:
         adapter = "all weights"
     else:
@@ -204,6 +207,8 @@ def _facts(model: "Prepared", reading: "Reading") -> Text:
     limit = model.spec.train.max_length
     text.append(f"{reading.shortened} of {reading.records} records are shortened to {limit} tokens ", style="")
     text.append(f"(the longest has {reading.whole})", style="")
+    if reading.examples:
+        text.append(f"\n  {reading.examples}", style="")
     for answer, ids in reading.answers.items():
         pieces = " ".join(f"[{model.tokenizer.decode([token])}]" for token in ids)
         text.append(f"\n  label {answer}: {len(ids)} token{'s' if len(ids) > 1 else ''} {pieces}", style="")

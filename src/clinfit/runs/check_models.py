@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from clinfit.errors import ClinfitError
 from clinfit.evaluation.checks.shortened import shortened_findings
 from clinfit.findings import Finding
 from clinfit.models.estimate import Estimate, Work, estimate, gemm_rate, model_size
+from clinfit.models.examples import drawn_examples, told_examples
 from clinfit.models.pretrained import find_base, four_bit_supported, load_config, load_tokenizer
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.prompts.template import document
@@ -29,8 +30,9 @@ class Reading:
 
     lengths, dropped: tokens of each record as it is read, and of what it loses, by split. whole: tokens of the longest
     record before it is shortened.
-    answers: tokens of each answer that the model can give. first: the first training record. Both only of models that
-    read prompts.
+    answers: tokens of each answer that the model can give. first: the first training record. thinking: what became of
+    the reasoning that its template would begin (prompts/chat.py). examples: how many stand in every prompt, and whence.
+    All four only of models that read prompts.
     """
 
     task: str
@@ -40,6 +42,8 @@ class Reading:
     answers: Mapping[str, list[int]]
     answer_tokens: int = 1
     first: Encoded | None = None
+    thinking: Literal["none", "off", "stripped"] = "none"
+    examples: str = ""
 
     @property
     def records(self) -> int:
@@ -69,6 +73,7 @@ def prepare(study: Study, data: Mapping[str, TaskData]) -> tuple[list[Prepared],
             try:
                 ready.append(_prepared(study, spec, data))
                 problems += _not_quantized(spec)
+                problems += _reasoning(spec, ready[-1].readings)
                 problems += [
                     found
                     for reading in ready[-1].readings
@@ -96,6 +101,27 @@ def _not_quantized(spec: Neural) -> list[Finding]:
     ]
 
 
+def _reasoning(spec: Neural, readings: Sequence[Reading]) -> list[Finding]:
+    """Whether the base is made to reason before it answers, which no answer here has room for."""
+    ways = {reading.thinking for reading in readings} - {"none"}
+    if not ways:
+        return []
+    stripped = "stripped" in ways
+    done = "is taken away" if stripped else "is switched off in its chat template, which leaves it empty"
+    return [
+        Finding(
+            "warn" if stripped else "info",
+            "reasoning-model",
+            f"{spec.name}: its base reasons before it answers, and here it does not",
+            f"the reasoning {done}, in training and in serving; labels are scored right behind the prompt",
+            "expect weak answers before fine-tuning, or choose a base that answers without reasoning"
+            if stripped
+            else "",
+            spec.name,
+        )
+    ]
+
+
 def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) -> list[Finding]:
     """What max_length takes from the records of a task, by label."""
     records = [record for split in SPLITS for record in in_split(data.records, split)]
@@ -114,7 +140,7 @@ def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) ->
 def _prepared(study: Study, spec: Causal | Encoder, data: Mapping[str, TaskData]) -> Prepared:
     tokenizer, tasks = load_tokenizer(spec.base, spec.revision), study.tasks_of(spec)
     read: Callable[..., Reading] = _prompts if spec.prompted else _documents
-    readings = [read(spec, name, task, data[name].records, tokenizer) for name, task in tasks.items()]
+    readings = [read(spec, name, task, data[name].records, tokenizer, study.seeds[0]) for name, task in tasks.items()]
     device = default_device()
     precision = resolve_precision(spec.train.precision, device)
     labels = sum(len(task.labels) for task in tasks.values())
@@ -124,8 +150,12 @@ def _prepared(study: Study, spec: Causal | Encoder, data: Mapping[str, TaskData]
     return Prepared(spec, tokenizer, readings, estimate(loaded, size, work_of(study, spec, readings), precision, rate))
 
 
-def _prompts(spec: Neural, name: str, task: Task, records: Sequence[Record], tokenizer: Any) -> Reading:
-    renderer = Renderer(task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten)
+def _prompts(spec: Causal, name: str, task: Task, records: Sequence[Record], tokenizer: Any, seed: int) -> Reading:
+    seed = spec.seeds[0] if spec.seeds else seed
+    examples = drawn_examples(in_split(records, "train"), task.labels, spec.shots, name, seed) if spec.shots else []
+    renderer = Renderer(
+        task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten, examples=examples
+    )
     encoded = renderer.encode_all(records)
     return Reading(
         task=name,
@@ -135,6 +165,8 @@ def _prompts(spec: Neural, name: str, task: Task, records: Sequence[Record], tok
         answers=renderer.answers,
         answer_tokens=max(sum(label >= 0 for label in item.labels) for item in encoded),
         first=next(item for item, record in zip(encoded, records, strict=True) if record.split == "train"),
+        thinking=renderer.thinking,
+        examples=f"{told_examples(examples, task.labels)}; with seed {seed}" if examples else "",
     )
 
 
@@ -143,7 +175,7 @@ def _with_longest_answer(item: Encoded) -> int:
     return len(item.prompt_ids) + max(branch.longest for branch in item.branches)
 
 
-def _documents(spec: Neural, name: str, task: Task, records: Sequence[Record], tokenizer: Any) -> Reading:
+def _documents(spec: Encoder, name: str, task: Task, records: Sequence[Record], tokenizer: Any, seed: int) -> Reading:
     texts = [document(task, record.inputs) for record in records]
     whole = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
     return Reading(
@@ -166,10 +198,11 @@ def work_of(study: Study, spec: Causal | Encoder, readings: Sequence[Reading]) -
     """What all stages train on, and what is scored: validation each epoch, then validation and test of every task after
     every stage, and before the first one where the base is asked too."""
     stages = stages_of(study, spec)
-    learned = [(reading, 1.0) for stage in stages for reading in readings if reading.task in stage.weights]
+    trained = [] if spec.prompting else stages
+    learned = [(reading, 1.0) for stage in trained for reading in readings if reading.task in stage.weights]
     learned += [
         (reading, stage.stage.retain.rehearsal)
-        for stage in stages
+        for stage in trained
         for reading in readings
         if reading.task in stage.rehearsed and stage.stage.retain is not None
     ]

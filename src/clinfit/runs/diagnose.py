@@ -5,7 +5,7 @@ What a model writes may quote a record, so texts are shown only when asked for.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from clinfit.data.records import Record, in_split
 from clinfit.errors import ClinfitError
@@ -36,8 +36,9 @@ def diagnose_run(
     chosen = {name: records_to_ask(run, study, name, count) for name in names}
     from clinfit.models.causal import CausalModel
     from clinfit.models.diagnosis import diagnose
+    from clinfit.models.families import load_model
 
-    trained = CausalModel.load(folder.model(last_stage(record)))
+    trained = cast(CausalModel, load_model("causal", folder.model(last_stage(record))))
     limit = record["spec"].get("generate") or ANSWER_TOKENS
     for name, asked in chosen.items():
         labels = ", ".join(study.tasks[name].labels)

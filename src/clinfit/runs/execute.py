@@ -24,14 +24,14 @@ from clinfit.runs.environment import describe_environment
 from clinfit.runs.executors import Executor, Inline
 from clinfit.runs.failures import Failure, failure_of
 from clinfit.runs.finish import evaluate_run, records
-from clinfit.runs.inputs import Prepared, describe_data, prepare, write_inputs
+from clinfit.runs.inputs import Prepared, describe_data, only_failed, prepare, write_inputs
 from clinfit.runs.packs import write_run_packs
 from clinfit.runs.plan import Run, Step
 from clinfit.runs.record import close_record, open_record
 from clinfit.runs.status import Monitor, new_console, set_state
 from clinfit.runs.worker import Place
 from clinfit.study.load import load_study, study_yaml
-from clinfit.study.quick import QUICK, quickened
+from clinfit.study.quick import QUICK, limited, quickened
 from clinfit.study.schema import Study
 
 
@@ -62,6 +62,8 @@ def run(
     models: Sequence[str] | None = None,
     fresh: bool = False,
     quick: bool = False,
+    limit: int | None = None,
+    retry_failed: bool = False,
     executor: Executor | None = None,
     console: Console | None = None,
 ) -> Result:
@@ -70,8 +72,9 @@ def run(
     study: a study or its file. out: the study folder; default: runs/<study>/<first 8 of its hash>. models: names of the
     models to run; default: all. fresh: train every model in this folder; otherwise, and only in the default folder,
     what another run of this study has done is reused when all that decides its outcome is the same. quick: the study
-    with few records, one epoch and few resamples, under a name of its own (study/quick.py). executor: who does
-    the steps; default: this process (executors.py).
+    with few records, one epoch and few resamples, under a name of its own (study/quick.py). limit: only the
+    first records of every task, a part of the study's identity. retry_failed: only runs whose last attempt failed.
+    executor: who does the steps; default: this process (executors.py).
 
     Nothing is fetched from the hub unless HF_HUB_OFFLINE=0 is set before transformers is imported.
 
@@ -80,10 +83,10 @@ def run(
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     refuse_launcher()
-    again = command(study if isinstance(study, str | Path) else None, out, models, quick)
-    study = load_study(study) if isinstance(study, str | Path) else study
-    study = quickened(study) if quick else study
+    again = command(study if isinstance(study, str | Path) else None, out, models, quick, limit)
+    study = as_asked(load_study(study) if isinstance(study, str | Path) else study, quick, limit)
     prepared = prepare(study, out, models, fresh)
+    prepared = only_failed(prepared) if retry_failed else prepared
     descriptions = {name: describe_data(task, prepared.data[name]) for name, task in study.tasks.items()}
     environment = describe_environment(neural=any(spec.neural for spec in study.models))
     folder, monitor = prepared.folder, Monitor(prepared.folder, console or new_console())
@@ -100,6 +103,12 @@ def run(
             with ledger.kept() as steps:
                 (executor or Inline()).run(steps, place, ledger)
             return conclude(study, ledger.failed, monitor, again)
+
+
+def as_asked(study: Study, quick: bool, limit: int | None) -> Study:
+    """The study that is run: a small one where that is asked for."""
+    study = study if limit is None else limited(study, limit)
+    return quickened(study) if quick else study
 
 
 def refuse_launcher() -> None:
@@ -132,10 +141,17 @@ def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: 
     return Result(folder.path, results, folder.report, packs, failed)
 
 
-def command(study: str | Path | None, out: Path | str | None, models: Sequence[str] | None, quick: bool) -> str:
+def command(
+    study: str | Path | None,
+    out: Path | str | None,
+    models: Sequence[str] | None,
+    quick: bool,
+    limit: int | None = None,
+) -> str:
     """What to type to go on."""
     words = ["clinfit run", str(study) if study else "STUDY"]
     words += ["--quick"] if quick else []
+    words += [f"--limit {limit}"] if limit is not None else []
     words += ["--out", str(out)] if out else []
     words += ["--models", *models] if models else []
     return " ".join(words)

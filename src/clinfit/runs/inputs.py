@@ -1,7 +1,7 @@
 """What a run begins with: study, models, records and bases; what is refused before anything is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,30 @@ def choose_models(study: Study, names: Sequence[str] | None) -> list[ModelSpec]:
                 fix=f"did you mean {close}?" if close else "",
             )
     return [spec for spec in study.models if not names or spec.name in names]
+
+
+def only_failed(prepared: Prepared) -> Prepared:
+    """What is left of a preparation when only runs whose last attempt failed are done.
+
+    Raises ClinfitError when none has failed.
+    """
+    failed = [run for run in prepared.runs if _has_failed(prepared.folder, run)]
+    if not failed:
+        raise ClinfitError(
+            f"--retry-failed: no run in {prepared.folder.path} has failed",
+            fix="leave it out: what is not finished is then done, and what failed is tried again",
+        )
+    names = {run.name for run in failed}
+    return replace(prepared, runs=failed, steps=[step for step in prepared.steps if step.run in names])
+
+
+def _has_failed(folder: RunFolder, run: Run) -> bool:
+    """Whether a run's record says that it failed; a damaged one counts as failed."""
+    model = folder.run(run.name)
+    try:
+        return model.record.exists() and model.read_record()["status"] == "failed"
+    except ClinfitError:
+        return True
 
 
 def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:

@@ -24,7 +24,15 @@ def write_run_packs(
         return {}
     described = {task: read_json(folder.data(task)) for task in study.tasks}
     done = [trained_model(model, record) for model, record in records(folder) if record["status"] == "done"]
-    return write_packs(done, study, results, described, say)
+    for trained in done:
+        if holds_records(trained):
+            say(f"{trained.run}: no pack, since its prompt holds training records (`shots`), and a pack holds none")
+    return write_packs([trained for trained in done if not holds_records(trained)], study, results, described, say)
+
+
+def holds_records(trained: Trained) -> bool:
+    """Whether records of patients are a part of the model: examples in its prompt."""
+    return trained.spec.get("shots", 0) > 0
 
 
 def trained_model(folder: ModelFolder, record: dict[str, Any]) -> Trained:

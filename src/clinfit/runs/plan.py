@@ -31,7 +31,9 @@ OF_OTHER_STAGES = {"name", "seeds", "stages"}
 CHAINED = {"train", "start"}
 
 #: Fields of a causal model that change nothing before training: models that differ only here share stage 0.
-TRAINING_ONLY = {"name", "seeds", "stages", "lora", "class_weights", "focal_gamma", "sampling", "train"}
+TRAINING_ONLY = {
+    "name", "seeds", "stages", "method", "shots", "lora", "class_weights", "focal_gamma", "sampling", "train",
+}  # fmt: skip
 READ_BEFORE_TRAINING = {"max_length", "shorten", "precision"}
 
 #: Kinds of task whose inputs may be shuffled; an option is an answer, not a part of the question.
@@ -117,7 +119,7 @@ def runs_of(study: Study, models: Sequence[ModelSpec] | None = None) -> list[Run
 
 def answers_before_training(spec: ModelSpec) -> bool:
     """Whether the model is asked before its first stage, too."""
-    return isinstance(spec, Causal) and spec.compare_base
+    return isinstance(spec, Causal) and spec.compare_base and not spec.prompting
 
 
 def free_tokens(spec: ModelSpec, task: Task) -> int:

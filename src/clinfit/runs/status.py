@@ -7,8 +7,8 @@ of its own, written by the process that works on it: stage, step, and how far th
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
-from clinfit.machine import is_alive
+from clinfit.machine import is_alive, this_host
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.plan import Step
 
@@ -70,7 +70,7 @@ class Monitor:
     _progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        self.status = {"state": "running", "pid": os.getpid(), "started": now(), "models": {}}
+        self.status = {"state": "running", "pid": os.getpid(), "host": this_host(), "started": now(), "models": {}}
 
     def say(self, text: str) -> None:
         """One line for the user."""
@@ -121,8 +121,8 @@ def telling(listener: Listener, path: Path, step: Step, title: str) -> Iterator[
     The block gets a function (done, total, text) as `Workspace.progress` expects.
     """
     status = {"state": "running", "pid": os.getpid(), "stage": step.stage, "step": title}
-    status |= {"done": None, "total": None, "text": None}
-    written = time.monotonic()
+    status |= {"done": None, "total": None, "text": None, "seconds": 0.0}
+    began = written = time.monotonic()
     write_json(path, status | {"updated": now()})
 
     def advance(done: int, total: int, text: str) -> None:
@@ -130,7 +130,8 @@ def telling(listener: Listener, path: Path, step: Step, title: str) -> Iterator[
         listener.advance(step.id, done, total, text)
         if time.monotonic() - written >= STATUS_EVERY:
             written = time.monotonic()
-            write_json(path, status | {"done": done, "total": total, "text": text, "updated": now()})
+            far = {"done": done, "total": total, "text": text, "seconds": round(written - began, 1)}
+            write_json(path, status | far | {"updated": now()})
 
     listener.begin(step.id, f"{step.run}: {title}")
     try:
@@ -155,12 +156,35 @@ def status_lines(folder: RunFolder) -> list[str]:
     state = status["state"]
     if state == "running" and not is_alive(status["pid"]):
         state = "killed (run the study again to continue)"
-    lines = [f"{folder.path}: {state}", f"started {status['started']}, {status['elapsed_seconds']:.0f} s of work"]
+    work = f"started {status['started']}, {status['elapsed_seconds']:.0f} s of work"
+    lines = [f"{folder.path}: {state}", f"{work}, {_disk_megabytes(folder.path):,.0f} MB on disk"]
     known: dict[str, str] = status["models"]
     others = sorted(path.parent.name for path in folder.path.glob("models/*/status.json"))
     return lines + [
         f"  {name}: {_run_line(folder, name, known.get(name))}" for name in dict.fromkeys([*known, *others])
     ]
+
+
+def is_running(folder: RunFolder) -> bool:
+    """Whether a driver of this machine, or of another host, works on a study folder."""
+    status = read_json(folder.status) if folder.status.is_file() else {}
+    elsewhere = status.get("host", this_host()) != this_host()
+    return status.get("state") == "running" and (elsewhere or is_alive(status["pid"]))
+
+
+def _disk_megabytes(path: Path) -> float:
+    """What a folder takes; files that go meanwhile count nothing."""
+    total = 0
+    for file in path.rglob("*"):
+        with suppress(OSError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total / 1e6
+
+
+def _remaining(own: Mapping[str, Any]) -> str:
+    """How long a step still takes, at the speed that it had so far."""
+    done, total, seconds = (own.get(key) or 0 for key in ("done", "total", "seconds"))
+    return f", about {seconds / done * (total - done):.0f} s left" if done and seconds and total > done else ""
 
 
 def _run_line(folder: RunFolder, name: str, state: str | None) -> str:
@@ -173,4 +197,5 @@ def _run_line(folder: RunFolder, name: str, state: str | None) -> str:
         return state or own["state"]
     state = own["state"] if own["state"] == "interrupted" or is_alive(own["pid"]) else "killed"
     count = f" {own['done']}/{own['total']}" if own.get("total") else ""
-    return f"{state}, stage {own['stage']}: {own['step']}{count} {own.get('text') or ''}".rstrip()
+    left = _remaining(own) if state == "running" else ""
+    return f"{state}, stage {own['stage']}: {own['step']}{count} {own.get('text') or ''}".rstrip() + left

@@ -41,7 +41,7 @@ from clinfit.runs.reuse import from_other_run, from_sibling
 from clinfit.runs.status import Advance, Listener, telling
 from clinfit.runs.written import WrittenTexts
 from clinfit.study.load import load_study
-from clinfit.study.models import ModelSpec
+from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation
 from clinfit.study.taught import Taught, stages_of
@@ -235,6 +235,7 @@ class Worker:
         several = len(stages) > 1
         if step.action == "fit":
             what = "training" if stages[step.stage - 1].merge is None else "merging"
+            what = "drawing examples" if isinstance(run.spec, Neural) and run.spec.prompting else what
             return what + (f", stage {step.stage}" if several else "")
         about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split
         if step.action == "importance":

@@ -13,9 +13,10 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from clinfit.errors import ClinfitError, nearest
+from clinfit.study.blocks import BLOCKS, filled
 from clinfit.study.checks import cross_checks
 from clinfit.study.evaluation import Evaluation
-from clinfit.study.messages import Place, Problem, problems_in, shown
+from clinfit.study.messages import Place, Problem, did_you_mean, problems_in, shown
 from clinfit.study.models import ModelSpec
 from clinfit.study.parts import Parts
 from clinfit.study.schema import Stage, Study
@@ -46,6 +47,7 @@ def load_study(path: Path | str) -> Study:
     text = _text_of(path, what="study file")
     data, root, problems = _parsed(text, path)
     data = {key: value for key, value in data.items() if not str(key).startswith(IGNORED)}
+    data = _with_blocks(data, problems)
     data = _with_base_folders(_with_prompt_texts(data, path.parent, problems), path.parent)
     study = None
     try:
@@ -139,6 +141,26 @@ def _with_prompt_text(name: str, task: Any, folder: Path, problems: list[Problem
     except ClinfitError as error:
         problems.append(Problem(place, f"{shown(place)}: {error.found}; {error.fix or error.expected}"))
         return {key: value for key, value in task.items() if key != "prompt"}
+
+
+def _with_blocks(data: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """The study with `use: NAME` of its models replaced by the block of that name; unknown names become problems."""
+    models = data.get("models")
+    if not isinstance(models, list):
+        return data
+    return data | {"models": [_with_block(at, model, problems) for at, model in enumerate(models)]}
+
+
+def _with_block(at: int, model: Any, problems: list[Problem]) -> Any:
+    if not isinstance(model, dict) or "use" not in model:
+        return model
+    name = model["use"]
+    if not isinstance(name, str) or name not in BLOCKS:
+        place = ("models", at, "use")
+        hint = did_you_mean(str(name), BLOCKS, what="blocks")
+        problems.append(Problem(place, f"{shown(place)}: {name} is no model block; {hint} (clinfit models list)"))
+        name = nearest(str(name), BLOCKS) or next(iter(BLOCKS))  # so that nothing else is missed in its place
+    return filled(model, name)
 
 
 def _with_base_folders(data: dict[str, Any], folder: Path) -> dict[str, Any]:

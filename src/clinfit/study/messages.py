@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from clinfit.errors import nearest
-from clinfit.study.schema import json_schema
+from clinfit.study.schema import section_schema
 
 #: Where something stands in the file: ("models", 2, "train").
 Place = tuple[str | int, ...]
@@ -234,7 +234,7 @@ PLURALS = {"kind": "kinds", "family": "families"}
 
 @lru_cache(maxsize=1)
 def _schema() -> dict[str, Any]:
-    return json_schema()
+    return section_schema()
 
 
 def _unknown_key(loc: Place, place: Place) -> str:

@@ -36,6 +36,11 @@ class ModelSection(Section):
     )
 
     @property
+    def repeats(self) -> bool:
+        """Whether every seed is a run of its own."""
+        return self.seeded
+
+    @property
     def named_words(self) -> bool:
         """Whether the words of texts with the largest weights are named."""
         return False
@@ -260,12 +265,22 @@ class Neural(ModelSection):
         return False
 
     @property
+    def prompting(self) -> bool:
+        """Whether nothing is trained: the base is asked as it is, with examples where it is given some."""
+        return False
+
+    @property
     def four_bit(self) -> bool:
         """Whether 4-bit weights are asked for."""
         return False
 
     def stage_obstacle(self, stage: Stage) -> str | None:
         way = "merge" if stage.merge is not None else f"adapter: {stage.adapter}"
+        if self.prompting and (way != "adapter: continue" or stage.retain is not None):
+            return (
+                f"`method: prompt` trains nothing, so {'retain' if way == 'adapter: continue' else way} means nothing; "
+                "give it `stages` of its own"
+            )
         if self.trains_all and way != "adapter: continue":
             return f"{way} needs adapters, and `method: full` trains all weights"
         if way in {"merge", "adapter: stack"} and (not self.merges or self.lora.dora):
@@ -302,6 +317,16 @@ class Causal(Neural):
     merges: ClassVar[bool] = True
 
     family: Literal["causal"] = Field(description="decoder-only language models, such as Llama")
+    method: Literal["lora", "prompt"] = Field(
+        default="lora",
+        description="lora: train an adapter; prompt: train nothing, and ask the base as it is, with `shots` examples",
+    )
+    shots: int = Field(
+        default=0,
+        ge=0,
+        description="method: prompt: examples before every question, with their answers; drawn from the training split "
+        "with the seed, as many of each label as there can be. Each is shortened to max_length / (shots + 1) tokens",
+    )
     quantization: Literal["none", "4bit"] = Field(default="none", description="4bit: NF4 weights (needs a CUDA GPU)")
     compare_base: bool = Field(default=True, description="also evaluate the model before fine-tuning")
     generate: int = Field(
@@ -310,6 +335,24 @@ class Causal(Neural):
         description="also let the model write a free answer of at most this many tokens, read by the strict parser and "
         "reported beside the label likelihood; 0: no",
     )
+
+    @model_validator(mode="after")
+    def _nothing_trained(self) -> "Causal":
+        if self.shots and not self.prompting:
+            raise ValueError("`shots` goes with method: prompt")
+        fields = type(self).model_fields
+        for name in ("class_weights", "focal_gamma", "sampling"):
+            if self.prompting and getattr(self, name) != fields[name].default:
+                raise ValueError(f"`method: prompt` trains nothing, so `{name}` means nothing")
+        return self
+
+    @property
+    def prompting(self) -> bool:
+        return self.method == "prompt"
+
+    @property
+    def repeats(self) -> bool:
+        return not self.prompting or self.shots > 0
 
     @property
     def four_bit(self) -> bool:
@@ -328,6 +371,8 @@ class Causal(Neural):
                     f"max_length {self.train.max_length} leaves no room for a prompt beside max_new_tokens "
                     f"{task.max_new_tokens}"
                 )
+        if self.shots and task.kind == "multilabel":
+            return "examples (`shots`) are for tasks with one answer a record"
         return super().obstacle(task)
 
 

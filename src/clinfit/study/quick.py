@@ -34,6 +34,18 @@ def quickened(study: Study) -> Study:
     )
 
 
+def limited(study: Study, records: int) -> Study:
+    """The study with the first `records` of every task's data alone, where it does not take fewer already; since the
+    number is a part of the study, its folder and its models are others."""
+    tasks = {
+        name: task.model_copy(
+            update={"data": task.data.model_copy(update={"limit": min(records, task.data.limit or records)})}
+        )
+        for name, task in study.tasks.items()
+    }
+    return study.model_copy(update={"tasks": tasks})
+
+
 def _model(spec: ModelSpec) -> ModelSpec:
     if not isinstance(spec, Neural):
         return spec

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from clinfit.study.blocks import BLOCKS
 from clinfit.study.evaluation import Evaluation, TaskEvaluation, settings_of
 from clinfit.study.models import ModelSpec
 from clinfit.study.section import Name, Section, Seed
@@ -58,7 +59,7 @@ class Study(Section):
     def seeds_of(self, model: ModelSpec) -> list[int]:
         """The seeds of a model; one of them says all where it draws nothing at random."""
         seeds = model.seeds or self.seeds
-        return seeds if model.seeded else seeds[:1]
+        return seeds if model.repeats else seeds[:1]
 
     def stages_of(self, model: ModelSpec) -> list[Stage]:
         """The stages of a model: its own, else the study's, else one over all tasks, equally."""
@@ -100,9 +101,28 @@ def study_hash(study: Study) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def section_schema() -> dict[str, Any]:
+    """JSON Schema of a resolved study, in which no model uses a block."""
+    return Study.model_json_schema()
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the study file, for editors that check and complete YAML."""
-    schema = Study.model_json_schema()
+    schema = section_schema()
+    models = schema["properties"]["models"]
+    models["items"] = {"anyOf": [_block_schema(schema), models["items"]]}
     ignored = {"^x-": {"description": "ignored: blocks that other places repeat by their anchor, &defaults"}}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return head | schema | {"title": "clinfit study", "patternProperties": ignored}
+
+
+def _block_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """A model that uses a block: every key of causal models, none of which it needs."""
+    text = "model block that fills in what is left out (clinfit models list)"
+    use = {"type": "string", "enum": list(BLOCKS), "description": text}
+    keys = schema["$defs"]["Causal"]["properties"]
+    return {
+        "type": "object",
+        "required": ["use"],
+        "properties": {"use": use, **{key: value for key, value in keys.items() if key != "family"}},
+    }

@@ -64,7 +64,8 @@ def check_comparator(context: Context) -> Outcome:
         spec is not None and (spec.family == "classical" or (isinstance(spec, Baseline) and spec.kind in INFORMED))
         for spec in specs
     )
-    if simple or not any(system.language_model for system in context.systems):
+    elsewhere = context.facts.external is not None  # the study that made the pack had its comparators
+    if simple or elsewhere or not any(system.language_model for system in context.systems):
         return None, []
     return None, [
         Finding(

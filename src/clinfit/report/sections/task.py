@@ -17,6 +17,7 @@ from clinfit.report.sections.confusion import confusion_view
 from clinfit.report.sections.decisions import decisions_view
 from clinfit.report.sections.errors import doubtful_labels, errors_view
 from clinfit.report.sections.explorer import explorer
+from clinfit.report.sections.external import external_view
 from clinfit.report.sections.freeze import freeze_view
 from clinfit.report.sections.importance import importance_view
 from clinfit.report.sections.labels import labels_view
@@ -50,6 +51,7 @@ class View:
 
 VIEWS = (
     View("findings", findings_view, chapter=FINDINGS),
+    View("external", external_view, ("external",), FINDINGS),
     View("freeze", freeze_view, ("freeze",), FINDINGS),
     View("checks", canaries_view, ("canaries",), FINDINGS),
     View("facts", model_facts),
