@@ -167,3 +167,29 @@ def test_case_mix_names_no_rare_category() -> None:
     assert "quartiles" in rows["age"]["here"]
     few = case_mix(seen, case.records[:5])
     assert {row["here"].partition(";")[0] for row in few} <= {"too few values", "no category of enough records"}
+
+
+def test_texts_of_a_pack_are_scored_as_those_of_a_run(tmp_path: Path) -> None:
+    """A rule that writes the first sentence is right on half of the new records."""
+    rows = [{"id": f"r{k}", "text": f"Case {k} fell. Seen {k} times.", "note": f"Case {k} fell."} for k in range(60)]
+    pd.DataFrame(rows).to_csv(tmp_path / "data.csv", index=False)
+    new = pd.DataFrame(rows[:20])
+    new.loc[10:, "note"] = "nothing of it"
+    new.to_csv(tmp_path / "new.csv", index=False)
+    (tmp_path / "study.yaml").write_text(
+        """
+name: notes
+tasks:
+  note: {kind: generation, data: {path: data.csv, id: id, inputs: {text: text}, label: note}}
+models: [{name: lead, family: baseline, kind: lead, sentences: 1}]
+evaluation: {bootstrap: 100}
+"""
+    )
+    result = run(tmp_path / "study.yaml", out=tmp_path / "run")
+    found = evaluate_pack(result.packs["lead-seed42"], tmp_path / "new.csv", tmp_path / "external")
+    (system,) = found["tasks"]["note"]["systems"]
+    assert system["metrics"]["token_f1"]["value"] == pytest.approx(0.5)
+    assert system["metrics"]["number_precision"]["value"] == 1
+    assert found["tasks"]["note"]["sections"]["external"]["records"] == 20  # type: ignore[typeddict-item]
+    page = (tmp_path / "external" / "report.html").read_text(encoding="utf-8")
+    assert "Seen 3 times" not in page

@@ -7,10 +7,11 @@ Nothing is chosen on the records: probabilities are recalibrated, and answers de
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from clinfit.data.records import Record
@@ -21,7 +22,7 @@ from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import ExternalFacts, Facts
 from clinfit.evaluation.results import CaseMixRow, Results
 from clinfit.files import hash_file
-from clinfit.models.base import LabelOutputs
+from clinfit.models.base import LabelOutputs, TextOutputs, Writer
 from clinfit.packs.answer import Answer
 from clinfit.packs.decide import Served
 from clinfit.packs.read import Pack, load_pack
@@ -30,10 +31,11 @@ from clinfit.report.inputs import ReportInputs
 from clinfit.runs.environment import describe_environment
 from clinfit.runs.finish import write_outcome
 from clinfit.runs.folder import RunFolder
+from clinfit.runs.item_scores import score_table, with_scores
 from clinfit.study.evaluation import Evaluation, Threshold, primaries
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Generation, Task
 
 
 def evaluate_pack(
@@ -105,18 +107,37 @@ def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
 
 
 def _table(pack: Pack, name: str, task: Task, records: Sequence[Record], answers: Sequence[Answer]) -> pd.DataFrame:
-    """The pack's answers as predictions: recalibrated probabilities, and what it decided."""
+    """The pack's answers as predictions: recalibrated probabilities and what it decided, or texts with their scores."""
     content = pack.content
-    probabilities = np.array([list(answer.probabilities.values()) for answer in answers], dtype=np.float64)
-    lost = [answer.dropped_tokens for answer in answers]
-    outputs = LabelOutputs(
-        probabilities=probabilities,
-        seconds=np.zeros(len(answers)),
-        dropped_tokens=None if None in lost else np.array(lost, dtype=np.int64),
-    )
     source = Source(content.run, content.model.spec["name"], content.model.seed, content.model.stage)
+    lost = [answer.dropped_tokens for answer in answers]
+    dropped = None if None in lost else np.array(lost, dtype=np.int64)
+    if isinstance(task, Generation):
+        texts = predictions_table(source, name, task, "test", records, _texts(pack, name, records, answers, dropped))
+        unknown = pd.array([None] * len(texts), dtype="Int64")
+        return with_scores(texts.assign(seconds=np.nan, output_tokens=unknown), score_table(task, records, texts))
+    outputs = LabelOutputs(
+        probabilities=np.array([list(answer.probabilities.values()) for answer in answers], dtype=np.float64),
+        seconds=np.zeros(len(answers)),
+        dropped_tokens=dropped,
+    )
     table = predictions_table(source, name, task, "test", records, outputs)
     return table.assign(predicted=[answer_text(answer.decision) for answer in answers], seconds=np.nan)
+
+
+def _texts(
+    pack: Pack, name: str, records: Sequence[Record], answers: Sequence[Answer], dropped: NDArray[np.int64] | None
+) -> TextOutputs:
+    """What the pack wrote, and how likely its model finds the references where it is a language model."""
+    tokens = np.zeros(len(answers), dtype=np.int64)
+    return TextOutputs(
+        texts=[str(answer.decision) for answer in answers],
+        finish_reasons=[answer.finish_reason or "stop" for answer in answers],
+        tokens=tokens,
+        seconds=np.zeros(len(answers)),
+        dropped_tokens=dropped,
+        losses=cast(Writer, pack.model).likelihood(name, records) if pack.model.spec.neural else None,
+    )
 
 
 def _external(
