@@ -81,7 +81,7 @@ def desk(tmp_path: Path) -> Path:
     options = [[i + 1 if at == i % 3 else 7 * i + at for at in range(3)] for i in range(120)]
     exam = [f"Which number comes after {i}?,{','.join(map(str, options[i]))},{i % 3 + 1}" for i in range(120)]
     letters = [
-        f'l{i},"Dear colleague, bed {i} fell on day {i % 5}. No fracture.",Fell on day {i % 5}' for i in range(60)
+        f'l{i},"Dear colleague, bed {i} fell on day {i % 5}. No fracture.",Fell on day {i % 5}' for i in range(120)
     ]
     (tmp_path / "letters.csv").write_text("\n".join(["id,letter,summary", *letters]) + "\n")
     (tmp_path / "new-letters.csv").write_text('id,letter\nn1,"Dear colleague, bed 3 slept well."\n')

@@ -1,4 +1,4 @@
-"""`clinfit status` and `clinfit stop`, and `clinfit run --detach`: runs that another process works on."""
+"""What works on run folders: `clinfit status`, `stop`, `compare`, `freeze`, `score`, and `clinfit run --detach`."""
 
 import time
 from collections.abc import Sequence
@@ -53,3 +53,64 @@ def detached(folder: Path, words: Sequence[str]) -> None:
     pid, log = start(folder, words)
     typer.echo(f"started as process {pid}; its output goes to {log}")
     typer.echo(f"how far it is: clinfit status {folder} --watch\nto stop it:    clinfit stop {folder}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="run folders with the same test items")],
+    out: Annotated[Path, typer.Option(help="folder for comparison.json and comparison.html")] = Path("comparison"),
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NEW=REFERENCE", help="compare these two systems; default: each with the best simple one"),
+    ] = None,
+) -> None:
+    """Compare the systems of several runs on the same test items, from saved predictions; no model is loaded."""
+    from clinfit.report.across import print_comparison
+    from clinfit.runs.compare import compare_runs
+    from clinfit.runs.status import new_console
+
+    results = compare_runs(runs, out, pair or ())
+    print_comparison(results, new_console())
+    typer.echo(out / "comparison.html")
+
+
+def freeze(
+    study: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="a study file or a run folder")],
+    out: Annotated[Path | None, typer.Option(help="run folder of a study; default: runs/<study>/<hash>")] = None,
+) -> None:
+    """Declare what will be evaluated before the test split is opened: metric, rules, subgroups, comparisons, data."""
+    from clinfit.runs.freeze import freeze_study
+
+    path, frozen = freeze_study(study, out)
+    if frozen.opened:
+        typer.echo("The test split was opened before: the report will call this freeze late.")
+    typer.echo(f"frozen {frozen.time}, SHA-256 {frozen.sha256}\n{path}")
+
+
+def score(
+    run: RunPath,
+    parser: Annotated[str, typer.Option(help="how to read them: strict, first-word or json")] = "strict",
+    models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="which task; default: all that were answered freely")
+    ] = None,
+) -> None:
+    """Read the free answers that a run saved again, without the model, and evaluate them beside the run."""
+    from clinfit.locks import locked
+    from clinfit.report.summary import print_summary, summary_table
+    from clinfit.runs.folder import existing_run
+    from clinfit.runs.rescore import Asked, score_run
+    from clinfit.runs.status import new_console
+    from clinfit.study.load import load_study
+
+    folder = existing_run(run)
+    command = f"clinfit score {run} --parser {parser}" + (f" --models {' '.join(models)}" if models else "")
+    command += f" --task {task}" if task else ""
+    with locked(folder.path):
+        scored = score_run(folder, load_study(folder.study), parser, Asked(models, task), command)
+    console = new_console()
+    typer.echo("The run, by label probability:")
+    for name in scored.results["tasks"]:
+        console.print(summary_table(name, scored.before["tasks"][name], scored.before["confidence"]))
+    typer.echo(f"Free answers, read by {parser}:")
+    print_summary(scored.results, console)
+    typer.echo(scored.folder / "report.html")

@@ -71,6 +71,10 @@ def test_a_text_that_was_cleaned_before_goes_on_counting() -> None:
     assert deidentified(["[NAME-1] and Mrs Doe"]) == ["[NAME-1] and Mrs [NAME-2]"]
 
 
+def test_what_one_identifier_hid_is_found_behind_its_placeholder() -> None:
+    assert deidentified(["0 A St.0 A St"]) == ["[ADDRESS-1][ADDRESS-2]"]
+
+
 def test_counts() -> None:
     assert count_identifiers(["Mrs Doe, 3/4/2019, 3/5/2019", ""]) == [{"name": 1, "date": 2}, {}]
 

@@ -149,7 +149,8 @@ def test_no_patient_text_and_ids_only_of_errors(
         sections = task["sections"]
         mistakes = sections["errors"]["confident"] if "errors" in sections else []
         sets = sections["set_errors"]["worst"] if "set_errors" in sections else []
-        known |= {item["id"] for item in [*mistakes, *sets, *sections.get("label_errors", [])]}
+        texts = sections["doubtful_texts"]["listed"] if "doubtful_texts" in sections else []
+        known |= {item["id"] for item in [*mistakes, *sets, *texts, *sections.get("label_errors", [])]}
     assert set(re.findall(r"secret-\w+-\d+", pages[name])) == known
 
 

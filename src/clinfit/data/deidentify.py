@@ -206,6 +206,15 @@ def count_identifiers(texts: Sequence[str]) -> list[Counter[Kind]]:
 def deidentified(texts: Sequence[str]) -> list[str]:
     """The texts of one record with placeholders: one kind and text, one number. Clean texts stay as they are."""
     numbers: dict[tuple[Kind, str], int] = {}
+    cleaned = list(texts)
+    # Again until nothing is found: what stood beside an identifier may have hidden the next one (`1 A St.2 B St`).
+    while (again := _with_placeholders(cleaned, numbers)) != cleaned:
+        cleaned = again
+    return cleaned
+
+
+def _with_placeholders(texts: Sequence[str], numbers: dict[tuple[Kind, str], int]) -> list[str]:
+    """One round. numbers: of the texts that have a placeholder by now; more of them are added."""
     last: Counter[str] = Counter()
     for text in texts:
         for mark in _PLACEHOLDER.finditer(text):

@@ -6,7 +6,8 @@ from typing import Any, Literal, TypedDict
 
 import pandas as pd
 
-from clinfit.evaluation.results import CaseMixRow, Characteristics, FreezeResult
+from clinfit.evaluation.external_results import CaseMixRow
+from clinfit.evaluation.results import Characteristics, FreezeResult
 from clinfit.evaluation.system_results import WeightsDict
 from clinfit.findings import FindingDict
 

@@ -102,7 +102,7 @@ class Reading(TypedDict):
 def evaluate_readings(ratings: pd.DataFrame, texts: int, confidence: float = 0.95) -> Reading:
     """ratings: rater, id, system, criterion, score: one row a score, no score twice. texts: how many could be rated."""
     raters = sorted(ratings["rater"].unique())
-    whole = ratings.groupby(["rater", "id", "system"])["criterion"].nunique() == len(CRITERIA)
+    whole: Any = ratings.groupby(["rater", "id", "system"])["criterion"].nunique() == len(CRITERIA)
     pairs = list(combinations(raters, 2))
     return Reading(
         texts=texts,
@@ -128,9 +128,9 @@ def _of(ratings: pd.DataFrame, criterion: Criterion) -> pd.DataFrame:
     return ratings.loc[ratings["criterion"] == criterion.name]
 
 
-def _both(ratings: pd.DataFrame, criterion: Criterion, pair: tuple[str, str]) -> pd.DataFrame:
-    """The texts that both rated: index (id, system), one column a rater."""
-    wide = _of(ratings, criterion).pivot(index=["id", "system"], columns="rater", values="score")
+def _both(ratings: pd.DataFrame, criterion: Criterion, pair: tuple[str, str]) -> Any:
+    """The texts that both rated, as a table: index (id, system), one column a rater."""
+    wide: Any = _of(ratings, criterion).pivot(index=["id", "system"], columns="rater", values="score")
     return wide[list(pair)].dropna() if set(pair) <= set(wide.columns) else wide.iloc[:0]
 
 
@@ -142,7 +142,7 @@ def _weights(ids: Sequence[Any]) -> Floats:
 
 
 def _rated(system: str, criterion: Criterion, rows: pd.DataFrame, confidence: float) -> RatedSystem:
-    scores = rows.groupby("id")["score"].mean()
+    scores: Any = rows.groupby("id")["score"].mean()
     low = high = None
     if len(scores) > 1:
         weights = _weights(list(scores.index))
@@ -152,7 +152,7 @@ def _rated(system: str, criterion: Criterion, rows: pd.DataFrame, confidence: fl
     )
 
 
-def _agreement(criterion: Criterion, pair: tuple[str, str], both: pd.DataFrame, confidence: float) -> Agreement:
+def _agreement(criterion: Criterion, pair: tuple[str, str], both: Any, confidence: float) -> Agreement:
     first, second = (both[rater].to_numpy(dtype=np.int64) - 1 for rater in pair)
     size = len(criterion.scale)
     kappa = weighted_kappa(first, second, size, np.ones((len(both), 1)))[0]

@@ -7,8 +7,10 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from clinfit.evaluation.external_results import External
 from clinfit.evaluation.stage_results import StagedModel, StagesResult
 from clinfit.evaluation.system_results import MetricDict, SystemResult
+from clinfit.evaluation.text_results import DoubtfulTexts, TextMetrics
 from clinfit.findings import FindingDict
 
 FORMAT = "clinfit-metrics/3"
@@ -220,45 +222,6 @@ class SetErrors(TypedDict):
     worst: list[SetMistake]
 
 
-class TextMetrics(TypedDict):
-    """The metrics of written texts by what is asked of a text, in the order of their tables (`metrics` of each system).
-
-    note: what they can and cannot say. proxies: those of them that stand for something that they cannot see. settings:
-    of ROUGE and chrF. unavailable: metric -> why it could not be computed here.
-    """
-
-    groups: list["TextMetricGroup"]
-    proxies: list[str]
-    settings: dict[str, str]
-    unavailable: dict[str, str]
-
-
-class TextMetricGroup(TypedDict):
-    title: str
-    note: str
-    metrics: list[str]
-
-
-class DoubtfulText(TypedDict):
-    """A text that a person should read: its id, never the text; why; its value of the primary metric."""
-
-    id: str
-    reasons: list[str]
-    primary: float | None
-
-
-class DoubtfulTexts(TypedDict):
-    """The texts of the model of a generation task of which something is to be feared, most reasons first.
-
-    doubtful: how many there are; listed: the first of them.
-    """
-
-    system: str
-    n: int
-    doubtful: int
-    listed: list[DoubtfulText]
-
-
 class ShiftRow(TypedDict):
     """One property in training against test. difference: standardised; alert: whether it is large. p: how often chance
     alone gives as much, uncorrected."""
@@ -362,55 +325,6 @@ class Chosen(TypedDict):
     split: Literal["validation", "test"]
     value: float
     among: int
-
-
-class MovedMetric(TypedDict):
-    """A metric on the study's own test records, and on records from elsewhere."""
-
-    name: str
-    before: MetricDict
-    here: MetricDict
-
-
-class InTheLarge(TypedDict):
-    """Calibration in the large of one label among n items: observed events, the sum of the probabilities, and observed
-    over expected with its interval."""
-
-    label: str
-    n: int
-    observed: int
-    expected: float
-    ratio: float | None
-    low: float | None
-    high: float | None
-
-
-class CaseMixRow(TypedDict):
-    """One input in training and here, in words; outside: of n records, those whose value training has not seen."""
-
-    name: str
-    train: str
-    here: str
-    outside: int
-    n: int
-
-
-class External(TypedDict):
-    """A pack on new records (analyses/external.py). pack: its SHA-256. study, run: that made it. records: those with an
-    answer; unlabelled: those without. unseen: records with values that training has not seen. referred: those that the
-    pack hands to a person. before: test records of the study."""
-
-    pack: str
-    study: str
-    run: str
-    records: int
-    unlabelled: int
-    unseen: int
-    referred: int
-    before: int
-    metrics: list[MovedMetric]
-    large: list[InTheLarge]
-    case_mix: list[CaseMixRow]
 
 
 class SplitCounts(TypedDict):

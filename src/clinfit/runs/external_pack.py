@@ -19,8 +19,9 @@ from clinfit.data.seen import Seen, SeenCategories, SeenNumbers, as_seen
 from clinfit.data.values import SMALL_CELL
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.external_results import CaseMixRow
 from clinfit.evaluation.facts import ExternalFacts, Facts
-from clinfit.evaluation.results import CaseMixRow, Results
+from clinfit.evaluation.results import Results
 from clinfit.files import hash_file
 from clinfit.models.base import LabelOutputs, TextOutputs, Writer
 from clinfit.packs.answer import Answer

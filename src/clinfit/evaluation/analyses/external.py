@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
-from clinfit.evaluation.results import External, InTheLarge, MovedMetric
+from clinfit.evaluation.external_results import External, InTheLarge, MovedMetric
 from clinfit.evaluation.statistics.intervals import z_value
 from clinfit.findings import Finding
 

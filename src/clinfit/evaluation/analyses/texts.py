@@ -16,9 +16,9 @@ from clinfit.evaluation.metrics.generation import FAITHFULNESS, FEARED, FORM, LI
 from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
 from clinfit.evaluation.metrics.text.definitions import unavailable
 from clinfit.evaluation.metrics.text.overlap import signatures
-from clinfit.evaluation.results import DoubtfulText, DoubtfulTexts, TextMetricGroup, TextMetrics
 from clinfit.evaluation.system_results import WrittenDict
 from clinfit.evaluation.text_answers import TextAnswers
+from clinfit.evaluation.text_results import DoubtfulText, DoubtfulTexts, TextMetricGroup, TextMetrics
 from clinfit.findings import Finding
 
 #: What a reader asks of a text: title, metrics, and what they can and cannot say.

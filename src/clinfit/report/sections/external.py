@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from clinfit.evaluation.results import External, InTheLarge
+from clinfit.evaluation.external_results import External, InTheLarge
 from clinfit.evaluation.system_results import MetricDict
 from clinfit.report.format import count, per_cent
 from clinfit.report.glossary import definition

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clinfit.evaluation.results import DoubtfulTexts, TextMetrics
 from clinfit.evaluation.system_results import SystemResult, WrittenDict
+from clinfit.evaluation.text_results import DoubtfulTexts, TextMetrics
 from clinfit.report.format import NOTHING, Cell, count, decimal, per_cent
 from clinfit.report.glossary import definition
 from clinfit.report.section import section

@@ -1,0 +1,54 @@
+"""The part of metrics.json that is about a pack on new records: external validation."""
+
+from typing_extensions import TypedDict
+
+from clinfit.evaluation.system_results import MetricDict
+
+
+class MovedMetric(TypedDict):
+    """A metric on the study's own test records, and on records from elsewhere."""
+
+    name: str
+    before: MetricDict
+    here: MetricDict
+
+
+class InTheLarge(TypedDict):
+    """Calibration in the large of one label among n items: observed events, the sum of the probabilities, and observed
+    over expected with its interval."""
+
+    label: str
+    n: int
+    observed: int
+    expected: float
+    ratio: float | None
+    low: float | None
+    high: float | None
+
+
+class CaseMixRow(TypedDict):
+    """One input in training and here, in words; outside: of n records, those whose value training has not seen."""
+
+    name: str
+    train: str
+    here: str
+    outside: int
+    n: int
+
+
+class External(TypedDict):
+    """A pack on new records (analyses/external.py). pack: its SHA-256. study, run: that made it. records: those with an
+    answer; unlabelled: those without. unseen: records with values that training has not seen. referred: those that the
+    pack hands to a person. before: test records of the study."""
+
+    pack: str
+    study: str
+    run: str
+    records: int
+    unlabelled: int
+    unseen: int
+    referred: int
+    before: int
+    metrics: list[MovedMetric]
+    large: list[InTheLarge]
+    case_mix: list[CaseMixRow]
