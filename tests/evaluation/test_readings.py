@@ -71,3 +71,13 @@ def test_one_rater_has_means_and_no_agreement() -> None:
     table = ratings()
     found = evaluate_readings(table.loc[table["rater"] == "A"], 100)
     assert found["systems"] and not found["agreement"] and found["raters"] == {"A": 80}
+
+
+def test_what_hardly_varies_has_no_interval() -> None:
+    """One text of twenty apart: most resamples hold it once or not at all, and certainty would be claimed."""
+    rows = [("A", f"r{k}", "s", "harm", 3) for k in range(20)] + [
+        ("B", f"r{k}", "s", "harm", 3 - (k == 0)) for k in range(20)
+    ]
+    found = evaluate_readings(pd.DataFrame(rows, columns=["rater", "id", "system", "criterion", "score"]), 20)
+    (agreed,) = found["agreement"]
+    assert agreed["kappa"] == 0 and agreed["low"] is None and agreed["high"] is None

@@ -11,6 +11,7 @@ from clinfit.evaluation.results import Results
 from clinfit.study.models import Baseline, Causal, Classical
 from clinfit.study.schema import Study
 from clinfit.study.stages import Retain, Stage
+from clinfit.study.tasks import Task
 from clinfit.study.taught import learned_at, stages_of
 from predicted import MADE, predictions_of, task_of
 
@@ -206,6 +207,30 @@ def test_controls_stand_on_the_same_base_and_are_language_models() -> None:
     assert f"against {chosen.replace('keeps', 'forgets')}:" in " ".join(found["stages"]["verdict"])
 
 
+def from_file(name: str, task: Task) -> Task:
+    return task.model_copy(update={"data": task.data.model_copy(update={"path": f"{name}.csv"})})
+
+
+def test_prompting_is_no_control_of_training() -> None:
+    """A model of which nothing is trained retains nothing and forgets nothing."""
+    made = study()
+    prompted = Causal(name="asked", family="causal", base="clinfit/tiny", method="prompt", shots=2, stages=STAGES)
+    made = made.model_copy(update={"models": [*made.models[:1], prompted, *made.models[2:]]})
+    tables = [
+        predictions_of(
+            name, made.tasks[name], 120, number,
+            [(model, stage, knows[number]) for model, stages in ways.items() for stage, knows in stages.items()], 42,
+        )
+        for ways in [{**KNOWS, "asked": KNOWS["forgets"]}]
+        for number, name in enumerate(("one", "other"))
+    ]  # fmt: skip
+    table = pd.concat(tables, ignore_index=True)
+    found = evaluate(made, table.loc[table["model"] != "forgets"])
+    entries = found["tasks"]["one"]["sections"]["stages"]  # type: ignore[typeddict-item]
+    assert [entry["model"] for entry in entries] == ["keeps"]
+    assert "naive" not in {change["kind"] for change in entries[0]["changes"]}
+
+
 def test_transfer_over_several_tasks_is_their_mean_with_its_own_interval() -> None:
     """Three tasks one after the other: two of them can be forgotten, and their test items are not the same."""
     names = ("one", "two", "three")
@@ -213,7 +238,7 @@ def test_transfer_over_several_tasks_is_their_mean_with_its_own_interval() -> No
     knows = {stage: tuple(2.5 if stage == at + 1 else 0.3 for at in range(3)) for stage in range(4)}
     made = Study(
         name="staged",
-        tasks={name: task_of("classification", primary="accuracy") for name in names},
+        tasks={name: from_file(name, task_of("classification", primary="accuracy")) for name in names},
         models=[Causal(name="forgets", family="causal", base="clinfit/tiny", stages=stages)],
         evaluation={"bootstrap": 300},  # type: ignore[arg-type]
     )
@@ -235,4 +260,8 @@ def test_transfer_over_several_tasks_is_their_mean_with_its_own_interval() -> No
     widths = [change["high"] - change["low"] for change in changes]
     assert average["high"] - average["low"] == pytest.approx((widths[0] ** 2 + widths[1] ** 2) ** 0.5 / 2)
     assert average["sentence"] in found["stages"]["verdict"] and "forgotten" in average["sentence"]
+    shared = made.model_copy(update={"tasks": {name: from_file("one", task) for name, task in made.tasks.items()}})
+    again = evaluate(shared, pd.concat(tables, ignore_index=True))
+    (wide,) = (one for one in again["stages"]["averages"] if one["kind"] == "retention")  # type: ignore[typeddict-item]
+    assert wide["high"] - wide["low"] == pytest.approx(sum(widths) / 2), "the same patients may be in all tasks"
     assert not results(study())["stages"]["averages"]  # type: ignore[typeddict-item]  # only one can be forgotten

@@ -51,9 +51,14 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
         bootstrap=study.evaluation.bootstrap,
         tasks=tasks,
     )
-    if (stages := stages_verdict(tasks, study.evaluation.confidence)) is not None:
+    if (stages := stages_verdict(tasks, study.evaluation.confidence, _origins(study))) is not None:
         results["stages"] = stages
     return results
+
+
+def _origins(study: Study) -> dict[str, str]:
+    """Task -> where its records come from."""
+    return {name: task.data.model_dump_json(include={"path", "files"}) for name, task in study.tasks.items()}
 
 
 def task_context(study: Study, name: str, predictions: pd.DataFrame, facts: TaskFacts) -> Context:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from clinfit.evaluation.statistics.bootstrap import Resamples, percentile
+from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, Resamples, percentile
 
 Floats = NDArray[np.float64]
 DRAWS = 1000
@@ -141,12 +141,20 @@ def _weights(ids: Sequence[Any]) -> Floats:
     return np.concatenate(list(blocks), axis=1)
 
 
+def _interval(drawn: Floats, confidence: float) -> tuple[float | None, float | None]:
+    """None where too many resamples are undefined, or all of them agree: that would look like certainty."""
+    low, high, lost = percentile(drawn, confidence)
+    if low is None or high is None or lost > UNDEFINED_LIMIT or high - low < 1e-12:
+        return None, None
+    return low, high
+
+
 def _rated(system: str, criterion: Criterion, rows: pd.DataFrame, confidence: float) -> RatedSystem:
     scores: Any = rows.groupby("id")["score"].mean()
     low = high = None
     if len(scores) > 1:
         weights = _weights(list(scores.index))
-        low, high, _ = percentile(scores.to_numpy() @ weights / weights.sum(axis=0), confidence)
+        low, high = _interval(scores.to_numpy() @ weights / weights.sum(axis=0), confidence)
     return RatedSystem(
         system=system, criterion=criterion.name, n=len(scores), mean=float(scores.mean()), low=low, high=high
     )
@@ -160,7 +168,7 @@ def _agreement(criterion: Criterion, pair: tuple[str, str], both: Any, confidenc
     low = high = None
     if defined and both.index.get_level_values("id").nunique() > 1:
         drawn = weighted_kappa(first, second, size, _weights(list(both.index.get_level_values("id"))))
-        low, high, _ = percentile(drawn, confidence)
+        low, high = _interval(drawn, confidence)
     return Agreement(
         criterion=criterion.name,
         raters=list(pair),

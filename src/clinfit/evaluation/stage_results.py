@@ -86,7 +86,8 @@ class StageAverage(TypedDict):
     """A change of one model as its mean over several tasks, whose primary metrics have one unit, and more is better.
 
     kind: retention (backward transfer) or transfer (forward transfer), as in StageChange. The interval is normal, from
-    those of the tasks: their test items are not the same, so that squared standard errors add up.
+    those of the tasks: squared standard errors add up, and where tasks come from one file, which may hold the same
+    patients, the standard errors themselves, which holds whatever the correlation.
     """
 
     model: str

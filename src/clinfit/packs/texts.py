@@ -1,9 +1,16 @@
 """What is noted of a text that a pack wrote: numbers that its record does not hold."""
 
 from clinfit.data.records import Record, Target
-from clinfit.evaluation.metrics.text.numbers import quantities, unsupported
+from clinfit.evaluation.metrics.text.numbers import Quantity, quantities, unsupported
 from clinfit.prompts.template import source_text
 from clinfit.study.tasks import Generation, Task
+
+
+def _shown(quantity: Quantity) -> str:
+    """A number as a reader knows it; a date by its parts."""
+    if quantity.unit.startswith("date"):
+        return quantity.unit.removeprefix("date").strip()
+    return f"{float(quantity.written):.15g}"
 
 
 def notes_on_text(task: Task, record: Record, text: Target) -> list[str]:
@@ -13,5 +20,5 @@ def notes_on_text(task: Task, record: Record, text: Target) -> list[str]:
     missing = unsupported(quantities(str(text)), quantities(source_text(task, record.inputs)))
     if not missing:
         return []
-    numbers = ", ".join(sorted(f"{float(quantity.written):g}" for quantity in missing))
+    numbers = ", ".join(sorted(map(_shown, missing)))
     return [f"text: numbers that the record does not hold: {numbers}"]

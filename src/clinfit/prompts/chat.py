@@ -150,9 +150,11 @@ def _chat_parts(
     for answer, full in zip(answers, fulls, strict=True):
         text = full[len(prompt) :]  # some templates put a space before the answer; it is part of it
         if not found or not full.startswith(prompt) or not text.lstrip().startswith(answer.strip()):
+            # Examples are records: with them in the prompt, nothing of it is quoted.
+            shown = "" if turns else f"\n  generation prompt: {prompt!r}\n  full rendering:    {full!r}"
             raise ClinfitError(
                 "this tokenizer's chat template does not continue its own generation prompt with the answer, "
-                f"so training and serving would differ\n  generation prompt: {prompt!r}\n  full rendering:    {full!r}",
+                f"so training and serving would differ{' (with examples in the prompt)' if turns else shown}",
                 expected="a full rendering that starts with the generation prompt and the answer",
                 fix="use a base whose chat template allows it, or give the tokenizer another chat_template",
             )
@@ -179,8 +181,9 @@ def _chat(tokenizer: Any, system: str | None, turns: Sequence[tuple[str, str]], 
     try:
         return _rendered(tokenizer, system, turns, user, answer)
     except TemplateError as error:
+        why = "with examples in the prompt" if turns else error
         raise ClinfitError(
-            f"this tokenizer's chat template cannot render a message of text ({error})",
+            f"this tokenizer's chat template cannot render a message of text ({why})",
             fix="use a base whose chat template allows it, or give the tokenizer another chat_template",
         ) from error
 

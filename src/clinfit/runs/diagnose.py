@@ -55,12 +55,12 @@ def find_causal(run: RunFolder, name: str | None) -> tuple[ModelFolder, dict[str
     done = [
         (folder, record)
         for folder, record in run_records(run)
-        if record["family"] == "causal" and record["status"] == "done"
+        if record["family"] == "causal" and record["status"] == "done" and not record["spec"].get("shots")
     ]
     if not done:
         raise ClinfitError(
             f"{run.path} holds no causal language model that is done",
-            expected="a model of family causal; others are asked nothing",
+            expected="a model of family causal without `shots`, whose prompts hold training records",
             fix="run the study to its end",
         )
     for folder, record in done:

@@ -63,7 +63,7 @@ def evaluate_pack(
     answers = pack.answer(name, labelled)
     study = _study(pack, name, served, source.name)
     facts = Facts(external={name: _external(pack, name, served, records, labelled, answers)})
-    results = evaluate(study, _table(pack, name, served.task, labelled, answers), facts)
+    results = evaluate(study, _table(pack, name, served.task, _as_answered(served, labelled), answers), facts)
     described = {"source": str(source), "fingerprint": hash_file(source)}
     environment = describe_environment(neural=pack.model.spec.neural)
     inputs = ReportInputs(
@@ -71,6 +71,11 @@ def evaluate_pack(
     )
     write_outcome(out, inputs, files=files)
     return results
+
+
+def _as_answered(served: Served, records: Sequence[Record]) -> list[Record]:
+    """The records as the pack reads them: a category in another case is the one that training has seen."""
+    return [as_seen(record, served.seen)[0] for record in records]
 
 
 def _task_name(pack: Pack, task: str | None) -> str:
@@ -157,7 +162,7 @@ def _external(
         run=content.run,
         records=len(labelled),
         unlabelled=len(records) - len(labelled),
-        unseen=sum(bool(answer.notes) for answer in answers),
+        unseen=sum(bool(as_seen(record, served.seen)[1]) for record in labelled),
         referred=sum(answer.status == "refer" for answer in answers),
         before=entry.n,
         metrics=entry.metrics,

@@ -17,7 +17,7 @@ from clinfit.files import hash_json
 from clinfit.runs.item_scores import deciding
 from clinfit.study.models import Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Generation, Task
 from clinfit.study.taught import Taught, stages_of
 
 #: The splits that models answer: thresholds are chosen on the first, metrics come from the second.
@@ -196,13 +196,14 @@ def _answered(
     answer = _answer(run, stage, question, asked_of, fit)
     yield answer
     if study.tasks[question.task].kind in WRITTEN:
-        yield _score_items(run, answer)
+        yield _score_items(run, answer, study.tasks[question.task])
 
 
-def _score_items(run: Run, answer: Step) -> Step:
+def _score_items(run: Run, answer: Step, task: Task) -> Step:
     """The worker is that of the answers, which has the records; scoring loads no model."""
     name = answer.id.replace("/predictions/", "/scores/")
-    inputs = hash_json({"answer": answer.inputs, "scores": deciding()})
+    sources = task.sources if isinstance(task, Generation) else []
+    inputs = hash_json({"answer": answer.inputs, "scores": deciding(), "sources": sources})
     return Step(
         name, "score-items", run.name, answer.stage, answer.task, answer.split, inputs, (answer.id,), answer.worker
     )
@@ -248,7 +249,7 @@ def _asked(name: str, task: Task) -> dict[str, Any]:
     """What is asked of the records; where they lie does not matter."""
     return {
         "name": name,
-        "task": task.model_dump(mode="json", exclude={"data", "evaluation"}),
+        "task": task.model_dump(mode="json", exclude={"data", "evaluation", "source"}),  # source: of item scores alone
         # A list, since their order counts: prompts show the inputs in it.
         "inputs": [[key, column.model_dump(mode="json")] for key, column in task.data.columns.items()],
     }

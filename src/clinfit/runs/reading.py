@@ -145,7 +145,7 @@ def read_ratings(run: RunFolder, files: Sequence[Path]) -> Reading:
             expected="scores of a page that `clinfit reading page` made from this run",
         )
     order = read_json(key)["order"]
-    names = [content["rater"] for content in contents]
+    names = [content["rater"].strip() for content in contents]
     if len(set(names)) < len(names):
         raise ClinfitError("two files are by the same rater", expected="one file a rater", fix="leave one of them out")
     rows = [list(_rows(path, content, order)) for path, content in zip(files, contents, strict=True)]
@@ -163,7 +163,8 @@ def _ratings_of(path: Path) -> dict[str, Any]:
     except (ClinfitError, ValueError, OSError) as error:
         raise ClinfitError(f"{path} cannot be read as scores", expected="a file that the reading page saved") from error
     right = isinstance(content, dict) and content.get("format") == RATINGS_FORMAT
-    if not right or not isinstance(content.get("rater"), str) or not content["rater"].strip():
+    named = right and isinstance(content.get("rater"), str) and content["rater"].strip()
+    if not named or not isinstance(content.get("ratings"), list) or not isinstance(content.get("page"), str):
         raise ClinfitError(
             f"{path} holds no scores of a named rater",
             expected=f"a file that the reading page saved (format {RATINGS_FORMAT})",
@@ -179,12 +180,12 @@ def _rows(path: Path, content: dict[str, Any], order: dict[str, list[str]]) -> l
         if not 0 <= place < len(order.get(id, ())):
             raise ClinfitError(f"{path} scores a text that is not on its page (record {id}, place {place})")
         for criterion, score in rating["scores"].items():
-            if not 1 <= int(score) <= sizes.get(criterion, 0):
+            if not isinstance(score, int) or not 1 <= score <= sizes.get(criterion, 0):
                 raise ClinfitError(
                     f"{path}: record {id} has {criterion} {score}",
                     expected=", ".join(f"{name} 1 to {size}" for name, size in sizes.items()),
                 )
-            rows.append((content["rater"].strip(), id, order[id][place], criterion, int(score)))
+            rows.append((content["rater"].strip(), id, order[id][place], criterion, score))
     if len({row[:4] for row in rows}) < len(rows):
         raise ClinfitError(f"{path} scores a text twice")
     return rows

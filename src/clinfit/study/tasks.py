@@ -146,7 +146,7 @@ class Generation(TaskBase):
         default=None,
         min_length=1,
         description="inputs that a text must rest on: numbers and names that they do not hold count as unsupported; "
-        "default: every input of type text",
+        "default: every input",
     )
     max_new_tokens: int = Field(
         default=128, ge=1, description="most tokens that a model writes; so much room is kept behind every prompt"
@@ -172,7 +172,7 @@ class Generation(TaskBase):
     @property
     def sources(self) -> list[str]:
         """The inputs that a text must rest on."""
-        return self.text_inputs if self.source is None else self.source
+        return list(self.data.columns) if self.source is None else self.source
 
 
 def _distinct(labels: list[str]) -> None:

@@ -30,6 +30,7 @@ from clinfit.evaluation.stage_results import ChangeKind, StageChange, StagedMode
 from clinfit.evaluation.statistics.bootstrap import bootstrap_p, percentile
 from clinfit.evaluation.statistics.intervals import z_value
 from clinfit.findings import Finding
+from clinfit.study.models import Causal
 from clinfit.study.taught import Taught, learned_at
 
 #: Chance of showing non-inferiority, where it holds, that the number of items is given for.
@@ -42,12 +43,13 @@ BySeed = Mapping[int, Measured]
 def stages(context: MeasuredContext) -> Outcome:
     """Every language model that learned in several stages; a warning for each that is shown to have forgotten the task.
 
-    Models of other families are fitted for each task by itself and have nothing to forget.
+    Models of other families are fitted for each task by itself and have nothing to forget; nor have those of which
+    nothing is trained (`method: prompt`), which are no measure for those that are.
     """
     found: dict[str, dict[int, dict[int, Measured]]] = {}
     for item in context.measured:
         system = item.system
-        if system.language_model:
+        if system.language_model and not (isinstance(system.spec, Causal) and system.spec.prompting):
             found.setdefault(system.model, {}).setdefault(system.stage, {})[system.seed] = item
     through = [
         model
@@ -367,9 +369,11 @@ def _forgotten(context: MeasuredContext, entry: StagedModel) -> list[Finding]:
     lost = [item for item in entry["changes"] if item["kind"] == "retention" and item["direction"] == "worse"]
     if not lost:
         return []
-    last = next(row for row in entry["rows"] if row["stage"] == lost[0]["new"])
-    label, share = max(last["predicted"].items(), key=lambda pair: pair[1])
-    evidence = f"{lost[0]['sentence']} It now answers {label!r} to {100 * share:.0f} % of the test items"
+    evidence = lost[0]["sentence"]
+    if context.task.labels:
+        last = next(row for row in entry["rows"] if row["stage"] == lost[0]["new"])
+        label, share = max(last["predicted"].items(), key=lambda pair: pair[1])
+        evidence += f" It now answers {label!r} to {100 * share:.0f} % of the test items"
     return [
         Finding(
             "warn",

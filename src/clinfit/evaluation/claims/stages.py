@@ -17,8 +17,13 @@ from clinfit.evaluation.statistics.intervals import z_value
 Staged = Mapping[str, Mapping[str, StagedModel]]
 
 
-def stages_verdict(tasks: Mapping[str, TaskResult], confidence: float) -> StagesResult | None:
-    """None where no model went through stages with numbers for several tasks that it knows."""
+def stages_verdict(
+    tasks: Mapping[str, TaskResult], confidence: float, origins: Mapping[str, str]
+) -> StagesResult | None:
+    """None where no model went through stages with numbers for several tasks that it knows.
+
+    origins: where the records of each task come from; tasks of one origin may ask about the same patients.
+    """
     staged: dict[str, dict[str, StagedModel]] = {}
     for name, task in tasks.items():
         for entry in task["sections"].get("stages", []):
@@ -32,7 +37,7 @@ def stages_verdict(tasks: Mapping[str, TaskResult], confidence: float) -> Stages
     naive = naive_of(whole[best])
     first = naive if naive is not None and naive in whole else best
     primaries = {name: task["primary"] for name, task in tasks.items()}
-    averages = averages_of(whole, primaries, confidence)
+    averages = averages_of(whole, primaries, confidence, origins)
     lines = [*retention(whole[first]), *_said_of(first, averages)]
     if chosen is not None:
         lines.append(_best(chosen, whole, naive, primaries))
@@ -40,34 +45,44 @@ def stages_verdict(tasks: Mapping[str, TaskResult], confidence: float) -> Stages
     return StagesResult(chosen=chosen, verdict=lines, averages=averages)
 
 
-def averages_of(staged: Staged, primaries: Mapping[str, str], confidence: float) -> list[StageAverage]:
+def averages_of(
+    staged: Staged, primaries: Mapping[str, str], confidence: float, origins: Mapping[str, str]
+) -> list[StageAverage]:
     """Backward and forward transfer of each model, averaged over the tasks that have them, if they are several."""
     kinds: tuple[Literal["retention", "transfer"], ...] = ("retention", "transfer")
-    found = [
-        _average(model, entries, kind, primaries, confidence) for model, entries in staged.items() for kind in kinds
-    ]
-    return [average for average in found if average is not None]
+    found: list[StageAverage] = []
+    for model, entries in staged.items():
+        for kind in kinds:
+            changed = {task: change for task, entry in entries.items() if (change := of_kind(entry, kind)) is not None}
+            apart = len({origins[task] for task in changed}) == len(changed)
+            average = _average(model, kind, changed, [primaries[task] for task in changed], confidence, apart)
+            found += [] if average is None else [average]
+    return found
 
 
 def _average(
     model: str,
-    entries: Mapping[str, StagedModel],
     kind: Literal["retention", "transfer"],
-    primaries: Mapping[str, str],
+    changed: Mapping[str, StageChange],
+    metrics: Sequence[str],
     confidence: float,
+    apart: bool,
 ) -> StageAverage | None:
-    """None for fewer than two tasks, for metrics that cannot be averaged, and where one has no interval."""
-    changed = {task: found for task, entry in entries.items() if (found := of_kind(entry, kind)) is not None}
-    metrics = [primaries[task] for task in changed]
+    """None for fewer than two tasks, for metrics that cannot be averaged, and where one has no interval.
+
+    Standard errors of independent tasks add in squares. apart: whether they are independent; where they may share
+    patients, the errors themselves are added, which holds whatever the correlation.
+    """
     if len(changed) < 2 or not _have_a_common_unit(metrics):
         return None
-    z, differences, squares = z_value(confidence), [], []
+    z, differences, errors = z_value(confidence), [], []
     for found in changed.values():
         if found["difference"] is None or found["low"] is None or found["high"] is None:
             return None
         differences.append(found["difference"])
-        squares.append(((found["high"] - found["low"]) / (2 * z)) ** 2)
-    mean, half = sum(differences) / len(changed), z * sqrt(sum(squares)) / len(changed)
+        errors.append((found["high"] - found["low"]) / (2 * z))
+    error = sqrt(sum(error**2 for error in errors)) if apart else sum(errors)
+    mean, half = sum(differences) / len(changed), z * error / len(changed)
     low, high = mean - half, mean + half
     helped, harmed = _ENDS[kind]
     end = helped if low > 0 else harmed if high < 0 else "no difference shown"

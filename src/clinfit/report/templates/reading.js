@@ -1,5 +1,5 @@
 "use strict";
-const page = CLINFIT_PAGE, format = CLINFIT_FORMAT, key = "clinfit-reading-" + page;
+const page = CLINFIT_PAGE, format = CLINFIT_FORMAT;
 const inputs = [...document.querySelectorAll("fieldset input")], articles = [...document.querySelectorAll("article")];
 const rater = document.getElementById("rater"), done = document.getElementById("done"), said = document.getElementById("said");
 
@@ -25,18 +25,29 @@ function count() {
   done.textContent = whole + " of " + all + " texts scored";
 }
 
+// Each rater has a place of their own, so that two who share a browser do not see each other's scores.
+const key = () => "clinfit-reading-" + page + "-" + rater.value.trim().toLowerCase();
+
 // Only scores are kept in the browser, never a text; a browser that forbids it still lets them be saved as a file.
 function keep() {
   const scores = Object.fromEntries(inputs.filter((input) => input.checked).map((input) => [input.name, input.value]));
-  try { localStorage.setItem(key, JSON.stringify({ rater: rater.value, scores })); } catch (error) { /* not kept */ }
+  if (!rater.value.trim()) return;
+  try { localStorage.setItem(key(), JSON.stringify(scores)); } catch (error) { /* not kept */ }
 }
 
 function recall() {
   let kept = null;
-  try { kept = JSON.parse(localStorage.getItem(key)); } catch (error) { /* nothing was kept */ }
-  if (kept === null) return;
-  rater.value = kept.rater;
-  for (const input of inputs) input.checked = kept.scores[input.name] === input.value;
+  try { kept = JSON.parse(localStorage.getItem(key())); } catch (error) { /* nothing was kept */ }
+  for (const input of inputs) input.checked = kept !== null && kept[input.name] === input.value;
+}
+
+// Scores that were given before any initials belong to whoever enters theirs first.
+let before = "";
+function another() {
+  if (before || !inputs.some((input) => input.checked)) recall();
+  before = rater.value.trim();
+  keep();
+  count();
 }
 
 function save(event) {
@@ -58,11 +69,11 @@ function jump(step) {
   next.focus({ preventScroll: true });
 }
 
-document.addEventListener("change", () => { count(); keep(); });
+document.querySelector("main").addEventListener("change", () => { count(); keep(); });
+rater.addEventListener("change", another);
 document.addEventListener("keydown", (event) => {
   if (event.target === rater || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "n" || event.key === "p") { jump(event.key === "n" ? 1 : -1); event.preventDefault(); }
 });
 document.querySelector(".bar").addEventListener("submit", save);
-recall();
 count();
