@@ -88,7 +88,7 @@ def _task(study: Study, name: str, withheld: Mapping[str, str]) -> dict[str, Any
     return {
         "kind": study.tasks[name].kind,
         "labels": study.tasks[name].labels,
-        "primary": "accuracy",
+        "primary": "macro_f1" if study.tasks[name].kind == "multilabel" else "accuracy",
         "withheld": name in withheld,
         "findings": [finding] if name in withheld else [],
         "verdict": [],

@@ -38,7 +38,7 @@ tasks:
 models:
   - {name: lasso, family: classical, kind: lasso, c_grid: [1.0]}
   - {name: majority, family: baseline, kind: majority}
-evaluation: {bootstrap: 100, threshold: {rule: youden}, calibration: platt}
+evaluation: {bootstrap: 100, threshold: {rule: youden}, calibration: platt, primary: mcc}
 """
 
 
@@ -193,3 +193,8 @@ evaluation: {bootstrap: 100}
     assert found["tasks"]["note"]["sections"]["external"]["records"] == 20  # type: ignore[typeddict-item]
     page = (tmp_path / "external" / "report.html").read_text(encoding="utf-8")
     assert "Seen 3 times" not in page
+
+
+def test_the_metric_is_the_one_of_the_study(folder: Path) -> None:
+    found = evaluate_pack(pack_of(folder), folder / "new.csv", folder / "primary", task="fall")
+    assert found["tasks"]["fall"]["primary"] == "mcc"

@@ -202,7 +202,9 @@ def content_of(
             name: asdict(
                 WithheldEntry(left_out[name])
                 if name in left_out
-                else task_entry(task, system_of(results["tasks"][name], trained), described[name])
+                else task_entry(
+                    task, results["tasks"][name], system_of(results["tasks"][name], trained), described[name]
+                )
             )
             for name, task in study.tasks_of(spec).items()
         },
@@ -241,7 +243,7 @@ def system_of(task: TaskResult, trained: Trained) -> SystemResult | None:
     return next(systems, None)
 
 
-def task_entry(task: Task, system: SystemResult | None, described: Mapping[str, Any]) -> TaskEntry:
+def task_entry(task: Task, result: TaskResult, system: SystemResult | None, described: Mapping[str, Any]) -> TaskEntry:
     """What new records need: the task, and what becomes of the probabilities of the system that the pack holds."""
     assert system is not None
     made = system["sections"]
@@ -249,7 +251,7 @@ def task_entry(task: Task, system: SystemResult | None, described: Mapping[str, 
     threshold = made.get("label_thresholds", made.get("threshold"))
     recalibration = Recalibration() if fitted is None else Recalibration.from_dict(fitted)
     return TaskEntry(
-        task=served_task(task),
+        task=served_task(task, result["primary"]),
         recalibration=recalibration.as_dict(),
         threshold=None if threshold is None else {**threshold},
         referral=None if referral is None else Referral.from_dict(referral).as_dict(),
@@ -259,9 +261,13 @@ def task_entry(task: Task, system: SystemResult | None, described: Mapping[str, 
     )
 
 
-def served_task(task: Task) -> dict[str, Any]:
-    """The task with everything that new records need; where the training data lay, and how it was divided, stays."""
+def served_task(task: Task, primary: str) -> dict[str, Any]:
+    """The task with everything that new records need; where the training data lay, and how it was divided, stays.
+
+    primary: the metric that it was evaluated by, which may stand in the study and not in the task.
+    """
     content = task.model_dump(mode="json")
+    content["evaluation"] = content["evaluation"] or {"primary": primary}
     content["data"] |= {
         "path": "the training data is not in the pack",
         "files": None,
