@@ -329,3 +329,12 @@ def test_a_name_is_the_same_placeholder_in_inputs_and_reference(tmp_path: Path) 
     new = read_inputs("t", task, tmp_path / "data.csv")
     assert (new[0].inputs, new[0].target) == (record.inputs, record.target)
     assert inputs_from_rows("t", task, pd.DataFrame(rows).drop(columns="answer"))[0].inputs == record.inputs
+
+
+def test_half_characters_of_inputs_and_references_can_be_written(tmp_path: Path) -> None:
+    lines = [json.dumps({"id": k, "note": f"Cough {k} \ud83d", "answer": f"A cold {k} \ud83d"}) for k in range(20)]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    data = {"path": "data.jsonl", "id": "id", "inputs": {"note": "note"}, "label": "answer"}
+    task = task_from({"kind": "generation", "data": data})
+    for record in [*load_task("t", task, tmp_path).records, *read_inputs("t", task, tmp_path / "data.jsonl")]:
+        assert f"{record.inputs['note']} {record.target}".encode().count("\ufffd".encode()) == 2
