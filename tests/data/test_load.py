@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from clinfit.data.load import fingerprint, inputs_from_rows, load_task, read_inp
 from clinfit.data.records import in_split
 from clinfit.errors import ClinfitError
 from clinfit.study.data import Data
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Task, task_from
 
 Rows = list[dict[str, Any]]
 MakeTask = Callable[..., Task]
@@ -304,3 +305,36 @@ def test_by_time_through_a_study(rows: Rows, write_csv: Callable[..., Path], mak
 def test_settings_that_would_say_nothing_are_refused(block: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Data.model_validate({"path": "x.csv", **block})
+
+
+def test_a_name_is_the_same_placeholder_in_inputs_and_reference(tmp_path: Path) -> None:
+    note = "Patient name: John Smith. Mr. Smith was seen. Smith has chest pain."
+    rows = [
+        {
+            "id": f"r{k}",
+            "note": note if k == 0 else f"Case {k}.",
+            "answer": f"Smith has chest pain; John to return {k}.",
+        }
+        for k in range(20)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "data.csv", index=False)
+    data = {"path": "data.csv", "id": "id", "inputs": {"note": "note"}, "label": "answer"}
+    task = task_from({"kind": "generation", "data": data | {"clean": {"deidentify": True}}})
+    loaded = load_task("t", task, tmp_path)
+    (record,) = (one for one in loaded.records if one.id == "r0")
+    text = str(record.inputs["note"])
+    surname = re.findall(r"\[NAME-\d\](?= has chest pain)", text)
+    assert "Smith" not in text and surname and str(record.target).startswith(f"{surname[0]} has chest pain; [NAME-")
+    assert "John" not in str(record.target) and loaded.notes.changed["deidentify"] == 20
+    new = read_inputs("t", task, tmp_path / "data.csv")
+    assert (new[0].inputs, new[0].target) == (record.inputs, record.target)
+    assert inputs_from_rows("t", task, pd.DataFrame(rows).drop(columns="answer"))[0].inputs == record.inputs
+
+
+def test_half_characters_of_inputs_and_references_can_be_written(tmp_path: Path) -> None:
+    lines = [json.dumps({"id": k, "note": f"Cough {k} \ud83d", "answer": f"A cold {k} \ud83d"}) for k in range(20)]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    data = {"path": "data.jsonl", "id": "id", "inputs": {"note": "note"}, "label": "answer"}
+    task = task_from({"kind": "generation", "data": data})
+    for record in [*load_task("t", task, tmp_path).records, *read_inputs("t", task, tmp_path / "data.jsonl")]:
+        assert f"{record.inputs['note']} {record.target}".encode().count("\ufffd".encode()) == 2

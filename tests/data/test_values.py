@@ -1,6 +1,8 @@
 import datetime
 import math
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,6 +133,12 @@ def test_paragraphs_are_one_text() -> None:
     for cell in ([1, 2], {"a": "b"}):
         with pytest.raises(TypeError):
             as_paragraphs(cell)
+
+
+@pytest.mark.parametrize("form", [as_text, as_category, as_paragraphs])
+def test_half_characters_are_replaced_where_texts_are_read(form: Callable[[Any], str | None]) -> None:
+    assert form("cut \ud83d") == "cut \ufffd" and form("\ud83d\ude00 whole") == "\U0001f600 whole"
+    assert as_paragraphs(["a \ude00", "b"]) == "a \ufffd\nb"
 
 
 @pytest.mark.parametrize("cell", ["  typical \t angina ", "typical\u00a0angina", "typical\nangina"])

@@ -1,5 +1,6 @@
 """Rules that need no training."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import Lesson, Workspace
 from clinfit.models.baselines import BaselineModel
+from clinfit.models.writing_rules import Examples
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.models import Baseline
 from clinfit.study.tasks import Classification, Task, task_from
@@ -126,3 +128,16 @@ def test_nearest_answers_as_the_most_similar_training_record() -> None:
     train = [("fever and cough", "A cold."), ("a broken left arm", "A fracture."), ("cough at night", "Asthma.")]
     assert written("nearest", train, ["my arm is broken", "fever with cough"]) == ["A fracture.", "A cold."]
     assert written("nearest", [], ["anything"]) == [""]
+
+
+def test_nearest_does_not_hold_all_similarities_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Examples([f"finding {k}" for k in range(1500)], [str(k) for k in range(1500)])
+    asked = [f"finding {k}" for k in range(1500)]
+    monkeypatch.setattr("clinfit.models.writing_rules.MOST_CELLS", 2**16)
+    tracemalloc.start()
+    found = known.nearest(asked)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == known.references and peak < 1500 * 1500 * 8 / 2
+    monkeypatch.setattr("clinfit.models.writing_rules.MOST_CELLS", 1)
+    assert known.nearest(asked[:9]) == known.references[:9]

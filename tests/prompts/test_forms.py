@@ -245,3 +245,22 @@ def test_markup_in_a_reference_cannot_end_the_turn(tokenizer: Any) -> None:
 def test_an_instruction_that_leaves_no_room_is_refused(tokenizer: Any) -> None:
     with pytest.raises(ClinfitError, match="answer included; 40 fit"):
         Renderer(written_task(room=39), tokenizer, max_length=40).encode(Record("a", "a", {"article": "x " * 50}))
+
+
+def test_an_example_counts_with_its_reference(tokenizer: Any) -> None:
+    """A reference may be longer than the room; its example keeps to its share, and leaves the record its own."""
+    reference = "Blood pressure fell in adults. " * 6
+    long = [Record(f"e{k}", f"e{k}", {"article": f"word{k} " * 400}, reference.strip()) for k in range(3)]
+    asked = Record("q", "q", {"article": "pulse " * 400})
+    encoded = Renderer(written_task(), tokenizer, max_length=480, examples=long).encode(asked)
+    alone = Renderer(written_task(), tokenizer, max_length=120).encode(asked)
+    prompt = tokenizer.decode(encoded.prompt_ids)
+    assert prompt.count(reference.strip()) == 3
+    assert encoded.dropped <= alone.dropped + 5
+
+
+def test_a_reference_longer_than_its_share_is_an_error_of_the_example(tokenizer: Any) -> None:
+    example = Record("e", "e", {"article": "short"}, "Blood pressure fell in adults. " * 60)
+    with pytest.raises(ClinfitError, match=r"example e does not fit into its share.*: 120 of 240") as raised:
+        Renderer(written_task(), tokenizer, max_length=240, examples=[example])
+    assert "shorter references" in raised.value.fix

@@ -212,3 +212,20 @@ def test_a_killed_run_ends_with_the_same_table(done: RunFolder, place: Path, mon
     assert not list(folder.path.rglob("*.written-*"))
     for name, table in tables(done).items():
         pd.testing.assert_frame_equal(table.drop(columns="seconds"), tables(folder)[name].drop(columns="seconds"))
+
+
+def test_nothing_is_written_where_a_reference_is_longer_than_the_base_reads(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, wrote = records(), list[str]()
+    table.loc[table.index % 2 == 0, "note"] = "A tumour of 1 cm " * 200
+    table.to_csv(place / "long.csv", index=False)
+    data = {"path": "long.csv", "id": "id", "inputs": {"text": "text"}, "label": "note"}
+    long = {"name": "long", "tasks": {"note": {"kind": "generation", "max_new_tokens": 8, "data": data}}}
+    prompted = {key: value for key, value in CAUSAL.items() if key != "lora"} | {"method": "prompt"}
+    content = long | {"models": [prompted], "evaluation": {"bootstrap": 100}}
+    (place / "long.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    monkeypatch.setattr(WrittenTexts, "add", lambda texts, record, text: wrote.append(record))
+    result = run(place / "long.yaml", out="long", console=Console(quiet=True))
+    (failure,) = result.failed.values()
+    assert "than base" in failure.reason and not wrote

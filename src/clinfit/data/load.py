@@ -32,7 +32,7 @@ from clinfit.data.splits import (
     splits_from_column,
 )
 from clinfit.data.subgroups import read_subgroups
-from clinfit.data.targets import known_targets, labels_to_learn, read_targets
+from clinfit.data.targets import known_targets, labels_to_learn, read_targets, reference_texts
 from clinfit.data.values import (
     as_category,
     as_comma_number,
@@ -48,6 +48,8 @@ from clinfit.study.data import Data, InputColumn
 from clinfit.study.evaluation import Subgroup
 from clinfit.study.tasks import Task
 
+#: What reference texts are called among the inputs while all are cleaned; an input's name is never of brackets.
+REFERENCE = "(reference)"
 COMMA_NUMBER = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
@@ -104,8 +106,8 @@ def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]
     several = f"if {data.id} names a patient or a document with several rows, write group: {data.id} and take `id` out"
     _unique(ids, data.id, fix=several)
     groups = _groups(rows, data, ids)
-    targets = read_targets(task, rows, ids)
-    inputs, changed = _inputs(rows, task, ids)
+    inputs, answers, changed = _inputs(rows, task, ids)
+    targets = read_targets(task, answers, ids)
 
     dropped = records_to_drop(inputs, targets, data.clean)
     kept = [at for at in range(len(ids)) if at not in dropped]
@@ -149,8 +151,8 @@ def inputs_from_rows(name: str, task: Task, rows: pd.DataFrame, source: str = "t
     ids = _ids(rows, data.id if data.id in rows.columns else None, [None] * len(rows), new=True)
     _unique(ids, data.id, fix=f"give every row of {source} an id of its own, or leave the column out")
     groups = _groups(rows, data, ids) if data.group is not None and data.group in rows.columns else ids
-    inputs, _ = _inputs(rows, task, ids, new=True)
-    return _records(name, ids, groups, inputs, known_targets(task, rows), dict.fromkeys(range(len(ids))))
+    inputs, answers, _ = _inputs(rows, task, ids, new=True)
+    return _records(name, ids, groups, inputs, known_targets(task, answers), dict.fromkeys(range(len(ids))))
 
 
 def canonical_records(task: Task, records: Sequence[Record]) -> list[Record]:
@@ -311,15 +313,25 @@ def _groups(rows: pd.DataFrame, data: Data, ids: Sequence[str]) -> list[str]:
 
 def _inputs(
     rows: pd.DataFrame, task: Task, ids: Sequence[str], *, new: bool = False
-) -> tuple[dict[str, list[Value]], dict[str, int]]:
-    """Input name -> cleaned values, and the counts of the cleaning."""
+) -> tuple[dict[str, list[Value]], pd.DataFrame, dict[str, int]]:
+    """Input name -> cleaned values, the rows with their reference texts cleaned, and the counts of the cleaning.
+
+    References are cleaned with the inputs, so that a name is the same placeholder in both; they come last, so that
+    inputs are numbered as in new data, which have none.
+    """
     columns = task.data.columns
     values = {
         name: _values(cells_of(rows[column.column]), column, ids, task.data.decimal, new=new)
         for name, column in columns.items()
     }
     texts = [name for name, column in columns.items() if column.type == "text"]
-    return clean_inputs(values, texts, task.data.clean)
+    references = reference_texts(task, rows, ids)
+    if references is None:
+        cleaned, changed = clean_inputs(values, texts, task.data.clean)
+        return cleaned, rows, changed
+    cleaned, changed = clean_inputs(values | {REFERENCE: references}, [*texts, REFERENCE], task.data.clean)
+    answers = pd.Series(cleaned.pop(REFERENCE), index=rows.index, dtype=object)
+    return cleaned, rows.assign(**{task.data.label_column.column: answers}), changed
 
 
 def _values(

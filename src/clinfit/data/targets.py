@@ -1,7 +1,7 @@
 """The answers of a task's records, read from the columns that hold them: one way a kind of task.
 
 classification, multiple-choice  one column, each value mapped to a label or an option's letter (see `labels`)
-generation                       one column of texts, cleaned as the inputs are; white space at the ends is taken off
+generation                       one column of texts, which `load` cleans with the inputs before; no space at the ends
 multilabel                       one column of labels joined by a separator (or of lists, where the format knows them),
                                  each mapped as above: an empty cell holds no label, a label that stands twice is one;
                                  or one column a label with 1 or 0, true or false, yes or no
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clinfit.data.clean import clean_inputs
 from clinfit.data.labels import LabelMap
 from clinfit.data.records import Target
 from clinfit.data.values import as_paragraphs, cells_of, is_missing, read_cells, shown_ids
@@ -156,7 +155,7 @@ def _indicators(cells: Sequence[Any]) -> list[bool | None]:
 
 def _read_text(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Target]:
     column = task.data.label_column.column
-    found = _known_text(task, rows, ids)
+    found = _known_text(task, rows)
     texts = [text for text in found if text is not None]
     if len(texts) < len(found):
         missing = [record for record, text in zip(ids, found, strict=True) if text is None]
@@ -168,15 +167,19 @@ def _read_text(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Targe
     return texts
 
 
-def _known_text(task: Task, rows: pd.DataFrame, ids: Sequence[str] | None = None) -> list[Target | None]:
+def _known_text(task: Task, rows: pd.DataFrame) -> list[Target | None]:
+    numbers = [f"row {at}" for at in range(1, len(rows) + 1)]
+    return [text.strip() or None if text else None for text in reference_texts(task, rows, numbers) or []]
+
+
+def reference_texts(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[str | None] | None:
+    """The reference of each row as it stands there; None of tasks that have none, and of new data without them."""
+    if task.kind != "generation" or task.data.label_column.column not in rows.columns:
+        return None
     column = task.data.label_column.column
-    numbers = ids or [f"row {at}" for at in range(1, len(rows) + 1)]
-    expected = "one text a cell"
-    cells = read_cells(
-        cells_of(rows[column]), as_paragraphs, column, numbers, expected=expected, fix="flatten the column"
+    return read_cells(
+        cells_of(rows[column]), as_paragraphs, column, ids, expected="one text a cell", fix="flatten the column"
     )
-    cleaned, _ = clean_inputs({column: cells}, [column], task.data.clean)
-    return [text.strip() or None if isinstance(text, str) else None for text in cleaned[column]]
 
 
 TARGETS: dict[str, Targets] = {

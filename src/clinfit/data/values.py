@@ -9,6 +9,7 @@ whatever was typed, and a program that reads a table guesses types and writes th
     2026-01-05 00:00:00 and a date                     2026-01-05
     spaces at the ends                                 none; within a category one space for any run of them
     line ends of other systems, composed characters    line feed, Unicode's NFC
+    half characters, as of a text cut inside an emoji  U+FFFD
 
 Case is kept, since AA, Aa and aa may be three genotypes; `seen` says what becomes of a category that only case tells
 from a known one. Leading zeros are kept, since 0389 and 389 are two codes, and so is an exponent without a sign, since
@@ -145,9 +146,19 @@ def cells_of(column: Any) -> list[Any]:
     return column.tolist()
 
 
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for half characters: JSON can hold a text cut inside an emoji, which no tokenizer reads and
+    no file of UTF-8 holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def _one_form(text: str) -> str:
     """Text that holds one value in the form that the module describes."""
-    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = unicodedata.normalize("NFC", whole_characters(text)).replace("\r\n", "\n").replace("\r", "\n").strip()
     if len(text) > LONGEST_SHORT:
         return text
     if text.casefold() in BOOLEANS:

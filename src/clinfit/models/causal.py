@@ -128,11 +128,13 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
 
     def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood:
         """How unlikely the model finds the answer that training would teach for each record, end of turn included; of
-        records with several answers, all of them together. Raises ClinfitError for records without one."""
+        records with several answers, all of them together. Raises ClinfitError for records without one, and for a
+        reference text that makes a row longer than the base reads."""
         loaded = self._answering(task)._ready()
         items = loaded.renderers[task].encode_all(records)
         if missing := sum(not item.trained for item in items):
             raise ClinfitError(f"{missing} of {len(items)} records of task {task} have no answer to be likely or not")
+        self._check_rows(loaded, [item for item in items if not asks_several(item)])  # questions may be rows apart
         answers = np.array([len(item.trained) for item in items], dtype=np.float64)
         return Likelihood(
             nats=self._reference_losses(loaded, items, batch_tokens) * answers,

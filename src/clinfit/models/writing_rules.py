@@ -21,6 +21,8 @@ from clinfit.study.tasks import Generation
 
 #: A sentence ends at `.`, `!` or `?` before a space, and at a line break.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
+#: Similarities that are held at once, of 8 bytes each: those of all records asked to all of training may fill a memory.
+MOST_CELLS = 2**24
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,12 @@ class Examples:
         if not sources or not any(re.search(r"\w", source) for source in self.sources):
             return [""] * len(sources)
         vectorizer, known = self._fitted
-        similar = np.asarray((vectorizer.transform(sources) @ known.T).todense())
-        return [self.references[at] for at in similar.argmax(axis=1)]
+        asked, rows = vectorizer.transform(sources), max(1, MOST_CELLS // len(self.sources))
+        found: list[str] = []
+        for start in range(0, len(sources), rows):
+            similar = np.asarray((asked[start : start + rows] @ known.T).todense())
+            found += [self.references[at] for at in similar.argmax(axis=1)]
+        return found
 
 
 def examples_of(task: Generation, train: Sequence[Record]) -> Examples:

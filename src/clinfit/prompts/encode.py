@@ -131,14 +131,16 @@ class Renderer:
         found = []
         for record in records:
             ((prompt, branches),) = alone.ask([record.inputs])
+            beyond = _beyond_room(alone, record, branches)
             size = size_of(alone.chat.ids([prompt])[0], branches)
             try:
-                cut = shortened(alone, record, size, share, self.shorten) if size > share else None
+                cut = shortened(alone, record, size, share - beyond, self.shorten) if size + beyond > share else None
             except ClinfitError as error:
                 raise ClinfitError(
                     f"example {record.id} does not fit into its share of max_length: {share} of {self.max_length} "
                     f"tokens, with {len(records)} examples and the record itself",
-                    fix="fewer shots, a larger train.max_length, or a shorter prompt",
+                    fix="fewer shots, a larger train.max_length, or a shorter prompt"
+                    + (", or examples with shorter references" if beyond else ""),
                 ) from error
             found.append(record if cut is None else replace(record, inputs=dict(cut.inputs)))
         return found
@@ -168,6 +170,15 @@ class Renderer:
                 f"two of the labels {list(self.answers)} have the same tokens in this model's tokenizer",
                 fix="rename one of them",
             )
+
+
+def _beyond_room(form: Form, example: Record, branches: Sequence[Branch]) -> int:
+    """Tokens by which an example's answer is longer than what its branches keep free: a reference may be longer than
+    what a model may write, and an example shows it whole."""
+    if form.task.kind != "generation":
+        return 0
+    (part,) = form.train(str(example.target), branches)
+    return max(0, len(part.context) + len(part.answer) - branches[0].longest)
 
 
 def _chunks(records: Sequence[Record]) -> Iterable[Sequence[Record]]:

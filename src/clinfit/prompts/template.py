@@ -22,6 +22,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from clinfit.data.records import Value
+from clinfit.data.values import whole_characters
 from clinfit.errors import ClinfitError
 from clinfit.study.checks import PROMPT_NAMES
 from clinfit.study.data import InputColumn
@@ -57,18 +58,9 @@ def value_text(value: Value, column: InputColumn) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         return MISSING
     if isinstance(value, str):
-        return _whole(value.strip())
+        return whole_characters(value.strip())
     number = repr(int(value)) if float(value).is_integer() else repr(float(value))
     return f"{number} {column.unit}" if column.unit else number
-
-
-def _whole(text: str) -> str:
-    """The text with U+FFFD for half characters: JSON can hold a text cut inside an emoji, and no tokenizer reads it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def input_title(name: str, column: InputColumn) -> str:

@@ -248,9 +248,10 @@ class Worker:
 def _texts(
     model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Advance
 ) -> TextOutputs:
-    """What the model writes, and how unlikely it finds the references."""
-    _write(model, task, records, limit, written, advance)
+    """What the model writes, and how unlikely it finds the references: that first, since a reference may be longer than
+    the base reads, and writing takes hours."""
     losses = model.likelihood(task, records)
+    _write(model, task, records, limit, written, advance)
     return replace(written.outputs([record.id for record in records]), losses=losses)
 
 
