@@ -1,5 +1,6 @@
 """What every store of jobs keeps to (serve/jobs.py), held against SQLite and a real Redis."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,8 @@ from clinfit.serve.stores.sqlite import SqliteStore
 
 from .services import needs_redis
 
-LEASE = 0.3
+#: Seconds: long enough that a slow machine renews in time.
+LEASE = 2.0
 MUCH = 10**6
 
 
@@ -146,7 +148,7 @@ def test_a_silent_worker_loses_its_chunk_on_an_idle_store_and_cannot_write(store
 def test_a_lease_that_is_renewed_is_kept(store: JobStore) -> None:
     sent(store, 2, 2)
     claim = claimed(store, lease=LEASE)
-    for _ in range(5):
+    for _ in range(3):
         time.sleep(LEASE / 2)
         assert store.renew(claim, LEASE)
         assert store.claim(["q"], "other", LEASE) is None
@@ -156,9 +158,9 @@ def test_a_lease_that_is_renewed_is_kept(store: JobStore) -> None:
 def test_a_chunk_is_tried_again_after_its_time(store: JobStore) -> None:
     sent(store, 2, 2)
     first = claimed(store)
-    store.retry(first, "ValueError at somewhere", 0.3)
+    store.retry(first, "ValueError at somewhere", 1.0)
     assert store.claim(["q"], "w", 30) is None
-    time.sleep(0.4)
+    time.sleep(1.1)
     second = claimed(store)
     assert (second.tries, second.reason) == (2, "ValueError at somewhere") and second.token > first.token
 
@@ -283,6 +285,80 @@ def test_a_store_that_is_down_says_so(tmp_path: Path) -> None:
         file.ping()
     with pytest.raises(StoreDown):
         RedisStore("redis://127.0.0.1:1/0", keep=60)
+
+
+WORDS = b"A tumour that nobody shall read"
+
+
+def told(store: SqliteStore) -> Job:
+    items = [{"id": "a", "inputs": {"text": WORDS.decode()}}]
+    job = Job(uuid4().hex, "me", "model", "pack", "task", "q", "queued", 1, time.time())
+    store.submit(Submission(job, [items]), MUCH, MUCH)
+    return job
+
+
+def in_files(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("end", ["bury", "sweep", "cancel", "erase"])
+def test_what_is_erased_is_not_in_the_log_of_writes(tmp_path: Path, end: str) -> None:
+    store = SqliteStore(tmp_path / "jobs.sqlite")
+    job = told(store)
+    claim = claimed(store)
+    assert WORDS in in_files(tmp_path)
+    if end == "bury":
+        store.bury(claim, "it kills")
+    elif end == "sweep":
+        time.sleep(0.05)
+        assert store.sweep(0.01) == 1
+    else:
+        getattr(store, end)(job.id)
+    assert WORDS not in in_files(tmp_path)
+    store.close()
+
+
+def test_a_log_that_somebody_reads_is_emptied_later(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.sqlite")
+    job = told(store)
+    reader = sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM jobs").fetchall()
+    began = time.monotonic()
+    assert store.erase(job.id) and time.monotonic() - began < 5, "nobody waits for who reads"
+    assert WORDS in in_files(tmp_path)
+    reader.execute("ROLLBACK")
+    assert store.claim(["q"], "w", 30) is None, "a worker looks all the time"
+    assert WORDS not in in_files(tmp_path)
+    reader.close()
+    store.close()
+
+
+class FailsOnce:
+    """A connection whose next COMMIT fails."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db, self.failed = db, False
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql == "COMMIT" and not self.failed:
+            self.failed = True
+            raise sqlite3.OperationalError("disk I/O error")
+        return self.db.execute(sql, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.db, name)
+
+
+def test_a_commit_that_fails_leaves_the_store_usable(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.sqlite")
+    store._db = FailsOnce(store._db)  # type: ignore[assignment]
+    with pytest.raises(StoreDown):
+        told(store)
+    assert store.waiting() == 0
+    told(store)
+    assert store.waiting() == 1
+    store.close()
 
 
 @needs_redis
