@@ -102,26 +102,35 @@ async def create(
     ready(service)
     content = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # Reading many records takes a while, in which the loop answers others.
     if kind in TABLES:
         asked = find_model(service, model)
-        records = await asyncio.to_thread(table_records, asked.task_name, asked.task, content, TABLES[kind])
-        items = [as_item(record) for record in records]
+        items = await asyncio.to_thread(_table_items, service, asked, content, TABLES[kind])
     elif kind == "application/json":
-        body = _json_body(content)
-        asked = find_model(service, body.model or model)
-        items = [job_item(asked, service, plain_item(item), k) for k, item in enumerate(body.input)]
+        asked, items = await asyncio.to_thread(_json_items, service, content, model)
     else:
         raise Problem("media-type", f"send application/json, {', '.join(TABLES)}")
     tell(request, asked, len(items))
     if not 1 <= len(items) <= service.settings.job_items:
         raise Problem("invalid", f"a job has 1 to {service.settings.job_items} records")
-    digest = _digest(idempotency_key, kind, asked.sha256, asked.task_name, content)
+    digest = await asyncio.to_thread(_digest, idempotency_key, kind, asked.sha256, asked.task_name, content)
     job, replayed = await submit(service, asked, key, items, idempotency_key, digest)
     request.state.job = job.id
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return JSONResponse(job_out(job).model_dump(), 202, headers)
+
+
+def _table_items(service: Service, model: ServedModel, content: bytes, suffix: str) -> list[Item]:
+    records = table_records(model.task_name, model.task, content, suffix, service.settings)
+    return [as_item(record) for record in records]
+
+
+def _json_items(service: Service, content: bytes, model: str | None) -> tuple[ServedModel, list[Item]]:
+    body = _json_body(content)
+    asked = find_model(service, body.model or model)
+    return asked, [job_item(asked, service, plain_item(item), k) for k, item in enumerate(body.input)]
 
 
 def _json_body(content: bytes) -> JobRequest:
