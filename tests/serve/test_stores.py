@@ -1,5 +1,6 @@
 """What every store of jobs keeps to (serve/jobs.py), held against SQLite and a real Redis."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
+from clinfit.errors import ClinfitError
 from clinfit.serve.jobs import Claim, Job, JobStore, KeyReused, QueueFull, Result, StoreDown, Submission
 from clinfit.serve.stores.redis import RedisStore
 from clinfit.serve.stores.sqlite import SqliteStore
@@ -369,3 +372,37 @@ def test_redis_tells_settings_that_lose_jobs(redis_server: Any) -> None:
     assert "noeviction" in store.warnings()[0]
     store._redis.config_set("maxmemory-policy", "noeviction")
     store.close()
+
+
+@needs_redis
+def test_redis_before_7_is_refused(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis.Redis, "info", lambda self, section=None: {"redis_version": "6.2.14"})
+    with pytest.raises(ClinfitError, match=r"6\.2\.14"):
+        RedisStore(redis_server.url, keep=60)
+
+
+@pytest.fixture
+def redis_store(redis_server: Any) -> Iterator[RedisStore]:
+    made = RedisStore(redis_server.url, keep=60)
+    made._redis.flushall()
+    yield made
+    made.close()
+
+
+@needs_redis
+def test_a_silent_worker_behind_many_that_work_is_found(redis_store: RedisStore) -> None:
+    sent(redis_store, 26, 1)
+    held = [claimed(redis_store, worker=f"w{k}") for k in range(26)]
+    entry = json.loads(held[-1].handle)[0]
+    redis_store._redis.xclaim("{clinfit}:queue:q", "workers", "silent", 0, [entry], idle=60_000)
+    assert claimed(redis_store, worker="other").start == held[-1].start
+
+
+@needs_redis
+def test_a_queue_that_is_gone_stops_no_sweep(redis_store: RedisStore) -> None:
+    job = sent(redis_store, 1, 1)
+    claimed(redis_store)
+    redis_store._redis.delete("{clinfit}:queue:q")
+    time.sleep(0.05)
+    assert redis_store.sweep(0.01) == 1
+    assert found(redis_store, job).state == "expired"

@@ -22,6 +22,6 @@ def open_store(redis: str | None, file: Path, *, keep: float, keep_inputs: bool)
     except StoreDown as error:
         raise ClinfitError(
             f"Redis does not answer: {error}",
-            expected="a Redis server of version 6.2 or newer",
+            expected="a Redis server of version 7.0 or newer",
             fix="start it, or correct --redis",
         ) from None
