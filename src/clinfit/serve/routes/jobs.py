@@ -313,15 +313,22 @@ def csv_page(model: ServedModel, page: Sequence[Result], *, header: bool) -> str
     answers = [answer_from(result["answer"]) for result in page if result["answer"] is not None]
     table = kind_of(model).table(model, answers)
     if len(answers) < len(page):
-        table = table.astype(object)
-        rows = iter(table.to_dict(orient="records"))
-        table = pd.DataFrame(
-            [next(rows) if result["answer"] is not None else _error_row(result) for result in page],
-            columns=table.columns,
-        )
+        table = _with_errors(table, page)
     text = io.StringIO()
     table.to_csv(text, index=False, header=header)
     return text.getvalue()
+
+
+def _with_errors(table: pd.DataFrame, page: Sequence[Result]) -> pd.DataFrame:
+    """The table of the answers with rows for what has none, its whole numbers left whole."""
+    rows = iter(table.astype(object).to_dict(orient="records"))
+    mixed = pd.DataFrame(
+        [next(rows) if result["answer"] is not None else _error_row(result) for result in page],
+        columns=table.columns,
+        dtype=object,
+    )
+    whole = {name: kind for name, kind in table.dtypes.items() if pd.api.types.is_integer_dtype(kind)}
+    return mixed.astype(whole)
 
 
 def _error_row(result: Result) -> dict[str, Any]:
