@@ -229,6 +229,24 @@ def test_no_text_is_left_behind(
     assert any("/v1/classify 422" in line for line in logged), "the log is there"
 
 
+def test_who_reads_results_is_audited_and_a_full_disk_breaks_no_answer(
+    make_client: Callable[..., TestClient], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("clinfit.serve").propagate = True
+    audit = tmp_path / "audit.jsonl"
+    client = make_client(audit=audit)
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": ["A tumour."]}).json()["id"]
+    ended(client, job)
+    read = ["/v1/jobs/{job_id}/results", "/v1/jobs/{job_id}/events", "/predictions/{job_id}"]
+    for path in read:
+        assert client.get(path.replace("{job_id}", job)).status_code == 200
+    assert soon(lambda: len(audited(audit)) == 4)
+    assert {line["route"] for line in audited(audit) if line["method"] == "GET" and line["job"] == job} == set(read)
+    client.app.state.service.audit.close()  # type: ignore[attr-defined]
+    assert client.get(f"/v1/jobs/{job}/results").status_code == 200
+    assert any("was not audited" in record.getMessage() for record in caplog.records)
+
+
 @needs_redis
 def test_no_text_is_left_in_redis(
     make_client: Callable[..., TestClient], small: Served, redis_server: RedisServer

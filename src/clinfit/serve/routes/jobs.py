@@ -247,6 +247,7 @@ async def results(
 ) -> Response:
     """JSON comes in pages; NDJSON and CSV are files with all results. CSV is what `clinfit predict` writes."""
     job = await own_job(service, job_id, key)
+    request.state.job = job_id  # that somebody read them is audited
     model = _model_of(service, job)
     form = format or _accepted(request.headers.get("accept", "*/*"))
     if form == "json":
@@ -346,6 +347,7 @@ def _error_row(result: Result) -> dict[str, Any]:
 )
 async def events(
     job_id: JobId,
+    request: HttpRequest,
     service: Serving,
     key: KeepsJobs,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
@@ -353,6 +355,7 @@ async def events(
     """`progress` events with the job as data, and one `end`. The id is the job's revision: with `Last-Event-ID` a
     stream that broke goes on behind it."""
     job = await own_job(service, job_id, key)
+    request.state.job = job_id
     seen = int(last_event_id[:18]) if last_event_id is not None and last_event_id[:18].isdecimal() else -1
     return StreamingResponse(
         _events(service, job, seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
