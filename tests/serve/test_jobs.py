@@ -14,7 +14,7 @@ from clinfit.serve.models import Models
 from small_study import CANARY
 
 from .conftest import Served
-from .services import ended
+from .services import ended, soon
 
 TFIDF = "tfidf-seed42/cancer"
 CSV = {"content-type": "text/csv"}
@@ -235,3 +235,12 @@ def test_jobs_of_others_are_not_told_from_none(make_client: Callable[..., TestCl
     assert client.post(f"/v1/jobs/{theirs.id}/cancel").status_code == 404
     assert client.delete(f"/v1/jobs/{theirs.id}").status_code == 404
     assert [one["id"] for one in client.get("/v1/jobs").json()["data"]] == [job]
+
+
+def test_who_works_on_no_jobs_erases_old_ones(
+    make_client: Callable[..., TestClient], small: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clinfit.serve.worker.SWEEP", 0.05)
+    client = make_client(works=False, keep_days=1 / 86_400)
+    job = send(client, small.data.read_bytes()).json()["id"]
+    assert soon(lambda: client.get(f"/v1/jobs/{job}").status_code == 404, 10)

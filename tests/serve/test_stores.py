@@ -406,3 +406,13 @@ def test_a_queue_that_is_gone_stops_no_sweep(redis_store: RedisStore) -> None:
     time.sleep(0.05)
     assert redis_store.sweep(0.01) == 1
     assert found(redis_store, job).state == "expired"
+
+
+@needs_redis
+def test_a_job_is_kept_as_its_service_says(redis_store: RedisStore, redis_server: Any) -> None:
+    worker = RedisStore(redis_server.url, keep=1)
+    job = sent(RedisStore(redis_server.url, keep=10**6), 1, 1)
+    claim = claimed(worker)
+    assert worker.write(claim, results(claim))
+    assert all(redis_store._redis.ttl(f"{{clinfit}}:{part}:{job.id}") > 10**6 for part in ("job", "results", "chunks"))
+    worker.close()

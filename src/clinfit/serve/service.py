@@ -14,7 +14,7 @@ from clinfit.serve.metrics import Metrics
 from clinfit.serve.models import Models
 from clinfit.serve.security import LOOPBACK, Keys, Rates
 from clinfit.serve.settings import Settings
-from clinfit.serve.worker import Worker
+from clinfit.serve.worker import Sweeper, Worker
 
 log = logging.getLogger("clinfit.serve")
 
@@ -38,6 +38,8 @@ class Service:
         self.rates = Rates(settings.per_minute, settings.burst)
         self.audit = Audit(settings.audit)
         self.draining = threading.Event()
+        # Who works on no jobs still keeps them, and erases them when their time has come.
+        self.sweeper = Sweeper(store, settings.keep_days)
         self.worker = Worker(store, models, self.batcher, settings) if works else None
 
     def fault(self) -> str | None:
@@ -73,6 +75,7 @@ class Service:
         if self.worker is not None:
             self.worker.stop(self.settings.drain)
         self.batcher.stop()
+        self.sweeper.stop()
         self.store.close()
         self.audit.close()
 
