@@ -65,6 +65,12 @@ def test_a_text_alone_is_a_record(client: TestClient) -> None:
     assert item["text"] == "Fell at night." and item["notes"] == []
 
 
+def test_the_clients_write(client: TestClient) -> None:
+    with clinfit.Client() as own:
+        own._http = client  # type: ignore[assignment]
+        assert [answer["text"] for answer in own.write(["Fell at night. No fracture."])] == ["Fell at night."]
+
+
 def test_each_kind_has_its_own_address(client: TestClient) -> None:
     refused = client.post("/v1/classify", json={"input": "Fell at night."})
     assert refused.status_code == 422 and "/v1/write" in refused.json()["detail"]

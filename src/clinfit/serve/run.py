@@ -120,7 +120,7 @@ def _store(place: Place, settings: Settings) -> JobStore:
 def _hosts(place: Place) -> tuple[str, ...]:
     """Names that a Host header may hold. Behind addresses such as 0.0.0.0 any name may be right: keys guard it."""
     if place.hosts:
-        return (*LOOPBACK, *place.hosts)
+        return (*LOOPBACK, *(name.lower() for name in place.hosts))  # as a Host header's name is compared
     return LOOPBACK if place.host in LOOPBACK else (*LOOPBACK, "*")
 
 
