@@ -124,6 +124,8 @@ def test_a_bucket_fills_again_and_lets_a_large_job_through_once() -> None:
     rates = Rates(600, 10)
     assert rates.take("a", 1000) == 0 and rates.take("a", 1) > 60
     assert rates.take("b", 1) == 0
+    rates.charge("c", 60)
+    assert 4 < rates.take("c", 1) <= 6, "what was charged is owed"
     assert Rates(None, 1).take("a", 10**9) == 0
 
 

@@ -142,15 +142,26 @@ class Rates:
         if self._per_second is None:
             return 0.0
         with self._lock:
-            now = time.monotonic()
-            left, at = self._left.get(key, (self._burst, now))
-            left = min(self._burst, left + (now - at) * self._per_second)
+            left, now = self._now(key, self._per_second)
             needed = min(float(items), self._burst)
             if left < needed:
                 self._left[key] = (left, now)
                 return (needed - left) / self._per_second
             self._left[key] = (left - items, now)
             return 0.0
+
+    def charge(self, key: str, items: int) -> None:
+        """Take items out, owed where there are too few."""
+        if self._per_second is not None:
+            with self._lock:
+                left, now = self._now(key, self._per_second)
+                self._left[key] = (left - items, now)
+
+    def _now(self, key: str, per_second: float) -> tuple[float, float]:
+        """What a bucket holds, and when."""
+        now = time.monotonic()
+        left, at = self._left.get(key, (self._burst, now))
+        return min(self._burst, left + (now - at) * per_second), now
 
 
 def check_binding(host: str, keys: Keys) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from clinfit.serve.settings import Settings
 from clinfit.serve.worker import Sweeper, Worker
 
 log = logging.getLogger("clinfit.serve")
+
+#: Records that are explained at a time.
+EXPLAINING = 2
 
 
 class Service:
@@ -35,6 +39,7 @@ class Service:
         self.models, self.store, self.keys, self.settings, self.hosts = models, store, keys, settings, hosts
         self.batcher = Batcher(settings.waiting)
         self.metrics = Metrics()
+        self.explaining = ThreadPoolExecutor(EXPLAINING, "clinfit-explain")
         self.rates = Rates(settings.per_minute, settings.burst)
         self.audit = Audit(settings.audit)
         self.draining = threading.Event()
@@ -75,6 +80,7 @@ class Service:
         if self.worker is not None:
             self.worker.stop(self.settings.drain)
         self.batcher.stop()
+        self.explaining.shutdown(cancel_futures=True)  # what it waited for has just been cancelled
         self.sweeper.stop()
         self.store.close()
         self.audit.close()
