@@ -114,7 +114,7 @@ def work(packs: Sequence[Path], redis: str, settings: Settings, say: Say) -> Non
 
 def _store(place: Place, settings: Settings) -> JobStore:
     keep = settings.keep_days * 86_400
-    return open_store(place.redis, place.jobs or default_jobs(), keep=keep, keep_inputs=settings.keep_inputs)
+    return open_store(place.redis, place.jobs or default_jobs(), keep=keep)
 
 
 def _hosts(place: Place) -> tuple[str, ...]:

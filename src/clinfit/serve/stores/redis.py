@@ -71,15 +71,14 @@ class RedisStore:
     """See jobs.py. Raises ClinfitError for a server before 7.0.
 
     keep: seconds that a job is kept, which `sweep` sees to; where nobody sweeps, Redis forgets it after twice as long.
-    keep_inputs: also keep its records.
     """
 
     @_down
-    def __init__(self, url: str, *, keep: float, keep_inputs: bool = False) -> None:
+    def __init__(self, url: str, *, keep: float) -> None:
         self._redis: Any = redis.Redis.from_url(
             url, decode_responses=True, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
         )
-        self._keep, self._keep_inputs = str(int(2 * keep) + 3600), str(int(keep_inputs))
+        self._keep = str(int(2 * keep) + 3600)
         self._scripts = {name: self._redis.register_script(HEAD + text) for name, text in SCRIPTS.items()}
         self._groups: set[str] = set()
         if (version := str(self._redis.info("server").get("redis_version", ""))) and _too_old(version):
@@ -155,7 +154,7 @@ class RedisStore:
 
     @_down
     def cancel(self, job: str) -> Job | None:
-        self._run("end", job, "cancelled", self._keep, self._keep_inputs)
+        self._run("end", job, "cancelled", self._keep)
         return self.get(job)
 
     @_down
@@ -189,7 +188,7 @@ class RedisStore:
             if job is None:
                 self._redis.zrem(index, job_id)
             elif job.ended is None:
-                changed += int(self._run("end", job_id, "expired", self._keep, self._keep_inputs))
+                changed += int(self._run("end", job_id, "expired", self._keep))
             elif job.ended < before:
                 changed += int(self._run("erase", job_id))
         return changed
@@ -307,7 +306,7 @@ class RedisStore:
         return bool(
             self._run(
                 "write", *self._held(claim), json.dumps(results), added["done"], added["failed"], added["referred"],
-                self._keep, self._keep_inputs, json.dumps(dead),
+                self._keep, json.dumps(dead),
             )
         )  # fmt: skip
 

@@ -30,13 +30,13 @@ local function wait_less(records)
   if redis.call('HINCRBY', key('waiting'), owner, -records) <= 0 then redis.call('HDEL', key('waiting'), owner) end
 end
 local function kept(keep) return job('keep') or keep end
-local function finish(state, keep, keep_items)
+local function finish(state, keep)
   local undone = tonumber(job('total')) - tonumber(job('done'))
   if undone > 0 then wait_less(undone) end
   redis.call('HSET', key('job', ARGV[1]), 'state', state, 'ended', string.format('%.6f', now))
-  if keep_items == '0' then redis.call('DEL', key('items', ARGV[1])) end
+  redis.call('DEL', key('items', ARGV[1]))
   keep = kept(keep)
-  for _, part in ipairs({'job', 'items', 'results', 'chunks'}) do redis.call('EXPIRE', key(part, ARGV[1]), keep) end
+  for _, part in ipairs({'job', 'results', 'chunks'}) do redis.call('EXPIRE', key(part, ARGV[1]), keep) end
 end
 """
 
@@ -97,7 +97,7 @@ redis.call('XCLAIM', key('queue', ARGV[4]), 'workers', ARGV[6], 0, ARGV[5], 'JUS
 return 1
 """
 
-#: job id, start, token, queue, entry, results as JSON, done, failed, referred, keep, keep items, dead letters as JSON
+#: job id, start, token, queue, entry, results as JSON, done, failed, referred, keep, dead letters as JSON
 WRITE = """
 if not ours(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return 0 end
 redis.call('HSET', key('results', ARGV[1]), ARGV[2], ARGV[6])
@@ -108,13 +108,13 @@ end
 wait_less(tonumber(ARGV[7]))
 touch()
 forget(ARGV[4], ARGV[5])
-for _, letter in ipairs(cjson.decode(ARGV[12])) do
+for _, letter in ipairs(cjson.decode(ARGV[11])) do
   letter.time = now
   redis.call('LPUSH', key('dead'), cjson.encode(letter))
   redis.call('LTRIM', key('dead'), 0, 999)
 end
 if tonumber(job('done')) == tonumber(job('total')) then
-  finish(job('failed') == job('total') and 'failed' or 'succeeded', ARGV[10], ARGV[11])
+  finish(job('failed') == job('total') and 'failed' or 'succeeded', ARGV[10])
 end
 return 1
 """
@@ -159,10 +159,10 @@ forget(ARGV[4], ARGV[5])
 return 1
 """
 
-#: job id, state, keep, keep items: end it where it has not ended
+#: job id, state, keep: end it where it has not ended
 END = """
 if not job('id') or job('ended') ~= '' then return 0 end
-finish(ARGV[2], ARGV[3], ARGV[4])
+finish(ARGV[2], ARGV[3])
 touch()
 return 1
 """

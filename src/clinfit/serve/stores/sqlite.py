@@ -61,11 +61,10 @@ COLUMNS = [field.name for field in fields(Job)]
 
 
 class SqliteStore:
-    """See jobs.py. keep_inputs: keep records of jobs that have ended."""
+    """See jobs.py."""
 
-    def __init__(self, path: Path, *, keep_inputs: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         """Raises ClinfitError when the file cannot be written, or is none of ours."""
-        self._keep_inputs = keep_inputs
         self._lock = threading.RLock()
         #: The log could not be emptied: somebody was reading.
         self._log_is_full = False
@@ -169,10 +168,7 @@ class SqliteStore:
         db.execute(
             "DELETE FROM chunks WHERE job=? AND state!='done' AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,)
         )
-        if not self._keep_inputs:
-            db.execute(
-                "UPDATE chunks SET items=NULL WHERE job=? AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,)
-            )
+        db.execute("UPDATE chunks SET items=NULL WHERE job=? AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,))
 
     def erase(self, job: str) -> bool:
         with self._transaction() as db:
