@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 
 from clinfit.errors import ClinfitError
 from clinfit.serve.guard import HEADERS
-from clinfit.serve.security import Keys, Rates, check_binding, keys_of, new_key, read_keys
+from clinfit.serve.run import Place, _hosts
+from clinfit.serve.security import Keys, Rates, check_binding, is_own_host, keys_of, new_key, read_keys
 from clinfit.serve.stores.sqlite import SqliteStore
 from small_study import CANARY
 
@@ -160,6 +161,11 @@ def test_names_and_origins_of_others_are_refused(client: TestClient, headers: di
 )
 def test_no_path_leads_out(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_names_are_compared_in_lower_case() -> None:
+    hosts = _hosts(Place(host="0.0.0.0", hosts=("Models.Hospital.example",)))
+    assert is_own_host("MODELS.hospital.example:443", hosts) and not is_own_host("elsewhere.example", hosts)
 
 
 def test_request_ids_are_ours_unless_they_are_plain(client: TestClient) -> None:

@@ -163,13 +163,14 @@ class Variants:
         self._futures: list[Future[Answer]] = []
 
     def __call__(self, records: Sequence[Record]) -> list[Answer]:
-        if self._stopped.is_set():
-            raise CancelledError
         self._service.rates.charge(self._key.id, len(records))
         self._futures = self._service.batcher.submit(self._model, records)
         if self._stopped.is_set():
             self.stop()
-        return [future.result() for future in self._futures]
+        try:
+            return [future.result() for future in self._futures]
+        except CancelledError:  # not as it is: the loop would take it for the end of the request
+            raise Problem("not-ready", "it is being stopped", 5) from None
 
     def stop(self) -> None:
         """What waits in the line is not asked; what is done stays done."""
