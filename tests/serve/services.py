@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ def ended(client: TestClient, job: str) -> dict[str, Any]:
             return found
         time.sleep(0.05)
     raise AssertionError(f"the job has not ended: {found}")
+
+
+def soon(holds: Callable[[], bool], seconds: float = 1.0) -> bool:
+    """Whether it holds, now or within a while."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def free_port() -> int:

@@ -86,8 +86,8 @@ def test_a_job_has_a_turn_although_requests_never_end() -> None:
     ask(batcher, model, [f"r{k}" for k in range(3 * EVERY)])
     model.gate.set()
     job.result(30)
-    order = [name for turn in model.asked for name in turn]
-    assert 1 < order.index("job") <= 2 * EVERY
+    turns = list(model.asked)  # a turn of a quick machine may be several records
+    assert 1 <= next(k for k, turn in enumerate(turns) if "job" in turn) <= EVERY + 1
     batcher.stop()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from small_study import CANARY
 from three_tasks import QUESTION, records
 
 from .conftest import Served
+from .services import soon
 
 TFIDF = "tfidf-seed42/cancer"
 RECORD = {"id": "a", "inputs": {"text": "Case 3: a tumour was seen in the lung.", "age": 61}}
@@ -227,3 +229,23 @@ def test_the_models_tell_what_they_are(client: TestClient) -> None:
     question = client.get("/v1/models/words-seed42/next").json()
     assert question["options"] == list(QUESTION)[1:] and question["labels"] == ["A", "B", "C"]
     assert client.get("/v1/models/nobody").status_code == 404
+
+
+def test_an_explanation_is_charged_and_ends_with_its_time(
+    make_client: Callable[..., TestClient], models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.by_name[TFIDF].pack.model
+    real = type(model).predict
+
+    def slow(self: Any, task: str, given: Any) -> Any:
+        time.sleep(0.05 * len(given))
+        return real(self, task, given)
+
+    monkeypatch.setattr(type(model), "predict", slow)
+    client = make_client(seconds=0.5, per_minute=1, burst=20)
+    batcher = client.app.state.service.batcher  # type: ignore[attr-defined]
+    text = " ".join(f"Sentence {k} tells of a tumour." for k in range(45))
+    late = client.post("/v1/classify", json={"model": TFIDF, "input": text, "explain": True})
+    assert late.json()["code"] == "late"
+    assert soon(lambda: batcher.waiting("request") == 0, 2) and batcher.asked < 40, "nobody waits for the others"
+    assert client.post("/v1/classify", json={"model": TFIDF, "input": "x"}).json()["code"] == "rate"

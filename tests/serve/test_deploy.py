@@ -74,3 +74,9 @@ def test_the_unit_runs_a_command_that_exists_and_stops_gently() -> None:
     check_command(words)
     assert settings["User"] != "root" and settings["NoNewPrivileges"] == "true" and settings["UMask"] == "0077"
     assert settings["RestartPreventExitStatus"] == "2"
+
+
+def test_the_image_is_built_from_the_source_alone() -> None:
+    lines = (DEPLOY.parent / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert "*" in lines and kept == {"src", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"}

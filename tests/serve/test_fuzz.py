@@ -40,7 +40,9 @@ def test_every_answer_is_one_that_is_described(api: Any) -> None:
     assert len(operations) > 12
     for operation in operations:
 
-        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(
+            max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+        )
         @given(case=operation.as_strategy())
         def hold(case: Any) -> None:
             case.call_and_validate(excluded_checks=UNDESCRIBED)

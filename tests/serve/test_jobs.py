@@ -1,7 +1,6 @@
 """Jobs over HTTP: sent, followed, read in every form, cancelled, erased; and the two short addresses."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from clinfit.serve.models import Models
 from small_study import CANARY
 
 from .conftest import Served
-from .services import ended
+from .services import ended, soon
 
 TFIDF = "tfidf-seed42/cancer"
 CSV = {"content-type": "text/csv"}
@@ -91,14 +90,24 @@ def test_events_go_on_behind_the_last_one_that_was_seen(client: TestClient, smal
     assert "event: end" in again, "what has ended says so to everybody"
 
 
-def test_progress_is_told_while_it_is_made(make_client: Callable[..., TestClient], small: Served) -> None:
+def test_progress_is_told_while_it_is_made(
+    make_client: Callable[..., TestClient], small: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = make_client(works=False)
     job = send(client, small.data.read_bytes()).json()["id"]
     store = client.app.state.service.store  # type: ignore[attr-defined]
-    from threading import Timer
+    # Cancelled once its first event has been told, however long that takes.
+    looks = iter(range(1000))
+    real = store.get
 
-    Timer(0.8, lambda: store.cancel(job)).start()
+    def look(name: str) -> Any:
+        if next(looks) == 2:
+            store.cancel(name)
+        return real(name)
+
+    monkeypatch.setattr(store, "get", look)
     text = client.get(f"/v1/jobs/{job}/events").text
+    monkeypatch.undo()
     assert [line for line in text.splitlines() if line.startswith("event")] == ["event: progress", "event: end"]
     resumed = client.get(f"/v1/jobs/{job}/events", headers={"last-event-id": "0"}).text
     assert "progress" not in resumed
@@ -152,6 +161,25 @@ def test_tables_with_faults_are_refused_without_their_words(
     assert response.json().get("detail", "").startswith(detail) and CANARY not in response.text
 
 
+@pytest.mark.parametrize(
+    ("rows", "detail"),
+    [
+        ([{"id": "a" * 201, "text": "x", "age": 1}], "the id in row 1 has more than 200 characters"),
+        ([{"id": "\ud800", "text": "x", "age": 1}], "the id in row 1 holds half a character"),
+        ([{"id": "a", "text": "x" * 41, "age": 1}], "column text, row 1: more than 40 characters"),
+        ([{"id": "a", "text": "x \ud800", "age": 1}], ""),
+        ([{"id": str(k), "text": "x", "age": 1} for k in range(4)], "a job has 1 to 3 records"),
+    ],
+)
+def test_tables_keep_to_the_limits_of_requests(
+    make_client: Callable[..., TestClient], rows: list[dict[str, Any]], detail: str
+) -> None:
+    client = make_client(works=False, characters=40, job_items=3)
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    sent = client.post(f"/v1/jobs?model={TFIDF}", content=content, headers={"content-type": "application/x-ndjson"})
+    assert sent.status_code == 422 and sent.json()["detail"].startswith(detail), sent.text
+
+
 def test_a_record_that_kills_its_chunk_is_alone_in_the_end(
     make_client: Callable[..., TestClient], models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,11 +207,8 @@ def test_one_text_one_prediction(client: TestClient) -> None:
     sent = client.post("/classify_abstract", json={"text": "A tumour was seen."}, params={"model": TFIDF})
     body = sent.json()
     assert sent.status_code == 202 and set(body) == {"prediction_id", "message"}
-    for _ in range(100):
-        found = client.get(f"/predictions/{body['prediction_id']}").json()
-        if found["result"]:
-            break
-        time.sleep(0.05)
+    ended(client, body["prediction_id"])
+    found = client.get(f"/predictions/{body['prediction_id']}").json()
     at_once = client.post("/v1/classify", json={"model": TFIDF, "input": "A tumour was seen."}).json()["data"][0]
     assert found["status"] == "succeeded" and found["result"] == at_once
     first = client.post("/classify_abstract", json={"text": "A tumour was seen."})
@@ -210,3 +235,12 @@ def test_jobs_of_others_are_not_told_from_none(make_client: Callable[..., TestCl
     assert client.post(f"/v1/jobs/{theirs.id}/cancel").status_code == 404
     assert client.delete(f"/v1/jobs/{theirs.id}").status_code == 404
     assert [one["id"] for one in client.get("/v1/jobs").json()["data"]] == [job]
+
+
+def test_who_works_on_no_jobs_erases_old_ones(
+    make_client: Callable[..., TestClient], small: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clinfit.serve.worker.SWEEP", 0.05)
+    client = make_client(works=False, keep_days=1 / 86_400)
+    job = send(client, small.data.read_bytes()).json()["id"]
+    assert soon(lambda: client.get(f"/v1/jobs/{job}").status_code == 404, 10)

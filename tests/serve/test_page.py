@@ -25,7 +25,9 @@ pytestmark = [
     ),
 ]
 
-TEXT = "We report 40 patients. A tumour was seen in the left lung. Treatment was well tolerated. Nobody fell."
+TEXT = (
+    "We report 40 patients \U0001fac1. A tumour was seen in the left lung. Treatment was well tolerated. Nobody fell."
+)
 #: What the page must be for those who do not see it: names of controls, headings in order, one main part, a language.
 ACCESS = """() => {
   const faults = [];
@@ -185,6 +187,10 @@ def test_nothing_is_asked_without_words_and_script_in_a_text_is_text(browser: An
     page.click("#send")
     page.wait_for_selector(".answer")
     assert page.locator(".answer img, .answer script").count() == 0 and "<img" in page.locator(".marked").inner_text()
+    page.fill("#input-1", "250,000")
+    with page.expect_request("**/v1/classify") as sent:
+        page.click("#send")
+    assert sent.value.post_data_json["input"]["inputs"]["age"] == "250,000", "which mark is decimal the task says"
     page.fill("#input-1", "old")
     page.click("#send")
     page.wait_for_selector("#problem:has-text('input age is not a number')")

@@ -11,12 +11,13 @@ from starlette.testclient import TestClient
 
 from clinfit.errors import ClinfitError
 from clinfit.serve.guard import HEADERS
-from clinfit.serve.security import Keys, Rates, check_binding, new_key, read_keys
+from clinfit.serve.run import Place, _hosts
+from clinfit.serve.security import Keys, Rates, check_binding, is_own_host, keys_of, new_key, read_keys
 from clinfit.serve.stores.sqlite import SqliteStore
 from small_study import CANARY
 
 from .conftest import Served
-from .services import RedisServer, ended, needs_redis
+from .services import RedisServer, ended, needs_redis, soon
 
 TFIDF = "tfidf-seed42/cancer"
 
@@ -49,6 +50,19 @@ def test_without_keys_only_this_machine_may_ask(keys: tuple[Path, str, str]) -> 
         check_binding("0.0.0.0", Keys([]))
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '""', "null", "1"])
+def test_a_file_without_a_key_lets_nobody_in(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(content)
+    with pytest.raises(ClinfitError, match=r"holds no API key|no file of API keys"):
+        keys_of(file)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ClinfitError, match="cannot be read"):
+        keys_of(file)
+    assert not keys_of(None)
+
+
 def test_every_address_asks_for_a_key_of_its_scope(
     make_client: Callable[..., TestClient], keys: tuple[Path, str, str]
 ) -> None:
@@ -78,6 +92,13 @@ def test_a_key_ends_with_its_last_day(tmp_path: Path) -> None:
     assert keys.holder(f"Bearer {old}") is None and keys.holder(f"Bearer {new}") is not None
     with pytest.raises(ClinfitError, match="no date"):
         new_key(file, "x", ["classify"], "31.1.2027")
+    new_key(file, "short", ["classify"], "2027-2-5")
+    assert read_keys(file)[-1].expires == "2027-02-05"
+    file.write_text(file.read_text().replace("2027-02-05", "2027-2-6"))
+    assert read_keys(file)[-1].expires == "2027-02-06", "a date that somebody wrote into the file"
+    file.write_text(file.read_text().replace("2027-2-6", "soon"))
+    with pytest.raises(ClinfitError, match="no file of API keys"):
+        read_keys(file)
 
 
 def test_jobs_are_their_senders(make_client: Callable[..., TestClient], tmp_path: Path, small: Served) -> None:
@@ -104,6 +125,8 @@ def test_a_bucket_fills_again_and_lets_a_large_job_through_once() -> None:
     rates = Rates(600, 10)
     assert rates.take("a", 1000) == 0 and rates.take("a", 1) > 60
     assert rates.take("b", 1) == 0
+    rates.charge("c", 60)
+    assert 4 < rates.take("c", 1) <= 6, "what was charged is owed"
     assert Rates(None, 1).take("a", 10**9) == 0
 
 
@@ -140,12 +163,25 @@ def test_no_path_leads_out(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
+def test_names_are_compared_in_lower_case() -> None:
+    hosts = _hosts(Place(host="0.0.0.0", hosts=("Models.Hospital.example",)))
+    assert is_own_host("MODELS.hospital.example:443", hosts) and not is_own_host("elsewhere.example", hosts)
+
+
 def test_request_ids_are_ours_unless_they_are_plain(client: TestClient) -> None:
     assert client.get("/live", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert len(client.get("/live", headers={"x-request-id": "a b\tc" * 99}).headers["x-request-id"]) == 32
 
 
 # ---------------------------------------------------------------- the canary
+
+
+def in_files(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def audited(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def everything(client: TestClient, small: Served) -> list[str]:
@@ -182,21 +218,41 @@ def test_no_text_is_left_behind(
     jobs = everything(client, small)
     assert len(jobs) == 3
     metrics = client.get("/metrics").text
-    after_jobs = b"".join(path.read_bytes() for path in file.parent.iterdir())
-    assert CANARY.encode() not in after_jobs, "the records of a job that has ended are gone, from the log of writes too"
+    assert soon(lambda: CANARY.encode() not in in_files(file.parent)), (
+        "the records of a job that has ended are gone, from the log of writes too"
+    )
     for job in jobs:
         client.delete(f"/v1/jobs/{job}")
     assert client.get("/v1/jobs").json()["data"] == []
-    kept = b"".join(path.read_bytes() for path in file.parent.iterdir())
+    kept = in_files(file.parent)
     assert not any(job.encode() in kept for job in jobs)
-    lines = [json.loads(line) for line in audit.read_text().splitlines()]
-    assert {line["route"] for line in lines} >= {"/v1/classify", "/v1/jobs", "/v1/jobs/{job_id}"}
+    routes = {"/v1/classify", "/v1/jobs", "/v1/jobs/{job_id}"}
+    assert soon(lambda: {line["route"] for line in audited(audit)} >= routes), "a line is written after its answer"
+    lines = audited(audit)
     assert {"time", "request", "key", "status", "ms", "model", "pack", "items"} <= set().union(*lines)
     out, err = capfd.readouterr()
     logged = [record.getMessage() for record in caplog.records if not record.name.startswith("httpx")]  # the asker's
     for text in (metrics, audit.read_text(), "\n".join(logged), out, err):
         assert CANARY not in text.lower()
     assert any("/v1/classify 422" in line for line in logged), "the log is there"
+
+
+def test_who_reads_results_is_audited_and_a_full_disk_breaks_no_answer(
+    make_client: Callable[..., TestClient], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("clinfit.serve").propagate = True
+    audit = tmp_path / "audit.jsonl"
+    client = make_client(audit=audit)
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": ["A tumour."]}).json()["id"]
+    ended(client, job)
+    read = ["/v1/jobs/{job_id}/results", "/v1/jobs/{job_id}/events", "/predictions/{job_id}"]
+    for path in read:
+        assert client.get(path.replace("{job_id}", job)).status_code == 200
+    assert soon(lambda: len(audited(audit)) == 4)
+    assert {line["route"] for line in audited(audit) if line["method"] == "GET" and line["job"] == job} == set(read)
+    client.app.state.service.audit.close()  # type: ignore[attr-defined]
+    assert client.get(f"/v1/jobs/{job}/results").status_code == 200
+    assert any("was not audited" in record.getMessage() for record in caplog.records)
 
 
 @needs_redis

@@ -1,5 +1,7 @@
 """What every store of jobs keeps to (serve/jobs.py), held against SQLite and a real Redis."""
 
+import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,14 +12,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
+from clinfit.errors import ClinfitError
 from clinfit.serve.jobs import Claim, Job, JobStore, KeyReused, QueueFull, Result, StoreDown, Submission
 from clinfit.serve.stores.redis import RedisStore
 from clinfit.serve.stores.sqlite import SqliteStore
 
 from .services import needs_redis
 
-LEASE = 0.3
+#: Seconds: long enough that a slow machine renews in time.
+LEASE = 2.0
 MUCH = 10**6
 
 
@@ -146,7 +151,7 @@ def test_a_silent_worker_loses_its_chunk_on_an_idle_store_and_cannot_write(store
 def test_a_lease_that_is_renewed_is_kept(store: JobStore) -> None:
     sent(store, 2, 2)
     claim = claimed(store, lease=LEASE)
-    for _ in range(5):
+    for _ in range(3):
         time.sleep(LEASE / 2)
         assert store.renew(claim, LEASE)
         assert store.claim(["q"], "other", LEASE) is None
@@ -156,9 +161,9 @@ def test_a_lease_that_is_renewed_is_kept(store: JobStore) -> None:
 def test_a_chunk_is_tried_again_after_its_time(store: JobStore) -> None:
     sent(store, 2, 2)
     first = claimed(store)
-    store.retry(first, "ValueError at somewhere", 0.3)
+    store.retry(first, "ValueError at somewhere", 1.0)
     assert store.claim(["q"], "w", 30) is None
-    time.sleep(0.4)
+    time.sleep(1.1)
     second = claimed(store)
     assert (second.tries, second.reason) == (2, "ValueError at somewhere") and second.token > first.token
 
@@ -285,6 +290,80 @@ def test_a_store_that_is_down_says_so(tmp_path: Path) -> None:
         RedisStore("redis://127.0.0.1:1/0", keep=60)
 
 
+WORDS = b"A tumour that nobody shall read"
+
+
+def told(store: SqliteStore) -> Job:
+    items = [{"id": "a", "inputs": {"text": WORDS.decode()}}]
+    job = Job(uuid4().hex, "me", "model", "pack", "task", "q", "queued", 1, time.time())
+    store.submit(Submission(job, [items]), MUCH, MUCH)
+    return job
+
+
+def in_files(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("end", ["bury", "sweep", "cancel", "erase"])
+def test_what_is_erased_is_not_in_the_log_of_writes(tmp_path: Path, end: str) -> None:
+    store = SqliteStore(tmp_path / "jobs.sqlite")
+    job = told(store)
+    claim = claimed(store)
+    assert WORDS in in_files(tmp_path)
+    if end == "bury":
+        store.bury(claim, "it kills")
+    elif end == "sweep":
+        time.sleep(0.05)
+        assert store.sweep(0.01) == 1
+    else:
+        getattr(store, end)(job.id)
+    assert WORDS not in in_files(tmp_path)
+    store.close()
+
+
+def test_a_log_that_somebody_reads_is_emptied_later(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.sqlite")
+    job = told(store)
+    reader = sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM jobs").fetchall()
+    began = time.monotonic()
+    assert store.erase(job.id) and time.monotonic() - began < 5, "nobody waits for who reads"
+    assert WORDS in in_files(tmp_path)
+    reader.execute("ROLLBACK")
+    assert store.claim(["q"], "w", 30) is None, "a worker looks all the time"
+    assert WORDS not in in_files(tmp_path)
+    reader.close()
+    store.close()
+
+
+class FailsOnce:
+    """A connection whose next COMMIT fails."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db, self.failed = db, False
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql == "COMMIT" and not self.failed:
+            self.failed = True
+            raise sqlite3.OperationalError("disk I/O error")
+        return self.db.execute(sql, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.db, name)
+
+
+def test_a_commit_that_fails_leaves_the_store_usable(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.sqlite")
+    store._db = FailsOnce(store._db)  # type: ignore[assignment]
+    with pytest.raises(StoreDown):
+        told(store)
+    assert store.waiting() == 0
+    told(store)
+    assert store.waiting() == 1
+    store.close()
+
+
 @needs_redis
 def test_redis_tells_settings_that_lose_jobs(redis_server: Any) -> None:
     store = RedisStore(redis_server.url, keep=60)
@@ -293,3 +372,47 @@ def test_redis_tells_settings_that_lose_jobs(redis_server: Any) -> None:
     assert "noeviction" in store.warnings()[0]
     store._redis.config_set("maxmemory-policy", "noeviction")
     store.close()
+
+
+@needs_redis
+def test_redis_before_7_is_refused(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis.Redis, "info", lambda self, section=None: {"redis_version": "6.2.14"})
+    with pytest.raises(ClinfitError, match=r"6\.2\.14"):
+        RedisStore(redis_server.url, keep=60)
+
+
+@pytest.fixture
+def redis_store(redis_server: Any) -> Iterator[RedisStore]:
+    made = RedisStore(redis_server.url, keep=60)
+    made._redis.flushall()
+    yield made
+    made.close()
+
+
+@needs_redis
+def test_a_silent_worker_behind_many_that_work_is_found(redis_store: RedisStore) -> None:
+    sent(redis_store, 26, 1)
+    held = [claimed(redis_store, worker=f"w{k}") for k in range(26)]
+    entry = json.loads(held[-1].handle)[0]
+    redis_store._redis.xclaim("{clinfit}:queue:q", "workers", "silent", 0, [entry], idle=60_000)
+    assert claimed(redis_store, worker="other").start == held[-1].start
+
+
+@needs_redis
+def test_a_queue_that_is_gone_stops_no_sweep(redis_store: RedisStore) -> None:
+    job = sent(redis_store, 1, 1)
+    claimed(redis_store)
+    redis_store._redis.delete("{clinfit}:queue:q")
+    time.sleep(0.05)
+    assert redis_store.sweep(0.01) == 1
+    assert found(redis_store, job).state == "expired"
+
+
+@needs_redis
+def test_a_job_is_kept_as_its_service_says(redis_store: RedisStore, redis_server: Any) -> None:
+    worker = RedisStore(redis_server.url, keep=1)
+    job = sent(RedisStore(redis_server.url, keep=10**6), 1, 1)
+    claim = claimed(worker)
+    assert worker.write(claim, results(claim))
+    assert all(redis_store._redis.ttl(f"{{clinfit}}:{part}:{job.id}") > 10**6 for part in ("job", "results", "chunks"))
+    worker.close()

@@ -1,5 +1,6 @@
 """Texts over HTTP: what `predict` writes, under every address, as a job, and nowhere else."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 import clinfit
+from clinfit.packs.answer import Answer
 from clinfit.packs.output import write_table
 from clinfit.runs.execute import run
 from clinfit.serve.models import Models
+from clinfit.serve.routes.jobs import csv_page
 
 NAME = "lead-seed42/note"
 
@@ -62,6 +65,12 @@ def test_a_text_alone_is_a_record(client: TestClient) -> None:
     assert item["text"] == "Fell at night." and item["notes"] == []
 
 
+def test_the_clients_write(client: TestClient) -> None:
+    with clinfit.Client() as own:
+        own._http = client  # type: ignore[assignment]
+        assert [answer["text"] for answer in own.write(["Fell at night. No fracture."])] == ["Fell at night."]
+
+
 def test_each_kind_has_its_own_address(client: TestClient) -> None:
     refused = client.post("/v1/classify", json={"input": "Fell at night."})
     assert refused.status_code == 422 and "/v1/write" in refused.json()["detail"]
@@ -78,3 +87,14 @@ def test_a_job_of_texts_is_the_file_of_predict(client: TestClient, written: tupl
     write_table(clinfit.load_pack(pack).predict(new), tmp_path / "expected.csv")
     found = client.get(f"/v1/jobs/{job}/results?format=csv")
     assert found.content == (tmp_path / "expected.csv").read_bytes()
+
+
+def test_a_record_without_an_answer_leaves_whole_numbers_whole(models: Models) -> None:
+    (model,) = models.all()
+    answer = Answer(NAME, "a", "generation", "Fell.", "Fell.", {}, {}, "ok", (), None, 3, "pack", "cpu", "stop")
+    page = [
+        {"index": 0, "id": "a", "answer": asdict(answer), "error": None},
+        {"index": 1, "id": "b", "answer": None, "error": {"code": "unanswered", "detail": "why"}},
+    ]
+    assert csv_page(model, page, header=False).splitlines() == ["a,Fell.,stop,ok,,3", "b,,,error,why,"]
+    assert csv_page(model, page[1:], header=False).splitlines() == ["b,,,error,why,"]

@@ -73,6 +73,10 @@ def _question(items: Item | Sequence[Item], model: str | None, explain: bool) ->
     return {"model": model, "input": items, "explain": explain}
 
 
+def _writing(items: Item | Sequence[Item], model: str | None) -> dict[str, Any]:
+    return {"model": model, "input": items}
+
+
 def _job(items: Sequence[Item], model: str | None) -> tuple[dict[str, Any], dict[str, str]]:
     return {"model": model, "input": list(items)}, {"Idempotency-Key": uuid4().hex}
 
@@ -124,6 +128,10 @@ class Client:
     ) -> list[dict[str, Any]]:
         """An answer for each record, in order; one that could not be answered has an `error`."""
         return self._ask("POST", "/v1/classify", json=_question(items, model, explain)).json()["data"]
+
+    def write(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
+        """A text for each record, in order; one that could not be answered has an `error`."""
+        return self._ask("POST", "/v1/write", json=_writing(items, model)).json()["data"]
 
     def submit(self, items: Sequence[Item], model: str | None = None) -> dict[str, Any]:
         """Send a job of records."""
@@ -214,6 +222,9 @@ class AsyncClient:
         self, items: Item | Sequence[Item], model: str | None = None, *, explain: bool = False
     ) -> list[dict[str, Any]]:
         return (await self._ask("POST", "/v1/classify", json=_question(items, model, explain))).json()["data"]
+
+    async def write(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
+        return (await self._ask("POST", "/v1/write", json=_writing(items, model))).json()["data"]
 
     async def submit(self, items: Sequence[Item], model: str | None = None) -> dict[str, Any]:
         body, headers = _job(items, model)

@@ -4,7 +4,7 @@ of what nobody expected. Written on ASGI itself, so that streams pass unbuffered
 import logging
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 from uuid import uuid4
 
@@ -104,7 +104,7 @@ class Guard:
         told = {name: state[name] for name in ("model", "pack", "items", "job") if name in state}
         log.info("%s %s %d %.1f ms %s", method, route, status, 1000 * seconds, state["request_id"])
         if scope["method"] not in SAFE_METHODS or status in (401, 403) or "job" in told:
-            self._service.audit.write(
+            self._audit(
                 {
                     "request": state["request_id"],
                     "key": state.get("key"),
@@ -115,6 +115,13 @@ class Guard:
                     **told,
                 }
             )
+
+    def _audit(self, entry: Mapping[str, Any]) -> None:
+        """The answer has been sent: a disk that is full, or a file that was closed, is the log's matter."""
+        try:
+            self._service.audit.write(entry)
+        except (OSError, ValueError) as error:
+            log.error("request %s was not audited: %s", entry["request"], type(error).__name__)
 
 
 def _limited(receive: Receive, most: int) -> Receive:

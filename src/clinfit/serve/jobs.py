@@ -11,7 +11,7 @@ Stores keep records and results as JSON; only ids travel. Policy (how often, aft
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
@@ -202,8 +202,3 @@ def buried(claim: Claim, reason: str) -> list[Result]:
         {"index": claim.start + k, "id": item["id"], "answer": None, "error": {"code": "unanswered", "detail": reason}}
         for k, item in enumerate(claim.items)
     ]
-
-
-def changed(job: Job, **changes: Any) -> Job:
-    """The job with changes, one revision on."""
-    return replace(job, **changes, revision=job.revision + 1)

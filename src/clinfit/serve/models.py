@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinfit.data.records import Record
-from clinfit.errors import ClinfitError, nearest
+from clinfit.errors import ClinfitError
 from clinfit.files import followed
 from clinfit.packs.answer import Answer
 from clinfit.packs.content import read_content
@@ -88,10 +88,6 @@ class Models:
         if asked is not None:
             found = [model for model in found if name in (model.task_name, model.name.rpartition("/")[0])]
         return found[0] if len(found) == 1 else None
-
-    def near(self, asked: str) -> str | None:
-        """The name that is spelt most like what was asked for."""
-        return nearest(asked, self.by_name)
 
 
 def load_models(folders: Sequence[Path], say: Callable[[str], None]) -> Models:

@@ -25,6 +25,8 @@ TABLES = {
 }
 #: Inputs that a lone text is put into where a task reads several.
 MAIN_TEXTS = ("abstract", "text", "note", "question")
+#: Characters of an id, as `RecordIn` has them.
+LONGEST_ID = 200
 #: What reading raises.
 UNREADABLE = (ClinfitError, ValueError, TypeError, ArithmeticError)
 
@@ -104,7 +106,7 @@ def _names(task: Task) -> str:
     return ", ".join(task.data.columns)
 
 
-def table_records(task_name: str, task: Task, content: bytes, suffix: str) -> list[Record]:
+def table_records(task_name: str, task: Task, content: bytes, suffix: str, settings: Settings) -> list[Record]:
     """The records of a table, read as `clinfit predict` reads the file. Raises Problem.
 
     The table is in a temporary file while it is read, since tables are read from files.
@@ -116,13 +118,28 @@ def table_records(task_name: str, task: Task, content: bytes, suffix: str) -> li
             records = read_inputs(task_name, task, Path(file.name))
         except UNREADABLE:
             raise Problem("invalid-record", _table_fault(task, Path(file.name))) from None
-    if any(
-        value is not None and isinstance(value, str) and not _is_unicode(value)
-        for record in records
-        for value in record.inputs.values()
-    ):
-        raise Problem("invalid-record", "the table holds half a character (a lone surrogate)")
+    if len(records) > settings.job_items:
+        raise Problem("invalid", f"a job has 1 to {settings.job_items} records")
+    for row, record in enumerate(records, start=1):
+        _check_row(task, record, row, settings)
     return records
+
+
+def _check_row(task: Task, record: Record, row: int, settings: Settings) -> None:
+    """What a request may not send a table may not either: an id that cannot be written would hide a whole job's
+    results. Raises Problem."""
+    if len(record.id) > LONGEST_ID:
+        raise Problem("invalid-record", f"the id in row {row} has more than {LONGEST_ID} characters")
+    if not _is_unicode(record.id):
+        raise Problem("invalid-record", f"the id in row {row} holds half a character (a lone surrogate)")
+    for name, value in record.inputs.items():
+        if not isinstance(value, str):
+            continue
+        column = task.data.columns[name].column
+        if len(value) > settings.characters:
+            raise Problem("invalid-record", f"column {column}, row {row}: more than {settings.characters} characters")
+        if not _is_unicode(value):
+            raise Problem("invalid-record", f"column {column}, row {row}: half a character (a lone surrogate)")
 
 
 def _table_fault(task: Task, path: Path) -> str:

@@ -114,13 +114,13 @@ def work(packs: Sequence[Path], redis: str, settings: Settings, say: Say) -> Non
 
 def _store(place: Place, settings: Settings) -> JobStore:
     keep = settings.keep_days * 86_400
-    return open_store(place.redis, place.jobs or default_jobs(), keep=keep, keep_inputs=settings.keep_inputs)
+    return open_store(place.redis, place.jobs or default_jobs(), keep=keep)
 
 
 def _hosts(place: Place) -> tuple[str, ...]:
     """Names that a Host header may hold. Behind addresses such as 0.0.0.0 any name may be right: keys guard it."""
     if place.hosts:
-        return (*LOOPBACK, *place.hosts)
+        return (*LOOPBACK, *(name.lower() for name in place.hosts))  # as a Host header's name is compared
     return LOOPBACK if place.host in LOOPBACK else (*LOOPBACK, "*")
 
 

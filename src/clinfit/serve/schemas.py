@@ -188,7 +188,7 @@ class JobRequest(Request):
     """A job of records. Tables are sent as they are instead, with their own content type and `?model=`."""
 
     model: Name | None = None
-    input: list[str | RecordIn] = Field(min_length=1)
+    input: list[str | RecordIn] = Field(min_length=1, max_length=50_000)
 
     model_config = ConfigDict(
         extra="forbid",

@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from clinfit.errors import ClinfitError
@@ -49,11 +49,17 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+def _date(text: str) -> str:
+    """A date as dates are compared, 2027-02-05 for 2027-2-5. Raises ValueError where it is none."""
+    year, month, day = text.split("-")
+    return date(int(year), int(month), int(day)).isoformat()
+
+
 def new_key(file: Path, name: str, scopes: Sequence[Scope], expires: str | None = None) -> str:
     """Add a key to the file and return it; it is shown this once. Raises ClinfitError for a date that is none."""
     if expires is not None:
         try:
-            datetime.strptime(expires, "%Y-%m-%d")
+            expires = _date(expires)
         except ValueError:
             raise ClinfitError(f"--expires {expires} is no date", expected="a date such as 2026-12-31") from None
     keys = read_keys(file) if file.exists() else []
@@ -66,20 +72,34 @@ def new_key(file: Path, name: str, scopes: Sequence[Scope], expires: str | None 
 
 
 def read_keys(file: Path) -> list[Key]:
-    """The keys of a file; raises ClinfitError when it is none of keys."""
-    content = read_json(file)
+    """The keys of a file; raises ClinfitError when it cannot be read, or is none of keys."""
     try:
-        keys = [Key(**entry) for entry in content]
-        keys = [replace(key, scopes=tuple(key.scopes)) for key in keys]
-        if not all(set(key.scopes) <= set(SCOPES) and len(key.sha256) == 64 for key in keys):
+        content = read_json(file)
+    except OSError as error:
+        raise ClinfitError(
+            f"{file} cannot be read: {error.strerror}",
+            expected="a file of API keys that the service's own user may read",
+            fix=f"clinfit key NAME --keys {file}, or change whose file it is",
+        ) from None
+    try:
+        if not isinstance(content, list):
             raise ValueError
-    except (TypeError, ValueError):
+        return [_key(entry) for entry in content]
+    except (AttributeError, TypeError, ValueError):
         raise ClinfitError(
             f"{file} is no file of API keys",
             expected="what `clinfit key` writes",
             fix=f"clinfit key NAME --keys {file}",
         ) from None
-    return keys
+
+
+def _key(entry: Mapping[str, Any]) -> Key:
+    """A key of a file. Raises ValueError and TypeError where it is none."""
+    key = Key(**entry)
+    if not set(key.scopes) <= set(SCOPES) or len(key.sha256) != 64:
+        raise ValueError
+    expires = None if key.expires is None else _date(key.expires)
+    return replace(key, scopes=tuple(key.scopes), expires=expires)
 
 
 class Keys:
@@ -122,15 +142,26 @@ class Rates:
         if self._per_second is None:
             return 0.0
         with self._lock:
-            now = time.monotonic()
-            left, at = self._left.get(key, (self._burst, now))
-            left = min(self._burst, left + (now - at) * self._per_second)
+            left, now = self._now(key, self._per_second)
             needed = min(float(items), self._burst)
             if left < needed:
                 self._left[key] = (left, now)
                 return (needed - left) / self._per_second
             self._left[key] = (left - items, now)
             return 0.0
+
+    def charge(self, key: str, items: int) -> None:
+        """Take items out, owed where there are too few."""
+        if self._per_second is not None:
+            with self._lock:
+                left, now = self._now(key, self._per_second)
+                self._left[key] = (left - items, now)
+
+    def _now(self, key: str, per_second: float) -> tuple[float, float]:
+        """What a bucket holds, and when."""
+        now = time.monotonic()
+        left, at = self._left.get(key, (self._burst, now))
+        return min(self._burst, left + (now - at) * per_second), now
 
 
 def check_binding(host: str, keys: Keys) -> None:
@@ -166,4 +197,14 @@ def is_own_origin(headers: Mapping[str, str]) -> bool:
 
 
 def keys_of(file: Path | None) -> Keys:
-    return Keys([] if file is None else read_keys(file))
+    """The keys of a service. Raises ClinfitError for a file without any: no keys would let everybody ask."""
+    if file is None:
+        return Keys([])
+    keys = read_keys(file)
+    if not keys:
+        raise ClinfitError(
+            f"{file} holds no API key",
+            expected="at least one; without keys everybody may ask",
+            fix=f"clinfit key NAME --keys {file}",
+        )
+    return Keys(keys)

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from clinfit.serve.metrics import Metrics
 from clinfit.serve.models import Models
 from clinfit.serve.security import LOOPBACK, Keys, Rates
 from clinfit.serve.settings import Settings
-from clinfit.serve.worker import Worker
+from clinfit.serve.worker import Sweeper, Worker
 
 log = logging.getLogger("clinfit.serve")
+
+#: Records that are explained at a time.
+EXPLAINING = 2
 
 
 class Service:
@@ -35,9 +39,12 @@ class Service:
         self.models, self.store, self.keys, self.settings, self.hosts = models, store, keys, settings, hosts
         self.batcher = Batcher(settings.waiting)
         self.metrics = Metrics()
+        self.explaining = ThreadPoolExecutor(EXPLAINING, "clinfit-explain")
         self.rates = Rates(settings.per_minute, settings.burst)
         self.audit = Audit(settings.audit)
         self.draining = threading.Event()
+        # Who works on no jobs still keeps them, and erases them when their time has come.
+        self.sweeper = Sweeper(store, settings.keep_days)
         self.worker = Worker(store, models, self.batcher, settings) if works else None
 
     def fault(self) -> str | None:
@@ -73,6 +80,8 @@ class Service:
         if self.worker is not None:
             self.worker.stop(self.settings.drain)
         self.batcher.stop()
+        self.explaining.shutdown(cancel_futures=True)  # what it waited for has just been cancelled
+        self.sweeper.stop()
         self.store.close()
         self.audit.close()
 

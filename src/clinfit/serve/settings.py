@@ -16,8 +16,7 @@ class Settings:
     chunk: items that a worker takes at a time. lease: seconds after which a silent worker's chunk goes to another.
     tries: how often a chunk is begun before it counts as poison. back_off: seconds before the first retry; each further
     one waits twice as long. keep_days: how long results are kept once a job has ended, and unfinished jobs at all.
-    keep_inputs: whether the records of a job are kept after it has ended. drain: seconds that what is under way has
-    when the service is stopped.
+    drain: seconds that what is under way has when the service is stopped.
     """
 
     body_bytes: int = 1 << 20
@@ -37,6 +36,5 @@ class Settings:
     tries: int = 5
     back_off: float = 1.0
     keep_days: float = 7.0
-    keep_inputs: bool = False
     drain: float = 20.0
     audit: Path | None = None

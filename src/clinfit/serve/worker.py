@@ -36,8 +36,32 @@ class Stopped(Exception):
     """The worker is to stop, or the chunk is not its own any more."""
 
 
+class Sweeper:
+    """One thread that erases jobs that are too old, now and then."""
+
+    def __init__(self, store: JobStore, keep_days: float) -> None:
+        self._store, self._keep = store, keep_days * 86_400
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clinfit-sweep", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._store.sweep(self._keep)
+            except StoreDown:
+                pass
+            except Exception as error:
+                log.error("sweep: %s", failure_of(error).reason)
+            self._stop.wait(SWEEP)
+
+
 class Worker:
-    """One thread that works on jobs, and one that renews its lease."""
+    """One thread that works on jobs, and one for each chunk that renews its lease."""
 
     def __init__(self, store: JobStore, models: Models, batcher: Batcher, settings: Settings) -> None:
         self._store, self._batcher, self._settings = store, batcher, settings
@@ -46,23 +70,19 @@ class Worker:
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self.chunks = 0
-        self._threads = [
-            threading.Thread(target=target, name=f"clinfit-{name}", daemon=True)
-            for name, target in {"jobs": self._run, "sweep": self._sweep}.items()
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._run, name="clinfit-jobs", daemon=True)
+        self._thread.start()
 
     @property
     def alive(self) -> bool:
-        return self._threads[0].is_alive()
+        return self._thread.is_alive()
 
     def stop(self, drain: float) -> None:
         """Take no more chunks; the one under way has `drain` seconds, then it is given back untried."""
         self._stop.set()
-        self._threads[0].join(timeout=drain)
+        self._thread.join(timeout=drain)
         self._hurry.set()
-        self._threads[0].join(timeout=10)
+        self._thread.join(timeout=10)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -77,16 +97,6 @@ class Worker:
             except Exception as error:
                 log.error("worker: %s", failure_of(error).reason)
                 self._stop.wait(DOWN)
-
-    def _sweep(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._store.sweep(self._settings.keep_days * 86_400)
-            except StoreDown:
-                pass
-            except Exception as error:
-                log.error("sweep: %s", failure_of(error).reason)
-            self._stop.wait(SWEEP)
 
     # ------------------------------------------------------------ one chunk
 

@@ -1,8 +1,10 @@
 """POST /v1/classify: one record or several, answered at once. Nothing of them is kept."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -72,7 +74,7 @@ async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key
     if kind_of(model).route != asked.route:
         raise Problem("invalid", f"a task of this kind is asked at {kind_of(model).route}")
     take(service, key, len(items))
-    data = await outcomes(service, model, items, explained=asked.explain)
+    data = await outcomes(service, model, items, payer=key if asked.explain else None)
     if not isinstance(asked.input, list) and (error := data[0].error) is not None:
         raise Problem(error.code, error.detail)
     for item in data:
@@ -98,9 +100,9 @@ def provenance(model: ServedModel) -> dict[str, Any]:
 
 
 async def outcomes(
-    service: Service, model: ServedModel, items: Sequence[Item], *, explained: bool = False
+    service: Service, model: ServedModel, items: Sequence[Item], *, payer: Key | None = None
 ) -> list[ItemOut]:
-    """What is said of each item, in order."""
+    """What is said of each item, in order. payer: who explanations are charged to; None: nothing is explained."""
     found: dict[int, Record | Problem] = {}
     for k, item in enumerate(items):
         try:
@@ -114,8 +116,8 @@ async def outcomes(
         outcome = said.get(k, found[k])
         if isinstance(outcome, Answer):
             out = answer_out(model, k, outcome)
-            if explained:
-                out = await _with_explanation(service, model, item, records[k], out)
+            if payer is not None:
+                out = await _with_explanation(service, model, payer, item, records[k], out)
         else:
             named = None if isinstance(item, str) else item.get("id")
             problem = outcome if isinstance(outcome, Problem) else Problem("unanswered")
@@ -130,11 +132,12 @@ def answer_out(model: ServedModel, index: int, answer: Answer) -> ItemOut:
     return ItemOut.model_validate({"index": index, "id": answer.id, **kind_of(model).view(model, answer)})
 
 
-async def _with_explanation(service: Service, model: ServedModel, item: Item, record: Record, out: ItemOut) -> ItemOut:
-    def ask(records: Sequence[Record]) -> list[Answer]:
-        return [future.result() for future in service.batcher.submit(model, records)]
-
-    working = asyncio.to_thread(explain, ask, model.served, record)
+async def _with_explanation(
+    service: Service, model: ServedModel, key: Key, item: Item, record: Record, out: ItemOut
+) -> ItemOut:
+    """Threads of its own: dozens of answers are waited for, in which the store's threads are not to stand still."""
+    asked = Variants(service, model, key)
+    working = asyncio.get_running_loop().run_in_executor(service.explaining, explain, asked, model.served, record)
     try:
         found = await asyncio.wait_for(working, service.settings.seconds)
     except TimeoutError:
@@ -143,7 +146,37 @@ async def _with_explanation(service: Service, model: ServedModel, item: Item, re
         raise Problem("queue-full", "", 1) from None
     except Exception as error:
         raise problem_of(error) from None
+    finally:
+        asked.stop()
     return out.model_copy(update={"explanation": explanation_out(model, found, item, record)})
+
+
+class Variants:
+    """Asks a model about a record and its variants, which the key pays for, until nobody waits any more.
+
+    How many there are is known too late to refuse them, so they are owed.
+    """
+
+    def __init__(self, service: Service, model: ServedModel, key: Key) -> None:
+        self._service, self._model, self._key = service, model, key
+        self._stopped = threading.Event()
+        self._futures: list[Future[Answer]] = []
+
+    def __call__(self, records: Sequence[Record]) -> list[Answer]:
+        self._service.rates.charge(self._key.id, len(records))
+        self._futures = self._service.batcher.submit(self._model, records)
+        if self._stopped.is_set():
+            self.stop()
+        try:
+            return [future.result() for future in self._futures]
+        except CancelledError:  # not as it is: the loop would take it for the end of the request
+            raise Problem("not-ready", "it is being stopped", 5) from None
+
+    def stop(self) -> None:
+        """What waits in the line is not asked; what is done stays done."""
+        self._stopped.set()
+        for future in self._futures:
+            future.cancel()
 
 
 def explanation_out(model: ServedModel, found: Explanation, item: Item, record: Record) -> Any:

@@ -102,26 +102,35 @@ async def create(
     ready(service)
     content = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # Reading many records takes a while, in which the loop answers others.
     if kind in TABLES:
         asked = find_model(service, model)
-        records = await asyncio.to_thread(table_records, asked.task_name, asked.task, content, TABLES[kind])
-        items = [as_item(record) for record in records]
+        items = await asyncio.to_thread(_table_items, service, asked, content, TABLES[kind])
     elif kind == "application/json":
-        body = _json_body(content)
-        asked = find_model(service, body.model or model)
-        items = [job_item(asked, service, plain_item(item), k) for k, item in enumerate(body.input)]
+        asked, items = await asyncio.to_thread(_json_items, service, content, model)
     else:
         raise Problem("media-type", f"send application/json, {', '.join(TABLES)}")
     tell(request, asked, len(items))
     if not 1 <= len(items) <= service.settings.job_items:
         raise Problem("invalid", f"a job has 1 to {service.settings.job_items} records")
-    digest = _digest(idempotency_key, kind, asked.sha256, asked.task_name, content)
+    digest = await asyncio.to_thread(_digest, idempotency_key, kind, asked.sha256, asked.task_name, content)
     job, replayed = await submit(service, asked, key, items, idempotency_key, digest)
     request.state.job = job.id
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return JSONResponse(job_out(job).model_dump(), 202, headers)
+
+
+def _table_items(service: Service, model: ServedModel, content: bytes, suffix: str) -> list[Item]:
+    records = table_records(model.task_name, model.task, content, suffix, service.settings)
+    return [as_item(record) for record in records]
+
+
+def _json_items(service: Service, content: bytes, model: str | None) -> tuple[ServedModel, list[Item]]:
+    body = _json_body(content)
+    asked = find_model(service, body.model or model)
+    return asked, [job_item(asked, service, plain_item(item), k) for k, item in enumerate(body.input)]
 
 
 def _json_body(content: bytes) -> JobRequest:
@@ -238,6 +247,7 @@ async def results(
 ) -> Response:
     """JSON comes in pages; NDJSON and CSV are files with all results. CSV is what `clinfit predict` writes."""
     job = await own_job(service, job_id, key)
+    request.state.job = job_id  # that somebody read them is audited
     model = _model_of(service, job)
     form = format or _accepted(request.headers.get("accept", "*/*"))
     if form == "json":
@@ -304,15 +314,22 @@ def csv_page(model: ServedModel, page: Sequence[Result], *, header: bool) -> str
     answers = [answer_from(result["answer"]) for result in page if result["answer"] is not None]
     table = kind_of(model).table(model, answers)
     if len(answers) < len(page):
-        table = table.astype(object)
-        rows = iter(table.to_dict(orient="records"))
-        table = pd.DataFrame(
-            [next(rows) if result["answer"] is not None else _error_row(result) for result in page],
-            columns=table.columns,
-        )
+        table = _with_errors(table, page)
     text = io.StringIO()
     table.to_csv(text, index=False, header=header)
     return text.getvalue()
+
+
+def _with_errors(table: pd.DataFrame, page: Sequence[Result]) -> pd.DataFrame:
+    """The table of the answers with rows for what has none, its whole numbers left whole."""
+    rows = iter(table.astype(object).to_dict(orient="records"))
+    mixed = pd.DataFrame(
+        [next(rows) if result["answer"] is not None else _error_row(result) for result in page],
+        columns=table.columns,
+        dtype=object,
+    )
+    whole = {name: kind for name, kind in table.dtypes.items() if pd.api.types.is_integer_dtype(kind)}
+    return mixed.astype(whole)
 
 
 def _error_row(result: Result) -> dict[str, Any]:
@@ -330,6 +347,7 @@ def _error_row(result: Result) -> dict[str, Any]:
 )
 async def events(
     job_id: JobId,
+    request: HttpRequest,
     service: Serving,
     key: KeepsJobs,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
@@ -337,6 +355,7 @@ async def events(
     """`progress` events with the job as data, and one `end`. The id is the job's revision: with `Last-Event-ID` a
     stream that broke goes on behind it."""
     job = await own_job(service, job_id, key)
+    request.state.job = job_id
     seen = int(last_event_id[:18]) if last_event_id is not None and last_event_id[:18].isdecimal() else -1
     return StreamingResponse(
         _events(service, job, seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}

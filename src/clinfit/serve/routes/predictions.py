@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
+from clinfit.serve.records import main_text
 from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, problems, ready, tell
 from clinfit.serve.routes.jobs import JobId, _model_of, _result_out, job_item, own_job, stored, submit
 from clinfit.serve.schemas import Prediction, PredictionResult, TextRequest
@@ -39,8 +40,9 @@ async def predict_cancer_type(
 
 
 @router.get("/predictions/{job_id}", responses=problems("unknown-job", "unknown-model"), summary="What came of it")
-async def prediction(job_id: JobId, service: Serving, key: KeepsJobs) -> PredictionResult:
+async def prediction(job_id: JobId, request: HttpRequest, service: Serving, key: KeepsJobs) -> PredictionResult:
     await own_job(service, job_id, key)
+    request.state.job = job_id
     found = await stored(service.store.results, job_id, 0, 1)
     job = await own_job(service, job_id, key)  # as it is now that the result has been looked for
     result = _result_out(_model_of(service, job), found[0]) if found else None
@@ -58,7 +60,7 @@ def _chosen(service: Service, asked: str | None, *, binary: bool) -> ServedModel
 
 
 def _takes_text(model: ServedModel) -> bool:
-    return model.task.kind in ("classification", "multilabel")
+    return model.task.kind in ("classification", "multilabel") and main_text(model.task) is not None
 
 
 async def _predict(service: Service, request: HttpRequest, key: Key, model: ServedModel, text: str) -> JSONResponse:

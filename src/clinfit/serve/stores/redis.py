@@ -23,6 +23,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 import redis
 from redis.exceptions import RedisError, ResponseError
 
+from clinfit.errors import ClinfitError
 from clinfit.serve.jobs import (
     Claim,
     DeadLetter,
@@ -60,19 +61,31 @@ def _down(method: "Callable[Concatenate[RedisStore, P], T]") -> "Callable[Concat
     return told
 
 
+def _too_old(version: str) -> bool:
+    """Whether a server lacks what is used: before 7.0 XAUTOCLAIM does not leave out what has been deleted."""
+    major = version.partition(".")[0]
+    return major.isdecimal() and int(major) < 7
+
+
 class RedisStore:
-    """See jobs.py. keep: seconds that a job is kept, which `sweep` sees to; where nobody sweeps, Redis forgets it after
-    twice as long. keep_inputs: also keep its records."""
+    """See jobs.py. Raises ClinfitError for a server before 7.0.
+
+    keep: seconds that a job is kept, which `sweep` sees to; where nobody sweeps, Redis forgets it after twice as long.
+    """
 
     @_down
-    def __init__(self, url: str, *, keep: float, keep_inputs: bool = False) -> None:
+    def __init__(self, url: str, *, keep: float) -> None:
         self._redis: Any = redis.Redis.from_url(
             url, decode_responses=True, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
         )
-        self._keep, self._keep_inputs = str(int(2 * keep) + 3600), str(int(keep_inputs))
+        self._keep = str(int(2 * keep) + 3600)
         self._scripts = {name: self._redis.register_script(HEAD + text) for name, text in SCRIPTS.items()}
         self._groups: set[str] = set()
-        self._redis.ping()
+        if (version := str(self._redis.info("server").get("redis_version", ""))) and _too_old(version):
+            self._redis.close()
+            raise ClinfitError(
+                f"the Redis server has version {version}", expected="7.0 or newer", fix="start a newer one"
+            )
 
     def _run(self, script: str, *values: Any) -> Any:
         return self._scripts[script](keys=[TAG], args=[str(value) for value in values])
@@ -141,7 +154,7 @@ class RedisStore:
 
     @_down
     def cancel(self, job: str) -> Job | None:
-        self._run("end", job, "cancelled", self._keep, self._keep_inputs)
+        self._run("end", job, "cancelled", self._keep)
         return self.get(job)
 
     @_down
@@ -165,11 +178,8 @@ class RedisStore:
 
     @_down
     def sweep(self, keep: float) -> int:
-        for queue in self._groups:
-            stream = f"{TAG}:queue:{queue}"
-            for one in self._redis.xinfo_consumers(stream, GROUP):
-                if one["pending"] == 0 and one["idle"] > GONE:
-                    self._redis.xgroup_delconsumer(stream, GROUP, one["name"])
+        for queue in list(self._groups):
+            self._forget_workers(queue)
         index = f"{TAG}:jobs"
         before = time.time() - keep
         changed = 0
@@ -178,10 +188,19 @@ class RedisStore:
             if job is None:
                 self._redis.zrem(index, job_id)
             elif job.ended is None:
-                changed += int(self._run("end", job_id, "expired", self._keep, self._keep_inputs))
+                changed += int(self._run("end", job_id, "expired", self._keep))
             elif job.ended < before:
                 changed += int(self._run("erase", job_id))
         return changed
+
+    def _forget_workers(self, queue: str) -> None:
+        stream = f"{TAG}:queue:{queue}"
+        try:
+            for one in self._redis.xinfo_consumers(stream, GROUP):
+                if one["pending"] == 0 and one["idle"] > GONE:
+                    self._redis.xgroup_delconsumer(stream, GROUP, one["name"])
+        except ResponseError:  # the stream is gone, and its workers with it; the next claim makes it again
+            self._groups.discard(queue)
 
     @_down
     def waiting(self) -> int:
@@ -218,9 +237,8 @@ class RedisStore:
         stream = f"{TAG}:queue:{queue}"
         idle = max(1, int(1000 * lease))
         try:
-            _, taken, _ = self._redis.xautoclaim(stream, GROUP, worker, idle, "0-0", count=1)
-            if taken:
-                return taken[0]
+            if (taken := self._taken(stream, worker, idle)) is not None:
+                return taken
             read = self._redis.xreadgroup(GROUP, worker, {stream: ">"}, count=1)
         except ResponseError as error:
             if "NOGROUP" in str(error):
@@ -232,6 +250,16 @@ class RedisStore:
         ((_, entries),) = read.items() if isinstance(read, dict) else read
         entries = entries[0] if entries and isinstance(entries[0], list) else entries
         return entries[0]
+
+    def _taken(self, stream: str, worker: str, idle: int) -> tuple[str, dict[str, str]] | None:
+        """An entry of a silent worker. One call looks at a few entries, so it goes on behind those that are held."""
+        at = "0-0"
+        while True:
+            at, taken, *_ = self._redis.xautoclaim(stream, GROUP, worker, idle, at, count=1)
+            if taken:
+                return taken[0]
+            if at == "0-0":
+                return None
 
     def _have_group(self, queue: str) -> None:
         """The group sees everything that was ever sent, also before it was made."""
@@ -278,7 +306,7 @@ class RedisStore:
         return bool(
             self._run(
                 "write", *self._held(claim), json.dumps(results), added["done"], added["failed"], added["referred"],
-                self._keep, self._keep_inputs, json.dumps(dead),
+                self._keep, json.dumps(dead),
             )
         )  # fmt: skip
 

@@ -3,7 +3,8 @@
 Every script gets the hash tag as its key and its values as arguments, of which the first is a job's id.
 """
 
-#: What every script begins with. A chunk's state is `token tries reason`.
+#: What every script begins with. A chunk's state is `token tries reason`. A job is kept for as long as the service that
+#: took it said, whatever a worker was told.
 HEAD = """
 local tag = '{clinfit}'
 local now = redis.call('TIME')
@@ -28,12 +29,14 @@ local function wait_less(records)
   local owner = job('owner')
   if redis.call('HINCRBY', key('waiting'), owner, -records) <= 0 then redis.call('HDEL', key('waiting'), owner) end
 end
-local function finish(state, keep, keep_items)
+local function kept(keep) return job('keep') or keep end
+local function finish(state, keep)
   local undone = tonumber(job('total')) - tonumber(job('done'))
   if undone > 0 then wait_less(undone) end
   redis.call('HSET', key('job', ARGV[1]), 'state', state, 'ended', string.format('%.6f', now))
-  if keep_items == '0' then redis.call('DEL', key('items', ARGV[1])) end
-  for _, part in ipairs({'job', 'items', 'results', 'chunks'}) do redis.call('EXPIRE', key(part, ARGV[1]), keep) end
+  redis.call('DEL', key('items', ARGV[1]))
+  keep = kept(keep)
+  for _, part in ipairs({'job', 'results', 'chunks'}) do redis.call('EXPIRE', key(part, ARGV[1]), keep) end
 end
 """
 
@@ -53,6 +56,7 @@ for _, count in ipairs(redis.call('HVALS', key('waiting'))) do all = all + tonum
 local own = tonumber(redis.call('HGET', key('waiting'), fields.owner) or 0)
 if all + total > tonumber(ARGV[4]) or own + total > tonumber(ARGV[5]) then return 'full' end
 for name, value in pairs(fields) do redis.call('HSET', key('job', ARGV[1]), name, value) end
+redis.call('HSET', key('job', ARGV[1]), 'keep', ARGV[6])
 redis.call('ZADD', key('jobs'), fields.created, ARGV[1])
 redis.call('ZADD', key('jobs', fields.owner), fields.created, ARGV[1])
 redis.call('HINCRBY', key('waiting'), fields.owner, total)
@@ -78,7 +82,7 @@ local state = chunk(ARGV[2])
 state.token = state.token + 1
 state.tries = state.tries + 1
 keep_chunk(ARGV[2], state)
-redis.call('EXPIRE', key('chunks', ARGV[1]), ARGV[5])
+redis.call('EXPIRE', key('chunks', ARGV[1]), kept(ARGV[5]))
 if job('state') == 'queued' then
   redis.call('HSET', key('job', ARGV[1]), 'state', 'running', 'started', string.format('%.6f', now))
   touch()
@@ -93,24 +97,24 @@ redis.call('XCLAIM', key('queue', ARGV[4]), 'workers', ARGV[6], 0, ARGV[5], 'JUS
 return 1
 """
 
-#: job id, start, token, queue, entry, results as JSON, done, failed, referred, keep, keep items, dead letters as JSON
+#: job id, start, token, queue, entry, results as JSON, done, failed, referred, keep, dead letters as JSON
 WRITE = """
 if not ours(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return 0 end
 redis.call('HSET', key('results', ARGV[1]), ARGV[2], ARGV[6])
-redis.call('EXPIRE', key('results', ARGV[1]), ARGV[10])
+redis.call('EXPIRE', key('results', ARGV[1]), kept(ARGV[10]))
 for at, name in ipairs({'done', 'failed', 'referred'}) do
   redis.call('HINCRBY', key('job', ARGV[1]), name, ARGV[6 + at])
 end
 wait_less(tonumber(ARGV[7]))
 touch()
 forget(ARGV[4], ARGV[5])
-for _, letter in ipairs(cjson.decode(ARGV[12])) do
+for _, letter in ipairs(cjson.decode(ARGV[11])) do
   letter.time = now
   redis.call('LPUSH', key('dead'), cjson.encode(letter))
   redis.call('LTRIM', key('dead'), 0, 999)
 end
 if tonumber(job('done')) == tonumber(job('total')) then
-  finish(job('failed') == job('total') and 'failed' or 'succeeded', ARGV[10], ARGV[11])
+  finish(job('failed') == job('total') and 'failed' or 'succeeded', ARGV[10])
 end
 return 1
 """
@@ -155,10 +159,10 @@ forget(ARGV[4], ARGV[5])
 return 1
 """
 
-#: job id, state, keep, keep items: end it where it has not ended
+#: job id, state, keep: end it where it has not ended
 END = """
 if not job('id') or job('ended') ~= '' then return 0 end
-finish(ARGV[2], ARGV[3], ARGV[4])
+finish(ARGV[2], ARGV[3])
 touch()
 return 1
 """

@@ -55,21 +55,24 @@ CREATE TABLE IF NOT EXISTS dead (
     job TEXT NOT NULL, "index" INTEGER NOT NULL, reason TEXT NOT NULL, time REAL NOT NULL, PRIMARY KEY (job, "index")
 ) STRICT;
 """
+#: Milliseconds that others are waited for: to change something, and to empty the log.
+PATIENTLY, BRIEFLY = 30_000, 200
 COLUMNS = [field.name for field in fields(Job)]
 
 
 class SqliteStore:
-    """See jobs.py. keep_inputs: keep records of jobs that have ended."""
+    """See jobs.py."""
 
-    def __init__(self, path: Path, *, keep_inputs: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         """Raises ClinfitError when the file cannot be written, or is none of ours."""
-        self._keep_inputs = keep_inputs
         self._lock = threading.RLock()
+        #: The log could not be emptied: somebody was reading.
+        self._log_is_full = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # nobody else's to read
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=30000"):
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", f"busy_timeout={PATIENTLY}"):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
@@ -92,7 +95,11 @@ class SqliteStore:
                     raise
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
+                if self._db.in_transaction:  # COMMIT itself failed: the next one could not even begin
+                    self._db.rollback()
                 raise StoreDown(type(error).__name__) from None
+            if self._log_is_full:
+                self._empty_log()
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         with self._lock:
@@ -161,26 +168,38 @@ class SqliteStore:
         db.execute(
             "DELETE FROM chunks WHERE job=? AND state!='done' AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,)
         )
-        if not self._keep_inputs:
-            db.execute(
-                "UPDATE chunks SET items=NULL WHERE job=? AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,)
-            )
+        db.execute("UPDATE chunks SET items=NULL WHERE job=? AND job IN (SELECT id FROM jobs WHERE ended>0)", (job,))
 
     def erase(self, job: str) -> bool:
         with self._transaction() as db:
-            found = db.execute("DELETE FROM jobs WHERE id=?", (job,)).rowcount
-            for table in ("chunks", "keys", "dead"):
-                db.execute(f"DELETE FROM {table} WHERE job=?", (job,))
+            found = self._erase(db, job)
         self._empty_log()
+        return found
+
+    @staticmethod
+    def _erase(db: sqlite3.Connection, job: str) -> bool:
+        found = db.execute("DELETE FROM jobs WHERE id=?", (job,)).rowcount
+        for table in ("chunks", "keys", "dead"):
+            db.execute(f"DELETE FROM {table} WHERE job=?", (job,))
         return found > 0
 
     def _empty_log(self) -> None:
-        """What was overwritten still stands in the write-ahead log until that is emptied."""
+        """What was overwritten still stands in the write-ahead log until that is emptied.
+
+        Somebody who reads keeps it from that. Nobody waits for them: the next change tries again. What was changed is
+        committed, so that a failure here is none of the change.
+        """
         with self._lock:
+            self._log_is_full = True
             try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.Error as error:
-                raise StoreDown(type(error).__name__) from None
+                self._db.execute(f"PRAGMA busy_timeout={BRIEFLY}")
+                try:
+                    busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                finally:
+                    self._db.execute(f"PRAGMA busy_timeout={PATIENTLY}")
+                self._log_is_full = bool(busy)
+            except sqlite3.Error:
+                pass
 
     def results(self, job: str, start: int, limit: int) -> Sequence[Result]:
         rows = self._rows(
@@ -203,8 +222,10 @@ class SqliteStore:
                 )
                 self._let_go(db, job)
             old = db.execute("SELECT id FROM jobs WHERE ended<?", (before,)).fetchall()
-        for (job,) in old:
-            self.erase(job)
+            for (job,) in old:
+                self._erase(db, job)
+        if late or old or self._log_is_full:
+            self._empty_log()
         return len(late) + len(old)
 
     def waiting(self) -> int:
@@ -282,9 +303,15 @@ class SqliteStore:
     def write(self, claim: Claim, results: Sequence[Result]) -> bool:
         with self._transaction() as db:
             written = self._write(db, claim, results)
-        if written and (job := self.get(claim.job)) is not None and job.has_ended:
-            self._empty_log()  # its records are gone, and shall not stand there either
+        if written:
+            self._empty_log_of_ended(claim.job)
         return written
+
+    def _empty_log_of_ended(self, name: str) -> None:
+        """The records of a job that has ended are gone, and shall not stand in the log either."""
+        job = self.get(name)
+        if job is not None and job.has_ended:
+            self._empty_log()
 
     def _write(self, db: sqlite3.Connection, claim: Claim, results: Sequence[Result]) -> bool:
         done = db.execute(
@@ -308,12 +335,15 @@ class SqliteStore:
 
     def bury(self, claim: Claim, reason: str) -> None:
         with self._transaction() as db:
-            if self._write(db, claim, buried(claim, reason)):
+            written = self._write(db, claim, buried(claim, reason))
+            if written:
                 for k in range(len(claim.items)):
                     db.execute(
                         "INSERT OR REPLACE INTO dead VALUES (?,?,?,?)",
                         (claim.job, claim.start + k, reason, time.time()),
                     )
+        if written:
+            self._empty_log_of_ended(claim.job)
 
 
 def _job(row: Sequence[Any]) -> Job:

@@ -114,7 +114,7 @@ function record() {
   const inputs = {};
   for (const entry of $("fields").querySelectorAll("[data-name]")) {
     const value = entry.value;
-    inputs[entry.dataset.name] = value.trim() === "" ? null : entry.dataset.type === "number" ? value.trim().replace(",", ".") : value;
+    inputs[entry.dataset.name] = value.trim() === "" ? null : entry.dataset.type === "number" ? value.trim() : value;  // the task says which mark is decimal
   }
   return { inputs };
 }
@@ -237,7 +237,7 @@ function explanation(found, input) {
       marked(String(input.inputs[name]), found.effects.filter((effect) => effect.input === name && effect.start !== null), largest));
   }
   const rows = found.effects.slice(0, 8).map((effect) => element("tr", {},
-    element("td", { textContent: effect.start === null ? effect.input : quoted(String(input.inputs[effect.input]).slice(effect.start, effect.end)) }),
+    element("td", { textContent: effect.start === null ? effect.input : quoted(part(Array.from(String(input.inputs[effect.input])), effect.start, effect.end)) }),
     element("td", { className: "number", textContent: (effect.effect > 0 ? "+" : effect.effect < 0 ? "−" : "") + (100 * Math.abs(effect.effect)).toFixed(1) }),
     element("td", { textContent: effect.effect > 0 ? "raises it" : effect.effect < 0 ? "lowers it" : "no change" })));
   nodes.push(element("details", {}, element("summary", { textContent: "The largest effects in numbers" }),
@@ -249,21 +249,25 @@ function explanation(found, input) {
 
 function quoted(text) { return "“" + (text.length > 80 ? text.slice(0, 79) + "…" : text) + "”"; }
 
+// Offsets count characters as the server does (code points), where a string's own count UTF-16 units.
+function part(characters, start, end) { return characters.slice(start, end).join(""); }
+
 function marked(text, effects, largest) {
+  const characters = Array.from(text);
   const box = element("div", { className: "marked", tabIndex: 0 });
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", "The text with its effects");
   let at = 0;
   for (const effect of [...effects].sort((one, other) => one.start - other.start)) {
     if (effect.start < at) continue;
-    box.append(text.slice(at, effect.start));
+    box.append(part(characters, at, effect.start));
     const share = Math.abs(effect.effect) / largest;
     const kind = share < 0.15 ? "" : (effect.effect > 0 ? "up" : "down") + (share > 0.6 ? " strong" : "");
-    const words = text.slice(effect.start, effect.end);
+    const words = part(characters, effect.start, effect.end);
     box.append(kind ? element("mark", { className: kind, textContent: words, title: `${effect.effect > 0 ? "raises" : "lowers"} it by ${(100 * Math.abs(effect.effect)).toFixed(1)} percentage points` }) : words);
     at = effect.end;
   }
-  box.append(text.slice(at));
+  box.append(part(characters, at));
   return box;
 }
 
