@@ -54,7 +54,6 @@ def serve(
 def worker(
     packs: Packs,
     redis: Annotated[str, typer.Option(metavar="URL", help="the Redis server that the services use")],
-    keep_days: KeepDays = 7.0,
     lease: Lease = 30.0,
 ) -> None:
     """Work on the jobs of services with the same packs, on any number of machines."""
@@ -62,7 +61,7 @@ def worker(
     from clinfit.serve.run import work
     from clinfit.serve.settings import Settings
 
-    work(packs, redis, Settings(keep_days=keep_days, lease=lease), typer.echo)
+    work(packs, redis, Settings(lease=lease), typer.echo)
 
 
 def key(
