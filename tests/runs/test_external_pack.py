@@ -31,6 +31,7 @@ tasks:
     kind: multilabel
     labels: [bath, feed]
     data: {<<: *data, label: needs}
+    evaluation: {threshold: {rule: f1}}
   exam:
     kind: multiple-choice
     options: [first, second]
@@ -129,6 +130,8 @@ def test_other_kinds(folder: Path, tmp_path: Path, model: str, task: str) -> Non
         system = next(one for one in results["tasks"][task]["systems"] if one["model"] == "lasso")
         exact = (answers["decision"].fillna("") == gold).mean()
         assert system["metrics"]["subset_accuracy"]["value"] == pytest.approx(exact)
+        entry = json.loads((pack_of(folder) / "pack.json").read_text(encoding="utf-8"))["tasks"]["needs"]
+        assert system["sections"]["label_thresholds"] == entry["threshold"] != {}
 
 
 def test_the_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

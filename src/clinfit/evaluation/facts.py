@@ -8,7 +8,7 @@ import pandas as pd
 
 from clinfit.evaluation.external_results import CaseMixRow
 from clinfit.evaluation.results import Characteristics, FreezeResult
-from clinfit.evaluation.system_results import WeightsDict
+from clinfit.evaluation.system_results import ThresholdDict, WeightsDict
 from clinfit.findings import FindingDict
 
 
@@ -41,8 +41,10 @@ class Importance(TypedDict):
 
 
 class ExternalFacts(TypedDict):
-    """What is known of a pack that was asked about new records; see `External` in results.py. metrics: those of the
-    study's own test records."""
+    """What is known of a pack that was asked about new records; see `External` in external_results.py.
+
+    metrics: those of the study's own test records. thresholds: of each label of a multilabel task, by which it decides.
+    """
 
     pack: str
     study: str
@@ -53,6 +55,7 @@ class ExternalFacts(TypedDict):
     referred: int
     before: int
     metrics: dict[str, Any]
+    thresholds: dict[str, ThresholdDict]
     case_mix: list[CaseMixRow]
 
 

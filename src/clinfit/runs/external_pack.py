@@ -166,6 +166,7 @@ def _external(
         referred=sum(answer.status == "refer" for answer in answers),
         before=entry.n,
         metrics=entry.metrics,
+        thresholds={label: choice.as_dict() for label, choice in served.thresholds.items() if label},
         case_mix=case_mix(served.seen, labelled),
     )
 

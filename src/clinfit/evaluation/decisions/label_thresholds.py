@@ -67,7 +67,12 @@ def _under(answers: LabelSets, choices: Mapping[str, ThresholdChoice]) -> LabelS
 
 
 def label_thresholds(context: MeasuredContext, item: Measured) -> Outcome:
-    """The threshold of each label, and for how many validation could not give what the study asked for."""
+    """The threshold of each label, and for how many validation could not give what the study asked for.
+
+    Of a pack on new records those that it brings along: it has decided by them, and nothing was chosen here.
+    """
+    if context.facts.external is not None:
+        return context.facts.external["thresholds"], []
     decision: LabelDecision = item.decision
     section = {label: choice.as_dict() for label, choice in decision.choices.items()}
     left = {label: choice.note for label, choice in decision.choices.items() if choice.note}
