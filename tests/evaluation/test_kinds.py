@@ -206,7 +206,11 @@ def test_every_section_is_made_by_some_kind(results: dict[str, TaskResult]) -> N
     made = {key for task in results.values() for system in task["systems"] for key in system["sections"]}
     assert made == set(SystemSections.__annotations__) - {"recalibration", "referral"}  # which a study asks for
     of_tasks = {key for task in results.values() for key in task["sections"]}
-    assert set(TaskSections.__annotations__) - of_tasks == {"freeze", "stages"}  # of a run folder; of several stages
+    assert set(TaskSections.__annotations__) - of_tasks == {
+        "external",
+        "freeze",
+        "stages",
+    }  # new records; a run folder; stages
 
 
 def test_a_task_says_nothing_of_models_that_do_not_answer_it() -> None:

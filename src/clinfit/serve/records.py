@@ -126,20 +126,15 @@ def table_records(task_name: str, task: Task, content: bytes, suffix: str, setti
 
 
 def _check_row(task: Task, record: Record, row: int, settings: Settings) -> None:
-    """What a request may not send a table may not either: an id that cannot be written would hide a whole job's
-    results. Raises Problem."""
+    """What a request may not send a table may not either. Raises Problem."""
     if len(record.id) > LONGEST_ID:
         raise Problem("invalid-record", f"the id in row {row} has more than {LONGEST_ID} characters")
-    if not _is_unicode(record.id):
-        raise Problem("invalid-record", f"the id in row {row} holds half a character (a lone surrogate)")
     for name, value in record.inputs.items():
         if not isinstance(value, str):
             continue
         column = task.data.columns[name].column
         if len(value) > settings.characters:
             raise Problem("invalid-record", f"column {column}, row {row}: more than {settings.characters} characters")
-        if not _is_unicode(value):
-            raise Problem("invalid-record", f"column {column}, row {row}: half a character (a lone surrogate)")
 
 
 def _table_fault(task: Task, path: Path) -> str:
