@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from clinfit.cli_runs import RunPath
+
 reading_app = typer.Typer(
     no_args_is_help=True, help="People read written texts side by side: make the page, evaluate the scores."
 )
-
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder: runs/<study>/latest, or another")]
 
 
 @reading_app.command("page")

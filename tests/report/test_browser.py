@@ -1,9 +1,7 @@
 """The page in a real browser: no console message, no request, nothing wider than a phone."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
@@ -11,22 +9,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from browsers import BROWSER, MARKS
 from clinfit.evaluation.decisions.operating_point import decision_threshold, swept_points
 from clinfit.report.inputs import ReportInputs
 from clinfit.report.sections.explorer import values
 from clinfit.report.sections.panels import drawn_systems
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 #: The browser itself looks for updates here, whatever page it shows.
 BROWSERS_OWN = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        BROWSER is None and os.environ.get("CI") != "true",
-        reason="no chromium or google-chrome on the path (apt-get install chromium)",
-    ),
-]
+pytestmark = MARKS
 
 
 def browse(page: Path, width: int, fragment: str = "") -> tuple[str, list[str], set[str]]:

@@ -1,26 +1,17 @@
 """The reading page in a real browser: scores by keyboard, kept for each rater apart, saved as a file."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from browsers import BROWSER, MARKS
 from clinfit.evaluation.readings import CRITERIA
 from clinfit.report.reading import RATINGS_FORMAT, ReadItem, render_reading
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        BROWSER is None and os.environ.get("CI") != "true",
-        reason="no chromium or google-chrome on the path (apt-get install chromium)",
-    ),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture

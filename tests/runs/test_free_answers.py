@@ -193,10 +193,10 @@ def test_as_trained_is_what_the_run_saved(wrote: RunFolder) -> None:
 
 def test_a_label_is_named_where_it_would_come_next(wrote: RunFolder) -> None:
     from clinfit.models.diagnosis import diagnose
-    from clinfit.runs.diagnose import records_to_ask
+    from clinfit.runs.inputs import records_of_test
 
     study = load_study(wrote.study)
-    records = records_to_ask(wrote, study, "cancer", 3)
+    records = records_of_test(wrote, study, "cancer")[:3]
     for found in diagnose(CausalModel.load(wrote.model("small", 42).model(1)), "cancer", records, 3):
         assert not found.problem and len(found.leans) == 2 and len(found.replies) == 3
         for reply in found.replies:

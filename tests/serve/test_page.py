@@ -1,7 +1,6 @@
 """The page in a real browser: a record, two models beside each other, a table as a job, a key; wide, narrow, dark."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,14 @@ from typing import Any
 import pytest
 
 import clinfit
+from browsers import BROWSER, MARKS
 from clinfit.packs.output import write_table
 from clinfit.serve.security import new_key
 
 from .conftest import Served
 from .services import Program, free_port, wait_until_ready
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        BROWSER is None and os.environ.get("CI") != "true",
-        reason="no chromium or google-chrome on the path (apt-get install chromium)",
-    ),
-]
+pytestmark = MARKS
 
 TEXT = (
     "We report 40 patients \U0001fac1. A tumour was seen in the left lung. Treatment was well tolerated. Nobody fell."

@@ -4,15 +4,12 @@ What a model writes may quote a record, so texts are shown only when asked for.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from clinfit.data.records import Record, in_split
 from clinfit.errors import ClinfitError
-from clinfit.files import read_json
 from clinfit.runs.finish import records as run_records
 from clinfit.runs.folder import ModelFolder, RunFolder
-from clinfit.runs.inputs import data_of
+from clinfit.runs.inputs import records_of_test
 from clinfit.runs.packs import last_stage
 from clinfit.study.schema import Study
 
@@ -33,7 +30,7 @@ def diagnose_run(
     """
     folder, record = find_causal(run, model)
     names = tasks_to_ask(study, record["model"], task)
-    chosen = {name: records_to_ask(run, study, name, count) for name in names}
+    chosen = {name: records_of_test(run, study, name)[:count] for name in names}
     from clinfit.models.causal import CausalModel
     from clinfit.models.diagnosis import diagnose
     from clinfit.models.families import load_model
@@ -86,12 +83,6 @@ def tasks_to_ask(study: Study, model: str, name: str | None) -> list[str]:
         else (f"{model} is asked no single question of a record in any of its tasks")
     )
     raise ClinfitError(found, expected=f"one of {', '.join(fitting)}" if fitting else "a task with one label a record")
-
-
-def records_to_ask(run: RunFolder, study: Study, name: str, count: int) -> list[Record]:
-    """The first test records, read from where the study file lay when it was run; they must be those of the run."""
-    placed = study.model_copy(update={"folder": Path(read_json(run.status).get("study_folder", "."))})
-    return in_split(data_of(run, placed, name).records, "test")[:count]
 
 
 def lines_of(found: "Diagnosis", gold: dict[str, str | None], show_text: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ from clinfit.data.audit import audit
 from clinfit.data.duplicates import find_duplicates
 from clinfit.data.leaks import leaking_tests
 from clinfit.data.load import TaskData, input_fingerprints, load_task
+from clinfit.data.records import Record, in_split
 from clinfit.data.shift import shift_rows
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import read_json, write_json, write_parquet
@@ -167,6 +168,13 @@ def data_of(folder: RunFolder, study: Study, name: str) -> TaskData:
             fix=again,
         )
     return data
+
+
+def records_of_test(folder: RunFolder, study: Study, name: str) -> list[Record]:
+    """The test records of a task of an existing run, read from where the study file lay when it was run; raises
+    ClinfitError when they are not those of the run."""
+    placed = study.model_copy(update={"folder": Path(read_json(folder.status).get("study_folder", "."))})
+    return in_split(data_of(folder, placed, name).records, "test")
 
 
 def write_inputs(prepared: Prepared, descriptions: Mapping[str, Any], environment: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clinfit.data.records import Record, in_split
+from clinfit.data.records import Record
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.metrics.engines import ENGINES
 from clinfit.evaluation.readings import CRITERIA, Reading, evaluate_readings
@@ -23,7 +23,7 @@ from clinfit.prompts.template import input_title, value_text
 from clinfit.report.reading import RATINGS_FORMAT, ReadItem, render_reading
 from clinfit.runs.finish import saved_predictions
 from clinfit.runs.folder import RunFolder
-from clinfit.runs.inputs import data_of
+from clinfit.runs.inputs import records_of_test
 from clinfit.study.schema import Study
 
 #: The form of the file that says who wrote what.
@@ -57,8 +57,7 @@ def write_reading(run: RunFolder, study: Study, wanted: Wanted, path: Path) -> P
     name = task_to_read(study, wanted.task)
     tables = saved_predictions(run)
     texts = written(study, name, tables.loc[(tables["task"] == name) & (tables["split"] == "test")], wanted.models)
-    placed = study.model_copy(update={"folder": Path(read_json(run.status).get("study_folder", "."))})
-    records = {record.id: record for record in in_split(data_of(run, placed, name).records, "test")}
+    records = {record.id: record for record in records_of_test(run, study, name)}
     rng, ids, names = np.random.default_rng(wanted.seed), list(records), list(texts)
     drawn = [ids[at] for at in rng.permutation(len(ids))[: wanted.count]]
     order = {id: [names[at] for at in rng.permutation(len(names))] for id in drawn}
