@@ -85,6 +85,15 @@ def test_every_address_asks_for_a_key_of_its_scope(
     assert client.get("/").status_code == 200, "the page asks for the key"
 
 
+def test_the_body_of_a_stranger_is_not_read(
+    make_client: Callable[..., TestClient], keys: tuple[Path, str, str]
+) -> None:
+    client = make_client(keys=Keys(read_keys(keys[0])))
+    answers = [client.post("/v1/classify", content=b'{"model": '), client.post("/v1/jobs", content=b"x")]
+    assert [answer.json()["code"] for answer in answers] == ["no-key", "no-key"], "malformed only to those who may ask"
+    assert answers[0].headers["www-authenticate"] == "Bearer"
+
+
 def test_a_key_ends_with_its_last_day(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     old, new = new_key(file, "old", ["classify"], "2020-01-31"), new_key(file, "new", ["classify"], "2999-01-31")

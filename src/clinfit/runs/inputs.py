@@ -1,6 +1,6 @@
 """What a run begins with: study, models, records and bases; what is refused before anything is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -70,14 +70,19 @@ def choose_models(study: Study, names: Sequence[str] | None) -> list[ModelSpec]:
     """The named models in the study's order, all of them when none is named."""
     known = [spec.name for spec in study.models]
     for name in names or ():
-        if name not in known:
-            close = nearest(name, known)
-            raise ClinfitError(
-                f"--models: the study has no model {name!r}",
-                expected=f"some of {', '.join(known)}",
-                fix=f"did you mean {close}?" if close else "",
-            )
+        check_model(name, known, f"the study has no model {name!r}")
     return [spec for spec in study.models if not names or spec.name in names]
+
+
+def check_model(name: str, known: Collection[str], found: str) -> None:
+    """Raise ClinfitError for a name of --models that is not among the known; found: what is then said."""
+    if name not in known:
+        close = nearest(name, known)
+        raise ClinfitError(
+            f"--models: {found}",
+            expected=f"some of {', '.join(known)}",
+            fix=f"did you mean {close}?" if close else "",
+        )
 
 
 def only_failed(prepared: Prepared) -> Prepared:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from clinfit.data.records import Record
-from clinfit.errors import ClinfitError, nearest
+from clinfit.errors import ClinfitError
 from clinfit.evaluation.metrics.engines import ENGINES
 from clinfit.evaluation.readings import CRITERIA, Reading, evaluate_readings
 from clinfit.evaluation.systems import find_systems
@@ -23,7 +23,7 @@ from clinfit.prompts.template import input_title, value_text
 from clinfit.report.reading import RATINGS_FORMAT, ReadItem, render_reading
 from clinfit.runs.finish import saved_predictions
 from clinfit.runs.folder import RunFolder
-from clinfit.runs.inputs import records_of_test
+from clinfit.runs.inputs import check_model, records_of_test
 from clinfit.study.schema import Study
 
 #: The form of the file that says who wrote what.
@@ -91,13 +91,7 @@ def written(study: Study, task: str, table: pd.DataFrame, models: Sequence[str] 
     last = {system.model: system.stage for system in sorted(every, key=lambda system: system.stage)}
     seed = {system.model: system.seed for system in sorted(every, key=lambda system: -system.seed)}
     for name in models or ():
-        if name not in last:
-            close = nearest(name, last)
-            raise ClinfitError(
-                f"--models: no model {name!r} wrote texts for {task}",
-                expected=f"some of {', '.join(last)}",
-                fix=f"did you mean {close}?" if close else "",
-            )
+        check_model(name, last, f"no model {name!r} wrote texts for {task}")
     ends = [
         system
         for system in every

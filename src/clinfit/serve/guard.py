@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clinfit.runs.failures import failure_of
-from clinfit.serve.problems import Problem
+from clinfit.serve.problems import Problem, no_key
 from clinfit.serve.security import is_own_host, is_own_origin
 from clinfit.serve.service import Service
 
@@ -85,6 +85,8 @@ class Guard:
             return Problem("wrong-host", "name the service's hosts with --allow-host")
         if scope["method"] not in SAFE_METHODS and not is_own_origin(headers):
             return Problem("other-origin", "ask from the service's own page, or from a program")
+        if scope["method"] not in SAFE_METHODS and self._service.keys.holder(headers.get("authorization")) is None:
+            return no_key()  # every route that takes a body needs one; the body of a stranger is not read
         length, most = headers.get("content-length", ""), self._most(scope)
         if length.isdecimal() and int(length[:18]) > most:
             return Problem("too-large", f"at most {most} bytes")

@@ -74,6 +74,11 @@ class Problem(Exception):
 BY_STATUS = {400: "malformed", 404: "not-found", 405: "method", 413: "too-large", 415: "media-type", 422: "invalid"}
 
 
+def no_key() -> Problem:
+    """Nobody known asks."""
+    return Problem("no-key", "send a valid key: Authorization: Bearer KEY")
+
+
 def invalid_places(errors: Sequence[Mapping[str, Any]], known: frozenset[str]) -> list[dict[str, str]]:
     """pydantic's errors without the submitted values. known: names of fields; other keys are the sender's own words."""
     places = []

@@ -15,7 +15,7 @@ from clinfit.packs.answer import Answer
 from clinfit.runs.failures import failure_of
 from clinfit.serve.batcher import Busy
 from clinfit.serve.models import ServedModel
-from clinfit.serve.problems import MEDIA_TYPE, PROBLEMS, Problem
+from clinfit.serve.problems import MEDIA_TYPE, PROBLEMS, Problem, no_key
 from clinfit.serve.schemas import ProblemOut
 from clinfit.serve.security import Key, Scope
 from clinfit.serve.service import Service
@@ -36,7 +36,7 @@ def needs(scope: Scope) -> Callable[[Request], Key]:
     def holder(request: Request) -> Key:
         key = service_of(request).keys.holder(request.headers.get("authorization"))
         if key is None:
-            raise Problem("no-key", "send a valid key: Authorization: Bearer KEY")
+            raise no_key()
         request.state.key = key.id
         if scope not in key.scopes:
             raise Problem("scope", f"it needs the scope {scope}")
