@@ -78,11 +78,18 @@ def test_check_shows_data_tokens_record_findings_and_estimate(study: Study) -> N
 def test_records_that_lose_text_are_a_finding_before_training(study: Study) -> None:
     _, findings = printed(study, show_record=False)
     (cut,) = (one for one in findings if one.code == "shortened-records")
-    assert cut.system == "tiny" and "of 40 records lose text to the max_length of tiny" in cut.title
+    assert cut.system == "tiny" and "of 40 records lose text to max_length" in cut.title
     assert "absent" in cut.evidence and "present" in cut.evidence
     longer = study.models[1].model_copy(update={"train": Train(max_length=400, batch_tokens=400)})
     _, findings = printed(study.model_copy(update={"models": [longer]}), show_record=False)
     assert "shortened-records" not in [one.code for one in findings]
+
+
+def test_what_is_the_same_of_several_models_is_said_once(study: Study) -> None:
+    _, tiny = study.models
+    text, findings = printed(study.model_copy(update={"models": [tiny, tiny.model_copy(update={"name": "twin"})]}))
+    assert [one.code for one in findings].count("shortened-records") == 2
+    assert text.count("records lose text to max_length") == 1 and "tiny, twin: " in text
 
 
 def test_a_base_that_reasons_is_told(study: Study) -> None:

@@ -189,9 +189,13 @@ def _inputs_table(task: Task, data: TaskData) -> Table:
 
 
 def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """What is the same of several models is said once."""
     console.print(Text(f"\nFindings: {len(findings) or 'none'}", style="bold"))
+    systems: dict[Finding, list[str]] = {}
     for finding in findings:
-        about = f"{finding.system}: " if finding.system else ""
+        systems.setdefault(replace(finding, system=None), []).extend([finding.system] if finding.system else [])
+    for finding, names in systems.items():
+        about = f"{', '.join(names)}: " if names else ""
         line = Text(f"{finding.level:5} ", style=LEVEL_STYLES[finding.level]).append(about + finding.title, style="")
         for part in (finding.evidence, finding.advice):
             if part:

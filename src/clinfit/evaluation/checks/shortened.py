@@ -54,7 +54,7 @@ def shortened_findings(name: str, what: str, dropped: Floats, read: Floats, held
         Finding(
             "warn" if uneven or lost.mean() >= MUCH_LOST else "info",
             "shortened-records",
-            f"{int(cut.sum())} of {len(cut)} {what} lose text to the max_length of {name}",
+            f"{int(cut.sum())} of {len(cut)} {what} lose text to max_length",
             f"{lost[cut].mean():.0%} of what there was to read in these, on average"
             + (f"; by label: {shares}" if shares else ""),
             advice,
