@@ -141,6 +141,124 @@ class ClassifyResponse(Provenance):
     disclaimer: str = DISCLAIMER
 
 
+# ---------------------------------------------------------------- as OpenAI's
+
+
+class TextPart(Request):
+    type: Literal["text"]
+    text: str
+
+
+class UserMessage(Request):
+    """The record. What the system says and what was said before is the pack's own, and refused."""
+
+    role: Literal["user"]
+    content: str | list[TextPart]
+
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class AsEvaluated(Request):
+    """Settings of OpenAI's with the values that leave a pack as it was evaluated: greedy, one text, its own limit.
+
+    seed and user change nothing, and are not kept.
+    """
+
+    model: Name | None = Field(default=None, description="a name of /v1/models; may be left out where there is one")
+    stream: bool = False
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(default=None, description="not below the pack's own limit")
+    temperature: Literal[0] | None = Field(default=None, description="0 is meant where it is left out")
+    top_p: Literal[1] | None = None
+    n: Literal[1] | None = None
+    presence_penalty: Literal[0] | None = None
+    frequency_penalty: Literal[0] | None = None
+    seed: int | None = None
+    user: str | None = None
+
+
+class ChatRequest(AsEvaluated):
+    """One user message: the text of a record, or a JSON object with its inputs where the task has several."""
+
+    messages: list[UserMessage] = Field(min_length=1, max_length=1)
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = Field(default=None, description="as max_tokens")
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        json_schema_extra={
+            "examples": [{"model": "small-seed42/note", "messages": [{"role": "user", "content": "Fell on day 3."}]}]
+        },
+    )
+
+    def most_tokens(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+
+class CompletionRequest(AsEvaluated):
+    """prompt: the text of a record, or of several; a JSON object with its inputs where the task has several."""
+
+    prompt: str | Annotated[list[str], Field(min_length=1)]
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        json_schema_extra={"examples": [{"model": "small-seed42/note", "prompt": ["Fell on day 3.", "Slept well."]}]},
+    )
+
+    def most_tokens(self) -> int | None:
+        return self.max_tokens
+
+
+class WrittenAs(Provenance):
+    """Who wrote a text, and what its reader should know."""
+
+    status: Literal["ok", "refer"]
+    notes: list[str]
+    truncated: bool | None
+    disclaimer: str = DISCLAIMER
+
+
+class ChatMessage(Response):
+    role: Literal["assistant"] = "assistant"
+    content: str
+
+
+class ChatChoice(Response):
+    index: int
+    message: ChatMessage
+    finish_reason: Literal["stop", "length"] | None
+    logprobs: None = None
+
+
+class ChatCompletion(Response):
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    clinfit: list[WrittenAs] = Field(description="of each choice: beside what OpenAI's answers have")
+
+
+class TextChoice(Response):
+    index: int
+    text: str
+    finish_reason: Literal["stop", "length"] | None
+    logprobs: None = None
+
+
+class Completion(Response):
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChoice]
+    clinfit: list[WrittenAs] = Field(description="of each choice: beside what OpenAI's answers have")
+
+
+# ---------------------------------------------------------------- models and jobs
+
+
 class InputOut(Response):
     """An input of a task. values: categories that training has seen; low, high: its range."""
 
@@ -272,6 +390,7 @@ class ProblemOut(Response):
 
 def known_names() -> frozenset[str]:
     """Names of fields, which errors may repeat."""
-    models = (ClassifyRequest, WriteRequest, RecordIn, JobRequest, TextRequest)
+    own = (ClassifyRequest, WriteRequest, RecordIn, JobRequest, TextRequest)
+    of_openai = (ChatRequest, UserMessage, TextPart, CompletionRequest)
     parameters = {"body", "query", "path", "header", "job_id", "prediction_id", "model", "after", "limit", "format"}
-    return frozenset(parameters.union(*(model.model_fields for model in models)))
+    return frozenset(parameters.union(*(model.model_fields for model in (*own, *of_openai))))

@@ -63,6 +63,12 @@ class Asked:
 
 async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key) -> ClassifyResponse:
     """The answers to a request; raises Problem."""
+    model, data = await said(asked, request, service, key)
+    return ClassifyResponse(id=f"answer-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
+
+
+async def said(asked: Asked, request: HttpRequest, service: Service, key: Key) -> tuple[ServedModel, list[ItemOut]]:
+    """The model that is asked, and what it says of each item; raises Problem, also for an item that came alone."""
     ready(service)
     model = find_model(service, asked.model)
     items = [as_item(item) for item in (asked.input if isinstance(asked.input, list) else [asked.input])]
@@ -80,7 +86,7 @@ async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key
     for item in data:
         status = "error" if item.error else item.status or "ok"
         service.metrics.count("clinfit_items_total", model=model.name, status=status)
-    return ClassifyResponse(id=f"answer-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
+    return model, data
 
 
 def as_item(item: str | RecordIn) -> Item:

@@ -1,0 +1,120 @@
+"""OpenAI's addresses: the texts of /v1/write in OpenAI's form, and nothing that was not evaluated."""
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+from starlette.testclient import TestClient
+
+import clinfit
+from clinfit.runs.execute import run
+from clinfit.serve.models import Models
+
+NOTE, ANSWER = "lead-seed42/note", "lead-seed42/answer"
+TEXT = "Fell at night. No fracture."
+CHAT, TEXTS = "/v1/chat/completions", "/v1/completions"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """The pack of a rule that writes: of notes, and of questions with a text beside them."""
+    folder = tmp_path_factory.mktemp("completes")
+    rows = [
+        {"id": f"r{k}", "text": f"Case {k} fell. Seen {k} times.", "question": f"Who is case {k}?", "note": f"Fell {k}"}
+        for k in range(60)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "data.csv", index=False)
+    data = {"path": "data.csv", "id": "id", "inputs": {"text": "text"}, "label": "note"}
+    both = data | {"inputs": {"question": "question", "text": "text"}}
+    content = {
+        "name": "notes",
+        "tasks": {
+            "note": {"kind": "generation", "data": data, "max_new_tokens": 32},
+            "answer": {"kind": "generation", "data": both, "source": ["text"]},
+        },
+        "models": [{"name": "lead", "family": "baseline", "kind": "lead", "sentences": 1}],
+        "evaluation": {"bootstrap": 100},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(content))
+    result = run(folder / "study.yaml", out=folder / "run", console=Console(quiet=True))
+    return Models([clinfit.load_pack(result.packs["lead-seed42"])])
+
+
+def ask(client: TestClient, content: Any, **more: Any) -> Any:
+    return client.post(CHAT, json={"model": NOTE, "messages": [{"role": "user", "content": content}], **more})
+
+
+def test_a_user_message_is_a_record(client: TestClient) -> None:
+    found = ask(client, TEXT, temperature=0, top_p=1.0, seed=7, user="ward", max_tokens=32).json()
+    expected = client.post("/v1/write", json={"model": NOTE, "input": TEXT}).json()
+    (choice,), (item,) = found["choices"], expected["data"]
+    assert choice == {
+        "index": 0,
+        "message": {"role": "assistant", "content": item["text"]},
+        "finish_reason": item["finish_reason"],
+        "logprobs": None,
+    }
+    assert found["object"] == "chat.completion" and found["model"] == NOTE
+    assert found["clinfit"][0]["pack"] == expected["pack"] and found["clinfit"][0]["status"] == "ok"
+    parts = ask(client, [{"type": "text", "text": "Fell at night. "}, {"type": "text", "text": "No fracture."}])
+    assert parts.json()["choices"] == found["choices"]
+
+
+def test_several_inputs_are_one_json_object(client: TestClient) -> None:
+    inputs = {"question": "Who fell?", "text": TEXT}
+    found = ask(client, json.dumps(inputs), model=ANSWER).json()
+    assert found["choices"][0]["message"]["content"] == "Fell at night."
+    for content in ("Who fell?", "[1]", '{"question": {"a": 1}}', json.dumps({"question": "Who fell?"})):
+        answer = ask(client, content, model=ANSWER)
+        assert answer.status_code == 422 and answer.json()["code"] == "invalid-record", content
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 0.7},
+        {"top_p": 0.5},
+        {"n": 2},
+        {"max_tokens": 31},
+        {"max_completion_tokens": 1},
+        {"tools": []},
+        {"response_format": {"type": "json_object"}},
+        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]},
+        {"messages": [{"role": "assistant", "content": TEXT}]},
+        {"messages": []},
+    ],
+)
+def test_what_was_not_evaluated_is_refused(client: TestClient, changes: dict[str, Any]) -> None:
+    answer = ask(client, TEXT, **changes)
+    assert answer.status_code == 422 and answer.json()["code"] == "invalid"
+    assert "Fell" not in answer.text and "brief" not in answer.text
+
+
+def test_several_prompts_have_a_choice_each(client: TestClient) -> None:
+    found = client.post(TEXTS, json={"model": NOTE, "prompt": [TEXT, "Slept well. Ate."]}).json()
+    assert [choice["text"] for choice in found["choices"]] == ["Fell at night.", "Slept well."]
+    assert [choice["index"] for choice in found["choices"]] == [0, 1] and len(found["clinfit"]) == 2
+    assert client.post(TEXTS, json={"model": NOTE, "prompt": TEXT}).json()["choices"] == found["choices"][:1]
+
+
+def test_a_stream_ends_with_the_whole_text(client: TestClient) -> None:
+    answer = ask(client, TEXT, stream=True)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    *lines, last = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+    pieces = [json.loads(line) for line in lines]
+    assert last == "[DONE]" and {piece["object"] for piece in pieces} == {"chat.completion.chunk"}
+    deltas = [piece["choices"][0]["delta"] for piece in pieces]
+    assert (
+        deltas[0]["role"] == "assistant" and "".join(delta.get("content", "") for delta in deltas) == "Fell at night."
+    )
+    assert pieces[-1]["choices"][0]["finish_reason"] == "stop"
+    texts = client.post(TEXTS, json={"model": NOTE, "prompt": [TEXT, TEXT], "stream": True}).text.split("\n\n")
+    assert [json.loads(line.removeprefix("data: "))["choices"][0]["index"] for line in texts[:2]] == [0, 1]
+
+
+def test_unknown_models_and_models_with_labels_are_told(client: TestClient) -> None:
+    assert ask(client, TEXT, model="gpt").status_code == 404
+    assert {model["object"] for model in client.get("/v1/models").json()["data"]} == {"model"}
