@@ -1,13 +1,14 @@
 """What a run keeps of a task's records: counts, ids, what training has seen, and the study's first table."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from clinfit.data.characteristics import characteristics
 from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_in
 from clinfit.data.seen import seen_values
+from clinfit.study.data import Fold
 from clinfit.study.tasks import Task
 
 
@@ -45,6 +46,22 @@ def describe_records(task: Task, records: Sequence[Record]) -> dict[str, Any]:
         "characteristics": characteristics(task, records),
         "split_ids": {split: [record.id for record in part] for split, part in parts.items()},
     }
+
+
+def fold_sizes(task: Task, folds: Mapping[Fold, Sequence[Record]]) -> list[dict[str, Any]]:
+    """Records and labels of each split of each fold of a cross-validation."""
+    return [
+        {
+            "repeat": fold.repeat,
+            "fold": fold.fold,
+            **{
+                split: {"records": len(part), "labels": label_counts(task.labels, part)}
+                for split in SPLITS
+                for part in [in_split(records, split)]
+            },
+        }
+        for fold, records in folds.items()
+    ]
 
 
 def _labels_per_record(records: Sequence[Record]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The part of metrics.json that is about one system: metrics, curves, decisions, free answers. See results.py."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -260,12 +260,26 @@ class WeightsDict(TypedDict):
     zero: int
 
 
+class FoldDict(TypedDict):
+    """One fold of a cross-validation. n, validation: records. primary: the primary metric on its test records, null
+    where they cannot give it. recalibration: `Recalibration.as_dict()`, null where the study asks for none."""
+
+    repeat: int
+    fold: int
+    n: int
+    validation: int
+    primary: float | None
+    threshold: ThresholdDict
+    recalibration: dict[str, Any] | None
+
+
 class SystemSections(TypedDict, total=False):
     """What the analyses of its kind made of a system (`kinds.py`); only what was made is there.
 
     threshold: of a task with one label an item; label_thresholds: label -> threshold of a multilabel task. classes: in
     the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
-    written: of generation. importance: of models that were asked; weights: of linear models.
+    written: of generation. importance: of models that were asked; weights: of linear models. folds: of a
+    cross-validation, in which threshold is what the folds chose in one.
     """
 
     threshold: ThresholdDict
@@ -284,6 +298,7 @@ class SystemSections(TypedDict, total=False):
     written: WrittenDict
     importance: ImportanceDict
     weights: WeightsDict
+    folds: list[FoldDict]
 
 
 class SystemResult(TypedDict):

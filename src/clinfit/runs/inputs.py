@@ -16,12 +16,16 @@ from clinfit.data.records import Record, in_split
 from clinfit.data.shift import shift_rows
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import read_json, write_json, write_parquet
+from clinfit.findings import Finding
 from clinfit.runs.folder import RunFolder, refuse_other_format
 from clinfit.runs.plan import Run, Step, plan, runs_of
 from clinfit.study.load import study_yaml
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study, study_hash
 from clinfit.study.tasks import Task
+
+#: Findings about the size of a test split, which is all records in a cross-validation; evaluation counts these.
+OF_ONE_TEST_SPLIT = {"small-test", "one-class-test", "label-missing-in-test", "validation-test-prevalence"}
 
 
 @dataclass(frozen=True)
@@ -192,10 +196,31 @@ def write_inputs(prepared: Prepared, descriptions: Mapping[str, Any], environmen
 def describe_data(task: Task, data: TaskData) -> dict[str, Any]:
     """The loader's description (counts, summaries, split ids, fingerprint), hashes of what the test records hold, shift
     from training to test, the ids of test records that leak, and the findings of the audit."""
+    if data.folds:
+        return data.describe() | {"test_inputs": input_fingerprints(data.records)} | _of_folds(task, data)
     duplicates = find_duplicates(data.records)
     return data.describe() | {
         "test_inputs": input_fingerprints(data.records),
         "shift": [asdict(row) for row in shift_rows(task, data.records)],
         "leaks": leaking_tests(data.records, duplicates),
         "findings": [finding.as_dict() for finding in audit(task, data, duplicates)],
+    }
+
+
+def _of_folds(task: Task, data: TaskData) -> dict[str, Any]:
+    """Of a cross-validation: the ids that leak in any fold, and the findings about any, each once. Shift is none: the
+    folds are drawn from the same records."""
+    duplicates = find_duplicates(data.records)  # they do not depend on the splits, and records keep their order
+    leaks: dict[str, set[str]] = {}
+    findings: dict[str, Finding] = {}
+    for fold, records in data.folds.items():
+        for kind, ids in leaking_tests(records, duplicates).items():
+            leaks.setdefault(kind, set()).update(ids)
+        if fold.repeat == 1:
+            for finding in audit(task, data.of(fold), duplicates):
+                findings.setdefault(finding.code, finding)
+    return {
+        "shift": [],
+        "leaks": {kind: sorted(ids) for kind, ids in leaks.items()},
+        "findings": [found.as_dict() for code, found in findings.items() if code not in OF_ONE_TEST_SPLIT],
     }

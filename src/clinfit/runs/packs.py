@@ -11,6 +11,12 @@ from clinfit.runs.finish import records
 from clinfit.runs.folder import ModelFolder, RunFolder
 from clinfit.study.schema import Study
 
+#: Why a cross-validation leaves no pack.
+NO_PACK = (
+    "a cross-validation evaluates a way of training, by the models of its folds, and none of them is the one to serve; "
+    "run the chosen model in a study that divides once (split: {train: 0.6, validation: 0.2, test: 0.2})"
+)
+
 
 def write_run_packs(
     folder: RunFolder, study: Study, results: Results, say: Callable[[str], None] = lambda line: None
@@ -21,6 +27,9 @@ def write_run_packs(
     """
     if study.quick:
         say("No packs, since this is a quick run")
+        return {}
+    if study.folds:
+        say(f"No packs: {NO_PACK}")
         return {}
     described = {task: read_json(folder.data(task)) for task in study.tasks}
     done = [trained_model(model, record) for model, record in records(folder) if record["status"] == "done"]
