@@ -43,7 +43,8 @@ class Column:
 def characteristics(task: Task, records: Sequence[Record]) -> dict[str, Any]:
     """The table, ready for JSON (evaluation/results.py, `Characteristics`)."""
     columns = [Column("all", "", records), *OUTCOMES[task.kind](task, records)]
-    columns += [Column("split", split, part) for split in SPLITS if (part := in_split(records, split))]
+    splits = [Column("split", split, part) for split in SPLITS if (part := in_split(records, split))]
+    columns += splits if len(splits) > 1 else []  # one split is all records
     return {
         "columns": [{"of": column.of, "name": column.name, "n": len(column.records)} for column in columns],
         "rows": [_row(name, column, columns) for name, column in task.data.columns.items()],

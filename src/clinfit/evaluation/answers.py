@@ -169,6 +169,17 @@ def repeats_of(answers: Answers) -> int:
     return 1 if answers.folds is None else max(answers.folds.repeats, 1)
 
 
+def items_of(answers: Answers) -> int:
+    """How many items are answered, each counted once."""
+    return len(answers) // repeats_of(answers)
+
+
+def support_of_fold(answers: Answers) -> Ints:
+    """(K,) items of each label in a fold, on average; where records are divided once, in all."""
+    folds = answers.folds
+    return answers.support if folds is None else answers.support * repeats_of(answers) // len(folds.parts)
+
+
 @dataclass(frozen=True)
 class Undeclared:
     """How many items have a gold label, or a parsed answer, that the task does not declare."""

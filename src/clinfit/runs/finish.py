@@ -62,7 +62,7 @@ def report_inputs(folder: RunFolder, study: Study, results: Results, command: st
         study=study,
         data={task: read_json(folder.data(task)) for task in study.tasks},
         environment=environments(folder),
-        models=[record for _, record in records(folder)],
+        models=[record for _, record in shown(folder)],
         logs=training_logs(folder),
         command=command,
     )
@@ -80,12 +80,12 @@ def environments(folder: RunFolder) -> dict[str, Any]:
 
 
 def training_logs(folder: RunFolder) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """The rows of every log.jsonl, by run name and stage."""
+    """The rows of every log.jsonl of the models that are shown, by run name (without a fold) and stage."""
     logs = {}
-    for model in folder.models():
+    for model, record in shown(folder):
         for log in sorted(model.path.glob("stages/*/log.jsonl"), key=lambda path: int(path.parent.name)):
             lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # a line cut short by a kill has no line end
-            logs[model.path.name, int(log.parent.name)] = [json.loads(line) for line in lines]
+            logs[name_of(model, record), int(log.parent.name)] = [json.loads(line) for line in lines]
     return logs
 
 
@@ -106,6 +106,22 @@ def test_answers(tables: pd.DataFrame) -> dict[str, str]:
     hashes = np.asarray(hashed(rows, index=False), dtype=np.uint64)
     places = rows.groupby("run").indices
     return {str(run): hashlib.sha256(hashes[at].tobytes()).hexdigest() for run, at in places.items()}
+
+
+def name_of(model: ModelFolder, record: Mapping[str, Any]) -> str:
+    """The name of a run, in a cross-validation without its fold."""
+    return model.path.name if record.get("fold") is None else f"{record['model']}-seed{record['seed']}"
+
+
+def shown(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
+    """The models that a report describes one by one: all; of a cross-validation, for each model and seed the first fold
+    that did not end, else the first of all."""
+    found: dict[str, tuple[ModelFolder, dict[str, Any]]] = {}
+    for model, record in records(folder):
+        name = name_of(model, record)
+        if name not in found or (record["status"] != "done" and found[name][1]["status"] == "done"):
+            found[name] = model, record
+    return list(found.values())
 
 
 def whole(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
@@ -231,8 +247,7 @@ def of_all_folds(found: Sequence[tuple[ModelFolder, dict[str, Any]]]) -> dict[st
     the largest peak, every alarm once, and the first reason why one did not end."""
     known: dict[str, list[ModelFacts]] = {}
     for model, record in found:
-        name = model.path.name if record.get("fold") is None else f"{record['model']}-seed{record['seed']}"
-        known.setdefault(name, []).append(model_facts(record))
+        known.setdefault(name_of(model, record), []).append(model_facts(record))
     return {name: folds[0] if len(folds) == 1 else _summed(folds) for name, folds in known.items()}
 
 

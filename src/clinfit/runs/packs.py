@@ -9,13 +9,8 @@ from clinfit.files import read_json
 from clinfit.packs.write import Trained, write_packs
 from clinfit.runs.finish import records
 from clinfit.runs.folder import ModelFolder, RunFolder
+from clinfit.study.fold_checks import NO_PACK
 from clinfit.study.schema import Study
-
-#: Why a cross-validation leaves no pack.
-NO_PACK = (
-    "a cross-validation evaluates a way of training, by the models of its folds, and none of them is the one to serve; "
-    "run the chosen model in a study that divides once (split: {train: 0.6, validation: 0.2, test: 0.2})"
-)
 
 
 def write_run_packs(

@@ -9,6 +9,12 @@ from clinfit.study.parts import Parts
 #: Kinds of task whose metrics are computed over folds.
 FOLDED = ("classification",)
 
+#: Why a cross-validation leaves no pack.
+NO_PACK = (
+    "a cross-validation evaluates a way of training, by the models of its folds, and none of them is the one to serve; "
+    "run the chosen model in a study that divides once (split: {train: 0.6, validation: 0.2, test: 0.2})"
+)
+
 
 def fold_checks(parts: Parts) -> Iterator[Problem]:
     """All tasks have the same folds, are of a kind that has them, and no setting asks for one model of one split."""

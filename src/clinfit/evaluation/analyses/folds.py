@@ -1,10 +1,33 @@
-"""The folds of a cross-validation one by one: sizes, the primary metric, and what was chosen in each."""
+"""A cross-validation and its folds one by one: sizes, the primary metric, and what was chosen in each."""
 
 from typing import Any
 
-from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
+from clinfit.evaluation.answers import repeats_of
+from clinfit.evaluation.claims.wording import in_words
+from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
+from clinfit.evaluation.results import CrossValidation, FoldSizes
 from clinfit.evaluation.system_results import FoldDict
 from clinfit.study.data import Fold
+
+
+def cross_validation(context: Context) -> Outcome:
+    """How the records were divided; none in a study that divides once."""
+    first = context.systems[0]
+    if not first.parts:
+        return None, []
+    repeats = repeats_of(first.test.answers)
+    k, records = len(first.parts) // repeats, len(first.test) // repeats
+    sizes = [
+        FoldSizes(
+            repeat=fold.repeat,
+            fold=fold.fold,
+            train=records - len(part.test) - len(part.validation),
+            validation=len(part.validation),
+            test=len(part.test),
+        )
+        for fold, part in first.parts.items()
+    ]
+    return CrossValidation(folds=k, repeats=repeats, words=in_words(k, repeats), sizes=sizes), []
 
 
 def folds(context: MeasuredContext, item: Measured) -> Outcome:

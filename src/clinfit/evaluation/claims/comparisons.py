@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from clinfit.evaluation.answers import Answers, repeats_of
+from clinfit.evaluation.answers import Answers, items_of, repeats_of
 from clinfit.evaluation.claims.constant_answers import ConstantAnswer, ConstantAnswers
 from clinfit.evaluation.claims.non_inferiority import non_inferiority
 from clinfit.evaluation.claims.paired import PairedDifference, flips, paired_difference
@@ -139,7 +139,7 @@ def _comparison(
         kind=pair.kind,
         reference=pair.reference,
         new=pair.new,
-        n=len(new) // repeats_of(new),
+        n=items_of(new),
         flips=None if test is None else flips(reference, new),
         mcnemar=test,
         rows=rows,

@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from clinfit.evaluation.answers import support_of_fold
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.decisions.conformal import conformal as conformal_sets
 from clinfit.evaluation.decisions.decide import Decision
@@ -121,10 +122,8 @@ def check_validation(context: MeasuredContext) -> Outcome:
     used = [name for name, items in (("threshold", chosen), ("recalibration", fitted)) if items]
     if not used:
         return None, []
-    answers, each = (chosen or fitted)[0].validation, ""
-    support = answers.support
-    if answers.folds is not None:
-        support, each = support * answers.folds.repeats // len(answers.folds.parts), " of each fold"
+    answers = (chosen or fitted)[0].validation
+    support, each = support_of_fold(answers), "" if answers.folds is None else " of each fold"
     if support.min() >= FEW_TO_CHOOSE:
         return None, []
     counts = ", ".join(f"{label}: {count}" for label, count in zip(answers.labels, support, strict=True))

@@ -107,7 +107,7 @@ def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
         n=round(float(np.mean([choice.n for choice in choices]))),
         achieved={name: float(np.mean([choice.achieved[name] for choice in choices])) for name in names},
         note=f"in {len(fallen)} of {len(choices)} folds: {fallen[0]}" if fallen else None,
-        words=f"{first.words}; chosen in each fold anew, from {min(values):.2f} to {max(values):.2f}",
+        words=f"{first.words}; the median of {len(values)} folds, from {min(values):.2f} to {max(values):.2f}",
     )
 
 

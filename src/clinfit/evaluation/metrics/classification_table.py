@@ -199,6 +199,8 @@ def _recalibration(fit: Calibration | None, why: str, n: int, events: int, score
     z = z_value(scored.confidence)
     if scored.grouped:  # Wald errors take items for independent: with eight alike in a group they cover half the time
         reason = "items share groups, so Wald's interval does not hold"
+        if scored.answers.folds is not None:
+            reason = "the answers are those of several folds' models, so Wald's interval does not hold"
         values = {"calibration_intercept": fit.intercept, "calibration_slope": fit.slope}
         return {name: Metric(value, n=n, events=events, reason=reason) for name, value in values.items()}
     return {

@@ -10,11 +10,11 @@ Floats = NDArray[np.float64]
 
 
 def corrected_error(differences: Floats, folds: int) -> float:
-    """Standard error of the mean of the differences of all folds of all repeats, (J,).
+    """Standard error of the mean of the differences of all folds of all repeats, (J,). folds: k.
 
     The folds' training sets overlap, so that the plain error is too small: the variance is multiplied by 1/J +
-    n_test/n_train instead of 1/J (the corrected resampled t-test of Nadeau and Bengio, Machine Learning 52, 2003; for repeated k-fold
-    cross-validation, where the ratio is 1/(k - 1), Bouckaert and Frank, PAKDD 2004). folds: k.
+    n_test/n_train instead of 1/J (the corrected resampled t-test of Nadeau and Bengio, Machine Learning 52, 2003; for
+    repeated k-fold cross-validation, where the ratio is 1/(k - 1), Bouckaert and Frank, PAKDD 2004).
     """
     return math.sqrt((1 / len(differences) + 1 / (folds - 1)) * float(differences.var(ddof=1)))
 
