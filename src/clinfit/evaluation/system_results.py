@@ -1,6 +1,6 @@
 """The part of metrics.json that is about one system: metrics, curves, decisions, free answers. See results.py."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from typing_extensions import TypedDict
 
@@ -100,8 +100,8 @@ class Curves(TypedDict):
     net_benefit: list[list[float]]
 
 
-class RecalibrationDict(TypedDict):
-    """A recalibration fitted on validation. before: the same metrics with the probabilities as the model gave them.
+class RecalibrationMap(TypedDict):
+    """A recalibration fitted on validation (`Recalibration.as_dict()`).
 
     kind: none, temperature, platt, isotonic. parameters: what `evaluation.recalibration` needs to apply it again. note:
     why it is not what the study asked for.
@@ -112,6 +112,11 @@ class RecalibrationDict(TypedDict):
     split: str | None
     n: int
     note: str | None
+
+
+class RecalibrationDict(RecalibrationMap):
+    """before: the metrics with the probabilities as the model gave them."""
+
     before: dict[str, MetricDict]
 
 
@@ -262,7 +267,7 @@ class WeightsDict(TypedDict):
 
 class FoldDict(TypedDict):
     """One fold of a cross-validation. n, validation: records. primary: the primary metric on its test records, null
-    where they cannot give it. recalibration: `Recalibration.as_dict()`, null where the study asks for none."""
+    where they cannot give it. recalibration: null where the study asks for none."""
 
     repeat: int
     fold: int
@@ -270,7 +275,7 @@ class FoldDict(TypedDict):
     validation: int
     primary: float | None
     threshold: ThresholdDict
-    recalibration: dict[str, Any] | None
+    recalibration: RecalibrationMap | None
 
 
 class SystemSections(TypedDict, total=False):

@@ -1,12 +1,10 @@
 """A cross-validation and its folds one by one: sizes, the primary metric, and what was chosen in each."""
 
-from typing import Any
-
 from clinfit.evaluation.answers import repeats_of
 from clinfit.evaluation.claims.wording import in_words
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.results import CrossValidation, FoldSizes
-from clinfit.evaluation.system_results import FoldDict
+from clinfit.evaluation.system_results import FoldDict, RecalibrationMap
 from clinfit.study.data import Fold
 
 
@@ -48,6 +46,6 @@ def folds(context: MeasuredContext, item: Measured) -> Outcome:
     return section or None, []
 
 
-def _map(item: Measured, fold: Fold) -> dict[str, Any] | None:
+def _map(item: Measured, fold: Fold) -> RecalibrationMap | None:
     fitted = item.decision.folds[fold].recalibration
-    return None if fitted is None else fitted.as_dict()
+    return None if fitted is None else RecalibrationMap(**fitted.as_dict())
