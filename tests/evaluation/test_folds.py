@@ -1,6 +1,6 @@
 """Metrics, decisions and comparisons of a cross-validation, from out-of-fold predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,78 +13,8 @@ from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.statistics.resampled_t import corrected_t
 from clinfit.evaluation.system_results import SystemResult
-from clinfit.study.data import Data, SplitRule
-from clinfit.study.evaluation import Evaluation, Threshold
-from clinfit.study.models import Classical
-from clinfit.study.schema import Study
-from clinfit.study.tasks import Classification
-
-K, REPEATS, N = 4, 3, 80
-LABELS = ["no", "yes"]
-
-
-def study(**evaluation: Any) -> Study:
-    data = Data(path="unused.csv", inputs={"x": "x"}, split=SplitRule(folds=K, repeats=REPEATS))
-    models = [Classical(name=name, family="classical", kind="lasso") for name in ("one", "other")]
-    settings = {"bootstrap": 200, "primary": "auroc", "baseline": "one", **evaluation}
-    return Study(
-        name="folds",
-        tasks={"t": Classification(labels=LABELS, positive="yes", data=data)},
-        models=list(models),
-        evaluation=Evaluation(**settings),
-    )
-
-
-def table(repeats: int = REPEATS, models: Sequence[str] = ("one", "other"), seed: int = 0) -> pd.DataFrame:
-    """Out-of-fold answers of models whose scores have another level in each fold, so that pooling would spoil ranks."""
-    rng = np.random.default_rng(seed)
-    gold = np.arange(N) % 3 == 0
-    own_noise = rng.standard_normal((2, N))  # of an item, whatever the fold's model: most of the noise
-    rows = []
-    for repeat in range(1, repeats + 1):
-        fold_of = rng.permutation(N) % K + 1
-        for m, (model, noise) in enumerate(zip(models, (0.5, 1.0), strict=False)):
-            for fold in range(1, K + 1):
-                level = (-1.5, -0.5, 0.5, 1.5)[fold - 1]
-                for split in ("validation", "test"):
-                    own = (
-                        np.flatnonzero(fold_of == fold) if split == "test" else np.flatnonzero(fold_of == fold % K + 1)
-                    )
-                    p = 1 / (
-                        1
-                        + np.exp(
-                            -(level + gold[own] - 0.5 + noise * own_noise[m, own] - 0.1 * rng.standard_normal(len(own)))
-                        )
-                    )
-                    for at, value in zip(own, p, strict=True):
-                        rows.append(
-                            {
-                                "run": f"{model}-seed42-repeat{repeat}-fold{fold}",
-                                "model": model,
-                                "seed": 42,
-                                "stage": 1,
-                                "repeat": repeat,
-                                "fold": fold,
-                                "task": "t",
-                                "kind": "classification",
-                                "split": split,
-                                "id": f"r{at}",
-                                "group": f"r{at}",
-                                "gold": LABELS[int(gold[at])],
-                                "predicted": LABELS[int(value >= 0.5)],
-                                "status": "ok",
-                                "raw": None,
-                                "finish_reason": None,
-                                "prompt_tokens": np.nan,
-                                "output_tokens": np.nan,
-                                "dropped_tokens": np.nan,
-                                "seconds": 0.001,
-                                "p_no": 1 - value,
-                                "p_yes": value,
-                                "label_mass": np.nan,
-                            }
-                        )
-    return pd.DataFrame(rows)
+from clinfit.study.evaluation import Threshold
+from predicted_folds import REPEATS, K, N, study, table
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +60,18 @@ def test_other_metrics_are_those_of_each_repeat_averaged(predictions: pd.DataFra
     assert metrics["sensitivity"]["n"] == sum(k % 3 == 0 for k in range(N))
 
 
-def test_intervals_resample_items_with_all_their_answers(result: TaskResult) -> None:
-    """Three repeats of the same items are not three times as many items."""
-    once = evaluate(study(), table(repeats=1))["tasks"]["t"]
-    for metric in ("auroc", "accuracy"):
-        several, one = system(result)["metrics"][metric], system(once)["metrics"][metric]
-        assert several["method"] == "percentile bootstrap, by item, 200 resamples" == one["method"]
-        widths = [(m["high"] or 0) - (m["low"] or 0) for m in (several, one)]
-        assert widths[0] > 0.7 * widths[1]  # a third of the variance would give 0.58
+def test_intervals_resample_items_with_all_their_answers() -> None:
+    """A repeat that says the same again is no more items: nothing changes."""
+    once = table(repeats=1)
+    twice = pd.concat([once, once.assign(repeat=2)], ignore_index=True)
+    results = [system(evaluate(study(), rows)["tasks"]["t"])["metrics"] for rows in (once, twice)]
+    for metric in ("auroc", "accuracy", "ppv", "brier"):
+        one, two = (found[metric] for found in results)
+        assert one["method"] == two["method"] == "percentile bootstrap, by item, 200 resamples"
+        assert (one["n"], one["events"]) == (two["n"], two["events"])
+        assert [one[key] for key in ("value", "low", "high")] == pytest.approx(
+            [two[key] for key in ("value", "low", "high")]
+        )
 
 
 def test_differences_have_the_corrected_resampled_t_test(predictions: pd.DataFrame, result: TaskResult) -> None:

@@ -83,7 +83,7 @@ class TaskData:
             "rows": self.notes.rows,
             "dropped": self.notes.dropped,
             "cleaned": self.notes.changed,
-            **describe_records(self.task, self.records),
+            **describe_records(self.task, self.records, divided=not self.folds),
             **({"folds": fold_sizes(self.task, self.folds)} if self.folds else {}),
         }
 
