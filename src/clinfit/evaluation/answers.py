@@ -164,17 +164,17 @@ class LabelAnswers:
         )
 
 
-def repeats_of(answers: Answers) -> int:
+def repeats_of(answers: "Answers | LabelAnswers") -> int:
     """How often each item is answered: once but in a repeated cross-validation."""
     return 1 if answers.folds is None else max(answers.folds.repeats, 1)
 
 
-def items_of(answers: Answers) -> int:
+def items_of(answers: "Answers | LabelAnswers") -> int:
     """How many items are answered, each counted once."""
     return len(answers) // repeats_of(answers)
 
 
-def support_of_fold(answers: Answers) -> Ints:
+def support_of_fold(answers: "Answers | LabelAnswers") -> Ints:
     """(K,) items of each label in a fold, on average; where records are divided once, in all."""
     folds = answers.folds
     return answers.support if folds is None else answers.support * repeats_of(answers) // len(folds.parts)
@@ -242,7 +242,7 @@ class Rows:
 
 def read_rows(table: pd.DataFrame, read: Read, labels: Sequence[str], positive: str | None) -> Rows:
     """Rows of one system and split."""
-    if "fold" in table and table["fold"].notna().any():
+    if has_folds(table):
         table = table.sort_values(["id", "repeat", "fold"], kind="stable")
     elif not table["id"].is_monotonic_increasing:
         table = table.sort_values("id", kind="stable")
@@ -276,9 +276,14 @@ def read_label_answers(
     return answers, undeclared
 
 
+def has_folds(table: pd.DataFrame) -> bool:
+    """Whether the rows are those of a cross-validation."""
+    return "fold" in table and bool(np.asarray(table["fold"].notna()).any())
+
+
 def read_folds(table: pd.DataFrame) -> Folds | None:
     """Which fold gave each answer; None in a study that divides once."""
-    if "fold" not in table or not table["fold"].notna().any():
+    if not has_folds(table):
         return None
     return Folds(*(table[name].to_numpy(dtype=np.int64) for name in ("repeat", "fold")))
 
