@@ -3,6 +3,7 @@
 One parquet file holds one run's outputs on one split of one task at one stage. Columns of every kind of task:
 
     run, model, seed, stage      which run wrote it; stage 0 is the base model before any training
+    repeat, fold                 of a cross-validation alone: which division of the records, from 1
     task, kind, split, id, group which item of what
     gold, predicted, status      answers as text; status is ok, unparsed or error
     raw, finish_reason           generated text, which may quote the record, and why it ended (stop, length); else null
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 from clinfit.data.records import Record, Split, Target
 from clinfit.errors import ClinfitError
 from clinfit.models.base import LabelOutputs, Outputs, TextOutputs
+from clinfit.study.data import Fold
 from clinfit.study.tasks import HOLDS, SCORINGS, Task
 
 PROBABILITY = "p_"
@@ -60,6 +62,7 @@ class Source:
     model: str
     seed: int
     stage: int
+    fold: Fold | None = None
 
 
 def predictions_table(
@@ -75,6 +78,7 @@ def predictions_table(
             "model": source.model,
             "seed": source.seed,
             "stage": source.stage,
+            **({} if source.fold is None else {"repeat": source.fold.repeat, "fold": source.fold.fold}),
             "task": name,
             "kind": task.kind,
             "split": split,

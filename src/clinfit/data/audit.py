@@ -43,14 +43,26 @@ PROMPT_WORDS = 12
 #: Records that are looked at for identifiers, spread over all of them; share of these with more than dates that warns.
 IDENTIFIED_RECORDS, IDENTIFIED = 5_000, 0.05
 
+#: Findings about the one test split; in a cross-validation all records are tested, and evaluation tells of them.
+OF_ONE_TEST_SPLIT = {"small-test", "one-class-test", "label-missing-in-test", "validation-test-prevalence"}
+
 #: Share of missing values from which an input is worth a warning.
 MUCH_MISSING = 0.3
 
 
 def audit(task: Task, data: TaskData, duplicates: Duplicates | None = None) -> list[Finding]:
-    """All findings about the records, errors first. duplicates: as `find_duplicates` gives them, where known."""
+    """All findings about the records, errors first. duplicates: as `find_duplicates` gives them, where known.
+
+    Of a cross-validation the findings about any fold of the first repeat, each kind once.
+    """
     records = data.records
     duplicates = duplicates or find_duplicates(records)
+    if data.folds:
+        every = (
+            finding for fold in data.folds if fold.repeat == 1 for finding in audit(task, data.of(fold), duplicates)
+        )
+        kinds = {finding.code: finding for finding in reversed(list(every)) if finding.code not in OF_ONE_TEST_SPLIT}
+        return _worst_first(kinds.values())
     found = [
         *_quick(task),
         *_group_leakage(records),
@@ -73,7 +85,11 @@ def audit(task: Task, data: TaskData, duplicates: Duplicates | None = None) -> l
         *_other_sheets(data),
         *set_findings(task),
     ]
-    return sorted(found, key=lambda finding: ("error", "warn", "info").index(finding.level))
+    return _worst_first(found)
+
+
+def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: ("error", "warn", "info").index(finding.level))
 
 
 def _quick(task: Task) -> Iterator[Finding]:

@@ -40,10 +40,11 @@ class Column:
     records: Sequence[Record]
 
 
-def characteristics(task: Task, records: Sequence[Record]) -> dict[str, Any]:
-    """The table, ready for JSON (evaluation/results.py, `Characteristics`)."""
+def characteristics(task: Task, records: Sequence[Record], *, divided: bool = True) -> dict[str, Any]:
+    """The table, ready for JSON (evaluation/results.py, `Characteristics`). divided: with a column a split."""
     columns = [Column("all", "", records), *OUTCOMES[task.kind](task, records)]
-    columns += [Column("split", split, part) for split in SPLITS if (part := in_split(records, split))]
+    if divided:
+        columns += [Column("split", split, part) for split in SPLITS if (part := in_split(records, split))]
     return {
         "columns": [{"of": column.of, "name": column.name, "n": len(column.records)} for column in columns],
         "rows": [_row(name, column, columns) for name, column in task.data.columns.items()],

@@ -18,21 +18,14 @@ import pandas as pd
 
 from clinfit.data.catalog.entry import note_of
 from clinfit.data.clean import clean_inputs, records_to_drop
-from clinfit.data.describe import describe_records
+from clinfit.data.describe import describe_records, fold_sizes
+from clinfit.data.divide import divide
 from clinfit.data.notes import DataNotes, drift, repeated_columns, same_numbers
 from clinfit.data.read import other_sheets, read_new_rows, read_rows
 from clinfit.data.records import SPLITS, Record, Split, Target, Value, in_split
 from clinfit.data.seen import as_seen, seen_values
-from clinfit.data.splits import (
-    assign_splits,
-    carve_validation,
-    check_splits,
-    quick_splits,
-    splits_by_time,
-    splits_from_column,
-)
 from clinfit.data.subgroups import read_subgroups
-from clinfit.data.targets import known_targets, labels_to_learn, read_targets, reference_texts
+from clinfit.data.targets import known_targets, read_targets, reference_texts
 from clinfit.data.values import (
     as_category,
     as_comma_number,
@@ -44,7 +37,7 @@ from clinfit.data.values import (
     shown_ids,
 )
 from clinfit.errors import ClinfitError, nearest
-from clinfit.study.data import Data, InputColumn
+from clinfit.study.data import Data, Fold, InputColumn
 from clinfit.study.evaluation import Subgroup
 from clinfit.study.tasks import Task
 
@@ -58,6 +51,8 @@ class TaskData:
     """A task's records and their fingerprint (SHA-256 over ids, groups, inputs, targets and splits).
 
     subgroups: `id` and the groups that each record belongs to, one column a subgroup; not part of the fingerprint.
+    folds: of a cross-validation, the records as each fold divides them. `records` are then all test records, since each
+    is tested once a repeat, and the fingerprint is that of all folds.
     """
 
     task: Task
@@ -66,6 +61,18 @@ class TaskData:
     source: str
     notes: DataNotes
     subgroups: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+    folds: Mapping[Fold, list[Record]] = field(default_factory=dict)
+
+    def with_folds(self, folds: Sequence[Fold], divided: Sequence[list[Record]]) -> "TaskData":
+        """With the records as each of the folds divides them."""
+        digest = hashlib.sha256("".join(fingerprint(records) for records in divided).encode()).hexdigest()
+        return replace(self, fingerprint=digest, folds=dict(zip(folds, divided, strict=True)))
+
+    def of(self, fold: Fold | None) -> "TaskData":
+        """What a run of this fold learns from and is asked; None, of a study that divides once, is all."""
+        if fold is None:
+            return self
+        return replace(self, records=self.folds[fold], fingerprint=fingerprint(self.folds[fold]), folds={})
 
     def describe(self) -> dict[str, Any]:
         """What `data/<task>.json` of a run holds: counts, ids and summaries of numbers; no text of a patient."""
@@ -76,7 +83,8 @@ class TaskData:
             "rows": self.notes.rows,
             "dropped": self.notes.dropped,
             "cleaned": self.notes.changed,
-            **describe_records(self.task, self.records),
+            **describe_records(self.task, self.records, divided=not self.folds),
+            **({"folds": fold_sizes(self.task, self.folds)} if self.folds else {}),
         }
 
 
@@ -113,12 +121,12 @@ def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]
     kept = [at for at in range(len(ids)) if at not in dropped]
     if not kept:
         raise ClinfitError(f"cleaning drops all {len(ids)} records", fix="check data.clean.drop_missing")
-    splits = _splits(task, rows, files, groups, targets, kept)
-    if data.quick is not None:
-        splits = _quick_splits(task, groups, targets, splits, data.quick)
-    records = _records(name, ids, groups, inputs, targets, splits)
-    records, respelt = _in_known_spellings(task, records)
-    changed |= {"case of a category": respelt} if respelt else {}
+    divisions = divide(task, rows, files, groups, targets, kept)
+    folds = data.split.divisions
+    divided = [_in_known_spellings(task, _records(name, ids, groups, inputs, targets, splits)) for splits in divisions]
+    if respelt := max(respelt for _, respelt in divided):
+        changed |= {"case of a category": respelt}
+    records = divided[0][0] if not folds else _records(name, ids, groups, inputs, targets, dict.fromkeys(kept, "test"))
     notes = DataNotes(
         len(rows),
         dict(Counter(dropped.values())),
@@ -130,7 +138,9 @@ def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]
         sets,
     )
     named = read_subgroups(rows, subgroups, ids, kept, data.id)
-    return TaskData(task, records, fingerprint(records), " + ".join(source for _, source in sources), notes, named)
+    source = " + ".join(source for _, source in sources)
+    data = TaskData(task, records, fingerprint(divided[0][0]), source, notes, named)
+    return data.with_folds(folds, [records for records, _ in divided]) if folds else data
 
 
 def read_inputs(name: str, task: Task, path: Path) -> list[Record]:
@@ -381,55 +391,6 @@ def _in_known_spellings(task: Task, records: Sequence[Record]) -> tuple[list[Rec
 
 
 # ---------------------------------------------------------------- records
-
-
-def _splits(
-    task: Task,
-    rows: pd.DataFrame,
-    files: Sequence[Split | None],
-    groups: Sequence[str],
-    targets: Sequence[Target],
-    kept: Sequence[int],
-) -> dict[int, Split]:
-    """Position -> split of each record that is kept."""
-    rule, labels = task.data.split, labels_to_learn(task)
-    kept_targets = [targets[at] for at in kept]
-    needed: list[Split]
-    if task.data.files is not None:
-        splits: list[Split] = [split for at in kept if (split := files[at])]
-        needed = [split for split in SPLITS if split in task.data.files]
-    elif rule.column is not None:
-        named = splits_from_column(cells_of(rows[rule.column]), rule)
-        splits = [named[at] for at in kept]
-        needed = ["train", "test"]
-    elif rule.by is not None:
-        cells = cells_of(rows[rule.by])
-        splits = splits_by_time([cells[at] for at in kept], [groups[at] for at in kept], rule)
-        needed = [split for split in SPLITS if getattr(rule, split) > 0]
-    else:
-        splits = assign_splits(kept_targets, [groups[at] for at in kept], labels, rule)
-        needed = [split for split in SPLITS if getattr(rule, split) > 0]
-    if rule.validation_of_train:
-        splits = carve_validation(splits, kept_targets, [groups[at] for at in kept], labels, rule)
-        needed = list(SPLITS)
-    check_splits(splits, kept_targets, labels, needed)
-    return dict(zip(kept, splits, strict=True))
-
-
-def _quick_splits(
-    task: Task, groups: Sequence[str], targets: Sequence[Target], splits: Mapping[int, Split], most: int
-) -> dict[int, Split]:
-    """Position -> split of the few records of a quick run."""
-    kept = list(splits)
-    drawn = quick_splits(
-        list(splits.values()),
-        [targets[at] for at in kept],
-        [groups[at] for at in kept],
-        labels_to_learn(task),
-        most,
-        task.data.split.seed,
-    )
-    return {at: split for at, split in zip(kept, drawn, strict=True) if split is not None}
 
 
 def _records(

@@ -41,19 +41,49 @@ def assign_splits(
     little to divide.
     """
     ratios = np.array([rule.train, rule.validation, rule.test])
+    if ratios[0] == 0 or ratios[2] == 0:
+        raise ClinfitError(
+            "data.split gives nothing to train or nothing to test",
+            expected="a share above 0 for both",
+            fix="split: {train: 0.6, validation: 0.2, test: 0.2}",
+        )
+    rng = np.random.default_rng(rule.seed)
+    return [SPLITS[code] for code in _divided(targets, groups, labels, ratios, rule.stratify, rng, "split")]
+
+
+def assign_folds(
+    targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], rule: SplitRule
+) -> list[NDArray[np.int64]]:
+    """For each repeat of a cross-validation the fold of each record, (n,) codes from 0: divided as by `assign_splits`
+    into equal parts, and each repeat by draws of its own."""
+    folds = rule.folds or 0
+    ratios = np.full(folds, 1 / folds)
+    return [
+        _divided(targets, groups, labels, ratios, rule.stratify, np.random.default_rng([rule.seed, repeat]), "fold")
+        for repeat in range(rule.repeats)
+    ]
+
+
+def _divided(
+    targets: Sequence[Target],
+    groups: Sequence[str],
+    labels: Sequence[str],
+    ratios: NDArray[np.float64],
+    stratify: bool,
+    rng: np.random.Generator,
+    part: str,
+) -> NDArray[np.int64]:
+    """(n,) part of each record, by the ratios of the parts. part: what messages call one."""
     wanted = np.flatnonzero(ratios)
     units = len(set(groups))
-    _enough_units(units, len(targets), len(wanted), ratios)
-    rng = np.random.default_rng(rule.seed)
-    strata = _strata(targets, labels) if rule.stratify else [0] * len(targets)
-    if rule.stratify:
-        _enough_of_each_label(targets, groups, labels, len(wanted))
+    _enough_units(units, len(targets), len(wanted), part)
+    if stratify:
+        _enough_of_each_label(targets, groups, labels, len(wanted), part)
+    strata = np.array(_strata(targets, labels) if stratify else [0] * len(targets))
     if units == len(targets):
-        codes = _by_record(np.array(strata), ratios, rng)
-    else:
-        codes = _by_group(np.array(strata), groups, ratios, rng)
-        codes = _with_every_label(codes, targets, groups, labels if rule.stratify else [], wanted)
-    return [SPLITS[code] for code in codes]
+        return _by_record(strata, ratios, rng)
+    codes = _by_group(strata, groups, ratios, rng)
+    return _with_every_label(codes, targets, groups, labels if stratify else [], wanted)
 
 
 def _strata(targets: Sequence[Target], labels: Sequence[str]) -> list[int]:
@@ -172,7 +202,7 @@ def carve_validation(
 ) -> list[Split]:
     """The splits with `rule.validation_of_train` of the training records as validation, divided by `assign_splits`.
 
-    Raises ClinfitError where validation has records already, or training has too few.
+    The test records stay. Raises ClinfitError where validation has records already, or training has too few.
     """
     if "validation" in splits:
         raise ClinfitError(
@@ -364,29 +394,25 @@ def groups_that_straddle(groups: Sequence[str], splits: Sequence[Split | None]) 
     return list(straddling)
 
 
-def _enough_units(units: int, records: int, splits: int, ratios: NDArray[np.float64]) -> None:
-    if ratios[0] == 0 or ratios[2] == 0:
-        raise ClinfitError(
-            "data.split gives nothing to train or nothing to test",
-            expected="a share above 0 for both",
-            fix="split: {train: 0.6, validation: 0.2, test: 0.2}",
-        )
-    if units < splits:
+def _enough_units(units: int, records: int, parts: int, part: str) -> None:
+    if units < parts:
         what = f"{records} record{'s' * (records != 1)}" + (f" in {units} group(s)" if units != records else "")
         raise ClinfitError(
-            f"the data hold {what}, too few for {splits} splits",
-            expected=f"at least {splits}, and some hundreds for figures that mean something",
+            f"the data hold {what}, too few for {parts} {part}s",
+            expected=f"at least {parts}, and some hundreds for figures that mean something",
             fix="check data.path and data.limit",
         )
 
 
-def _enough_of_each_label(targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], splits: int) -> None:
+def _enough_of_each_label(
+    targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], parts: int, part: str
+) -> None:
     counts = Counter(label for target in targets for label in labels_in(target))
     holders: dict[str, set[str]] = {}
     for target, group in zip(targets, groups, strict=True):
         for label in labels_in(target):
             holders.setdefault(label, set()).add(group)
-    rare = [label for label in labels if 0 < len(holders.get(label, ())) < splits]
+    rare = [label for label in labels if 0 < len(holders.get(label, ())) < parts]
     if rare:
         grouped = len(set(groups)) != len(groups)
         told = ", ".join(
@@ -394,7 +420,7 @@ def _enough_of_each_label(targets: Sequence[Target], groups: Sequence[str], labe
             for label in rare
         )
         raise ClinfitError(
-            f"too few records for a stratified split: the label {told}",
-            expected=f"at least {splits} {'groups' if grouped else 'records'} of each label, one a split",
+            f"too few records for a stratified division into {parts} {part}s: the label {told}",
+            expected=f"at least {parts} {'groups' if grouped else 'records'} of each label, one a {part}",
             fix="add records, take the label out, or write split: {stratify: false}",
         )

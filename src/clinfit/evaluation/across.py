@@ -241,7 +241,7 @@ def _same_question(first: Run, run: Run) -> None:
 
 def _same_items(first: Run, one: Rows, run: Run, other: Rows) -> None:
     """Raise ClinfitError unless both runs have the same test items with the same gold labels and groups."""
-    check_same_items(first.name, list(one.ids), run.name, list(other.ids))
+    check_same_items(first.name, list(one.keys), run.name, list(other.keys))
     for what, values, others in (
         ("gold label", one.answers.gold, other.answers.gold),
         ("group", one.groups, other.groups),

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clinfit.predictions import PROBABILITY
+from clinfit.study.data import Fold
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,12 +20,36 @@ Bools = NDArray[np.bool_]
 UNPARSED = -1
 
 
+@dataclass(frozen=True)
+class Folds:
+    """Which division of a cross-validation gave each answer, from 1. repeat, fold: (n,)."""
+
+    repeat: Ints
+    fold: Ints
+
+    @property
+    def repeats(self) -> int:
+        return len(np.unique(self.repeat))
+
+    @cached_property
+    def parts(self) -> dict[Fold, Ints]:
+        """Positions of the answers of each fold, in order."""
+        pairs = np.unique(np.column_stack([self.repeat, self.fold]), axis=0).tolist()
+        return {Fold(r, k): np.flatnonzero((self.repeat == r) & (self.fold == k)) for r, k in pairs}
+
+    def take(self, items: Ints | Bools) -> "Folds":
+        return Folds(self.repeat[items], self.fold[items])
+
+
 class Answers(Protocol):
     """What every kind of task says of n items with K labels; the arrays behind it are the kind's own.
 
-    positive: index of the positive label of a binary task, None for every other. gold: (n, ...) the truth.
+    positive: index of the positive label of a binary task, None for every other. gold: (n, ...) the truth. folds: of a
+    cross-validation, in which an item is answered once a repeat.
     """
 
+    @property
+    def folds(self) -> Folds | None: ...
     @property
     def labels(self) -> tuple[str, ...]: ...
     @property
@@ -79,7 +104,8 @@ class Answers(Protocol):
 class LabelAnswers:
     """One label an item. gold: (n,) label index. predicted: (n,) label index, or UNPARSED.
 
-    probabilities: (n, K), a row of nan where the system gave none. label_mass: (n,), nan where there is none.
+    probabilities: (n, K), a row of nan where the system gave none. label_mass: (n,), nan where there is none. support
+    counts an item once, however many repeats answer it.
     """
 
     labels: tuple[str, ...]
@@ -88,6 +114,7 @@ class LabelAnswers:
     predicted: Ints
     probabilities: Floats
     label_mass: Floats
+    folds: Folds | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -116,7 +143,8 @@ class LabelAnswers:
     @property
     def support(self) -> Ints:
         """Of declared labels only."""
-        return np.bincount(self.gold[self.gold != UNPARSED], minlength=len(self.labels))
+        counts = np.bincount(self.gold[self.gold != UNPARSED], minlength=len(self.labels))
+        return counts // repeats_of(self)
 
     def has_label(self, label: int) -> Bools:
         return self.gold == label
@@ -132,7 +160,24 @@ class LabelAnswers:
             predicted=self.predicted[items],
             probabilities=self.probabilities[items],
             label_mass=self.label_mass[items],
+            folds=None if self.folds is None else self.folds.take(items),
         )
+
+
+def repeats_of(answers: "Answers | LabelAnswers") -> int:
+    """How often each item is answered: once but in a repeated cross-validation."""
+    return 1 if answers.folds is None else max(answers.folds.repeats, 1)
+
+
+def items_of(answers: "Answers | LabelAnswers") -> int:
+    """How many items are answered, each counted once."""
+    return len(answers) // repeats_of(answers)
+
+
+def support_of_fold(answers: "Answers | LabelAnswers") -> Ints:
+    """(K,) items of each label in a fold, on average; where records are divided once, in all."""
+    folds = answers.folds
+    return answers.support if folds is None else answers.support * repeats_of(answers) // len(folds.parts)
 
 
 @dataclass(frozen=True)
@@ -149,7 +194,7 @@ Read = Callable[[pd.DataFrame, Sequence[str], str | None], tuple[Any, Undeclared
 
 @dataclass(frozen=True)
 class Rows:
-    """A predictions table's rows of one system and split, sorted by id, as arrays of length n.
+    """A predictions table's rows of one system and split, sorted by id (then repeat and fold), as arrays of length n.
 
     groups: code of each item's group. seconds, prompt_tokens: nan for null.
     """
@@ -172,13 +217,34 @@ class Rows:
 
     @property
     def grouped(self) -> bool:
-        """Whether groups repeat, so that items are not independent of each other."""
-        return len(np.unique(self.groups)) < len(self.groups)
+        """Whether groups repeat, so that items are not independent of each other; formulas that need one model's
+        independent answers do not hold for those of the models of several folds either."""
+        return self.answers.folds is not None or len(np.unique(self.groups)) < len(self.groups)
+
+    @property
+    def keys(self) -> pd.Index:
+        """What stands once: an item, or in a cross-validation an item in a repeat."""
+        folds = self.answers.folds
+        return self.ids if folds is None else pd.MultiIndex.from_arrays([self.ids, folds.repeat])
+
+    def part(self, items: Ints) -> "Rows":
+        """The rows of one fold, as those of a study that divides once."""
+        answers = replace(self.answers.take(items), folds=None)
+        return Rows(
+            self.ids[items],
+            self.groups[items],
+            answers,
+            self.undeclared,
+            self.seconds[items],
+            self.prompt_tokens[items],
+        )
 
 
 def read_rows(table: pd.DataFrame, read: Read, labels: Sequence[str], positive: str | None) -> Rows:
     """Rows of one system and split."""
-    if not table["id"].is_monotonic_increasing:
+    if has_folds(table):
+        table = table.sort_values(["id", "repeat", "fold"], kind="stable")
+    elif not table["id"].is_monotonic_increasing:
         table = table.sort_values("id", kind="stable")
     answers, undeclared = read(table, labels, positive)
     return Rows(
@@ -205,8 +271,21 @@ def read_label_answers(
         predicted=np.where(parsed, predicted, UNPARSED),
         probabilities=read_probabilities(table, labels),
         label_mass=numbers(table, "label_mass"),
+        folds=read_folds(table),
     )
     return answers, undeclared
+
+
+def has_folds(table: pd.DataFrame) -> bool:
+    """Whether the rows are those of a cross-validation."""
+    return "fold" in table and bool(np.asarray(table["fold"].notna()).any())
+
+
+def read_folds(table: pd.DataFrame) -> Folds | None:
+    """Which fold gave each answer; None in a study that divides once."""
+    if not has_folds(table):
+        return None
+    return Folds(*(table[name].to_numpy(dtype=np.int64) for name in ("repeat", "fold")))
 
 
 def label_codes(values: pd.Series | Sequence[str], labels: Sequence[str]) -> Ints:

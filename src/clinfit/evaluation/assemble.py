@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 
-from clinfit.evaluation.answers import Rows
+from clinfit.evaluation.answers import Rows, items_of, repeats_of
 from clinfit.evaluation.context import Context, Measured, MeasuredContext
 from clinfit.evaluation.facts import KnownCounts
 from clinfit.evaluation.metrics.metric import Metric
@@ -33,7 +33,9 @@ def _own_counts(rows: Rows | None, task: Task) -> KnownCounts | None:
     """None when there are no rows."""
     if rows is None or not len(rows):
         return None
-    return KnownCounts(n=len(rows), labels=dict(zip(task.labels, rows.answers.support.tolist(), strict=True)))
+    return KnownCounts(
+        n=items_of(rows.answers), labels=dict(zip(task.labels, rows.answers.support.tolist(), strict=True))
+    )
 
 
 # ---------------------------------------------------------------- a task
@@ -125,8 +127,8 @@ def _system(context: Context, system: System, metrics: Mapping[str, Metric], sec
         moment=system.moment,
         family=system.family,
         trained=system.trained,
-        n=len(system.test),
-        unparsed=int((~system.test.answers.parsed).sum()),
+        n=items_of(system.test.answers),
+        unparsed=int((~system.test.answers.parsed).sum()) // repeats_of(system.test.answers),
         metrics={name: metric.as_dict() for name, metric in metrics.items()},
         cost=cost | _inference_cost(system.test),
         alarms=list(known.get("alarms", [])) if system.trained else [],

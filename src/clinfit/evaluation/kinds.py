@@ -21,6 +21,7 @@ from clinfit.evaluation.analyses.cost import pareto_front
 from clinfit.evaluation.analyses.curves import curves_section
 from clinfit.evaluation.analyses.errors import errors
 from clinfit.evaluation.analyses.external import external
+from clinfit.evaluation.analyses.folds import cross_validation, folds
 from clinfit.evaluation.analyses.freeze import freeze
 from clinfit.evaluation.analyses.generated import generated
 from clinfit.evaluation.analyses.importance import importance, weights
@@ -105,6 +106,7 @@ CLASSIFICATION = Kind(
     decide=decide,
     checks={
         **CHECKS,
+        "cross_validation": cross_validation,
         "comparator": study.check_comparator,
         "test_labels": items.check_test_labels,
         "canaries": canaries,
@@ -115,6 +117,7 @@ CLASSIFICATION = Kind(
         "constant": probabilities.check_constant,
         "direction": probabilities.check_direction,
         "label_mass": systems.check_label_mass,
+        "folds": folds,
         "threshold": decisions.threshold,
         "classes": classes,
         "confusion": confusion_matrix,

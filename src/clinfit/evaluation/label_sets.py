@@ -65,6 +65,11 @@ class LabelSets:
         worst = np.where(self.gold[:, label], -1.0, 2.0)
         return np.where(self.has_probabilities, self.probabilities[:, label], worst)
 
+    @property
+    def folds(self) -> None:
+        """These kinds are not cross-validated (study/checks.py)."""
+        return None
+
     def take(self, items: Ints | Bools) -> "LabelSets":
         return LabelSets(
             self.labels, self.gold[items], self.predicted[items], self.parsed[items], self.probabilities[items]

@@ -24,7 +24,7 @@ def measure(context: Context, decide: Decide, systems: Sequence[System]) -> list
     """All systems on the same test items under the same resamples."""
     engine, rows = context.engine, systems[0].test
     decided = [decide(context.settings, system) for system in systems]
-    resamples = Resamples(rows.answers.strata, rows.groups if rows.grouped else None, context.bootstrap)
+    resamples = _resamples(rows, context.bootstrap)
     scored = engine.score([item.test for item in decided], resamples, context.confidence)
     return [
         Measured(
@@ -37,6 +37,14 @@ def measure(context: Context, decide: Decide, systems: Sequence[System]) -> list
         )
         for item, scores in zip(decided, scored, strict=True)
     ]
+
+
+def _resamples(rows: Rows, draws: int) -> Resamples:
+    """By item within labels, by group where groups repeat; in a cross-validation all answers to an item together."""
+    if not rows.grouped:
+        return Resamples(rows.answers.strata, None, draws)
+    alone = rows.answers.folds is not None and len(np.unique(rows.groups)) == rows.ids.nunique()
+    return Resamples(rows.answers.strata, rows.groups, draws, unit="item" if alone else "group")
 
 
 def _primary(engine: Engine, answers: Any, primary: str) -> float | None:

@@ -333,6 +333,25 @@ class SplitCounts(TypedDict):
     labels: dict[str, int]
 
 
+class FoldSizes(TypedDict):
+    """Records of each split of one fold."""
+
+    repeat: int
+    fold: int
+    train: int
+    validation: int
+    test: int
+
+
+class CrossValidation(TypedDict):
+    """How the records were divided, where each was tested once a repeat. words: the same for a reader."""
+
+    folds: int
+    repeats: int
+    words: str
+    sizes: list[FoldSizes]
+
+
 class TaskSections(TypedDict, total=False):
     """What the analyses of its kind made of a task (`kinds.py`); only what was made is there.
 
@@ -342,6 +361,7 @@ class TaskSections(TypedDict, total=False):
     about new records.
     """
 
+    cross_validation: CrossValidation
     canaries: list[Canary]
     characteristics: Characteristics
     shift: list[ShiftRow]

@@ -100,8 +100,8 @@ class Curves(TypedDict):
     net_benefit: list[list[float]]
 
 
-class RecalibrationDict(TypedDict):
-    """A recalibration fitted on validation. before: the same metrics with the probabilities as the model gave them.
+class RecalibrationMap(TypedDict):
+    """A recalibration fitted on validation (`Recalibration.as_dict()`).
 
     kind: none, temperature, platt, isotonic. parameters: what `evaluation.recalibration` needs to apply it again. note:
     why it is not what the study asked for.
@@ -112,6 +112,11 @@ class RecalibrationDict(TypedDict):
     split: str | None
     n: int
     note: str | None
+
+
+class RecalibrationDict(RecalibrationMap):
+    """before: the metrics with the probabilities as the model gave them."""
+
     before: dict[str, MetricDict]
 
 
@@ -260,12 +265,26 @@ class WeightsDict(TypedDict):
     zero: int
 
 
+class FoldDict(TypedDict):
+    """One fold of a cross-validation. n, validation: records. primary: the primary metric on its test records, null
+    where they cannot give it. recalibration: null where the study asks for none."""
+
+    repeat: int
+    fold: int
+    n: int
+    validation: int
+    primary: float | None
+    threshold: ThresholdDict
+    recalibration: RecalibrationMap | None
+
+
 class SystemSections(TypedDict, total=False):
     """What the analyses of its kind made of a system (`kinds.py`); only what was made is there.
 
     threshold: of a task with one label an item; label_thresholds: label -> threshold of a multilabel task. classes: in
     the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
-    written: of generation. importance: of models that were asked; weights: of linear models.
+    written: of generation. importance: of models that were asked; weights: of linear models. folds: of a
+    cross-validation, in which threshold is what the folds chose in one.
     """
 
     threshold: ThresholdDict
@@ -284,6 +303,7 @@ class SystemSections(TypedDict, total=False):
     written: WrittenDict
     importance: ImportanceDict
     weights: WeightsDict
+    folds: list[FoldDict]
 
 
 class SystemResult(TypedDict):

@@ -1,7 +1,8 @@
 """Which systems a predictions table holds, what they are called, and their rows side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Rows, read_rows
 from clinfit.evaluation.metrics.engine import Engine
+from clinfit.study.data import Fold
 from clinfit.study.models import WRITING_RULES, Baseline, ModelSpec
 from clinfit.study.tasks import Task
 
@@ -35,8 +37,19 @@ class System:
 
     @property
     def run(self) -> str:
-        """Name of the run folder."""
+        """Name of the run folder; of a cross-validation what those of all folds begin with."""
         return f"{self.model}-seed{self.seed}"
+
+    @cached_property
+    def parts(self) -> "dict[Fold, System]":
+        """Of a cross-validation: the system as each fold's model made it, as in a study that divides once."""
+        test, validation = self.test.answers.folds, self.validation.answers.folds
+        nothing = np.arange(0)
+        chosen = {} if validation is None else validation.parts
+        return {
+            fold: replace(self, test=self.test.part(items), validation=self.validation.part(chosen.get(fold, nothing)))
+            for fold, items in ({} if test is None else test.parts).items()
+        }
 
     @property
     def family(self) -> str | None:

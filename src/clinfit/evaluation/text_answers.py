@@ -82,6 +82,11 @@ class TextAnswers:
     def scores(self, label: int) -> Floats:
         raise IndexError("texts have no labels")
 
+    @property
+    def folds(self) -> None:
+        """These kinds are not cross-validated (study/checks.py)."""
+        return None
+
     def take(self, items: Ints | Bools) -> Self:
         return replace(
             self,

@@ -17,6 +17,7 @@ from clinfit.data.audit import audit
 from clinfit.data.catalog.findings import contamination
 from clinfit.data.load import TaskData, load_task
 from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_in
+from clinfit.evaluation.claims.wording import in_words
 from clinfit.findings import Finding
 from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
 from clinfit.study.schema import Study, study_hash
@@ -53,12 +54,17 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
         name: load_task(name, task, study.folder, study.settings(name).subgroup_columns)
         for name, task in study.tasks.items()
     }
-    prepared, findings = _prepared(study, data)
+    folds = study.folds
+    first = {name: found.of(folds[0]) if folds else found for name, found in data.items()}
+    prepared, findings = _prepared(study, first)
     for name, task in study.tasks.items():
         source = f"{task.kind}, {len(data[name].records)} records from {data[name].source}"
         console.print(Text(f"\nTask {name}: {source}", style="bold"))
-        console.print(_splits_table(task, data[name]))
-        console.print(_inputs_table(task, data[name]))
+        if folds:
+            rule = task.data.split
+            console.print(f"{in_words(rule.folds or 0, rule.repeats)}; the first of {len(folds)} folds:")
+        console.print(_splits_table(task, first[name]))
+        console.print(_inputs_table(task, first[name]))
         readers = [(model, reading) for model in prepared for reading in model.readings if reading.task == name]
         for model, reading in readers:
             console.print(_facts(model, reading))
@@ -69,7 +75,9 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
         findings += [replace(one, title=f"{name}: {one.title}") for one in found] if several else found
     if prepared:
         console.print(_estimates_table(prepared))
-        console.print(_in_all(len(study.seeds) * sum(model.estimate.seconds for model in prepared)))
+        console.print(
+            _in_all(len(study.seeds) * max(len(folds), 1) * sum(model.estimate.seconds for model in prepared))
+        )
     findings.sort(key=lambda finding: list(LEVEL_STYLES).index(finding.level))
     _print_findings(console, findings)
     return findings

@@ -4,6 +4,9 @@ Predictions files hold what a model said, before a threshold is chosen on valida
 columns are those of a predictions file of any tool, so that `clinfit evaluate` gives the figures of the report again.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +22,7 @@ from clinfit.study.schema import Study
 from clinfit.study.tasks import Task
 
 #: What is taken from the predictions.
-KEPT = ["model", "seed", "stage", "split", "id", "group", "gold", "predicted"]
+KEPT = ["model", "seed", "stage", "repeat", "fold", "split", "id", "group", "gold", "predicted"]
 
 
 def write_decisions(folder: RunFolder, study: Study, results: Results, tables: pd.DataFrame) -> None:
@@ -46,8 +49,21 @@ def _own(rows: pd.DataFrame, system: SystemResult) -> pd.DataFrame:
 
 def decided(task: Task, system: SystemResult, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of one system with recalibrated probabilities, `predicted` (the most probable label), `decision` (the
-    label under the threshold) and `threshold` (null where there is none)."""
+    label under the threshold) and `threshold` (null where there is none); in a cross-validation each fold's own."""
     made = system["sections"]
+    if (folds := made.get("folds")) is not None:
+        return pd.concat(
+            [
+                _under(task, rows.loc[(rows["repeat"] == one["repeat"]) & (rows["fold"] == one["fold"])], one)
+                for one in folds
+            ],
+            ignore_index=True,
+        )
+    return _under(task, rows, made)
+
+
+def _under(task: Task, rows: pd.DataFrame, made: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows under the recalibration and the threshold of these sections."""
     fitted, threshold = made.get("recalibration"), made.get("label_thresholds", made.get("threshold"))
     served = Served(
         task,

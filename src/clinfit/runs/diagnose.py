@@ -11,6 +11,7 @@ from clinfit.runs.finish import records as run_records
 from clinfit.runs.folder import ModelFolder, RunFolder
 from clinfit.runs.inputs import records_of_test
 from clinfit.runs.packs import last_stage
+from clinfit.study.data import Fold
 from clinfit.study.schema import Study
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def diagnose_run(
     """
     folder, record = find_causal(run, model)
     names = tasks_to_ask(study, record["model"], task)
-    chosen = {name: records_of_test(run, study, name)[:count] for name in names}
+    division = record.get("fold")
+    fold = None if division is None else Fold(division["repeat"], division["fold"])
+    chosen = {name: records_of_test(run, study, name, fold)[:count] for name in names}
     from clinfit.models.causal import CausalModel
     from clinfit.models.diagnosis import diagnose
     from clinfit.models.families import load_model

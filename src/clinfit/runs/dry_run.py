@@ -65,7 +65,7 @@ def lines(prepared: Prepared) -> Iterator[Line]:
 def _lines_of(prepared: Prepared, run: Run) -> Iterator[Line]:
     folder, steps = prepared.folder.run(run.name), prepared.steps_of(run)
     try:
-        record = folder.read_record() if folder.record.exists() else blank_record(prepared.study.name, run)
+        record = folder.read_record() if folder.record.exists() else blank_record(prepared.study, run)
     except ClinfitError as error:
         yield from (Line(step, "to do", error.found) for step in steps)
         return

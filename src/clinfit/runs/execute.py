@@ -210,7 +210,7 @@ class Ledger:
         path = folder.run(run.name).path
         try:
             with disk_errors(path), locked(path):
-                found = open_record(folder, study.name, run, self.prepared.steps_of(run), self.say)
+                found = open_record(folder, study, run, self.prepared.steps_of(run), self.say)
         except DiskError:
             raise
         except Exception as error:

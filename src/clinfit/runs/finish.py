@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +35,8 @@ def evaluate_run(folder: RunFolder, study: Study, command: str, *, files: bool =
     says. command: how to repeat it. files: figures and tables as files too."""
     tables = saved_predictions(folder)
     facts = facts_of(folder, study)
-    facts["freeze"] = note_scoring(folder, study, test_answers(tables))
+    if not study.folds:  # a cross-validation has no test split that could stay closed
+        facts["freeze"] = note_scoring(folder, study, test_answers(tables))
     results = evaluate(study, tables, facts)
     write_decisions(folder, study, results, tables)
     write_outcome(folder.path, report_inputs(folder, study, results, command), files=files)
@@ -60,7 +62,7 @@ def report_inputs(folder: RunFolder, study: Study, results: Results, command: st
         study=study,
         data={task: read_json(folder.data(task)) for task in study.tasks},
         environment=environments(folder),
-        models=[record for _, record in records(folder)],
+        models=[record for _, record in shown(folder)],
         logs=training_logs(folder),
         command=command,
     )
@@ -78,24 +80,19 @@ def environments(folder: RunFolder) -> dict[str, Any]:
 
 
 def training_logs(folder: RunFolder) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """The rows of every log.jsonl, by run name and stage."""
+    """The rows of every log.jsonl of the models that are shown, by run name (without a fold) and stage."""
     logs = {}
-    for model in folder.models():
+    for model, record in shown(folder):
         for log in sorted(model.path.glob("stages/*/log.jsonl"), key=lambda path: int(path.parent.name)):
             lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # a line cut short by a kill has no line end
-            logs[model.path.name, int(log.parent.name)] = [json.loads(line) for line in lines]
+            logs[name_of(model, record), int(log.parent.name)] = [json.loads(line) for line in lines]
     return logs
 
 
 def saved_predictions(folder: RunFolder) -> pd.DataFrame:
-    """All tables of the models that are done, in the study's order, as one; raises ClinfitError where there are none,
-    or one was changed."""
-    tables = [
-        read_intact(model, record, name)
-        for model, record in records(folder)
-        if record["status"] == "done"
-        for name in answers_in(record)
-    ]
+    """All tables of the models that are done (of a cross-validation in all folds), in the study's order, as one; raises
+    ClinfitError where there are none, or one was changed."""
+    tables = [read_intact(model, record, name) for model, record in whole(folder) for name in answers_in(record)]
     if not tables:
         raise ClinfitError(f"{folder.path} holds no predictions", fix="run the study to its end first")
     return pd.concat(tables, ignore_index=True)
@@ -109,6 +106,33 @@ def test_answers(tables: pd.DataFrame) -> dict[str, str]:
     hashes = np.asarray(hashed(rows, index=False), dtype=np.uint64)
     places = rows.groupby("run").indices
     return {str(run): hashlib.sha256(hashes[at].tobytes()).hexdigest() for run, at in places.items()}
+
+
+def name_of(model: ModelFolder, record: Mapping[str, Any]) -> str:
+    """The name of a run, in a cross-validation without its fold."""
+    return model.path.name if record.get("fold") is None else f"{record['model']}-seed{record['seed']}"
+
+
+def shown(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
+    """The models that a report describes one by one: all; of a cross-validation, for each model and seed the first fold
+    that did not end, else the first of all."""
+    found: dict[str, tuple[ModelFolder, dict[str, Any]]] = {}
+    for model, record in records(folder):
+        name = name_of(model, record)
+        if name not in found or (record["status"] != "done" and found[name][1]["status"] == "done"):
+            found[name] = model, record
+    return list(found.values())
+
+
+def whole(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
+    """The models that are done; of a cross-validation those of which every fold is."""
+    done = [(model, record) for model, record in records(folder) if record["status"] == "done"]
+    folds = Counter((record["model"], record["seed"]) for _, record in done)
+    return [
+        (model, record)
+        for model, record in done
+        if record.get("fold") is None or folds[record["model"], record["seed"]] == record["fold"]["of"]
+    ]
 
 
 def records(folder: RunFolder) -> Iterator[tuple[ModelFolder, dict[str, Any]]]:
@@ -151,7 +175,7 @@ def facts_of(folder: RunFolder, study: Study) -> Facts:
     """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit,
     subgroups."""
     data = {task: read_json(folder.data(task)) for task in study.tasks}
-    models = {model.path.name: model_facts(record) for model, record in records(folder)}
+    models = of_all_folds(list(records(folder)))
     for model, error in damaged_records(folder):
         models[model.path.name] = ModelFacts(family="unknown", status="failed", reason="; ".join(error.lines()))
     return Facts(
@@ -216,6 +240,29 @@ def general_perplexity(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, flo
             if "base_perplexity" in probe:
                 found["0"] = probe["base_perplexity"]
     return found
+
+
+def of_all_folds(found: Sequence[tuple[ModelFolder, dict[str, Any]]]) -> dict[str, ModelFacts]:
+    """What is known of each run; of a cross-validation of all folds of a model and seed together: the sum of the times,
+    the largest peak, every alarm once, and the first reason why one did not end."""
+    known: dict[str, list[ModelFacts]] = {}
+    for model, record in found:
+        known.setdefault(name_of(model, record), []).append(model_facts(record))
+    return {name: folds[0] if len(folds) == 1 else _summed(folds) for name, folds in known.items()}
+
+
+def _summed(folds: Sequence[ModelFacts]) -> ModelFacts:
+    open_ = [facts for facts in folds if facts.get("status") != "done"]
+    summed = ModelFacts(**(open_ or folds)[0])
+    times = [time for facts in folds if (time := facts.get("train_seconds")) is not None]
+    peaks = [peak for facts in folds if (peak := facts.get("peak_memory_mb")) is not None]
+    summed["train_seconds"], summed["peak_memory_mb"] = sum(times), max(peaks, default=None)
+    summed["alarms"] = list(dict.fromkeys(alarm for facts in folds for alarm in facts.get("alarms", [])))
+    stages = sorted({number for facts in folds for number in facts.get("stage_seconds", {})})
+    summed["stage_seconds"] = {n: sum(facts.get("stage_seconds", {}).get(n, 0.0) for facts in folds) for n in stages}
+    if open_:
+        summed["reason"] = f"{len(open_)} of {len(folds)} folds: {open_[0].get('reason', 'not finished')}"
+    return summed
 
 
 def model_facts(record: dict[str, Any]) -> ModelFacts:

@@ -38,11 +38,13 @@ def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
     if (path := followed(path)).is_dir():
         folder = existing_run(path)
         study = load_study(folder.study)
+        refuse_folds(study)
         stated = declaration(study, _data(folder, study))
     else:
         study = load_study(path)
         folder = RunFolder(out or Path("runs") / study.name / study_hash(study)[:8])
         refuse_other_content(folder, study)
+        refuse_folds(study)
         stated = declaration(
             study, {name: load_task(name, task, study.folder).fingerprint for name, task in study.tasks.items()}
         )
@@ -60,6 +62,16 @@ def freeze_study(path: Path, out: Path | None = None) -> tuple[Path, Freeze]:
         freeze = Freeze(declaration_hash(stated), now(), opened, stated)
         write_json(target, {"study": study.name, **asdict(freeze)})
     return target, freeze
+
+
+def refuse_folds(study: Study) -> None:
+    """Raise ClinfitError for a cross-validation, which has nothing to keep closed."""
+    if study.folds:
+        raise ClinfitError(
+            "a cross-validation tests every record, so that there is no test split to freeze",
+            expected="a study with a test split of its own",
+            fix="split: {train: 0.6, validation: 0.2, test: 0.2}",
+        )
 
 
 def refuse_other_content(folder: RunFolder, study: Study) -> None:

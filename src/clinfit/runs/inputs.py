@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from clinfit.data.audit import audit
-from clinfit.data.duplicates import find_duplicates
+from clinfit.data.duplicates import Duplicates, find_duplicates
 from clinfit.data.leaks import leaking_tests
 from clinfit.data.load import TaskData, input_fingerprints, load_task
 from clinfit.data.records import Record, in_split
@@ -18,6 +18,7 @@ from clinfit.errors import ClinfitError, nearest
 from clinfit.files import read_json, write_json, write_parquet
 from clinfit.runs.folder import RunFolder, refuse_other_format
 from clinfit.runs.plan import Run, Step, plan, runs_of
+from clinfit.study.data import Fold
 from clinfit.study.load import study_yaml
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study, study_hash
@@ -175,11 +176,11 @@ def data_of(folder: RunFolder, study: Study, name: str) -> TaskData:
     return data
 
 
-def records_of_test(folder: RunFolder, study: Study, name: str) -> list[Record]:
-    """The test records of a task of an existing run, read from where the study file lay when it was run; raises
-    ClinfitError when they are not those of the run."""
+def records_of_test(folder: RunFolder, study: Study, name: str, fold: Fold | None = None) -> list[Record]:
+    """The test records of a task of an existing run (of a cross-validation those of a fold), read from where the study
+    file lay when it was run; raises ClinfitError when they are not those of the run."""
     placed = study.model_copy(update={"folder": Path(read_json(folder.status).get("study_folder", "."))})
-    return in_split(data_of(folder, placed, name).records, "test")
+    return in_split(data_of(folder, placed, name).of(fold).records, "test")
 
 
 def write_inputs(prepared: Prepared, descriptions: Mapping[str, Any], environment: dict[str, Any]) -> None:
@@ -200,7 +201,18 @@ def describe_data(task: Task, data: TaskData) -> dict[str, Any]:
     duplicates = find_duplicates(data.records)
     return data.describe() | {
         "test_inputs": input_fingerprints(data.records),
-        "shift": [asdict(row) for row in shift_rows(task, data.records)],
-        "leaks": leaking_tests(data.records, duplicates),
+        "shift": [] if data.folds else [asdict(row) for row in shift_rows(task, data.records)],
+        "leaks": _leaks(data, duplicates),
         "findings": [finding.as_dict() for finding in audit(task, data, duplicates)],
     }
+
+
+def _leaks(data: TaskData, duplicates: Duplicates) -> dict[str, list[str]]:
+    """The ids of test records that leak, by kind; in a cross-validation in any fold."""
+    if not data.folds:
+        return leaking_tests(data.records, duplicates)
+    found: dict[str, set[str]] = {}
+    for records in data.folds.values():  # duplicates do not depend on splits, and the order of the records is one
+        for kind, ids in leaking_tests(records, duplicates).items():
+            found.setdefault(kind, set()).update(ids)
+    return {kind: sorted(ids) for kind, ids in found.items()}

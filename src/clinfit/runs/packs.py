@@ -9,6 +9,7 @@ from clinfit.files import read_json
 from clinfit.packs.write import Trained, write_packs
 from clinfit.runs.finish import records
 from clinfit.runs.folder import ModelFolder, RunFolder
+from clinfit.study.fold_checks import NO_PACK
 from clinfit.study.schema import Study
 
 
@@ -21,6 +22,9 @@ def write_run_packs(
     """
     if study.quick:
         say("No packs, since this is a quick run")
+        return {}
+    if study.folds:
+        say(f"No packs: {NO_PACK}")
         return {}
     described = {task: read_json(folder.data(task)) for task in study.tasks}
     done = [trained_model(model, record) for model, record in records(folder) if record["status"] == "done"]

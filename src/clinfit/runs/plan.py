@@ -15,6 +15,7 @@ from clinfit.data.load import TaskData
 from clinfit.data.records import Split
 from clinfit.files import hash_json
 from clinfit.runs.item_scores import deciding
+from clinfit.study.data import Fold
 from clinfit.study.models import Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Task
@@ -83,14 +84,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """One model with one seed, through all stages."""
+    """One model with one seed, through all stages; in a cross-validation with one fold."""
 
     spec: ModelSpec
     seed: int
+    fold: Fold | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.spec.name}-seed{self.seed}"
+        return f"{self.spec.name}-seed{self.seed}" + (f"-{self.fold}" if self.fold else "")
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,18 @@ def plan(
 
     Nothing is read or written: `identity` gives what identifies the weights of a base.
     """
-    return [step for run in runs_of(study, models) for step in _steps_of(study, data, run, identity)]
+    divided = {fold: {name: task.of(fold) for name, task in data.items()} for fold in study.folds or [None]}
+    return [step for run in runs_of(study, models) for step in _steps_of(study, divided[run.fold], run, identity)]
 
 
 def runs_of(study: Study, models: Sequence[ModelSpec] | None = None) -> list[Run]:
-    """Every model with every seed; what draws nothing at random has one run, since one seed says all of them."""
-    return [Run(spec, seed) for spec in (study.models if models is None else models) for seed in study.seeds_of(spec)]
+    """Every model with every seed and every fold; what draws nothing at random has one seed, which says all of them."""
+    return [
+        Run(spec, seed, fold)
+        for spec in (study.models if models is None else models)
+        for seed in study.seeds_of(spec)
+        for fold in study.folds or [None]
+    ]
 
 
 def answers_before_training(spec: ModelSpec) -> bool:
@@ -158,7 +166,7 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
             # A classifier has no answer to what it never learned.
             if run.spec.untaught or question.task in taught.learned:
                 yield from _answered(study, run, taught.number, question, {"fit": fit.inputs}, fit)
-    if through and run.spec.asked_importance:
+    if through and run.spec.asked_importance and run.fold is None:  # each fold's model would need other inputs
         last, learned = fits[through[-1].number], through[-1].learned
         yield from (_importance(run, question, last) for question in questions if _shuffles(study, question, learned))
 

@@ -11,6 +11,7 @@ A step is done when its inputs, the model that it began with, and the hash of wh
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from clinfit.files import hash_file, hash_folder, hash_json, write_json
 from clinfit.runs.folder import RECORD_FORMAT, ModelFolder, RunFolder
 from clinfit.runs.plan import Run, Step
 from clinfit.runs.status import now
+from clinfit.study.schema import Study
 
 
 def why_to_do(step: Step, record: Mapping[str, Any], folder: Path) -> str | None:
@@ -64,7 +66,7 @@ def note_done(step: Step, record: dict[str, Any], folder: ModelFolder) -> None:
     write_json(folder.record, record)
 
 
-def open_record(runs: RunFolder, study: str, run: Run, steps: Sequence[Step], say: Callable[[str], None]) -> bool:
+def open_record(runs: RunFolder, study: Study, run: Run, steps: Sequence[Step], say: Callable[[str], None]) -> bool:
     """Bring the record of a run in line with its steps, or begin one; False when every step is done.
 
     A model whose inputs changed is set aside and kept; answers that are no longer asked for, or whose question changed,
@@ -96,13 +98,14 @@ def close_record(folder: ModelFolder, reason: str | None) -> None:
     write_json(folder.record, record)
 
 
-def blank_record(study: str, run: Run) -> dict[str, Any]:
-    """A record of which nothing is done."""
+def blank_record(study: Study, run: Run) -> dict[str, Any]:
+    """A record of which nothing is done. fold: of a cross-validation, with how many there are in all repeats."""
     return {
         "format": RECORD_FORMAT,
-        "study": study,
+        "study": study.name,
         "model": run.spec.name,
         "seed": run.seed,
+        "fold": None if run.fold is None else {**asdict(run.fold), "of": len(study.folds)},
         "family": run.spec.family,
         "spec": run.spec.model_dump(mode="json"),
         "steps": {},

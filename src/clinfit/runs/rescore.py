@@ -59,6 +59,12 @@ def score_run(run: RunFolder, study: Study, parser_name: str, asked: Asked, comm
 
     Raises ClinfitError for an unknown parser, model or task, and when there are no free answers to read.
     """
+    if study.folds:
+        raise ClinfitError(
+            "free answers of a cross-validation are not read again: what is read holds no folds",
+            expected="a run whose records are divided once",
+            fix="split: {train: 0.6, validation: 0.2, test: 0.2}",
+        )
     parser = find_parser(parser_name)
     table = with_answers(run, asked)
     before = read_json(run.metrics)

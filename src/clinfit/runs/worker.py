@@ -144,7 +144,7 @@ class Worker:
     def _lesson(self, taught: Taught, run: Run, starts: Sequence[Path]) -> Lesson:
         """What a stage teaches; records in the order of the study's tasks, then those of earlier tasks."""
         train, validation = (
-            [record for name in taught.all_weights for record in in_split(self.place.data[name].records, split)]
+            [record for name in taught.all_weights for record in in_split(self._records(run, name), split)]
             for split in ("train", "validation")
         )
         stage = taught.stage
@@ -152,6 +152,10 @@ class Worker:
             train = rehearse(train, taught.rehearsed, stage.retain.rehearsal, run.seed)
         (start,) = starts or [None]
         return Lesson(train, validation, taught.all_weights, start, stage)
+
+    def _records(self, run: Run, task: str) -> list[Record]:
+        """The records of a task as the run's fold divides them."""
+        return self.place.data[task].of(run.fold).records
 
     def _primary(self, name: str, gold: NDArray[Any], probabilities: NDArray[np.float64]) -> float | None:
         """A task's primary metric during training; larger is better."""
@@ -181,7 +185,7 @@ class Worker:
     def _answer(self, step: Step, run: Run, record: dict[str, Any]) -> None:
         assert step.task is not None and step.split is not None
         folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
-        records = in_split(self.place.data[step.task].records, step.split)
+        records = in_split(self._records(run, step.task), step.split)
         written = WrittenTexts(folder.path / step.writes, hash_json([step.inputs, model_of(step, record)]))
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             advance(0, len(records), "")
@@ -193,7 +197,7 @@ class Worker:
                 if limit := free_tokens(run.spec, task):
                     _write(cast(Writer, model), step.task, records, limit, written, advance)
                     outputs = outputs.with_texts(written.outputs([one.id for one in records]))
-        source = Source(run.name, run.spec.name, run.seed, step.stage)
+        source = Source(run.name, run.spec.name, run.seed, step.stage, run.fold)
         table = predictions_table(source, step.task, task, step.split, records, outputs)
         write_parquet(folder.path / step.writes, table)
         written.remove()
@@ -204,15 +208,15 @@ class Worker:
         folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
         assert isinstance(task, Generation)
         (answers,) = (self.place.folder.written(need) for need in step.needs)
-        records = in_split(self.place.data[step.task].records, step.split)
+        records = in_split(self._records(run, step.task), step.split)
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             table = score_table(task, records, read_predictions(answers), advance)
         write_parquet(folder.path / step.writes, table)
 
     def _importance(self, step: Step, run: Run, record: dict[str, Any]) -> None:
         assert step.task is not None
-        folder, records = self.place.folder.run(step.run), self.place.data[step.task].records
-        source = Source(run.name, run.spec.name, run.seed, step.stage)
+        folder, records = self.place.folder.run(step.run), self._records(run, step.task)
+        source = Source(run.name, run.spec.name, run.seed, step.stage, run.fold)
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             model = self._trained(step, run, folder)
             train, validation = in_split(records, "train"), in_split(records, "validation")

@@ -12,6 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from clinfit.study.data import InputColumn, LabelColumn
 from clinfit.study.evaluation_checks import evaluation_checks
+from clinfit.study.fold_checks import fold_checks
 from clinfit.study.messages import Place, Problem, did_you_mean, shown
 from clinfit.study.model_checks import model_checks, stage_checks
 from clinfit.study.parts import Parts
@@ -32,6 +33,7 @@ def cross_checks(parts: Parts) -> Iterator[Problem]:
     yield from _distinct_names("model", [(("models", k, "name"), name) for k, name in enumerate(parts.model_names)])
     for name, task in parts.tasks.items():
         yield from _task_checks(("tasks", name), task)
+    yield from fold_checks(parts)
     yield from model_checks(parts)
     yield from stage_checks(parts)
     yield from evaluation_checks(parts)

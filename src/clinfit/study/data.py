@@ -1,5 +1,6 @@
 """The `data` block of a task: where its records come from and how they are read."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -59,8 +60,24 @@ class IndicatorColumns(Section):
     columns: dict[str, str] = Field(min_length=1, description="label -> column that holds 0 or 1, false or true")
 
 
+@dataclass(frozen=True, order=True)
+class Fold:
+    """One division of a cross-validation; both count from 1."""
+
+    repeat: int
+    fold: int
+
+    def __str__(self) -> str:
+        return f"repeat{self.repeat}-fold{self.fold}"
+
+
+#: Share of each training part that becomes validation in a cross-validation that names none.
+VALIDATION_OF_FOLD = 0.2
+
+
 class SplitRule(Section):
-    """How records are divided: by ratio, by time, or by a column of the file (or by one file a split: `data.files`)."""
+    """How records are divided: by ratio, by time, by folds, or by a column of the file (or by one file a split:
+    `data.files`)."""
 
     train: Fraction = Field(default=0.6, description="share of the records to learn from")
     validation: Fraction = Field(
@@ -86,13 +103,36 @@ class SplitRule(Section):
     validation_of_train: Fraction = Field(
         default=0.0,
         lt=1,
-        description="with `column` or `data.files`, where these give no validation: the share of the training records "
-        "that becomes it, by label and group",
+        description="with `column` or `data.files`, where these give no validation, and with `folds`: the share of the "
+        f"training records that becomes it, by label and group; with `folds` {VALIDATION_OF_FOLD:g} by default",
     )
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        description="k-fold cross-validation: the records are divided into so many parts, by label and group, and each "
+        "is the test split once, of a model that has learned from the others; no shares are then given",
+    )
+    repeats: int = Field(
+        default=1, ge=1, description="with `folds`: the whole cross-validation so many times, divided anew each time"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _validation_of_folds(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("folds") is not None:
+            return {"validation_of_train": VALIDATION_OF_FOLD, **values}
+        return values
 
     @model_validator(mode="after")
     def _agrees(self) -> "SplitRule":
         total = self.train + self.validation + self.test
+        if self.folds is not None and (self._ratios_given or self.column is not None or self.by is not None):
+            raise ValueError(
+                "`folds` tests every record once, so that shares, `column` and `by` say nothing; the share of each "
+                "training part that becomes validation is `validation_of_train`"
+            )
+        if self.folds is None and self.repeats > 1:
+            raise ValueError("`repeats` goes with `folds`: folds: 5")
         if self.column is not None and (self.shares_given or self.by is not None):
             raise ValueError(
                 "`column` names the split of every record, so that shares, `stratify` and `by` say nothing"
@@ -108,8 +148,17 @@ class SplitRule(Section):
     @property
     def shares_given(self) -> bool:
         """Whether a share or `stratify` is other than by default."""
-        names = ("train", "validation", "test", "stratify")
+        return self._ratios_given or self.stratify != type(self).model_fields["stratify"].default
+
+    @property
+    def _ratios_given(self) -> bool:
+        names = ("train", "validation", "test")
         return any(getattr(self, name) != type(self).model_fields[name].default for name in names)
+
+    @property
+    def divisions(self) -> list[Fold]:
+        """Every fold of every repeat, in order; none where the records are divided once."""
+        return [Fold(r + 1, k + 1) for r in range(self.repeats) for k in range(self.folds or 0)]
 
 
 class Cleaning(Section):
@@ -176,12 +225,17 @@ class Data(Section):
             raise ValueError("give either `path` or `files` (one file a split), not both and not neither")
         if self.files is not None and not {"train", "test"} <= set(self.files):
             raise ValueError("`files` needs at least train and test")
-        if self.files is not None and (self.split.shares_given or self.split.column or self.split.by):
+        if self.files is not None and (
+            self.split.shares_given or self.split.column or self.split.by or self.split.folds
+        ):
             raise ValueError("`files` names the split of every record: take what `split` says of it out")
         if self.files is not None and "validation" in self.files and self.split.validation_of_train:
             raise ValueError("`files` gives a validation file, so that nothing is taken from train")
-        if self.split.validation_of_train and self.files is None and self.split.column is None:
-            raise ValueError("`validation_of_train` goes with `files` or `split.column`; by ratio, write `validation`")
+        alone = self.files is None and self.split.column is None and self.split.folds is None
+        if self.split.validation_of_train and alone:
+            raise ValueError(
+                "`validation_of_train` goes with `files`, `split.column` or `split.folds`; by ratio, write `validation`"
+            )
         return self
 
     @property

@@ -1,5 +1,6 @@
 """A study made small, to see in a minute or two what a run of it would give: `clinfit run STUDY --quick`."""
 
+from clinfit.study.data import SplitRule
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study
 
@@ -15,11 +16,13 @@ QUICK = (
 
 def quickened(study: Study) -> Study:
     """The study with few records, one epoch, one seed and few resamples, under a name of its own: it shares no folder
-    with the whole one, and nothing of it is ever taken for a step of that."""
+    with the whole one, and nothing of it is ever taken for a step of that. A cross-validation is divided once."""
     if study.quick:
         return study
     tasks = {
-        name: task.model_copy(update={"data": task.data.model_copy(update={"quick": RECORDS})})
+        name: task.model_copy(
+            update={"data": task.data.model_copy(update={"quick": RECORDS, "split": _once(task.data.split)})}
+        )
         for name, task in study.tasks.items()
     }
     resamples = min(RESAMPLES, study.evaluation.bootstrap)
@@ -32,6 +35,10 @@ def quickened(study: Study) -> Study:
             "evaluation": study.evaluation.model_copy(update={"bootstrap": resamples}),
         }
     )
+
+
+def _once(rule: SplitRule) -> SplitRule:
+    return SplitRule(stratify=rule.stratify, seed=rule.seed) if rule.folds is not None else rule
 
 
 def limited(study: Study, records: int) -> Study:

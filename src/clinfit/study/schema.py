@@ -16,6 +16,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from clinfit.study.blocks import BLOCKS
+from clinfit.study.data import Fold
 from clinfit.study.evaluation import Evaluation, TaskEvaluation, settings_of
 from clinfit.study.models import ModelSpec
 from clinfit.study.section import Name, Section, Seed
@@ -64,6 +65,11 @@ class Study(Section):
     def stages_of(self, model: ModelSpec) -> list[Stage]:
         """The stages of a model: its own, else the study's, else one over all tasks, equally."""
         return model.stages or self.stages or [Stage(train=dict.fromkeys(self.tasks, 1.0))]
+
+    @property
+    def folds(self) -> list[Fold]:
+        """The divisions of a cross-validation, the same in every task; none where records are divided once."""
+        return next(iter(self.tasks.values())).data.split.divisions
 
     @property
     def quick(self) -> bool:

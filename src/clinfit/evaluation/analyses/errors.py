@@ -35,7 +35,9 @@ def error_analysis(item: Measured) -> ErrorAnalysis:
             here = (answers.gold[answered] == gold) & (answers.predicted[answered] == code)
             counts = np.bincount(np.searchsorted(EDGES, p[here], side="right"), minlength=len(BANDS))
             pairs.append(WrongAnswers(label=label, predicted=predicted, n=n, confidence=counts.tolist()))
-    order = np.argsort(-p, kind="stable")[:LISTED]
+    order = np.argsort(-p, kind="stable")
+    _, first = np.unique(ids[answered[order]].to_numpy(dtype=str), return_index=True)  # an item once, of all repeats
+    order = order[np.sort(first)][:LISTED]
     confident = [
         Mistake(
             id=str(ids[at]),

@@ -6,6 +6,7 @@ they are for a person to look at.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,10 @@ def likely_errors(systems: Sequence[System], labels: Sequence[str]) -> list[Labe
     if not usable:
         return []
     found: list[LabelError] = []
-    splits = [("test", [system.test for system in usable])]
-    if all(_complete(system.validation) and _same_items(system, usable[0]) for system in usable):
+    splits = [("test", [_once(system.test) for system in usable])]
+    if usable[0].test.answers.folds is None and all(
+        _complete(system.validation) and _same_items(system, usable[0]) for system in usable
+    ):
         splits.append(("validation", [system.validation for system in usable]))
     items = [(split, item) for split, rows in splits for item in rows[0].ids]
     gold = np.concatenate([rows[0].answers.gold for _, rows in splits])
@@ -67,6 +70,18 @@ def likely_errors(systems: Sequence[System], labels: Sequence[str]) -> list[Labe
             )
         )
     return found
+
+
+def _once(rows: Rows) -> Rows:
+    """Each item once, with the mean of the probabilities that the repeats of a cross-validation give it."""
+    if rows.answers.folds is None:
+        return rows
+    _, first, places = np.unique(rows.ids.to_numpy(dtype=str), return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), len(rows.answers.labels)))
+    np.add.at(sums, places, rows.answers.probabilities)
+    once = rows.part(first)
+    means = sums / np.bincount(places)[:, None]
+    return replace(once, answers=replace(once.answers, probabilities=means))
 
 
 def label_issues(gold: Ints, probabilities: Floats) -> Ints:

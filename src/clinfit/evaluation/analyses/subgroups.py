@@ -15,7 +15,7 @@ import pandas as pd
 
 from clinfit.data.subgroups import MISSING, in_order
 from clinfit.evaluation.analyses.subsets import OUTSIDE, score_subsets
-from clinfit.evaluation.answers import Answers
+from clinfit.evaluation.answers import Answers, items_of, repeats_of
 from clinfit.evaluation.claims.wording import change, p_value, unit
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import METRICS
@@ -110,18 +110,19 @@ def _result(item: Measured, column: Column, by_group: Mapping[int, Scored], prim
 def enough(answers: Answers) -> bool:
     """Whether a group is large enough to be shown."""
     if answers.positive is None:
-        return len(answers) >= LEAST
+        return items_of(answers) >= LEAST
     events = int((answers.gold == answers.positive).sum())
-    return min(events, len(answers) - events) >= LEAST
+    return min(events, len(answers) - events) // repeats_of(answers) >= LEAST
 
 
 def _row(name: str, subset: Scored | None, metrics: Mapping[str, Metric]) -> SubgroupRow:
     if subset is None:
         return SubgroupRow(group=name, n=None, events=None, suppressed=True, metrics={})
     answers = subset.answers
-    events = None if answers.positive is None else int((answers.gold == answers.positive).sum())
+    repeats = repeats_of(answers)
+    events = None if answers.positive is None else int((answers.gold == answers.positive).sum()) // repeats
     shown = {key: metric.as_dict() for key, metric in metrics.items()}
-    return SubgroupRow(group=name, n=len(answers), events=events, suppressed=False, metrics=shown)
+    return SubgroupRow(group=name, n=items_of(answers), events=events, suppressed=False, metrics=shown)
 
 
 def _spread(metrics: Mapping[str, Mapping[str, Metric]], names: Sequence[str]) -> dict[str, float | None]:

@@ -45,7 +45,7 @@ def _plan(system: Scored, codes: Codes, inside: Codes) -> Resamples:
     clusters = system.resamples.clusters
     if clusters is not None:
         clusters = np.unique(clusters[inside], return_inverse=True)[1].astype(np.int64)
-    return Resamples(by_subset, clusters, system.resamples.draws)
+    return Resamples(by_subset, clusters, system.resamples.draws, unit=system.resamples.unit)
 
 
 def _within(plan: Resamples, at: Codes) -> Resamples:
@@ -53,7 +53,7 @@ def _within(plan: Resamples, at: Codes) -> Resamples:
     clusters = plan.clusters
     if clusters is not None:
         clusters = np.unique(clusters[at], return_inverse=True)[1].astype(np.int64)
-    return Resamples(plan.strata[at], clusters, plan.draws)
+    return Resamples(plan.strata[at], clusters, plan.draws, unit=plan.unit)
 
 
 def _replicates(

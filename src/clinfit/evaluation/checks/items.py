@@ -40,9 +40,9 @@ def check_same_items(context: Context) -> Outcome:
 
 def _misaligned(system: System, first: System) -> list[Finding]:
     rows, others = system.test, first.test
-    repeated = len(rows) - int(rows.ids.nunique())
-    same = rows.ids.equals(others.ids)
-    differing = 0 if same else len(rows.ids.symmetric_difference(others.ids))
+    repeated = len(rows) - int(rows.keys.nunique())
+    same = rows.keys.equals(others.keys)
+    differing = 0 if same else len(rows.keys.symmetric_difference(others.keys))
     golds = differing_golds(system, first) if same else 0
     if not repeated and same and not golds:
         return []

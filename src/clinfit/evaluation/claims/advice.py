@@ -7,16 +7,17 @@ than the constant answers. When a simpler one is not shown to be worse, that one
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from clinfit.evaluation.answers import LabelAnswers, confusion
+from clinfit.evaluation.answers import LabelAnswers, confusion, repeats_of, support_of_fold
 from clinfit.evaluation.claims.paired import paired_difference
 from clinfit.evaluation.claims.wording import evidence, title, with_interval
 from clinfit.evaluation.context import Measured, MeasuredContext
-from clinfit.evaluation.decisions.decide import under_threshold
-from clinfit.evaluation.decisions.thresholds import ThresholdChoice, choose_threshold
-from clinfit.study.evaluation import Threshold
+from clinfit.evaluation.decisions.decide import decide
+from clinfit.evaluation.decisions.thresholds import ThresholdChoice
+from clinfit.study.evaluation import DecisionSettings, Threshold
 
 #: Screening asks for this sensitivity, and for at least this specificity: a system that calls everyone positive screens
 #: nobody.
@@ -69,7 +70,7 @@ def advice(context: MeasuredContext) -> list[str]:
     if not useful:
         unbeaten = next(iter(context.uninformative.values()))
         return [f"No system can be advised for any use: none is shown to be better than {unbeaten.name}."]
-    if min(useful[0].validation.support, default=0) < LEAST_ITEMS:
+    if min(support_of_fold(useful[0].validation), default=0) < LEAST_ITEMS:
         return [
             f"No system is advised for a use: its threshold needs {LEAST_ITEMS} validation items of each class, which "
             "are not there."
@@ -91,15 +92,12 @@ def _candidate(context: MeasuredContext, use: Use, item: Measured) -> Candidate 
     """The system under the use's threshold; None where validation gives none."""
     validation: LabelAnswers = item.validation
     choice, test = item.decision.choice, item.answers
-    if use.rule is not None:
-        read = validation.has_probabilities & validation.parsed
-        if not read.any():
-            return None
-        scores = np.where(read, validation.scores(validation.positive or 0), np.nan)
-        choice = choose_threshold(use.rule, validation.gold == validation.positive, scores)
+    if use.rule is not None:  # the probabilities of the system are recalibrated already
+        asked = {"threshold": use.rule, "calibration": "none"}
+        decided = decide(cast(DecisionSettings, context.settings).model_copy(update=asked), item.system)
+        choice, validation, test = decided.decision.choice, decided.validation, decided.test
         if choice.value is None:
             return None
-        validation, test = under_threshold(validation, choice), under_threshold(test, choice)
     value = context.engine.estimates(validation).get(use.metric, float("nan"))
     return None if np.isnan(value) else Candidate(item, choice, value, test)
 
@@ -146,7 +144,7 @@ def _of_hundred(answers: LabelAnswers) -> str:
     rightly, falsely, overlooked = (_whole(count) for count in hundred)
     return (
         f"Of 100 records like these it flags {rightly} rightly and {falsely} falsely as {event!r}, and misses "
-        f"{overlooked} (counted: {found}, {false} and {missed} of {n})."
+        f"{overlooked} (counted: {found}, {false} and {missed} of {n}{' answers' if repeats_of(answers) > 1 else ''})."
     )
 
 

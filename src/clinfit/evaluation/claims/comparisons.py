@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from clinfit.evaluation.answers import Answers, items_of, repeats_of
 from clinfit.evaluation.claims.constant_answers import ConstantAnswer, ConstantAnswers
 from clinfit.evaluation.claims.non_inferiority import non_inferiority
 from clinfit.evaluation.claims.paired import PairedDifference, flips, paired_difference
@@ -93,7 +94,7 @@ def compare(
                 _row(pair, found[pair, name], corrected.get((pair, name)), scored, constants, rival(pair, name))
                 for name in metrics
             ],
-            _mcnemar(tests[pair], adjusted[pair], independent=not scored[pair.new].grouped) if judged else None,
+            _mcnemar(tests[pair], adjusted[pair], _dependent(scored[pair.new])) if judged else None,
             within(pair),
             scored,
         )
@@ -110,11 +111,17 @@ def _holm_once(p_values: dict[Pair, float]) -> dict[Pair, float]:
     return {pair: adjusted[pair.systems] for pair in p_values}
 
 
-def _mcnemar(test: McNemar, p_holm: float, *, independent: bool) -> McNemarDict:
+def _dependent(scored: Scored) -> str | None:
+    """Why McNemar's test does not hold; None where it does."""
+    if scored.answers.folds is not None:
+        return "answers come from the models of several folds, and the test takes those of one"
+    return "items of one group are not independent, as the test assumes" if scored.grouped else None
+
+
+def _mcnemar(test: McNemar, p_holm: float, reason: str | None) -> McNemarDict:
     """Counts always; a p value only where items are independent of each other."""
-    if independent:
+    if reason is None:
         return McNemarDict(b=test.b, c=test.c, p=test.p, p_holm=p_holm, reason=None)
-    reason = "items of one group are not independent, as the test assumes"
     return McNemarDict(b=test.b, c=test.c, p=None, p_holm=None, reason=reason)
 
 
@@ -127,12 +134,12 @@ def _comparison(
 ) -> Comparison:
     reference, new = scored[pair.reference].answers, scored[pair.new].answers
     gained, gained_sentence = _gained_most(rows) if pair.kind == "before-after" else (None, "")
-    counts = _item_by_item(pair, rows[0]["metric"], scored) if test is None else _right_items(pair, len(new), test)
+    counts = _item_by_item(pair, rows[0]["metric"], scored) if test is None else _right_items(pair, new, test)
     return Comparison(
         kind=pair.kind,
         reference=pair.reference,
         new=pair.new,
-        n=len(new),
+        n=items_of(new),
         flips=None if test is None else flips(reference, new),
         mcnemar=test,
         rows=rows,
@@ -142,12 +149,12 @@ def _comparison(
     )
 
 
-def _right_items(pair: Pair, n: int, test: McNemarDict) -> str:
-    """On how many items only one of the two is right."""
+def _right_items(pair: Pair, answers: Answers, test: McNemarDict) -> str:
+    """On how many items only one of the two is right; of a repeated cross-validation: in how many answers."""
+    repeats = repeats_of(answers)
+    items = f"{len(answers)} items" if repeats == 1 else f"{len(answers)} answers ({repeats} to each item)"
     exact = f" (exact McNemar, {p_value(test['p'])})" if test["p"] is not None else f" (no test: {test['reason']})"
-    return (
-        f"Of {n} items, {test['c']} are right only with {pair.new} and {test['b']} only with {pair.reference}{exact}."
-    )
+    return f"Of {items}, {test['c']} are right only with {pair.new} and {test['b']} only with {pair.reference}{exact}."
 
 
 def _item_by_item(pair: Pair, metric: str, scored: dict[str, Scored]) -> str:

@@ -2,11 +2,12 @@
 
 Every difference carries a paired interval and a p value: accuracy, sensitivity, specificity and recall take the exact
 McNemar test, AUROC the paired DeLong test, everything else, and everything when items come in groups, the paired
-bootstrap. An improvement is claimed only when the interval excludes no difference, the test agrees after Holm's
-correction over all comparisons of the study, and the better system beats the constant answers.
+bootstrap; in a cross-validation everything takes the corrected resampled t-test over its folds. An improvement is
+claimed only when the interval excludes no difference, the test agrees after Holm's correction over all comparisons of
+the study, and the better system beats the constant answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,10 @@ from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, bootstrap_p
 from clinfit.evaluation.statistics.delong import delong_paired
 from clinfit.evaluation.statistics.intervals import bonett_price
 from clinfit.evaluation.statistics.mcnemar import mcnemar
+from clinfit.evaluation.statistics.resampled_t import corrected_t
 
 
-def check_same_items(reference: str, ids: Sequence[str], new: str, other: Sequence[str]) -> None:
+def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: Sequence[Hashable]) -> None:
     """Raise ClinfitError unless both systems answered the same items, each once and in the same order."""
     if list(ids) == list(other) and len(set(ids)) == len(ids):
         return
@@ -77,6 +79,8 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     before, after = (None if np.isnan(value) else float(value) for value in (first, second))
     if before is None or after is None:
         return PairedDifference(metric, before, after, reason="not estimable for both systems")
+    if new.answers.folds is not None:
+        return _corrected_t(metric, before, after, reference, new)
     items = [scored.engine.proportion(scored.answers, metric) for scored in (reference, new)]
     if None not in items and not new.grouped:
         return _paired_proportion(metric, before, after, reference, new)
@@ -88,6 +92,22 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
             metric, before, after, test.difference, test.low, test.high, "DeLong, paired", "DeLong", test.p, reason
         )
     return _paired_bootstrap(metric, before, after, reference, new)
+
+
+def _corrected_t(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:
+    """Of a cross-validation: the difference of the reported values, its error from those of the folds, which hold what
+    changes with the training sets too."""
+    pairs = zip(reference.of_folds, new.of_folds, strict=True)
+    drawn = np.array([other.get(metric, np.nan) - one.get(metric, np.nan) for one, other in pairs])
+    if np.isnan(drawn).any():
+        reason = f"undefined in {int(np.isnan(drawn).sum())} of {len(drawn)} folds"
+        return PairedDifference(metric, before, after, after - before, reason=reason)
+    found = corrected_t(after - before, drawn, len(np.unique(new.answers.folds.fold)), new.confidence)
+    if found is None:
+        return PairedDifference(metric, before, after, after - before, reason="all folds agree: no interval")
+    low, high, p = found
+    name = "corrected resampled t-test"
+    return PairedDifference(metric, before, after, after - before, low, high, f"{name}, {len(drawn)} folds", name, p)
 
 
 def _paired_proportion(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from clinfit.data.support import LEAST_EVENTS
+from clinfit.evaluation.answers import Answers, items_of, repeats_of
 from clinfit.evaluation.checks.probabilities import hard
 from clinfit.evaluation.claims.constant_answers import ConstantAnswer
 from clinfit.evaluation.claims.paired import paired_difference
-from clinfit.evaluation.claims.wording import evidence, number, with_interval
+from clinfit.evaluation.claims.wording import evidence, in_words, number, with_interval
 from clinfit.evaluation.context import Measured, MeasuredContext
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER, METRICS
 from clinfit.evaluation.metrics.metric import Metric
@@ -56,7 +57,7 @@ def _with_margin(comparison: Comparison) -> str:
 def _model(context: MeasuredContext, model: Measured) -> str:
     """Which system is the model, why, and what it reaches on test."""
     primary, answers = context.primary, model.answers
-    items = f"on {len(answers)} test items ({model.scored.engine.mix(answers)})"
+    items = f"{where(answers)} ({model.scored.engine.mix(answers)})"
     metric, title = model.metrics.get(primary), METRICS[primary].title
     if metric is None or metric.value is None:
         reason = metric.reason if metric is not None else "it is not defined for this task"
@@ -72,6 +73,14 @@ def _model(context: MeasuredContext, model: Measured) -> str:
             f"{model.name}: {reached}."
         )
     return f"The model is {model.name}{_why(context)}: {items} its {title} is {reached}."
+
+
+def where(answers: Answers) -> str:
+    """On how many items figures stand."""
+    if answers.folds is None:
+        return f"on {len(answers)} test items"
+    repeats = repeats_of(answers)
+    return f"in {in_words(len(answers.folds.parts) // repeats, repeats)}, over {items_of(answers)} items"
 
 
 def _why(context: MeasuredContext) -> str:
@@ -104,7 +113,7 @@ def _lead(context: MeasuredContext, model: Measured) -> list[str]:
         who = "no system" if all(name in uninformative for name in rivals) else model.name
         verb = "is shown" if who == "no system" else "is not shown"
         return [
-            f"On these {len(model.answers)} items {who} {verb} to be better than {unbeaten.name} "
+            f"On these {items_of(model.answers)} items {who} {verb} to be better than {unbeaten.name} "
             f"({METRICS[unbeaten.metric].title} {value}{_its_accuracy(unbeaten)})."
         ]
     others = [item for item in context.ranked if not item.same_model(model) and item.name not in uninformative]

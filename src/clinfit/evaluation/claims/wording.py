@@ -120,3 +120,9 @@ def referral_words(referral: ReferralDict | None) -> str:
         f"{cut:.4g}; sets of such labels aim to cover {100 * referral['value']:g} % of items like those of validation"
         f"{caution}"
     )
+
+
+def in_words(folds: int, repeats: int) -> str:
+    """5-fold cross-validation, repeated twice."""
+    often = {1: "", 2: ", repeated twice"}.get(repeats, f", repeated {repeats} times")
+    return f"{folds}-fold cross-validation{often}"

@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from clinfit.evaluation.answers import support_of_fold
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.decisions.conformal import conformal as conformal_sets
 from clinfit.evaluation.decisions.decide import Decision
@@ -79,8 +80,8 @@ def selective(context: MeasuredContext, item: Measured) -> Outcome:
 
 
 def conformal(context: MeasuredContext, item: Measured) -> Outcome:
-    """Sets of labels."""
-    if item.system.rule:
+    """Sets of labels; none of a cross-validation, whose folds would each have others."""
+    if item.system.rule or item.answers.folds is not None:
         return None, []
     refer = _refer(context)
     level = refer.value if refer is not None and refer.rule == "conformal" else LEVEL
@@ -108,24 +109,30 @@ def _validation_groups(item: Measured) -> int:
     return len(np.unique(item.system.validation.groups))
 
 
+def _maps(decision: Decision) -> bool:
+    """Whether a recalibration was fitted."""
+    return decision.recalibration is not None and decision.recalibration.kind != "none"
+
+
 def check_validation(context: MeasuredContext) -> Outcome:
     """Whether thresholds and recalibration were chosen on enough items: once a task, as all systems have the same."""
     decisions: list[tuple[Measured, Decision]] = [(item, item.decision) for item in context.measured]
     chosen = [item for item, made in decisions if made.choice.split is not None and made.choice.value is not None]
-    fitted = [item for item, made in decisions if made.recalibration is not None and made.recalibration.kind != "none"]
+    fitted = [item for item, made in decisions if any(map(_maps, [made, *made.folds.values()]))]
     used = [name for name, items in (("threshold", chosen), ("recalibration", fitted)) if items]
     if not used:
         return None, []
     answers = (chosen or fitted)[0].validation
-    if answers.support.min() >= FEW_TO_CHOOSE:
+    support, each = support_of_fold(answers), "" if answers.folds is None else " of each fold"
+    if support.min() >= FEW_TO_CHOOSE:
         return None, []
-    counts = ", ".join(f"{label}: {count}" for label, count in zip(answers.labels, answers.support, strict=True))
+    counts = ", ".join(f"{label}: {count}" for label, count in zip(answers.labels, support, strict=True))
     return None, [
         Finding(
             "warn",
             "small-validation",
             f"The {' and '.join(used)} {'were' if len(used) > 1 else 'was'} chosen on few validation items: "
-            f"{answers.support.min()} in the smallest class",
+            f"{support.min()} in the smallest class{each}",
             counts,
             f"read what they reach on test, not on validation; {FEW_TO_CHOOSE} items of each class are a sound basis",
         )

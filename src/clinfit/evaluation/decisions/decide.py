@@ -3,25 +3,32 @@
 Evaluation applies both to the saved predictions; the pack applies the same two objects to new records.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, label_codes
 from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
-from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold
+from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold, over_folds
 from clinfit.evaluation.systems import System
+from clinfit.study.data import Fold
 from clinfit.study.evaluation import DecisionSettings, GenerationEvaluation, MultipleChoiceEvaluation, Threshold
 
 
 @dataclass(frozen=True)
 class Decision:
-    """choice: the threshold. recalibration: None where the study asks for none. raw: the test answers before it."""
+    """choice: the threshold. recalibration: None where the study asks for none. raw: the test answers before it.
+
+    folds: of a cross-validation the decision of each fold, chosen on its own validation; `choice` sums them up, and
+    `recalibration`, which cannot be summed up, is None.
+    """
 
     choice: ThresholdChoice
     recalibration: Recalibration | None
     raw: LabelAnswers
+    folds: "Mapping[Fold, Decision]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,14 @@ class Decided:
 
 
 def decide(settings: DecisionSettings, system: System) -> Decided:
-    """The study's recalibration and threshold, both from the system's validation items."""
+    """The study's recalibration and threshold, both from the system's validation items; in a cross-validation those of
+    each fold from its own."""
+    if system.test.answers.folds is not None:
+        return _together(system, {fold: _decide(settings, part) for fold, part in system.parts.items()})
+    return _decide(settings, system)
+
+
+def _decide(settings: DecisionSettings, system: System) -> Decided:
     fitted = _recalibration(settings, system)
     mapped = system if fitted is None else _mapped(system, fitted)
     choice = _threshold(settings.threshold, mapped)
@@ -45,6 +59,37 @@ def decide(settings: DecisionSettings, system: System) -> Decided:
         under_threshold(mapped.test.answers, choice),
         under_threshold(mapped.validation.answers, choice),
     )
+
+
+def _together(system: System, folds: Mapping[Fold, Decided]) -> Decided:
+    """The answers of all folds, each under its own decision."""
+    test, validation = system.test, system.validation
+    mapped = replace(
+        system,
+        test=replace(test, answers=_joined(test.answers, {k: one.system.test.answers for k, one in folds.items()})),
+        validation=replace(
+            validation,
+            answers=_joined(validation.answers, {k: one.system.validation.answers for k, one in folds.items()}),
+        ),
+    )
+    decisions = {fold: one.decision for fold, one in folds.items()}
+    choice = over_folds([decision.choice for decision in decisions.values()])
+    return Decided(
+        mapped,
+        Decision(choice, None, test.answers, decisions),
+        _joined(test.answers, {fold: one.test for fold, one in folds.items()}),
+        _joined(validation.answers, {fold: one.validation for fold, one in folds.items()}),
+    )
+
+
+def _joined(answers: LabelAnswers, parts: Mapping[Fold, LabelAnswers]) -> LabelAnswers:
+    """The answers as each fold gives its own."""
+    if answers.folds is None:  # no validation items
+        return answers
+    predicted, probabilities = answers.predicted.copy(), answers.probabilities.copy()
+    for fold, items in answers.folds.parts.items():
+        predicted[items], probabilities[items] = parts[fold].predicted, parts[fold].probabilities
+    return replace(answers, predicted=predicted, probabilities=probabilities)
 
 
 def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided:

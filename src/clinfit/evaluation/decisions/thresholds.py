@@ -91,6 +91,26 @@ def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Float
     return replace(fallback, value=float(sweep.thresholds[chosen]), achieved=_achieved(rule, sweep, chosen))
 
 
+def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
+    """What the folds of a cross-validation chose, in one: the median threshold, means of what they achieved on
+    validation, and the range in its words. A fold that fell back to the more probable label counts as one half."""
+    first = choices[0]
+    if all(choice.split is None for choice in choices):
+        return first
+    values = [0.5 if choice.value is None else choice.value for choice in choices]
+    fallen = [choice.note for choice in choices if choice.note is not None]
+    names = [name for name in first.achieved if all(name in choice.achieved for choice in choices)]
+    return ThresholdChoice(
+        rule=first.rule,
+        value=None if all(choice.value is None for choice in choices) else float(np.median(values)),
+        split="validation",
+        n=round(float(np.mean([choice.n for choice in choices]))),
+        achieved={name: float(np.mean([choice.achieved[name] for choice in choices])) for name in names},
+        note=f"in {len(fallen)} of {len(choices)} folds: {fallen[0]}" if fallen else None,
+        words=f"{first.words}; the median of {len(values)} folds, from {min(values):.2f} to {max(values):.2f}",
+    )
+
+
 def rule_words(rule: Threshold) -> str:
     """What the rule asks for, as a person would say it; fits after `chosen for`."""
     value = rule.value or 0.0

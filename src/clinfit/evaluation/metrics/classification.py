@@ -10,6 +10,7 @@ from clinfit.evaluation.answers import Bools, LabelAnswers, read_label_answers
 from clinfit.evaluation.metrics.classification_table import label_table, overall_metrics
 from clinfit.evaluation.metrics.definitions import primary_name
 from clinfit.evaluation.metrics.engine import Engine
+from clinfit.evaluation.metrics.fold_scorer import with_folds
 from clinfit.evaluation.metrics.scorer import LabelScorer
 
 Floats = NDArray[np.float64]
@@ -113,7 +114,7 @@ def scarcest(answers: LabelAnswers) -> tuple[str, int]:
 CLASSIFICATION = Engine(
     read=read_label_answers,
     most_probable=most_probable,
-    scorer=LabelScorer,
+    scorer=with_folds(LabelScorer),
     metrics=overall_metrics,
     by_label=label_table,
     compared=compared_metrics,

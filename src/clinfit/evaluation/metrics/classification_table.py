@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import UNPARSED, LabelAnswers, confusion
+from clinfit.evaluation.answers import UNPARSED, LabelAnswers, confusion, repeats_of
 from clinfit.evaluation.metrics.calibration_curve import INDICES, calibration_indices, fit_calibration_curve
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.metrics.metric import Metric, undefined
@@ -48,16 +48,30 @@ def overall_metrics(scored: Scored) -> dict[str, Metric]:
     table |= _calibration_metrics(scored)
     if np.isfinite(answers.label_mass).any():
         table["label_mass"] = _metric(scored, "label_mass")
-    return table
+    return {name: _of_a_repeat(answers, metric) for name, metric in table.items()}
 
 
 def label_table(scored: Scored) -> dict[str, dict[str, Metric]]:
     """Precision, recall, F1 and AUROC against the rest, for each declared label."""
     return {
-        label: {name: _metric(scored, f"{name}:{label}") for name in ("precision", "recall", "f1")}
-        | {"auroc": _auroc(scored, k)}
+        label: {
+            name: _of_a_repeat(scored.answers, metric)
+            for name, metric in (
+                *((name, _metric(scored, f"{name}:{label}")) for name in ("precision", "recall", "f1")),
+                ("auroc", _auroc(scored, k)),
+            )
+        }
         for k, label in enumerate(scored.answers.labels)
     }
+
+
+def _of_a_repeat(answers: LabelAnswers, metric: Metric) -> Metric:
+    """With the counts of one repeat of a cross-validation (their mean, in whole items)."""
+    repeats = repeats_of(answers)
+    if repeats == 1:
+        return metric
+    events = None if metric.events is None else round(metric.events / repeats)
+    return replace(metric, n=round(metric.n / repeats), events=events)
 
 
 def _metric(scored: Scored, name: str) -> Metric:
@@ -127,14 +141,16 @@ def _auroc(scored: Scored, label: int) -> Metric:
         return undefined(NO_PROBABILITIES, n, events)
     if events in (0, n):
         return undefined(_one_class(answers, label), n, events)
-    estimate = scored.delong(label)
     constant = np.ptp(answers.scores(label)) == 0
     reason = "no ranking: every item has the same probability" if constant else _worst_case(answers)
-    base = Metric(estimate.auroc, n=n, events=events, reason=reason)
     if scored.grouped:
         name = "auroc" if answers.positive == label else f"auroc:{answers.labels[label]}"
         # The other label of a binary task has the same AUROC, and so the same resamples.
-        return _bootstrapped(scored, name if name in scored.replicates else "auroc", base)
+        name = name if name in scored.replicates else "auroc"
+        base = Metric(scored.estimates[name], n=n, events=events, reason=reason)
+        return _bootstrapped(scored, name, base)
+    estimate = scored.delong(label)
+    base = Metric(estimate.auroc, n=n, events=events, reason=reason)
     interval = delong_interval(estimate, scored.confidence)
     if interval[0] is None or interval[0] == interval[1]:
         return replace(base, reason=reason or "no interval: AUROC of 0 or 1, or a single item of one class")
@@ -183,6 +199,8 @@ def _recalibration(fit: Calibration | None, why: str, n: int, events: int, score
     z = z_value(scored.confidence)
     if scored.grouped:  # Wald errors take items for independent: with eight alike in a group they cover half the time
         reason = "items share groups, so Wald's interval does not hold"
+        if scored.answers.folds is not None:
+            reason = "the answers are those of several folds' models, so Wald's interval does not hold"
         values = {"calibration_intercept": fit.intercept, "calibration_slope": fit.slope}
         return {name: Metric(value, n=n, events=events, reason=reason) for name, value in values.items()}
     return {

@@ -5,7 +5,8 @@ A metric is a function of item weights: ones give the estimate, resamples the re
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,8 +110,15 @@ class Scored:
 
     @property
     def grouped(self) -> bool:
-        """Whether groups repeat, so that items are not independent."""
+        """Whether groups repeat, or the models of several folds answer, so that items are not independent."""
         return self.resamples.clusters is not None
+
+    @cached_property
+    def of_folds(self) -> list[dict[str, float]]:
+        """Every metric of each fold of a cross-validation, in order; empty in a study that divides once."""
+        folds = self.answers.folds
+        parts = () if folds is None else folds.parts.values()
+        return [self.engine.estimates(replace(self.answers.take(items), folds=None)) for items in parts]
 
     def delong(self, label: int) -> DeLong:
         """AUROC of P(label) with its variance components; kept, since every comparison needs it."""

@@ -28,13 +28,15 @@ class Resamples:
 
     strata: (n,) code of each item's gold label; resampling within labels keeps their counts. clusters: (n,) code of
     each item's group, or None when every item stands alone; whole groups are then resampled, and labels are not held
-    fixed. The weights depend on these, `draws` and `seed` alone.
+    fixed. The weights depend on these, `draws` and `seed` alone. unit: what a cluster is called: all answers of the
+    folds of a cross-validation to one item are a cluster as well.
     """
 
     strata: Ints
     clusters: Ints | None
     draws: int
     seed: int = 0
+    unit: str = "group"
 
     @property
     def method(self) -> str:
@@ -44,7 +46,7 @@ class Resamples:
             )
             merged = len(self._in_strata) < len(self.strata)
         else:
-            kind, merged = "by group", len(self._in_strata) < int(self.clusters.max()) + 1
+            kind, merged = f"by {self.unit}", len(self._in_strata) < int(self.clusters.max()) + 1
         of = f" of {len(self._in_strata)} random groups" if merged else ""
         return f"percentile bootstrap, {kind}, {self.draws} resamples{of}"
 

@@ -132,8 +132,11 @@ def partition(run: "ReportInputs") -> Answer:
         if "splits" not in data_of(run, name):
             return ""
         data = run.study.tasks[name].data
-        sizes = ", ".join(f"{split} {count(entry['n'])}" for split, entry in task["counts"].items())
-        if data.files is not None:
+        sizes = ", ".join(f"{split} {count(entry['n'])}" for split, entry in task["counts"].items() if entry["n"])
+        divided = section(task, "cross_validation")
+        if divided is not None:
+            how = f"{divided['words']}, seed {data.split.seed}{', label shares kept equal' * data.split.stratify}"
+        elif data.files is not None:
             how = "one file a split"
         elif data.split.column is not None:
             how = f"by the column {data.split.column}"

@@ -8,6 +8,7 @@ from clinfit.evaluation.results import SplitCounts, TaskResult
 from clinfit.findings import FindingDict
 from clinfit.report.format import count, per_cent, text_of
 from clinfit.report.kinds import TOLD
+from clinfit.report.section import section
 from clinfit.report.sections.errors import leakage_table, shift_table
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.verdict import findings
@@ -59,10 +60,20 @@ def flow_table(described: Mapping[str, Any]) -> Plain:
 def split_table(task: TaskResult, described: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> Plain:
     """Records of each split, and by label; groups as the loader counted them."""
     rows = []
+    once = section(task, "cross_validation") is None
     for split, entry in task["counts"].items():
+        if not once and not entry["n"]:
+            continue  # the sizes of the folds stand with them
         groups = described[split]["groups"] if split in described else entry["groups"]
         counts = [_of_all(entry, label) for label in labels]
-        rows.append([split, count(entry["n"]), "—" if groups is None else count(groups), *counts])
+        rows.append(
+            [
+                split if once else "all, out of fold",
+                count(entry["n"]),
+                "—" if groups is None else count(groups),
+                *counts,
+            ]
+        )
     title = "Records by split and label" if labels else "Records by split"
     return Plain(title, "", ["Split", "Records", "Groups", *labels], rows)
 

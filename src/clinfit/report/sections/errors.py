@@ -8,6 +8,7 @@ from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell, pe
 from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
+from clinfit.report.sections.verdict import tested
 from clinfit.report.tables import Grid, Plain, by_rank
 
 
@@ -26,8 +27,9 @@ def errors_view(subject: Subject) -> ErrorsView | None:
     if errors is None:
         return None
     share = per_cent(errors["wrong"] / errors["n"]) if errors["n"] else "none"
+    of = f"{count(errors['wrong'])} of {count(errors['n'])} {tested(subject.task)}"
     return ErrorsView(
-        f"{errors['system']} is wrong on {count(errors['wrong'])} of {count(errors['n'])} test records ({share}).",
+        f"{errors['system']} is wrong on {of} ({share}).",
         _pairs(errors) if errors["pairs"] else None,
         _confident(errors) if errors["confident"] else None,
     )

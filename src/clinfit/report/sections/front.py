@@ -19,7 +19,7 @@ from clinfit.report.sections.labels import f1_figure
 from clinfit.report.sections.next_steps import Step, next_steps
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.systems import forest
-from clinfit.report.sections.verdict import VerdictView, findings, scope, verdict_view
+from clinfit.report.sections.verdict import VerdictView, findings, scope, verdict_view, where
 from clinfit.report.tables import Column, SystemRow, columns_named, system_rows, the_model
 
 #: Rows of the main table and warnings that a page has room for; figures that stand in a row.
@@ -41,6 +41,7 @@ class Warnings:
 class MainTable:
     """briefly: what the columns mean, in a few words. left_out: systems that only the appendix has."""
 
+    where: str
     scope: str
     columns: list[Column]
     rows: list[SystemRow]
@@ -104,6 +105,7 @@ def main_table(subject: Subject) -> MainTable:
     rows = [_without_reasons(row) for row in system_rows(task, columns, subject.failures)]
     shown = rows if len(rows) <= MOST_ROWS else _most_telling(rows)
     return MainTable(
+        where(task),
         scope(task),
         columns,
         shown,

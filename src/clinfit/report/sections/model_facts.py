@@ -16,7 +16,7 @@ from clinfit.report.kinds import asked, kind_of
 from clinfit.report.section import section
 from clinfit.report.sections.models import run_name
 from clinfit.report.sections.subject import Subject
-from clinfit.report.sections.verdict import why_model
+from clinfit.report.sections.verdict import where, why_model
 from clinfit.report.tables import cell_of, the_model
 from clinfit.study.schema import Study, study_hash
 
@@ -59,7 +59,7 @@ def model_facts(subject: Subject) -> ModelFacts | None:
         ("Validation", _validation(task, system)),
         ("Uses and directions", _uses(study, task, system)),
         ("Warnings", _warnings(task, system)),
-        ("Do not use", [Line("on records unlike those of the test split, or elsewhere without validation there")]),
+        ("Do not use", [Line("on records unlike those of the study, or elsewhere without validation there")]),
     ]
     return ModelFacts(system["name"], why_model(task), rows)
 
@@ -82,8 +82,9 @@ def _task(name: str, task: TaskResult, study: Study) -> list[Line]:
 
 
 def _population(task: TaskResult, described: Mapping[str, Any]) -> list[Line]:
-    sizes = ", ".join(f"{split} {count(entry['n'])}" for split, entry in task["counts"].items())
-    lines = [Line(f"records: {sizes}")]
+    sizes = ", ".join(f"{split} {count(entry['n'])}" for split, entry in task["counts"].items() if entry["n"])
+    divided = section(task, "cross_validation")
+    lines = [Line(f"records: {sizes}" + (f", in {divided['words']}" if divided else ""))]
     if described.get("source"):
         lines.append(Line(f"source: {text_of(described['source'])}"))
     return [*lines, _missing("who they are, where and when")]
@@ -116,7 +117,7 @@ def _validation(task: TaskResult, system: SystemResult) -> list[Line]:
         lines.append(Line(f"{definition(name).title} {cell_of(system, name).plain}"))
     return [
         *lines,
-        Line("on the test split of this study; whether that is another place or time, the author knows"),
+        Line(f"{where(task)}, in this study; whether that is another place or time, the author knows"),
     ]
 
 

@@ -38,6 +38,9 @@ def model_view(record: ModelRecord) -> ModelView:
         ("family", text_of(record.get("family"))),
         ("status", text_of(record.get("status"))),
     ]
+    if (fold := record.get("fold")) is not None:
+        words = f"fold {fold['fold']} of repeat {fold['repeat']}; those of the other folds were trained alike"
+        facts.append(("this model", words))
     if record.get("reason"):
         facts.append(("reason", text_of(record["reason"])))
     stages = record.get("stages", {})

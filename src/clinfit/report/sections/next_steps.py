@@ -8,6 +8,7 @@ from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.verdict import findings
 from clinfit.report.tables import metric_of, the_model
+from clinfit.study.fold_checks import NO_PACK
 
 #: Metric -> its ideal.
 IDEAL = {"calibration_intercept": 0.0, "calibration_slope": 1.0}
@@ -29,6 +30,7 @@ def next_steps(subject: Subject) -> list[Step]:
     own = [] if model is None else [*_choice(task), *_calibration(model), *_uses(task)]
     return [
         *own,
+        *_serving(task),
         *([Step("Ask whether the warnings spoil what you want to know.")] if findings(task, "warn") else []),
         Step(
             "Test the model on records of the place and time where it is to be used, before anyone relies on it; this "
@@ -36,6 +38,10 @@ def next_steps(subject: Subject) -> list[Step]:
         ),
         *([Step("Complete what only a person knows.", "facts")] if subject.study is not None and model else []),
     ]
+
+
+def _serving(task: TaskResult) -> list[Step]:
+    return [Step(f"To serve the model: {NO_PACK}.")] if section(task, "cross_validation") else []
 
 
 def _choice(task: TaskResult) -> list[Step]:

@@ -64,7 +64,7 @@ def frequencies(system: SystemResult, event: str) -> PerHundred:
     columns = ["flagged", "not flagged", *(["unparsed"] if counts[:, 2].any() else [])]
     names = [f"truly {event}", f"truly {confusion['rows'][1 - yes]}"]
     rows = [[name, *(told([k], [j]).replace("none", "0") for j in range(len(columns)))] for k, name in enumerate(names)]
-    hint = f"Scaled from {count(n)} test records."
+    hint = f"Scaled from {count(n)} {'test records' if n == system['n'] else 'answers'}."
     return PerHundred(sentence, Plain(f"Of {count(base)} records", hint, ["Truth", *columns], rows))
 
 

@@ -11,7 +11,7 @@ from clinfit.report.format import decimal, per_cent, text_of
 from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
-from clinfit.report.sections.verdict import scope
+from clinfit.report.sections.verdict import scope, where
 from clinfit.report.tables import (
     Column,
     Grid,
@@ -29,6 +29,7 @@ from clinfit.report.tables import (
 
 @dataclass(frozen=True)
 class SystemsView:
+    where: str
     scope: str
     unreliable: bool
     columns: list[Column]
@@ -41,6 +42,7 @@ class SystemsView:
 def systems_view(subject: Subject) -> SystemsView:
     task, columns = subject.task, columns_of(subject.task)
     return SystemsView(
+        where(task),
         scope(task),
         any(m["status"] == "unreliable" for system in task["systems"] for m in system["metrics"].values()),
         columns,

@@ -63,7 +63,13 @@ def scope(task: TaskResult) -> str:
         return "no test records"
     positive = task["positive"]
     events = "" if positive is None else f", {count(test['labels'].get(positive, 0))} of them {positive}"
-    return f"{count(test['n'])} records{events}"
+    divided = section(task, "cross_validation")
+    return f"{count(test['n'])} records{events}" + (f"; {divided['words']}" if divided else "")
+
+
+def where(task: TaskResult) -> str:
+    """Where figures come from."""
+    return "out of fold" if section(task, "cross_validation") else "on the test split"
 
 
 def why_model(task: TaskResult) -> str:
@@ -98,7 +104,13 @@ def in_plain_words(task: TaskResult) -> str:
     if errors is None or not errors["n"]:
         return ""
     right = errors["n"] - errors["wrong"]
-    return f"{errors['system']} is {kind_of(task).right} on {count(right)} of {count(errors['n'])} test records."
+    return f"{errors['system']} is {kind_of(task).right} on {count(right)} of {count(errors['n'])} {tested(task)}."
+
+
+def tested(task: TaskResult) -> str:
+    """What answers are counted by: in a repeated cross-validation a record has several."""
+    divided = section(task, "cross_validation")
+    return "test records" if divided is None or divided["repeats"] == 1 else f"answers, {divided['repeats']} a record"
 
 
 def headline(task: TaskResult) -> list[tuple[str, Cell]]:

@@ -1,0 +1,41 @@
+"""What a study that is cross-validated must agree on, and what is not done with folds."""
+
+from collections.abc import Iterator
+
+from clinfit.study.evaluation import DecisionSettings
+from clinfit.study.messages import Place, Problem, shown
+from clinfit.study.parts import Parts
+
+#: Kinds of task whose metrics are computed over folds.
+FOLDED = ("classification",)
+
+#: Why a cross-validation leaves no pack.
+NO_PACK = (
+    "a cross-validation evaluates a way of training, by the models of its folds, and none of them is the one to serve; "
+    "run the chosen model in a study that divides once (split: {train: 0.6, validation: 0.2, test: 0.2})"
+)
+
+
+def fold_checks(parts: Parts) -> Iterator[Problem]:
+    """All tasks have the same folds, are of a kind that has them, and no setting asks for one model of one split."""
+    divided = {name: task.data.split for name, task in parts.tasks.items()}
+    if not any(rule.folds for rule in divided.values()):
+        return
+    first = next(iter(divided.values()))
+    for name, rule in divided.items():
+        here: Place = ("tasks", name, "data", "split")
+        if rule.divisions != first.divisions:
+            text = f"{shown(here)}: all tasks of a study have the same `folds` and `repeats`, or none has any"
+            yield Problem(here, text)
+        task = parts.tasks[name]
+        if rule.folds and task.kind not in FOLDED:
+            yield Problem(here, f"{shown(here)}: `folds` goes with kind: {', '.join(FOLDED)}; the kind is {task.kind}")
+        own = task.evaluation or parts.evaluation
+        if rule.folds and isinstance(own, DecisionSettings) and own.refer is not None:
+            where: Place = ("tasks", name, "evaluation") if task.evaluation else ("evaluation",)
+            text = "a rule of referral belongs to one model, and `folds` train several; leave `refer` out"
+            yield Problem((*where, "refer"), f"{shown((*where, 'refer'))}: {text}")
+    for position, model in parts.models.items():
+        if getattr(model, "importance", None):
+            place: Place = ("models", position, "importance")
+            yield Problem(place, f"{shown(place)}: importance is asked of one model, and `folds` train several")

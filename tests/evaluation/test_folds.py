@@ -1,0 +1,145 @@
+"""Metrics, decisions and comparisons of a cross-validation, from out-of-fold predictions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import average_precision_score, precision_score, roc_auc_score
+
+from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.results import TaskResult
+from clinfit.evaluation.statistics.resampled_t import corrected_t
+from clinfit.evaluation.system_results import SystemResult
+from clinfit.study.evaluation import Threshold
+from predicted_folds import REPEATS, K, N, study, table
+
+
+@pytest.fixture(scope="module")
+def predictions() -> pd.DataFrame:
+    return table()
+
+
+@pytest.fixture(scope="module")
+def result(predictions: pd.DataFrame) -> TaskResult:
+    return evaluate(study(), predictions)["tasks"]["t"]
+
+
+def system(result: TaskResult, name: str = "one") -> SystemResult:
+    return next(found for found in result["systems"] if found["name"] == name)
+
+
+def of(predictions: pd.DataFrame, model: str = "one", split: str = "test") -> pd.DataFrame:
+    return pd.DataFrame(predictions[(predictions["model"] == model) & (predictions["split"] == split)])
+
+
+def by_fold(rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
+    yield from rows.groupby(["repeat", "fold"])
+
+
+def test_rankings_are_averaged_over_folds_and_never_pooled(predictions: pd.DataFrame, result: TaskResult) -> None:
+    rows = of(predictions)
+    for name, score in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+        folds = [(len(own), score(own["gold"] == "yes", own["p_yes"])) for _, own in by_fold(rows)]
+        expected = np.average([value for _, value in folds], weights=[n for n, _ in folds])
+        assert system(result)["metrics"][name]["value"] == pytest.approx(expected, abs=1e-12)
+    pooled = roc_auc_score(rows["gold"] == "yes", rows["p_yes"])
+    assert abs(pooled - (system(result)["metrics"]["auroc"]["value"] or 0)) > 0.1
+
+
+def test_other_metrics_are_those_of_each_repeat_averaged(predictions: pd.DataFrame, result: TaskResult) -> None:
+    metrics = system(result)["metrics"]
+    repeats = [own for _, own in of(predictions).groupby("repeat")]
+    ppv = np.mean([precision_score(own["gold"] == "yes", own["predicted"] == "yes") for own in repeats])
+    assert metrics["ppv"]["value"] == pytest.approx(ppv)
+    brier = np.mean([((own["gold"] == "yes") - own["p_yes"]).pow(2).mean() for own in repeats])
+    assert metrics["brier"]["value"] == pytest.approx(brier)
+    assert metrics["accuracy"]["n"] == N and system(result)["n"] == N and result["counts"]["test"]["n"] == N
+    assert metrics["sensitivity"]["n"] == sum(k % 3 == 0 for k in range(N))
+
+
+def test_intervals_resample_items_with_all_their_answers() -> None:
+    """A repeat that says the same again is no more items: nothing changes."""
+    once = table(repeats=1)
+    twice = pd.concat([once, once.assign(repeat=2)], ignore_index=True)
+    results = [system(evaluate(study(), rows)["tasks"]["t"])["metrics"] for rows in (once, twice)]
+    for metric in ("auroc", "accuracy", "ppv", "brier"):
+        one, two = (found[metric] for found in results)
+        assert one["method"] == two["method"] == "percentile bootstrap, by item, 200 resamples"
+        assert (one["n"], one["events"]) == (two["n"], two["events"])
+        assert [one[key] for key in ("value", "low", "high")] == pytest.approx(
+            [two[key] for key in ("value", "low", "high")]
+        )
+
+
+def test_differences_have_the_corrected_resampled_t_test(predictions: pd.DataFrame, result: TaskResult) -> None:
+    (comparison,) = [c for c in result["comparisons"] if (c["reference"], c["new"]) == ("one", "other")]
+    row = comparison["rows"][0]
+    per_fold = [
+        [roc_auc_score(own["gold"] == "yes", own["p_yes"]) for _, own in by_fold(of(predictions, model))]
+        for model in ("one", "other")
+    ]
+    d = np.array(per_fold[1]) - np.array(per_fold[0])
+    j = K * REPEATS
+    error = np.sqrt((1 / j + 1 / (K - 1)) * d.var(ddof=1))
+    assert row["test"] == "corrected resampled t-test" and row["difference"] == pytest.approx(d.mean(), abs=1e-12)
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / error, j - 1))
+    reach = stats.t.ppf(0.975, j - 1) * error
+    assert (row["low"], row["high"]) == (pytest.approx(d.mean() - reach), pytest.approx(d.mean() + reach))
+    assert comparison["mcnemar"] is not None and comparison["mcnemar"]["p"] is None
+    assert f"Of {N * REPEATS} answers (3 to each item)" in comparison["sentence"]
+
+
+def test_the_corrected_t_test_is_wider_than_the_plain_one() -> None:
+    d = np.array([0.02, 0.05, -0.01, 0.03, 0.04, 0.0, 0.06, 0.01, 0.02, 0.03])
+    found = corrected_t(float(d.mean()), d, 5, 0.95)
+    assert found is not None
+    plain = 2 * float(stats.t.sf(d.mean() / (d.std(ddof=1) / np.sqrt(10)), 9))
+    assert found[2] > plain
+    ratio = (found[1] - found[0]) / 2 / (stats.t.ppf(0.975, 9) * d.std(ddof=1) / np.sqrt(10))
+    assert ratio == pytest.approx(np.sqrt((1 / 10 + 1 / 4) / (1 / 10)))
+    assert corrected_t(0.1, np.full(5, 0.1), 5, 0.95) is None
+
+
+def test_thresholds_are_those_of_each_fold(predictions: pd.DataFrame) -> None:
+    """Levels differ by fold, so that one threshold for all could not serve; each comes from its own validation."""
+    asked = study(threshold=Threshold(rule="youden"), calibration="platt")
+    found = system(evaluate(asked, predictions)["tasks"]["t"])
+    folds = found["sections"].get("folds") or []
+    assert [(row["repeat"], row["fold"]) for row in folds] == [(r, k) for r in (1, 2, 3) for k in (1, 2, 3, 4)]
+    assert all(row["n"] == row["validation"] == N // K for row in folds)
+    assert len({row["threshold"]["value"] for row in folds}) > K
+    assert all(row["recalibration"] is not None and row["recalibration"]["n"] == N // K for row in folds)
+    # What another fold's validation says changes nothing here.
+    changed = predictions.copy()
+    there = (changed["split"] == "validation") & (changed["fold"] == 2)
+    changed.loc[there, ["p_no", "p_yes"]] = changed.loc[there, ["p_yes", "p_no"]].to_numpy()
+    others = system(evaluate(asked, changed)["tasks"]["t"])["sections"].get("folds") or []
+    for row, other in zip(folds, others, strict=True):
+        assert (row["threshold"] == other["threshold"]) is (row["fold"] != 2)
+
+
+def test_folds_are_told(result: TaskResult) -> None:
+    divided = result["sections"].get("cross_validation")
+    assert divided is not None and divided["words"] == "4-fold cross-validation, repeated 3 times"
+    assert [(row["train"], row["validation"], row["test"]) for row in divided["sizes"]] == [(40, 20, 20)] * 12
+    assert "in 4-fold cross-validation, repeated 3 times, over 80 items" in result["verdict"][0]
+    assert not any(finding["code"] == "misaligned-items" for finding in result["findings"])
+    assert "conformal" not in system(result)["sections"]
+
+
+def test_an_item_that_is_answered_twice_in_a_repeat_withholds_the_numbers(predictions: pd.DataFrame) -> None:
+    double = pd.concat([predictions, of(predictions).head(1)], ignore_index=True)
+    result = evaluate(study(), double)["tasks"]["t"]
+    assert result["withheld"] and "misaligned-items" in [finding["code"] for finding in result["findings"]]
+
+
+def test_errors_and_doubtful_labels_name_a_record_once(predictions: pd.DataFrame, result: TaskResult) -> None:
+    errors = result["sections"].get("errors")
+    assert errors is not None and errors["n"] == N * REPEATS
+    named = [row["id"] for row in errors["confident"]]
+    assert named and len(set(named)) == len(named)
+    doubtful = [row["id"] for row in result["sections"].get("label_errors") or []]
+    assert len(set(doubtful)) == len(doubtful)

@@ -1,0 +1,228 @@
+"""A cross-validation from study file to report: every command that works on a study folder knows of folds."""
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from scipy.sparse import csr_array
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from clinfit.data.load import load_task
+from clinfit.errors import ClinfitError
+from clinfit.files import read_json
+from clinfit.predictions import read_predictions
+from clinfit.runs.compare import compare_runs
+from clinfit.runs.dry_run import print_plan
+from clinfit.runs.execute import Result, run
+from clinfit.runs.finish import evaluate_run
+from clinfit.runs.folder import RunFolder
+from clinfit.runs.freeze import freeze_study
+from clinfit.runs.plan import plan
+from clinfit.study.load import load_study
+from clinfit.study.quick import quickened
+from small_study import write_study
+
+MODELS = [
+    {"name": "majority", "family": "baseline", "kind": "majority"},
+    {"name": "lasso", "family": "classical", "kind": "lasso", "c_grid": [0.1, 1.0]},
+    {"name": "forest", "family": "classical", "kind": "random-forest", "trees": 30},
+]
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    """A table of numbers with 90 rows, some missing."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((90, 3))
+    outcome = x[:, 0] + 0.8 * rng.standard_normal(90) > 0.4
+    x[rng.random(x.shape) < 0.05] = np.nan
+    table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(id=[f"r{k}" for k in range(90)], label=outcome.astype(int))
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "data.csv", index=False)
+    task = {
+        "labels": ["no", "yes"],
+        "positive": "yes",
+        "data": {
+            "path": "data.csv",
+            "id": "id",
+            "inputs": {name: {"column": name, "type": "number"} for name in "abc"},
+            "label": {"column": "label", "map": {0: "no", 1: "yes"}},
+            "split": {"folds": 3, "repeats": 2, "validation_of_train": 0.25},
+        },
+    }
+    evaluation = {"bootstrap": 100, "primary": "auroc", "threshold": {"rule": "youden"}}
+    return write_study(folder, **{"tasks": {"t": task}, "models": MODELS, "evaluation": evaluation, **changes})
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    folder = tmp_path_factory.mktemp("folds")
+    return run(write(folder / "study"), out=folder / "run", console=quiet())
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_a_run_is_a_model_a_seed_and_a_fold(done: Result) -> None:
+    folder = RunFolder(done.folder)
+    folds = [f"repeat{repeat}-fold{fold}" for repeat in (1, 2) for fold in (1, 2, 3)]
+    names = [f"{model}-seed42-{fold}" for model in ("forest", "lasso", "majority") for fold in folds]
+    assert [model.path.name for model in folder.models()] == names
+    record = folder.run("lasso-seed42-repeat2-fold3").read_record()
+    assert record["fold"] == {"repeat": 2, "fold": 3, "of": 6}
+    table = read_predictions(folder.run(names[0]).predictions("t", "test", 1))
+    assert set(table["repeat"]) == set(table["fold"]) == {1} and len(table) == 30
+    described = read_json(folder.data("t"))
+    assert described["splits"]["test"]["records"] == 90 and len(described["folds"]) == 6
+    assert described["folds"][0]["train"]["records"] == 45 and described["folds"][0]["validation"]["records"] == 15
+
+
+def test_scikit_learn_finds_the_same_auroc_in_the_same_folds(done: Result) -> None:
+    """The forest alone has no choice to make on validation, so that it can be fitted beside."""
+    study = load_study(RunFolder(done.folder).study)
+    data = load_task("t", study.tasks["t"], done.folder.parent / "study")
+    ids = {record.id: at for at, record in enumerate(data.records)}
+    x = np.array([[np.nan if (v := r.inputs[n]) is None else v for n in "abc"] for r in data.records], dtype=float)
+    y = np.array([record.target == "yes" for record in data.records])
+    folds = [
+        tuple(np.array([ids[r.id] for r in records if r.split == split]) for split in ("train", "test"))
+        for records in data.folds.values()
+    ]
+    assert done.results is not None
+    forest = next(s for s in done.results["tasks"]["t"]["systems"] if s["name"] == "forest")
+    ours = [row["primary"] for row in forest["sections"].get("folds", [])]
+    forest_alone = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        FunctionTransformer(csr_array),
+        RandomForestClassifier(30, random_state=42),
+    )
+    # With weights, even of 1 each, scikit-learn draws other bootstrap samples than without.
+    weights = {"randomforestclassifier__sample_weight": np.ones(len(y))}
+    theirs = cross_val_score(forest_alone, x, y, cv=folds, scoring="roc_auc", params=weights)
+    assert ours == pytest.approx(theirs.tolist(), abs=1e-12)
+    assert forest["metrics"]["auroc"]["value"] == pytest.approx(theirs.mean(), abs=1e-12)  # folds of one size
+
+
+def test_the_decisions_are_those_that_the_figures_count(done: Result) -> None:
+    table = pd.read_parquet(RunFolder(done.folder).decisions("t"))
+    own = table[table["model"] == "lasso"]
+    assert len(own) == 180 and own.groupby("repeat")["id"].nunique().tolist() == [90, 90]
+    assert done.results is not None
+    lasso = next(s for s in done.results["tasks"]["t"]["systems"] if s["name"] == "lasso")
+    accuracy = np.mean([(part["decision"] == part["gold"]).mean() for _, part in own.groupby("repeat")])
+    assert lasso["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
+    chosen = [set(part["threshold"]) for _, part in own.groupby(["repeat", "fold"])]
+    assert all(len(values) == 1 for values in chosen) and len(set.union(*chosen)) > 1
+
+
+def test_report_and_packs(done: Result) -> None:
+    assert done.packs == {} and not list(done.folder.glob("models/*/pack"))
+    assert done.report is not None
+    page = done.report.read_text(encoding="utf-8")
+    assert "3-fold cross-validation, repeated twice" in page and "Out of fold: 90 records" in page
+    assert "On the test split" not in page and "Records of each fold" in page
+    assert "To serve the model" in page
+    assert page.count("those of the other folds were trained alike") == 3
+
+
+def test_going_on_after_a_fold_was_lost_ends_the_same(done: Result, tmp_path: Path) -> None:
+    shutil.copytree(done.folder.parent / "study", tmp_path / "study")
+    again = run(tmp_path / "study" / "study.yaml", out=tmp_path / "other", models=["lasso"], console=quiet())
+    model = RunFolder(again.folder).run("lasso-seed42-repeat1-fold2")
+    shutil.rmtree(model.path)
+    # Not all folds are there, so that nothing of the model is evaluated.
+    with pytest.raises(ClinfitError, match="no predictions"):
+        evaluate_run(RunFolder(again.folder), load_study(RunFolder(again.folder).study), "")
+    output = quiet()
+    whole = run(tmp_path / "study" / "study.yaml", out=tmp_path / "other", console=output)
+    assert output.file.getvalue().count("lasso-seed42-repeat1-fold2: training") == 1  # type: ignore[attr-defined]
+    assert "lasso-seed42-repeat1-fold1: already done" in output.file.getvalue()  # type: ignore[attr-defined]
+    assert whole.results is not None and done.results is not None
+    for one, other in zip(*(r["tasks"]["t"]["systems"] for r in (whole.results, done.results)), strict=True):
+        assert one["metrics"] == other["metrics"]
+    # Two studies with the same folds can be compared.
+    across = compare_runs([done.folder, whole.folder], tmp_path / "compared")
+    assert not across["left_out"]
+
+
+def test_dry_run_shows_every_fold(done: Result) -> None:
+    output = quiet()
+    print_plan(load_study(done.folder.parent / "study" / "study.yaml"), done.folder, None, False, output)
+    shown = output.file.getvalue()  # type: ignore[attr-defined]
+    assert "54 steps, 0 to do" in shown and "lasso-seed42-repeat2-fold3" in shown
+
+
+def test_folds_share_no_step(done: Result) -> None:
+    study = load_study(done.folder.parent / "study" / "study.yaml")
+    data = {"t": load_task("t", study.tasks["t"], study.folder)}
+    steps = plan(study, data, lambda name, revision: {})
+    assert len({step.inputs for step in steps if step.action == "fit"}) == 18
+
+
+def test_quick_divides_once(done: Result) -> None:
+    quick = quickened(load_study(done.folder.parent / "study" / "study.yaml"))
+    assert not quick.folds
+
+
+def test_a_cross_validation_is_not_frozen(done: Result, tmp_path: Path) -> None:
+    with pytest.raises(ClinfitError, match="no test split to freeze"):
+        freeze_study(done.folder.parent / "study" / "study.yaml", tmp_path / "frozen")
+    assert not (done.folder / "test_log.json").exists()
+
+
+@pytest.mark.slow
+def test_a_language_model_is_cross_validated(tmp_path: Path) -> None:
+    """Two folds of one epoch, seen before training and after it."""
+    tasks = {
+        "cancer": {
+            "labels": ["no", "yes"],
+            "data": {
+                "path": "data.csv",
+                "id": "id",
+                "inputs": {"text": "text"},
+                "label": {"column": "label", "map": {0: "no", 1: "yes"}},
+                "split": {"folds": 2},
+            },
+        }
+    }
+    models = [{"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"epochs": 1, "max_length": 64}}]
+    study = write_study(tmp_path / "study", tasks=tasks, models=models)
+    found = run(study, out=tmp_path / "run", console=quiet())
+    assert found.ok and found.results is not None
+    systems = {s["name"]: s["n"] for s in found.results["tasks"]["cancer"]["systems"]}
+    assert systems == {"majority": 60, "tiny (before)": 60, "tiny (after)": 60}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"evaluation": {"refer": {"rule": "confidence", "value": 0.8}}}, "leave `refer` out"),
+        ({"models": [{"name": "t", "family": "causal", "base": "clinfit/tiny", "importance": True}]}, "one model"),
+    ],
+)
+def test_what_needs_one_model_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ClinfitError, match=said):
+        load_study(write(tmp_path, **change))
+
+
+def test_other_kinds_and_unlike_folds_are_refused(tmp_path: Path) -> None:
+    split = {"folds": 3}
+    data = {"path": "data.csv", "inputs": {"a": "a"}, "label": "label"}
+    tasks = {
+        "one": {"labels": ["0", "1"], "data": {**data, "split": split}},
+        "other": {"labels": ["0", "1"], "data": data},
+        "several": {"kind": "multilabel", "labels": ["0", "1"], "data": {**data, "split": split}},
+    }
+    with pytest.raises(ClinfitError) as error:
+        load_study(write(tmp_path, tasks=tasks, models=MODELS[:2]))
+    told = "\n".join(error.value.lines())
+    assert "all tasks of a study have the same `folds`" in told and "the kind is multilabel" in told
