@@ -211,6 +211,33 @@ class WrittenDict(TypedDict):
     reference_bytes: int | None
 
 
+class FieldResult(TypedDict):
+    """One declared field of one system. type: as the study declares it. true, given: values of the references, and of
+    the answers. metrics: accuracy, precision, recall, f1."""
+
+    field: str
+    type: str
+    true: int
+    given: int
+    metrics: dict[str, MetricDict]
+
+
+class ExtractedDict(TypedDict):
+    """The answers of a system of which declared fields are asked, counted on test.
+
+    valid: that are an object of the declared fields. faults: what is wrong with the others -> answers; one may have
+    several. cut_off: ended at the limit of tokens. tokens: that were written; minimum, quartiles and maximum, null
+    where not known. fields: in the order of the study.
+    """
+
+    n: int
+    valid: int
+    faults: dict[str, int]
+    cut_off: int
+    tokens: list[float] | None
+    fields: list[FieldResult]
+
+
 class ImportanceRow(TypedDict):
     """One input. drop: of the metric, when its values are shuffled."""
 
@@ -265,7 +292,7 @@ class SystemSections(TypedDict, total=False):
 
     threshold: of a task with one label an item; label_thresholds: label -> threshold of a multilabel task. classes: in
     the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
-    written: of generation. importance: of models that were asked; weights: of linear models.
+    written: of generation; extracted: of extraction. importance: of models that were asked; weights: of linear models.
     """
 
     threshold: ThresholdDict
@@ -282,6 +309,7 @@ class SystemSections(TypedDict, total=False):
     generated: GeneratedDict
     language: LanguageDict
     written: WrittenDict
+    extracted: ExtractedDict
     importance: ImportanceDict
     weights: WeightsDict
 

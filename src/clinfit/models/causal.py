@@ -31,6 +31,7 @@ from clinfit.scoring.label_likelihood import AnswerScores, BranchScorer
 from clinfit.scoring.likelihood import Likelihood
 from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal
+from clinfit.study.tasks import Writing
 from clinfit.training.answer_loss import AnswerLoss, asks_several
 from clinfit.training.precision import default_device, resolve_precision
 
@@ -110,7 +111,7 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
                 fix="generate: 0, or other `tasks` for the model",
             )
         renderer, tokenizer = loaded.renderers[task], loaded.tokenizer
-        kept_free = self.tasks[task].kind == "generation" and limit <= renderer.room
+        kept_free = isinstance(self.tasks[task], Writing) and limit <= renderer.room
         check_length(self.spec, loaded.model.config, tokenizer, 0 if kept_free else limit)
         encoded = renderer.encode_all(records)
         requests = [Request(item.prompt_ids, limit, record_seed(self.seed, item.id)) for item in encoded]
@@ -222,7 +223,7 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
     def _judge(self, loaded: LoadedCausal, task: str, looked: Looked) -> Judged:
         """Losses of the gold answers as in training, end of turn included, and probabilities."""
         asked, n = self.tasks[task], len(looked.items)
-        if asked.kind == "generation":
+        if isinstance(asked, Writing):
             return Judged(self._reference_losses(loaded, looked.items), None)
         losses, probabilities = np.zeros(n), np.zeros((n, len(asked.labels)))
         for batch in self._batches(loaded, [_width(item) for item in looked.items], None):

@@ -16,7 +16,10 @@ from clinfit.errors import ClinfitError
 from clinfit.prompts.forms import FORMS, Branch, Form, Trained
 from clinfit.prompts.shorten import Where, shortened, size_of
 from clinfit.prompts.template import prompt_source
-from clinfit.study.tasks import Generation, Task
+from clinfit.study.tasks import Task, Writing
+
+#: Settings of a task that its prompt, or what stands behind it, is made of.
+PROMPTED = {"system", "labels", "options", "answer", "max_new_tokens", "fields"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Renderer:
     @property
     def room(self) -> int:
         """Tokens that every prompt leaves free for a text that is written; 0 for tasks with labels."""
-        return self.task.max_new_tokens if isinstance(self.task, Generation) else 0
+        return self.task.max_new_tokens if isinstance(self.task, Writing) else 0
 
     @property
     def markup(self) -> tuple[str, str]:
@@ -113,7 +116,7 @@ class Renderer:
     def fingerprint(self) -> str:
         """SHA-256 of all that prompts share: chat markup, system text, the task's template, inputs and labels."""
         head, tail = self.markup
-        task = self.task.model_dump(mode="json", include={"system", "labels", "options", "answer", "max_new_tokens"})
+        task = self.task.model_dump(mode="json", include=PROMPTED)
         inputs = {name: column.model_dump(mode="json") for name, column in self.task.data.columns.items()}
         fixed = [head, prompt_source(self.task), tail, self.end_ids, task, list(inputs.items())]
         return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()
@@ -175,7 +178,7 @@ class Renderer:
 def _beyond_room(form: Form, example: Record, branches: Sequence[Branch]) -> int:
     """Tokens by which an example's answer is longer than what its branches keep free: a reference may be longer than
     what a model may write, and an example shows it whole."""
-    if form.task.kind != "generation":
+    if not isinstance(form.task, Writing):
         return 0
     (part,) = form.train(str(example.target), branches)
     return max(0, len(part.context) + len(part.answer) - branches[0].longest)

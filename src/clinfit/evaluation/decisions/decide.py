@@ -12,7 +12,13 @@ from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, label
 from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold
 from clinfit.evaluation.systems import System
-from clinfit.study.evaluation import DecisionSettings, GenerationEvaluation, MultipleChoiceEvaluation, Threshold
+from clinfit.study.evaluation import (
+    DecisionSettings,
+    ExtractionEvaluation,
+    GenerationEvaluation,
+    MultipleChoiceEvaluation,
+    Threshold,
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided
     return Decided(system, Decision(ThresholdChoice(), None, test), test, system.validation.answers)
 
 
-def decide_text(settings: GenerationEvaluation, system: System) -> Decided:
+def decide_text(settings: GenerationEvaluation | ExtractionEvaluation, system: System) -> Decided:
     """The text, as the system wrote it."""
     return Decided(system, None, system.test.answers, system.validation.answers)
 
