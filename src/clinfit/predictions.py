@@ -21,6 +21,8 @@ Then the kind's own:
                      null where the family gives none
     generation       gold: the reference. predicted, raw: the text that was written. nats, nats_tokens, nats_bytes: how
                      unlikely the reference is (scoring/likelihood.py), null where the family gives no likelihood.
+                     pieces, rounds: that a long record was read in, 0 of one read at once; null where all are read at
+                     once or shortened
                      score_<metric>: of the text, joined from the run's item scores (runs/item_scores.py); null where a
                      metric is undefined. A table that no step has scored yet has no such columns
     extraction       as generation. gold: the canonical JSON of the fields (data/fields.py)
@@ -169,6 +171,8 @@ def _written(task: Task, n: int, outputs: Outputs) -> Said:
     for column, counts in (
         ("nats_tokens", None if losses is None else losses.tokens),
         ("nats_bytes", None if losses is None else losses.bytes),
+        ("pieces", outputs.pieces),
+        ("rounds", outputs.rounds),
     ):
         own[column] = pd.array([None] * n if counts is None else counts, dtype="Int64")
     return Said(outputs.texts, outputs.texts, outputs.tokens, own)

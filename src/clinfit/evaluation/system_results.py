@@ -180,17 +180,27 @@ class GeneratedDict(TypedDict):
     cut_off: int
 
 
+class PiecesDict(TypedDict):
+    """Long items that were read in pieces (`long_input: map-reduce`). records: that were; pieces: of all of them;
+    most_rounds: that one of them took."""
+
+    records: int
+    pieces: int
+    most_rounds: int
+
+
 class LanguageDict(TypedDict):
     """What a language model read on test, and how much probability it puts on the labels.
 
     prompt_tokens, label_mass: minimum, quartiles and maximum; null where it has none. shortened: items of which it did
-    not see all text; null where that is not known.
+    not see all text; null where that is not known. pieces: null where no item may be read in pieces.
     """
 
     n: int
     prompt_tokens: list[float] | None
     label_mass: list[float] | None
     shortened: int | None
+    pieces: PiecesDict | None
 
 
 class WrittenDict(TypedDict):

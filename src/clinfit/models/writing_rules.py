@@ -21,12 +21,11 @@ from clinfit.data.fields import FieldValue, canonical
 from clinfit.data.records import Record
 from clinfit.data.values import SMALL_CELL
 from clinfit.models.features import document
+from clinfit.prompts.pieces import SENTENCE_END
 from clinfit.study.fields import ExtractedField
 from clinfit.study.models import Baseline
 from clinfit.study.tasks import Extraction, Writing
 
-#: A sentence ends at `.`, `!` or `?` before a space, and at a line break.
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 #: Similarities that are held at once, of 8 bytes each: those of all records asked to all of training may fill a memory.
 MOST_CELLS = 2**24
 

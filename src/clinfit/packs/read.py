@@ -34,7 +34,7 @@ from clinfit.packs.content import MODEL, PROBES, Content, read_content
 from clinfit.packs.decide import Served, ask, decide, label_sets, said
 from clinfit.packs.explain import Explanation, Unit, explain
 from clinfit.packs.probes import Probes, SelfTest, TaskParity, probe_texts, read_probes, surroundings
-from clinfit.packs.texts import notes_on_text, object_of
+from clinfit.packs.texts import notes_on_pieces, notes_on_text, object_of
 from clinfit.study.tasks import Extraction, Writing
 
 if TYPE_CHECKING:
@@ -88,7 +88,11 @@ class Pack:
                 threshold=served.used_thresholds,
                 probabilities=dict(zip(labels, decisions.probabilities[i].tolist(), strict=True)),
                 status=_status(bool(decisions.referred[i]), objects[i]),
-                notes=(*read[i][1], *notes_on_text(served.task, record, decisions.decided[i], objects[i])),
+                notes=(
+                    *read[i][1],
+                    *notes_on_pieces(outputs, i),
+                    *notes_on_text(served.task, record, decisions.decided[i], objects[i]),
+                ),
                 prediction_set=None if sets is None else sets[i],
                 dropped_tokens=None if dropped is None else int(dropped[i]),
                 pack=self.content.sha256,

@@ -3,6 +3,7 @@
 from clinfit.data.fields import FAULTS, Extracted, read_object
 from clinfit.data.records import Record, Target
 from clinfit.evaluation.metrics.text.numbers import Quantity, quantities, unsupported
+from clinfit.models.base import Outputs, TextOutputs
 from clinfit.prompts.template import source_text
 from clinfit.study.tasks import Extraction, Task, Writing
 
@@ -12,6 +13,19 @@ def _shown(quantity: Quantity) -> str:
     if quantity.unit.startswith("date"):
         return quantity.unit.removeprefix("date").strip()
     return f"{float(quantity.written):.15g}"
+
+
+def notes_on_pieces(outputs: Outputs, i: int) -> list[str]:
+    """A note where record i was read in pieces."""
+    if (
+        not isinstance(outputs, TextOutputs)
+        or outputs.pieces is None
+        or outputs.rounds is None
+        or not outputs.pieces[i]
+    ):
+        return []
+    rounds = f"{outputs.rounds[i]} round{'' if outputs.rounds[i] == 1 else 's'}"
+    return [f"record: longer than the model reads, and read in {outputs.pieces[i]} pieces, {rounds}"]
 
 
 def object_of(task: Task, text: Target) -> Extracted | None:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
-from clinfit.prompts.forms import FORMS, Branch, Form, Trained
-from clinfit.prompts.shorten import Where, shortened, size_of
+from clinfit.prompts.forms import FORMS, Branch, Form, Inputs, Trained
+from clinfit.prompts.pieces import pieces
+from clinfit.prompts.shorten import CUT, Where, longest_first, shortened, size_of
 from clinfit.prompts.template import prompt_source
 from clinfit.study.tasks import Task, Writing
 
@@ -96,6 +97,26 @@ class Renderer:
         Raises ClinfitError when the prompt does not fit even without any document text.
         """
         return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
+
+    def divided(self, record: Record) -> tuple[str, list[str]]:
+        """The longest text input of a record that is too long, and that text in pieces: the record with any of them in
+        its place fits. No pieces where it would not fit even with a word of it."""
+        name = longest_first(self.task, record.inputs)[0]
+        text = str(record.inputs.get(name) or "")
+        (alone,) = self._sizes([{**record.inputs, name: CUT}])
+        room = self.max_length - alone
+        while room > 0:
+            found = pieces(self.tokenizer, text, room)
+            beyond = max(self._sizes([{**record.inputs, name: piece} for piece in found]), default=0) - self.max_length
+            if beyond <= 0:
+                return name, found
+            room -= beyond
+        return name, []
+
+    def _sizes(self, inputs: Sequence[Inputs]) -> list[int]:
+        asked = self._form.ask(inputs)
+        prompts = self._form.chat.ids([prompt for prompt, _ in asked])
+        return [size_of(ids, branches) for ids, (_, branches) in zip(prompts, asked, strict=True)]
 
     @property
     def room(self) -> int:

@@ -175,6 +175,13 @@ class Generation(Writing):
     """A text is asked for: an answer to a question, a summary. `data.label` names the column of reference texts."""
 
     kind: Literal["generation"] = Field(description="a text; the label column holds references")
+    long_input: Literal["shorten", "map-reduce"] = Field(
+        default="shorten",
+        description="what becomes of a record that is longer than a model reads. shorten: text is left out, as the "
+        "model's `shorten` says. map-reduce: its longest text is divided at sentence ends, the model writes to each "
+        "piece, and then to what it wrote, again until that fits; in answers only: training, and the likelihood of "
+        "references, shorten all the same",
+    )
     evaluation: GenerationEvaluation | None = Field(
         default=None, description="settings of this task alone; default: those of the study"
     )

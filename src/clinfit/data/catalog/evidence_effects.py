@@ -1,4 +1,4 @@
-"""Evidence Inference 2.0, the second round of annotation: what was compared in a trial, and which way an outcome went."""
+"""Evidence Inference 2.0, annotated again: what was compared in a trial, and which way an outcome went."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,8 +68,8 @@ EVIDENCE_EFFECTS = CatalogEntry(
     group="article",
     division="official, of the articles whose own licence is CC BY",
     traps=(
-        "Of 2,444 questions of the second round, 1,289 are on articles that the set `evidence-inference` leaves out, 19 "
-        "more have no annotation that reviewers call valid, and 8 more have valid ones that differ: left out.",
+        "Of 2,444 questions that were annotated again, 1,289 are on articles that the set `evidence-inference` leaves "
+        "out, 19 more have no annotation that reviewers call valid, and 8 more have valid ones that differ: left out.",
         "The 1,128 questions are on 424 articles, so that records of one article must stay together: `group: article`.",
         "Intervention and comparator are a physician's own words: 759 and 827 of them stand in the abstract to the "
         "letter. Of the others exact match asks for more than the abstract holds.",
