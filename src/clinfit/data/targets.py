@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clinfit.data.fields import FAULTS, Extracted, canonical, read_object, told
+from clinfit.data.fields import FAULTS, Extracted, Fault, canonical, read_object, told
 from clinfit.data.labels import LabelMap
 from clinfit.data.records import Target
 from clinfit.data.values import (
@@ -195,7 +195,7 @@ def _read_fields(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Tar
     found = _objects(task, rows)
     wrong = {record: each.faults for record, each in zip(ids, found, strict=True) if each.values is None}
     if wrong:
-        counts = Counter(fault for faults in wrong.values() for fault in faults)
+        counts: Counter[Fault] = Counter(fault for faults in wrong.values() for fault in faults)
         raise ClinfitError(
             f"{len(wrong)} of {len(ids)} records do not hold the declared fields, {shown_ids([*wrong])}: "
             + "; ".join(f"{FAULTS[fault]} ({count} x)" for fault, count in counts.items()),

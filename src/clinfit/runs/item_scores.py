@@ -18,7 +18,7 @@ from clinfit.evaluation.metrics.fields import OF_ITEM, columns_of, field_scores
 from clinfit.evaluation.metrics.text.definitions import METRICS, item_scores, packages
 from clinfit.predictions import SCORE
 from clinfit.prompts.template import source_text
-from clinfit.study.tasks import Extraction, Writing
+from clinfit.study.tasks import Extraction, TextTask
 
 #: Raised when a metric is computed otherwise than before, so that texts are scored again.
 VERSION = 1
@@ -36,16 +36,16 @@ class Scoring:
     reference, why it ended) to the scores of a text.
     """
 
-    deciding: Callable[[Writing], dict[str, Any]]
-    names: Callable[[Writing], Sequence[str]]
-    score: Callable[[Writing, Record, str, str, str | None], Scores]
+    deciding: Callable[[TextTask], dict[str, Any]]
+    names: Callable[[TextTask], Sequence[str]]
+    score: Callable[[TextTask, Record, str, str, str | None], Scores]
 
 
-def _text_scores(task: Writing, record: Record, output: str, reference: str, reason: str | None) -> Scores:
+def _text_scores(task: TextTask, record: Record, output: str, reference: str, reason: str | None) -> Scores:
     return item_scores(output, [reference], source_text(task, record.inputs), reason)
 
 
-def _field_scores(task: Writing, record: Record, output: str, reference: str, reason: str | None) -> Scores:
+def _field_scores(task: TextTask, record: Record, output: str, reference: str, reason: str | None) -> Scores:
     return field_scores(output, reference, cast(Extraction, task).declared, reason)
 
 
@@ -64,13 +64,13 @@ SCORINGS: dict[str, Scoring] = {
 }
 
 
-def deciding(task: Writing) -> dict[str, Any]:
+def deciding(task: TextTask) -> dict[str, Any]:
     """What decides a score beside text and record: the metrics, and the packages that compute some of them."""
     return {"version": VERSION, **SCORINGS[task.kind].deciding(task)}
 
 
 def score_table(
-    task: Writing,
+    task: TextTask,
     records: Sequence[Record],
     answers: pd.DataFrame,
     advance: Callable[[int, int, str], None] = lambda done, total, text: None,

@@ -17,7 +17,7 @@ from clinfit.files import hash_json
 from clinfit.runs.item_scores import deciding
 from clinfit.study.models import Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Task, Writing
+from clinfit.study.tasks import Task, TextTask, Writing
 from clinfit.study.taught import Taught, stages_of
 
 #: The splits that models answer: thresholds are chosen on the first, metrics come from the second.
@@ -197,7 +197,7 @@ def _answered(
         yield _score_items(run, answer, task)
 
 
-def _score_items(run: Run, answer: Step, task: Writing) -> Step:
+def _score_items(run: Run, answer: Step, task: TextTask) -> Step:
     """The worker is that of the answers, which has the records; scoring loads no model."""
     name = answer.id.replace("/predictions/", "/scores/")
     inputs = hash_json({"answer": answer.inputs, "scores": deciding(task)})

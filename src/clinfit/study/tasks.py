@@ -228,6 +228,10 @@ class Extraction(Writing):
         }
 
 
+#: A task that asks for a text.
+TextTask = Generation | Extraction
+
+
 def _distinct(labels: list[str]) -> None:
     if len(set(labels)) != len(labels):
         raise ValueError("labels must differ from each other")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -30,8 +31,9 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
     Left out are questions on articles that `evidence-inference` leaves out, and those of whose annotations that their
     reviewers call valid there is none, or two differ.
     """
-    articles = read_articles(paths[:-2]).set_index("id")
-    questions, annotations = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths[-2:])
+    articles: Any = read_articles(paths[:-2]).set_index("id")
+    tables: list[Any] = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths[-2:]]
+    questions, annotations = tables
     valid = annotations[annotations["Valid Label"] == "True"]
     said = valid.groupby("PromptID")["Label Code"].agg(lambda codes: "/".join(sorted(set(codes))))
     asked = questions[questions["PromptID"].isin(annotations["PromptID"])].reset_index(drop=True)
