@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from clinfit.data.fields import canonical
 from clinfit.data.records import SPLITS, Record, Split, Target, Value, in_split
 from clinfit.study.data import Data, InputColumn
-from clinfit.study.tasks import Task, task_from
+from clinfit.study.tasks import Extraction, Task, task_from
 
 TWO = ["Non-Cancer", "Krebs, gesichert ≥ T2"]
 THREE = ["no finding", "non-tumour", "tumör"]
@@ -40,6 +41,8 @@ class Dataset:
     @property
     def other_target(self) -> Target:
         """One answer that every record may have."""
+        if isinstance(self.task, Extraction):
+            return _fields(0, 0, False)
         if not self.task.labels:
             return "Another text."
         label = self.task.labels[0]
@@ -70,6 +73,13 @@ def _text(k: int, i: int, trained: bool) -> Target:
     return f"On {WORDS[k]}, in {i} patients"
 
 
+FIELDS = {"part": {"values": WORDS}, "patients": "integer", "note": {"required": False}}
+
+
+def _fields(k: int, i: int, trained: bool) -> Target:
+    return canonical({"part": WORDS[k], "patients": i, "note": None if i % 3 else f"seen {k}"})
+
+
 DATA: dict[str, Shape] = {
     "text": Shape("classification", TEXT, {"labels": TWO}, partial(_one, TWO)),
     "table": Shape("classification", TABLE, {"labels": TWO}, partial(_one, TWO)),
@@ -78,6 +88,7 @@ DATA: dict[str, Shape] = {
     "several": Shape("multilabel", TEXT + TABLE, {"labels": SEVERAL}, _labels),
     "options": Shape("multiple-choice", TEXT + OPTIONS, {"options": OPTIONS}, partial(_one, ["A", "B", "C"])),
     "texts": Shape("generation", TEXT, {"max_new_tokens": 6}, _text),
+    "fields": Shape("extraction", TEXT, {"max_new_tokens": 6, "fields": FIELDS}, _fields),
 }
 
 

@@ -1,23 +1,23 @@
 """Made-up studies and predictions of every kind of task, for tests of what comes after models."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from clinfit.data.records import SPLITS
+from clinfit.data.records import SPLITS, Record
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
-from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
-from clinfit.evaluation.metrics.text.definitions import item_scores
 from clinfit.evaluation.results import Characteristics, Results
-from clinfit.predictions import PROBABILITY, SCORE, SEPARATOR
+from clinfit.predictions import PROBABILITY, SEPARATOR
+from clinfit.runs.item_scores import score_table, with_scores
 from clinfit.study.evaluation import Evaluation
 from clinfit.study.models import Baseline, Causal, Classical
 from clinfit.study.schema import Study
-from clinfit.study.tasks import SCORINGS, Task, task_from
+from clinfit.study.tasks import SCORINGS, Task, Writing, task_from
 from shuffled import importance_of
 
 N = 160
@@ -38,9 +38,14 @@ MADE: dict[str, Made] = {
     "multilabel": Made({"kind": "multilabel", "labels": ["renal", "cardiac", "tumour"]}),
     "multiple-choice": Made({"kind": "multiple-choice", "options": list(OPTIONS)}, OPTIONS),
     "generation": Made({"kind": "generation", "max_new_tokens": 16}),
+    "extraction": Made(
+        {"kind": "extraction", "fields": {"drug": "string", "dose": {"type": "number", "required": False}}}
+    ),
 }
 #: Kinds whose answers are labels, with probabilities.
-LABELLED = [kind for kind in MADE if kind != "generation"]
+LABELLED = [kind for kind in MADE if kind not in ("generation", "extraction")]
+#: What stands in the place of `forest` where texts are asked for, by kind.
+RULES: dict[str, Literal["lead", "nearest"]] = {"generation": "lead", "extraction": "nearest"}
 #: Systems: model, stage, how much it knows.
 SYSTEMS = (("forest", 1, 1.5), ("tiny", 0, 0.1), ("tiny", 1, 2.5))
 
@@ -55,6 +60,7 @@ def task_of(kind: str, **settings: Any) -> Task:
 def study_of(tasks: Mapping[str, Task], **evaluation: Any) -> Study:
     """A majority baseline, a classical `forest` and a causal `tiny` with free answers; where texts are asked for, a
     rule that writes in place of the first two."""
+    asked = {task.kind for task in tasks.values()}
     return Study(
         name="made-up",
         tasks=dict(tasks),
@@ -67,11 +73,7 @@ def study_of(tasks: Mapping[str, Task], **evaluation: Any) -> Study:
                 if any(task.labels for task in tasks.values())
                 else []
             ),
-            *(
-                [Baseline(name="lead", family="baseline", kind="lead")]
-                if not all(task.labels for task in tasks.values())
-                else []
-            ),
+            *(Baseline(name=RULES[kind], family="baseline", kind=RULES[kind]) for kind in RULES if kind in asked),
             Causal(name="tiny", family="causal", base="clinfit/tiny", generate=8),
         ],
         evaluation=Evaluation(**{"bootstrap": 400} | evaluation),
@@ -89,7 +91,8 @@ def predictions_of(
     """Validation and test rows of every system. seed: of the items; of_models: the models' own."""
     rng = np.random.default_rng([seed, of_models] if of_models != 42 else seed)
     if not task.labels:
-        systems = [("lead" if model == "forest" else model, *rest) for model, *rest in systems]  # type: ignore[misc]
+        rule = RULES[task.kind]
+        systems = [(rule if model == "forest" else model, *rest) for model, *rest in systems]  # type: ignore[misc]
     table = pd.concat(
         [
             _rows(name, task, split, model, stage, strength, n, seed, rng)
@@ -104,8 +107,8 @@ def predictions_of(
 def _rows(
     name: str, task: Task, split: str, model: str, stage: int, strength: float, n: int, seed: int, rng: Any
 ) -> pd.DataFrame:
-    if task.kind == "generation":
-        return _texts(name, split, model, stage, strength, n, seed, rng)
+    if isinstance(task, Writing):
+        return _texts(name, task, split, model, stage, strength, n, seed, rng)
     gold, probabilities, texts = _TRUTH[task.kind](task, n, strength, np.random.default_rng([seed, len(split)]), rng)
     ids = [f"{split}-{i:05d}" for i in range(n)]
     causal = model == "tiny"
@@ -136,19 +139,38 @@ WORDS = ("fever", "cough", "warfarin", "left", "knee", "pain", "day", "rest", "s
 OTHERS = ("quiet", "river", "stone", "cloud", "green")
 
 
-def _texts(name: str, split: str, model: str, stage: int, strength: float, n: int, seed: int, rng: Any) -> pd.DataFrame:
-    """Texts with more of their references' words the stronger a system is, and the scores of each."""
-    truth = np.random.default_rng([seed, len(split)])
+def _sentences(n: int, keeps: float, truth: Any, rng: Any) -> tuple[list[str], list[str]]:
     references = [f"{' '.join(truth.choice(WORDS, 6))} {int(truth.integers(1, 90))} mg" for _ in range(n)]
-    keeps = 1 / (1 + np.exp(-2 * (strength - 1)))
-    outputs = [
+    return references, [
         " ".join(word if rng.random() < keeps else str(rng.choice(OTHERS)) for word in reference.split())
         for reference in references
     ]
+
+
+def _objects(n: int, keeps: float, truth: Any, rng: Any) -> tuple[list[str], list[str]]:
+    """Every eighth answer is no object, every ninth lacks a field."""
+    golds = [
+        {"drug": str(truth.choice(WORDS)), "dose": float(truth.integers(1, 90)) if i % 5 else None} for i in range(n)
+    ]
+    outputs = []
+    for i, gold in enumerate(golds):
+        said = {"drug": gold["drug"] if rng.random() < keeps else str(rng.choice(OTHERS)), "dose": gold["dose"]}
+        outputs.append("Sure." if i % 8 == 0 else json.dumps({"dose": said["dose"]} if i % 9 == 0 else said))
+    return [json.dumps(gold) for gold in golds], outputs
+
+
+def _texts(
+    name: str, task: Task, split: str, model: str, stage: int, strength: float, n: int, seed: int, rng: Any
+) -> pd.DataFrame:
+    """Texts with more of what their references hold the stronger a system is, and the scores of each."""
+    assert isinstance(task, Writing)
+    made = {"generation": _sentences, "extraction": _objects}[task.kind]
+    keeps = 1 / (1 + np.exp(-2 * (strength - 1)))
+    references, outputs = made(n, keeps, np.random.default_rng([seed, len(split)]), rng)
     ids, causal = [f"{split}-{i:05d}" for i in range(n)], model == "tiny"
     table = pd.DataFrame(
         {
-            "run": f"{model}-seed42", "model": model, "seed": 42, "stage": stage, "task": name, "kind": "generation",
+            "run": f"{model}-seed42", "model": model, "seed": 42, "stage": stage, "task": name, "kind": task.kind,
             "split": split, "id": ids, "group": ids, "gold": references, "predicted": outputs, "status": "ok",
             "raw": outputs, "finish_reason": ["length" if i % 4 == 0 and causal else "stop" for i in range(n)],
             "prompt_tokens": pd.array([40 if causal else None] * n, dtype="Int64"),
@@ -160,12 +182,11 @@ def _texts(name: str, split: str, model: str, stage: int, strength: float, n: in
             "nats_bytes": pd.array([40 if causal else None] * n, dtype="Int64"),
         }
     )  # fmt: skip
-    rows = [
-        item_scores(output, [reference], f"Seen today: {reference}, and more.", reason)
-        for output, reference, reason in zip(outputs, references, table["finish_reason"], strict=True)
+    records = [
+        Record(id, id, {"text": f"Seen today: {reference}, and more."})
+        for id, reference in zip(ids, references, strict=True)
     ]
-    scores = {SCORE + metric: np.array([row[metric] for row in rows], dtype=np.float64) for metric in TEXT}
-    return pd.concat([table, pd.DataFrame(scores)], axis=1)
+    return with_scores(table, score_table(task, records, table))
 
 
 Texts = Callable[[np.ndarray], list[str]]

@@ -62,6 +62,7 @@ def desk(tmp_path: Path) -> Path:
 
     other.csv and diagnoses.csv hold answers of other tools, events.csv several labels a note, exam.csv questions,
     letters.csv letters with summaries.
+    trials.csv  abstracts with the values of three fields.
     """
     rows = []
     for i in range(120):
@@ -84,6 +85,8 @@ def desk(tmp_path: Path) -> Path:
         f'l{i},"Dear colleague, bed {i} fell on day {i % 5}. No fracture.",Fell on day {i % 5}' for i in range(120)
     ]
     (tmp_path / "letters.csv").write_text("\n".join(["id,letter,summary", *letters]) + "\n")
+    trials = [f"Drug {k % 7} was given to {k} adults.,drug {k % 7},{k if k % 3 else ''},increased" for k in range(120)]
+    (tmp_path / "trials.csv").write_text("\n".join(["abstract,drug,dose_mg,effect", *trials]) + "\n")
     (tmp_path / "new-letters.csv").write_text('id,letter\nn1,"Dear colleague, bed 3 slept well."\n')
     (tmp_path / "exam.csv").write_text("\n".join(["question,first,second,third,right", *exam]) + "\n")
     new = ["id,note", "a,Patient fell beside the bed.", "b,Slept well and asked for tea."]

@@ -22,8 +22,11 @@ Then the kind's own:
                      null where the family gives none
     generation       gold: the reference. predicted, raw: the text that was written. nats, nats_tokens, nats_bytes: how
                      unlikely the reference is (scoring/likelihood.py), null where the family gives no likelihood.
+                     pieces, rounds: that a long record was read in, 0 of one read at once; null where all are read at
+                     once or shortened
                      score_<metric>: of the text, joined from the run's item scores (runs/item_scores.py); null where a
                      metric is undefined. A table that no step has scored yet has no such columns
+    extraction       as generation. gold: the canonical JSON of the fields (data/fields.py)
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -172,6 +175,8 @@ def _written(task: Task, n: int, outputs: Outputs) -> Said:
     for column, counts in (
         ("nats_tokens", None if losses is None else losses.tokens),
         ("nats_bytes", None if losses is None else losses.bytes),
+        ("pieces", outputs.pieces),
+        ("rounds", outputs.rounds),
     ):
         own[column] = pd.array([None] * n if counts is None else counts, dtype="Int64")
     return Said(outputs.texts, outputs.texts, outputs.tokens, own)
@@ -197,7 +202,11 @@ SAID: dict[str, Callable[[Task, int, Outputs], Said]] = {
     "multilabel": _labels,
     "multiple-choice": _labels,
     "generation": _written,
+    "extraction": _written,
 }
+
+#: Kinds whose answers are texts.
+WRITTEN_KINDS = [kind for kind, said in SAID.items() if said is _written]
 
 #: Columns of a kind with labels beside the probabilities.
 OWN_COLUMNS: dict[str, Callable[[Task, LabelOutputs], Columns]] = {
@@ -227,7 +236,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise ClinfitError(f"{path} cannot be read as a predictions table ({type(error).__name__})") from error
     missing = [name for name in COLUMNS if name not in table.columns]
-    if not missing and bool((table["kind"] == "generation").all()):
+    if not missing and bool(table["kind"].isin(WRITTEN_KINDS).all()):
         missing = [name for name in NATS if name not in table.columns]
     elif not missing and not labels_of(table):
         missing = ["probability columns"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clinfit.data.fields import canonical
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import Lesson, Workspace
@@ -141,3 +142,20 @@ def test_nearest_does_not_hold_all_similarities_at_once(monkeypatch: pytest.Monk
     assert found == known.references and peak < 1500 * 1500 * 8 / 2
     monkeypatch.setattr("clinfit.models.writing_rules.MOST_CELLS", 1)
     assert known.nearest(asked[:9]) == known.references[:9]
+
+
+def test_the_most_frequent_value_of_each_field() -> None:
+    """A text that few training records have would name them; a value of a list that the study declares does not."""
+    fields = {"side": {"values": ["left", "right"]}, "drug": "string", "place": "string", "days": "integer"}
+    task = task_from(
+        {"kind": "extraction", "fields": fields, "data": {"path": "unused.csv", "inputs": {"text": "text"}}}
+    )
+    model = BaselineModel(Baseline(name="m", family="baseline", kind="majority"), {"t": task}, 1)
+    targets = [
+        canonical({"side": "right" if k < 8 else "left", "drug": "aspirin", "place": f"at {k}", "days": k % 2})
+        for k in range(12)
+    ]
+    known = [Record(f"k{k}", f"k{k}", {"text": "x"}, target, "train", "t") for k, target in enumerate(targets)]
+    model.fit(Lesson(known, [], {"t": 1.0}), Workspace(Path("unused")))
+    texts = model.generate("t", [Record("a", "a", {"text": "y"})], 9).texts
+    assert texts == ['{"side": "right", "drug": "aspirin", "place": "", "days": 0}']

@@ -37,7 +37,7 @@ OPTIONS = Served(
 
 
 def test_every_kind_of_task_is_decided() -> None:
-    assert DECIDE.keys() == SETTINGS.keys() - {"generation"}, "of a text nothing is decided"
+    assert DECIDE.keys() == SETTINGS.keys() - {"generation", "extraction"}, "of a text nothing is decided"
 
 
 def test_one_label_by_its_threshold() -> None:

@@ -263,6 +263,7 @@ SEVERAL = {
     "three kinds withheld": ("finding", "chapters", "exam"),
     "texts": ("letter",),
     "four kinds": ("finding", "chapters", "exam", "letter"),
+    "fields": ("drugs",),
 }
 
 

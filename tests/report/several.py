@@ -14,7 +14,7 @@ from clinfit.findings import FindingDict
 from clinfit.models.base import LabelOutputs, TextOutputs
 from clinfit.predictions import Source, predictions_table
 from clinfit.study.schema import Study
-from clinfit.study.tasks import SCORINGS, Task
+from clinfit.study.tasks import SCORINGS, Task, Writing
 from predicted import predictions_of
 
 PATIENT_TEXT = "Mrs Jane Doe, born 1950, complains of chest pain"
@@ -45,6 +45,12 @@ TASKS: dict[str, dict[str, Any]] = {
         "evaluation": {"primary": "accuracy", "subgroups": ["sex"]},
     },
     "letter": {"kind": "generation", "data": NOTE, "evaluation": {"primary": "rougeL", "subgroups": ["sex"]}},
+    "drugs": {
+        "kind": "extraction",
+        "fields": {"drug": "string", "dose": {"type": "number", "required": False}},
+        "data": NOTE,
+        "evaluation": {"subgroups": ["sex"]},
+    },
 }
 MODELS = [
     {"name": "majority", "family": "baseline", "kind": "majority"},
@@ -81,7 +87,7 @@ def study_of(names: Sequence[str]) -> Study:
             "name": "several-tasks",
             "description": "Which findings, chapters and answers does a small language model read from a note?",
             "tasks": {name: TASKS[name] for name in names},
-            "models": WRITERS if "letter" in names else MODELS,
+            "models": WRITERS if {"letter", "drugs"} & {*names} else MODELS,
             "evaluation": {"bootstrap": 100},
         }
     )
@@ -92,7 +98,7 @@ def answers_of(study: Study) -> pd.DataFrame:
     tables = []
     for name, task in study.tasks.items():
         rng = np.random.default_rng(len(name))
-        if task.kind == "generation":
+        if isinstance(task, Writing):
             tables.append(predictions_of(name, task, N, systems=SYSTEMS).pipe(_secret))
             continue
         for split in SPLITS[1:]:

@@ -81,7 +81,7 @@ def test_every_kind_has_its_record(cases: dict[str, ReportInputs], name: str) ->
             assert entry["metrics"] == {metric: m["value"] for metric, m in system["metrics"].items()}
             assert list(entry["label_distribution"]) == result["labels"]
             assert list(entry["prediction_distribution"]) == [*result["labels"], "unparsed"]
-            several = result["kind"] in ("multilabel", "generation")
+            several = result["kind"] in ("multilabel", "generation", "extraction")
             assert (entry["confusion"] is None, entry["accuracy"] is None) == (several, several or result["withheld"])
             if not several:
                 assert sum(entry["prediction_distribution"].values()) == entry["samples"]

@@ -39,7 +39,11 @@ every_several = pytest.mark.parametrize("name", SEVERAL)
 @pytest.fixture(scope="module")
 def three(cases: dict[str, ReportInputs]) -> dict[str, Subject]:
     """The tasks of all kinds by name."""
-    return {subject.name: subject for case in ("three kinds", "four kinds") for subject in subjects_of(cases[case])}
+    return {
+        subject.name: subject
+        for case in ("three kinds", "four kinds", "fields")
+        for subject in subjects_of(cases[case])
+    }
 
 
 # ---------------------------------------------------------------- every section has a view

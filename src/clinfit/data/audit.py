@@ -23,7 +23,7 @@ from clinfit.data.splits import groups_that_straddle
 from clinfit.data.values import shown_ids
 from clinfit.findings import Finding
 from clinfit.study.quick import QUICK
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Generation, Task
 
 #: A text of more words than this, and of LONG_RATIO medians, is likely to be several documents or a broken file.
 LONG_WORDS, LONG_RATIO = 5_000, 20
@@ -157,7 +157,7 @@ def _no_validation(records: Sequence[Record]) -> Iterator[Finding]:
 
 def _conflicting_labels(task: Task, records: Sequence[Record], duplicates: Duplicates) -> Iterator[Finding]:
     conflicting = [group for group in duplicates.exact if len({records[at].target for at in group}) > 1]
-    if task.kind == "generation":  # one question may have several good answers
+    if isinstance(task, Generation):  # one question may have several good answers
         return
     if conflicting:
         ids = _ids(records, conflicting)

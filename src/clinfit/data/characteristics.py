@@ -68,6 +68,7 @@ OUTCOMES: dict[str, Callable[[Task, Sequence[Record]], list[Column]]] = {
     "multilabel": _none,
     "multiple-choice": _none,
     "generation": _none,
+    "extraction": _none,
 }
 
 

@@ -1,6 +1,7 @@
 """What is suspicious about a task's answers, by kind of task: labels that are absent, rare, or given away by the text;
 options that cannot be told apart."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from clinfit.data.support import (
 from clinfit.data.values import shown_ids
 from clinfit.findings import Finding
 from clinfit.study.load import flow_yaml
-from clinfit.study.tasks import Classification, MultipleChoice, Task
+from clinfit.study.tasks import Classification, Extraction, MultipleChoice, Task
 
 #: A label with less than this share of an even division is scarce; one with less than RARE of all records is rare.
 SCARCE, RARE = 0.5, 0.05
@@ -39,6 +40,8 @@ FAVOURED = 1.25
 #: References of at most so many words are short; the share of all records from which that, and references that stand
 #: in their own record, are told; the share from which one reference for many records is.
 SHORT_WORDS, SHORT_SHARE, SAME_SHARE = 3, 0.05, 0.1
+#: Share of the records with one value in a field from which that is worth a note.
+SAME_FIELD = 0.95
 
 
 def label_findings(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
@@ -255,6 +258,26 @@ def _reference_in_source(task: Task, records: Sequence[Record]) -> Iterator[Find
         )
 
 
+# ---------------------------------------------------------------- extraction
+
+
+def _constant_fields(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
+    """Fields with one value in nearly all records, which need no model."""
+    assert isinstance(task, Extraction)
+    objects = [json.loads(str(record.target)) for record in records]
+    for name in task.fields:
+        counts = Counter(json.dumps(values[name]) for values in objects)
+        most = max(counts.values(), default=0)
+        if most >= SAME_FIELD * len(records) > 1:
+            yield Finding(
+                "info",
+                "constant-field",
+                f"field {name!r} has one value in {most} of {len(records)} records",
+                "",
+                "saying it always is nearly always right: the baseline `majority` shows how far that goes",
+            )
+
+
 CHECKS: dict[str, tuple[Callable[[Task, Sequence[Record]], Iterator[Finding]], ...]] = {
     "classification": (
         _one_class,
@@ -267,4 +290,5 @@ CHECKS: dict[str, tuple[Callable[[Task, Sequence[Record]], Iterator[Finding]], .
     "multilabel": (_set_support, _rare_labels, _label_words),
     "multiple-choice": (_few_test_questions, _favoured_letter, _unclear_options),
     "generation": (_few_test_texts, _short_references, _same_references, _reference_in_source),
+    "extraction": (_few_test_texts, _constant_fields),
 }

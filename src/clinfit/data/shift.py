@@ -7,10 +7,11 @@ differences, so each has a p value: d^2 n m / (n + m) is chi-squared, with one d
 are categories, where both splits come from one source.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from clinfit.data.records import Record, Value, in_split, labels_in
 from clinfit.data.values import SMALL_CELL
 from clinfit.study.data import InputColumn
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Extraction, Task
 
 #: From this standardised difference on a row is called large (Stuart, 2010).
 LARGE = 0.25
@@ -35,7 +36,8 @@ class Shift:
     """One property in training against test. difference: standardised, None without limit; alert: whether it is large.
     p: how often chance alone gives as much, uncorrected; None for a vocabulary.
 
-    kind: label, missing, number, category, text length, vocabulary (which has no standard scale and never alerts).
+    kind: label, field, missing, number, category, text length, vocabulary (which has no standard scale and never
+    alerts).
     """
 
     name: str
@@ -100,12 +102,27 @@ def _labels_a_record(_: Task, train: Sequence[Record], test: Sequence[Record]) -
     yield _number("labels a record", "label", *counts)
 
 
+def _field_values(task: Task, train: Sequence[Record], test: Sequence[Record]) -> Iterator[Shift]:
+    """Of fields that may lack a value the share that has one, of those with a list the shares of its values."""
+    assert isinstance(task, Extraction)
+    objects = [[json.loads(str(record.target)) for record in part] for part in (train, test)]
+    for name, field in task.declared.items():
+        columns = [[values[name] for values in part] for part in objects]
+        if not field.required:
+            yield _share(f"share with a value in {name}", "field", *([v is not None for v in part] for part in columns))
+        if field.type == "string" and field.values is not None:
+            known = [[str(value) for value in part if value is not None] for part in columns]
+            if all(known):
+                yield replace(_category(name, *known), name=f"values of {name}", kind="field")
+
+
 #: What is compared of the answers, by kind of task.
 LABELS: dict[str, tuple[Callable[[Task, Sequence[Record], Sequence[Record]], Iterator[Shift]], ...]] = {
     "classification": (_labels,),
     "multilabel": (_labels, _labels_a_record),
     "multiple-choice": (_labels,),
     "generation": (_reference_words,),
+    "extraction": (_field_values,),
 }
 
 

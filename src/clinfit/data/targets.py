@@ -2,6 +2,8 @@
 
 classification, multiple-choice  one column, each value mapped to a label or an option's letter (see `labels`)
 generation                       one column of texts, which `load` cleans with the inputs before; no space at the ends
+extraction                       one column of JSON objects, or one column a field: an empty cell is no value, of a list
+                                 none of its strings, which stand joined by `|`; both become one canonical text
 multilabel                       one column of labels joined by a separator (or of lists, where the format knows them),
                                  each mapped as above: an empty cell holds no label, a label that stands twice is one;
                                  or one column a label with 1 or 0, true or false, yes or no
@@ -9,6 +11,8 @@ multilabel                       one column of labels joined by a separator (or 
 An empty cell of a column that stands for one label is an error and not a no: what was not recorded need not be absent.
 """
 
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,12 +21,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clinfit.data.fields import FAULTS, Extracted, Fault, canonical, read_object, told
 from clinfit.data.labels import LabelMap
 from clinfit.data.records import Target
-from clinfit.data.values import as_paragraphs, cells_of, is_missing, read_cells, shown_ids
+from clinfit.data.values import (
+    as_comma_number,
+    as_number,
+    as_paragraphs,
+    as_text,
+    cells_of,
+    is_missing,
+    read_cells,
+    shown_ids,
+)
 from clinfit.errors import ClinfitError
-from clinfit.study.data import IndicatorColumns, LabelColumn
-from clinfit.study.tasks import Task
+from clinfit.study.data import AnswerColumns, LabelColumn
+from clinfit.study.fields import ExtractedField
+from clinfit.study.tasks import Extraction, Task
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ def _cells(task: Task, rows: pd.DataFrame) -> list[Any]:
 
 
 def _read_several(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Target]:
-    if isinstance(task.data.label, IndicatorColumns):
+    if isinstance(task.data.label, AnswerColumns):
         return _sets(task, _read_indicators(task.data.label, rows, ids))
     cells = _divided(task, rows)
     owners = [record for record, parts in zip(ids, cells, strict=True) for _ in parts]
@@ -90,7 +105,7 @@ def _read_several(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Ta
 
 def _known_several(task: Task, rows: pd.DataFrame) -> list[Target | None]:
     """A column without any value says nothing of its records, rather than that none has a label."""
-    if isinstance(task.data.label, IndicatorColumns):
+    if isinstance(task.data.label, AnswerColumns):
         columns = {label: _indicators(cells_of(rows[name])) for label, name in task.data.label.columns.items()}
         known = [None not in values for values in zip(*columns.values(), strict=True)]
         held = [{label for label, values in columns.items() if values[at]} for at in range(len(rows))]
@@ -128,7 +143,7 @@ def _values_in(cell: Any, column: LabelColumn) -> list[Any]:
     return [cell]
 
 
-def _read_indicators(label: IndicatorColumns, rows: pd.DataFrame, ids: Sequence[str]) -> list[set[str]]:
+def _read_indicators(label: AnswerColumns, rows: pd.DataFrame, ids: Sequence[str]) -> list[set[str]]:
     held: list[set[str]] = [set() for _ in ids]
     for name, column in label.columns.items():
         values = _indicators(cells_of(rows[column]))
@@ -172,6 +187,69 @@ def _known_text(task: Task, rows: pd.DataFrame) -> list[Target | None]:
     return [text.strip() or None if text else None for text in reference_texts(task, rows, numbers) or []]
 
 
+# ---------------------------------------------------------------- fields of a record
+
+
+def _read_fields(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[Target]:
+    assert isinstance(task, Extraction)
+    found = _objects(task, rows)
+    wrong = {record: each.faults for record, each in zip(ids, found, strict=True) if each.values is None}
+    if wrong:
+        counts: Counter[Fault] = Counter(fault for faults in wrong.values() for fault in faults)
+        raise ClinfitError(
+            f"{len(wrong)} of {len(ids)} records do not hold the declared fields, {shown_ids([*wrong])}: "
+            + "; ".join(f"{FAULTS[fault]} ({count} x)" for fault, count in counts.items()),
+            expected="; ".join(f"{name}: {told(field)}" for name, field in task.declared.items()),
+            fix="correct these records, or the fields of the task (required: false, where a value may be missing)",
+        )
+    return [canonical(each.values) for each in found if each.values is not None]
+
+
+def _known_fields(task: Task, rows: pd.DataFrame) -> list[Target | None]:
+    assert isinstance(task, Extraction)
+    return [None if each.values is None else canonical(each.values) for each in _objects(task, rows)]
+
+
+def _objects(task: Extraction, rows: pd.DataFrame) -> list[Extracted]:
+    """What each row says of the fields."""
+    fields, label = task.declared, task.data.label
+    if not isinstance(label, AnswerColumns):
+        return [read_object(_json_of(cell), fields) for cell in _cells(task, rows)]
+    columns = {
+        name: _field_values(cells_of(rows[label.columns[name]]), field, task.data.decimal)
+        for name, field in fields.items()
+    }
+    return [
+        read_object(json.dumps({name: values[at] for name, values in columns.items()}), fields)
+        for at in range(len(rows))
+    ]
+
+
+def _json_of(cell: Any) -> str:
+    """A cell as JSON: text as it is, an object of a file that knows objects, nothing of an empty one."""
+    if isinstance(cell, str):
+        return cell
+    return "" if is_missing(cell) else json.dumps(cell, default=str)
+
+
+def _field_values(cells: Sequence[Any], field: ExtractedField, decimal: str) -> list[Any]:
+    """Cells as the type of their field has them; one that cannot be read so is of no type that a field has."""
+    if field.type == "list":
+        return [[str(part) for part in _values_in(cell, LabelColumn(column="any"))] for cell in cells]
+    if field.type == "boolean":
+        flags = zip(cells, _indicators(cells), strict=True)
+        return [None if is_missing(cell) else {} if flag is None else flag for cell, flag in flags]
+    number = as_number if decimal == "." else as_comma_number
+    return [_or_no_type(as_text if field.type == "string" else number, cell) for cell in cells]
+
+
+def _or_no_type(read: Callable[[Any], Any], cell: Any) -> Any:
+    try:
+        return read(cell)
+    except (TypeError, ValueError):
+        return {}
+
+
 def reference_texts(task: Task, rows: pd.DataFrame, ids: Sequence[str]) -> list[str | None] | None:
     """The reference of each row as it stands there; None of tasks that have none, and of new data without them."""
     if task.kind != "generation" or task.data.label_column.column not in rows.columns:
@@ -187,4 +265,5 @@ TARGETS: dict[str, Targets] = {
     "multilabel": Targets(_read_several, _known_several, learned=True),
     "multiple-choice": Targets(_read_one, _known_one, learned=False),
     "generation": Targets(_read_text, _known_text, learned=False),
+    "extraction": Targets(_read_fields, _known_fields, learned=False),
 }

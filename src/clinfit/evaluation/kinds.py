@@ -21,6 +21,8 @@ from clinfit.evaluation.analyses.cost import pareto_front
 from clinfit.evaluation.analyses.curves import curves_section
 from clinfit.evaluation.analyses.errors import errors
 from clinfit.evaluation.analyses.external import external
+from clinfit.evaluation.analyses.extracted import extracted
+from clinfit.evaluation.analyses.field_canaries import field_canaries
 from clinfit.evaluation.analyses.folds import cross_validation, folds
 from clinfit.evaluation.analyses.freeze import freeze
 from clinfit.evaluation.analyses.generated import generated
@@ -202,9 +204,22 @@ GENERATION = Kind(
     withheld_system=withheld_texts,
 )
 
+EXTRACTION = Kind(
+    decide=decide_text,
+    checks={**GENERATION.checks, "canaries": field_canaries},
+    systems={
+        **{name: analysis for name, analysis in GENERATION.systems.items() if name != "written"},
+        "extracted": extracted,
+    },
+    analyses={"free_baselines": free_baselines, **ANALYSES},
+    withheld={"leakage": leakage_counts},
+    withheld_system=withheld_texts,
+)
+
 KINDS: Mapping[str, Kind] = {
     "classification": CLASSIFICATION,
     "multilabel": MULTILABEL,
     "multiple-choice": MULTIPLE_CHOICE,
     "generation": GENERATION,
+    "extraction": EXTRACTION,
 }

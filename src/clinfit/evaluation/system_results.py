@@ -185,17 +185,27 @@ class GeneratedDict(TypedDict):
     cut_off: int
 
 
+class PiecesDict(TypedDict):
+    """Long items that were read in pieces (`long_input: map-reduce`). records: that were; pieces: of all of them;
+    most_rounds: that one of them took."""
+
+    records: int
+    pieces: int
+    most_rounds: int
+
+
 class LanguageDict(TypedDict):
     """What a language model read on test, and how much probability it puts on the labels.
 
     prompt_tokens, label_mass: minimum, quartiles and maximum; null where it has none. shortened: items of which it did
-    not see all text; null where that is not known.
+    not see all text; null where that is not known. pieces: null where no item may be read in pieces.
     """
 
     n: int
     prompt_tokens: list[float] | None
     label_mass: list[float] | None
     shortened: int | None
+    pieces: PiecesDict | None
 
 
 class WrittenDict(TypedDict):
@@ -214,6 +224,33 @@ class WrittenDict(TypedDict):
     length_ratio: list[float] | None
     reference_tokens: int | None
     reference_bytes: int | None
+
+
+class FieldResult(TypedDict):
+    """One declared field of one system. type: as the study declares it. true, given: values of the references, and of
+    the answers. metrics: accuracy, precision, recall, f1."""
+
+    field: str
+    type: str
+    true: int
+    given: int
+    metrics: dict[str, MetricDict]
+
+
+class ExtractedDict(TypedDict):
+    """The answers of a system of which declared fields are asked, counted on test.
+
+    valid: that are an object of the declared fields. faults: what is wrong with the others -> answers; one may have
+    several. cut_off: ended at the limit of tokens. tokens: that were written; minimum, quartiles and maximum, null
+    where not known. fields: in the order of the study.
+    """
+
+    n: int
+    valid: int
+    faults: dict[str, int]
+    cut_off: int
+    tokens: list[float] | None
+    fields: list[FieldResult]
 
 
 class ImportanceRow(TypedDict):
@@ -283,8 +320,8 @@ class SystemSections(TypedDict, total=False):
 
     threshold: of a task with one label an item; label_thresholds: label -> threshold of a multilabel task. classes: in
     the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
-    written: of generation. importance: of models that were asked; weights: of linear models. folds: of a
-    cross-validation, in which threshold is what the folds chose in one.
+    written: of generation; extracted: of extraction. importance: of models that were asked; weights: of linear models.
+    folds: of a cross-validation, in which threshold is what the folds chose in one.
     """
 
     threshold: ThresholdDict
@@ -301,6 +338,7 @@ class SystemSections(TypedDict, total=False):
     generated: GeneratedDict
     language: LanguageDict
     written: WrittenDict
+    extracted: ExtractedDict
     importance: ImportanceDict
     weights: WeightsDict
     folds: list[FoldDict]

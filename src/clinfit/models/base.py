@@ -92,7 +92,8 @@ class Lesson:
 @dataclass(frozen=True)
 class WrittenText:
     """What a model wrote for one record, why it ended, its tokens, and the seconds that it took; of families with
-    tokens those of the prompt, and those of the record's text that it did not see."""
+    tokens those of the prompt, and those of the record's text that it did not see; of a record that was read in pieces
+    how many there were, and in how many rounds, with the prompt tokens and seconds of all."""
 
     text: str
     finish_reason: FinishReason
@@ -100,6 +101,8 @@ class WrittenText:
     seconds: float
     prompt_tokens: int | None = None
     dropped_tokens: int | None = None
+    pieces: int | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ class TextOutputs:
     """What a model wrote for n records: texts, why each ended, and (n,) tokens and seconds of each.
 
     tokens: 0 for a rule, which has none. prompt_tokens, dropped_tokens: as of `LabelOutputs`. losses: of the records'
-    references, where they were asked for and the family has any.
+    references, where they were asked for and the family has any. pieces, rounds: (n,) of records that were read in
+    pieces, 0 of those read at once; None where none may be (`long_input`).
     """
 
     texts: list[str]
@@ -117,6 +121,8 @@ class TextOutputs:
     prompt_tokens: NDArray[np.int64] | None = None
     dropped_tokens: NDArray[np.int64] | None = None
     losses: Likelihood | None = None
+    pieces: NDArray[np.int64] | None = None
+    rounds: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, written: Sequence[WrittenText]) -> "TextOutputs":
@@ -128,6 +134,8 @@ class TextOutputs:
             seconds=np.array([one.seconds for one in written], dtype=np.float64),
             prompt_tokens=_known([one.prompt_tokens for one in written]),
             dropped_tokens=_known([one.dropped_tokens for one in written]),
+            pieces=_known([one.pieces for one in written]),
+            rounds=_known([one.rounds for one in written]),
         )
 
 

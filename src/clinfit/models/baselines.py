@@ -29,9 +29,9 @@ from clinfit.models.base import (
 from clinfit.models.features import document, input_types
 from clinfit.models.saved import Saved, read_saved, write_saved
 from clinfit.models.targets import shares_of, targets_of
-from clinfit.models.writing_rules import RULES, Examples, examples_of, source_texts
-from clinfit.study.models import WRITING_RULES, Baseline
-from clinfit.study.tasks import Generation, Task
+from clinfit.models.writing_rules import RULES, Examples, examples_of, source_texts, usual_object
+from clinfit.study.models import Baseline
+from clinfit.study.tasks import Extraction, Task, Writing
 
 if TYPE_CHECKING:
     from clinfit.models.pretrained import Bases
@@ -71,12 +71,16 @@ class BaselineModel:
         start = time.perf_counter()
         lesson = lesson.taught
         self._rows = {} if lesson.start is None else _read_rows(lesson.start)
-        if self.spec.kind in WRITING_RULES:
-            return self._learn_texts(lesson, start)
+        self._examples = {} if lesson.start is None else _read_examples(lesson.start)
         details: dict[str, Any] = {}
         alarms: list[str] = []
         for name in lesson.weights:
-            counted = self._count(self.tasks[name], [record for record in lesson.train if record.task == name])
+            asked, train = self.tasks[name], [record for record in lesson.train if record.task == name]
+            if isinstance(asked, Writing):
+                self._examples[name] = self._kept(asked, train)
+                details[name] = {"examples": len(self._examples[name].sources)}
+                continue
+            counted = self._count(asked, train)
             self._rows[name], details[name] = counted.rows, counted.details
             alarms += counted.alarms
         workspace.progress(1, 1, f"{self.spec.kind}: {len(lesson.train)} records counted")
@@ -107,7 +111,7 @@ class BaselineModel:
     ) -> TextOutputs:
         """What the rule writes for each record; `limit` is of tokens, which rules do not have."""
         start, asked = time.perf_counter(), self.tasks[task]
-        assert isinstance(asked, Generation)
+        assert isinstance(asked, Writing)
         texts = RULES[self.spec.kind](self.spec, asked, source_texts(asked, records), self._examples.get(task))
         seconds = (time.perf_counter() - start) / max(len(records), 1)
         written = [WrittenText(text, "stop", 0, seconds) for text in texts]
@@ -131,15 +135,11 @@ class BaselineModel:
         model._rows, model._examples = _read_rows(folder), _read_examples(folder)
         return model
 
-    def _learn_texts(self, lesson: Lesson, start: float) -> FitSummary:
-        """Of the rules that write, `nearest` keeps the training records, and the others keep nothing."""
-        self._examples = {} if lesson.start is None else _read_examples(lesson.start)
-        for name in lesson.weights:
-            asked, train = self.tasks[name], [record for record in lesson.train if record.task == name]
-            assert isinstance(asked, Generation)
-            self._examples[name] = examples_of(asked, train if self.spec.kind == "nearest" else [])
-        details = {"tasks": {name: {"examples": len(known.sources)} for name, known in self._examples.items()}}
-        return FitSummary(time.perf_counter() - start, details=details)
+    def _kept(self, task: Writing, train: Sequence[Record]) -> Examples:
+        """What a rule that writes keeps: `nearest` the training records, `majority` one object, others nothing."""
+        if isinstance(task, Extraction) and self.spec.kind == "majority":
+            return usual_object(task, train)
+        return examples_of(task, train if self.spec.kind == "nearest" else [])
 
     # ------------------------------------------------------------ counting
 

@@ -19,6 +19,7 @@ from clinfit.errors import ClinfitError
 from clinfit.models.answering import Said, gold_losses, in_order, said
 from clinfit.models.architectures import check_architecture
 from clinfit.models.base import LabelOutputs, Progress, TextOutputs, WrittenText
+from clinfit.models.long_input import Reading, readings
 from clinfit.models.long_rope import fix_frequencies
 from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
 from clinfit.models.pretrained import Base, check_length, four_bit_supported, load_config, load_tokenizer
@@ -31,6 +32,7 @@ from clinfit.scoring.label_likelihood import AnswerScores, BranchScorer
 from clinfit.scoring.likelihood import Likelihood
 from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal
+from clinfit.study.tasks import Writing
 from clinfit.training.answer_loss import AnswerLoss, asks_several
 from clinfit.training.precision import default_device, resolve_precision
 
@@ -110,20 +112,30 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
                 fix="generate: 0, or other `tasks` for the model",
             )
         renderer, tokenizer = loaded.renderers[task], loaded.tokenizer
-        kept_free = self.tasks[task].kind == "generation" and limit <= renderer.room
+        kept_free = isinstance(self.tasks[task], Writing) and limit <= renderer.room
         check_length(self.spec, loaded.model.config, tokenizer, 0 if kept_free else limit)
-        encoded = renderer.encode_all(records)
-        requests = [Request(item.prompt_ids, limit, record_seed(self.seed, item.id)) for item in encoded]
         texts: dict[int, WrittenText] = {}
 
-        def finish(index: int, found: Continuation) -> None:
-            text = tokenizer.decode(found.ids, skip_special_tokens=True)
-            ended, read = "stop" if found.ended else "length", encoded[index]
-            texts[index] = WrittenText(text, ended, len(found.ids), found.seconds, len(read.prompt_ids), read.dropped)
-            done(index, texts[index])
+        def write(group: Sequence[Reading]) -> list[Reading]:
+            """One round; those that need another."""
+            asked = [(one, k, *prompt) for one in group for k, prompt in enumerate(one.prompts(renderer))]
+
+            def finish(at: int, found: Continuation) -> None:
+                one, k, _, read = asked[at]
+                text, ended = tokenizer.decode(found.ids, skip_special_tokens=True), "stop" if found.ended else "length"
+                if (written := one.take(k, text, ended, len(found.ids), found.seconds, read)) is not None:
+                    texts[one.index] = written
+                    done(one.index, written)
+
+            requests = [Request(read.prompt_ids, limit, record_seed(self.seed, key)) for *_, key, read in asked]
+            loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish)
+            return [one for one in group if one.index not in texts]
 
         with loaded.autocast():
-            loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish)
+            for group in readings(self.tasks[task], records, renderer.encode_all(records)):
+                while group := write(group):
+                    for one in group:
+                        one.put_together(renderer)
         return TextOutputs.of([texts[i] for i in range(len(records))])
 
     def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood:
@@ -222,7 +234,7 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
     def _judge(self, loaded: LoadedCausal, task: str, looked: Looked) -> Judged:
         """Losses of the gold answers as in training, end of turn included, and probabilities."""
         asked, n = self.tasks[task], len(looked.items)
-        if asked.kind == "generation":
+        if isinstance(asked, Writing):
             return Judged(self._reference_losses(loaded, looked.items), None)
         losses, probabilities = np.zeros(n), np.zeros((n, len(asked.labels)))
         for batch in self._batches(loaded, [_width(item) for item in looked.items], None):

@@ -32,6 +32,7 @@ TARGETS: dict[str, Callable[[Task, Sequence[Record]], Targets]] = {
     "multilabel": _memberships,
     "multiple-choice": _indices,
     "generation": _texts,
+    "extraction": _texts,
 }
 
 

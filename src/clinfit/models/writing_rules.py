@@ -3,9 +3,12 @@
 copy     the source as it is, cut at a number of words
 lead     the first sentences of the source: hard to beat where a text says first what matters (See et al., 2017)
 nearest  the reference of the training record whose source is most similar: TF-IDF of words and word pairs, cosine
+majority of extraction: the most frequent value of each field, whatever the record
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +17,15 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from clinfit.data.fields import FieldValue, canonical
 from clinfit.data.records import Record
+from clinfit.data.values import SMALL_CELL
 from clinfit.models.features import document
+from clinfit.prompts.pieces import SENTENCE_END
+from clinfit.study.fields import ExtractedField
 from clinfit.study.models import Baseline
-from clinfit.study.tasks import Generation
+from clinfit.study.tasks import Extraction, Writing
 
-#: A sentence ends at `.`, `!` or `?` before a space, and at a line break.
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 #: Similarities that are held at once, of 8 bytes each: those of all records asked to all of training may fill a memory.
 MOST_CELLS = 2**24
 
@@ -50,34 +55,69 @@ class Examples:
         return found
 
 
-def examples_of(task: Generation, train: Sequence[Record]) -> Examples:
+def usual_object(task: Extraction, train: Sequence[Record]) -> Examples:
+    """What `majority` keeps: the most frequent value of each field; of equally frequent ones the first of training.
+
+    Nobody should be recognised by it: of values that the study does not itself name, only those that SMALL_CELL records
+    share are told, and EMPTY stands where there is none.
+    """
+    objects = [json.loads(str(record.target)) for record in train]
+    values = {name: _usual([each[name] for each in objects], field) for name, field in task.declared.items()}
+    return Examples([], [canonical(values)])
+
+
+def _usual(values: Sequence[Any], field: ExtractedField) -> FieldValue:
+    counts = Counter(json.dumps(value) for value in values)
+    told = [text for text, count in counts.items() if count >= SMALL_CELL or _tells_nothing(field)]
+    if told:
+        return json.loads(max(told, key=counts.__getitem__))
+    return EMPTY[field.type] if field.values is None or field.type == "list" else field.values[0]
+
+
+def _tells_nothing(field: ExtractedField) -> bool:
+    """Whether a value is one of those that the study itself names."""
+    return field.type == "boolean" or field.values is not None
+
+
+#: What stands where no value may be told, or none is known.
+EMPTY: Mapping[str, FieldValue] = {"string": "", "number": 0, "integer": 0, "boolean": False, "list": []}
+
+
+def examples_of(task: Writing, train: Sequence[Record]) -> Examples:
     """What `nearest` keeps of the training records."""
     return Examples(source_texts(task, train), [str(record.target) for record in train])
 
 
-def source_texts(task: Generation, records: Sequence[Record]) -> list[str]:
+def source_texts(task: Writing, records: Sequence[Record]) -> list[str]:
     """The text inputs among the sources of each record, one a line; of a task whose sources hold none, all texts."""
     texts = [name for name in task.sources if name in task.text_inputs] or task.text_inputs
     return [document(record, texts) for record in records]
 
 
-def _copied(spec: Baseline, task: Generation, sources: Sequence[str], known: Examples | None) -> list[str]:
+def _copied(spec: Baseline, task: Writing, sources: Sequence[str], known: Examples | None) -> list[str]:
     most = spec.most_words or task.max_new_tokens
     return [_first_words(source, most) for source in sources]
 
 
-def _led(spec: Baseline, task: Generation, sources: Sequence[str], known: Examples | None) -> list[str]:
+def _led(spec: Baseline, task: Writing, sources: Sequence[str], known: Examples | None) -> list[str]:
     return [" ".join([part for part in SENTENCE_END.split(source) if part][: spec.sentences]) for source in sources]
 
 
-def _nearest(spec: Baseline, task: Generation, sources: Sequence[str], known: Examples | None) -> list[str]:
+def _nearest(spec: Baseline, task: Writing, sources: Sequence[str], known: Examples | None) -> list[str]:
     return [""] * len(sources) if known is None or not known.sources else known.nearest(sources)
 
 
-RULES: Mapping[str, Callable[[Baseline, Generation, Sequence[str], Examples | None], list[str]]] = {
+def _most_frequent(spec: Baseline, task: Writing, sources: Sequence[str], known: Examples | None) -> list[str]:
+    assert isinstance(task, Extraction)
+    (text,) = (known or usual_object(task, [])).references
+    return [text] * len(sources)
+
+
+RULES: Mapping[str, Callable[[Baseline, Writing, Sequence[str], Examples | None], list[str]]] = {
     "copy": _copied,
     "lead": _led,
     "nearest": _nearest,
+    "majority": _most_frequent,
 }
 
 

@@ -1,5 +1,6 @@
 """What a pack says of one record, as plain data, and many of them as a table."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,22 +12,28 @@ from clinfit.data.records import Target
 from clinfit.models.base import FinishReason
 from clinfit.predictions import PROBABILITY, SEPARATOR, answer_text
 
+#: Before the name of a field: its value as JSON.
+FIELD = "field_"
+Status = Literal["ok", "refer", "invalid"]
+
 
 @dataclass(frozen=True)
 class Answer:
     """One answer.
 
     Of generation `predicted` and `decision` are the text that was written, finish_reason says why it ended, and there
-    are no probabilities; notes then also name numbers of the text that the record does not hold.
+    are no probabilities; notes then also name numbers of the text that the record does not hold. Of extraction
+    likewise, and `extracted` is the object that the text is, by field; where it is none, that is None, status is
+    `invalid` and notes say why.
 
     predicted: the most probable label; multilabel: all labels of a probability of 0.5 or more, in the task's order;
     multiple-choice: the letter of the option. decision: the same under the threshold, which is what was evaluated and
     what counts. threshold: label -> the probability from which it is decided for; empty where the most probable label
-    is taken. probabilities: by label or letter, recalibrated where the study
-    recalibrates. status: `refer` when the record is for a person to decide. notes: on each value of the record that
-    training has not seen, with that value and no other. prediction_set: the labels of the set, where referral is by
-    sets. dropped_tokens: tokens of the record's text that the model did not see, None where that
-    is not known. pack: SHA-256 of the pack. engine: what computed it.
+    is taken. probabilities: by label or letter, recalibrated where the study recalibrates. status: `refer` when the
+    record is for a person to decide, `invalid` for a text that is no object of the fields. notes: on each value of the
+    record that training has not seen, with that value and no other. prediction_set: the labels of the set, where
+    referral is by sets. dropped_tokens: tokens of the record's text that the model did not see, None where that is not
+    known. pack: SHA-256 of the pack. engine: what computed it.
     """
 
     task: str
@@ -36,13 +43,14 @@ class Answer:
     decision: Target
     threshold: dict[str, float]
     probabilities: dict[str, float]
-    status: Literal["ok", "refer"]
+    status: Status
     notes: tuple[str, ...]
     prediction_set: tuple[str, ...] | None
     dropped_tokens: int | None
     pack: str
     engine: str
     finish_reason: FinishReason | None = None
+    extracted: dict[str, Any] | None = None
 
 
 def answers_table(answers: Sequence[Answer], labels: Sequence[str], *, sets: bool) -> pd.DataFrame:
@@ -75,6 +83,20 @@ def texts_table(answers: Sequence[Answer]) -> pd.DataFrame:
             "dropped_tokens": pd.array([answer.dropped_tokens for answer in answers], dtype="Int64"),
         }
     )
+
+
+def fields_table(answers: Sequence[Answer], fields: Sequence[str]) -> pd.DataFrame:
+    """One row an answer of extraction, in order: id, field_<name> for each field as JSON (null: the record has none;
+    empty: the answer is invalid), then what `texts_table` shows, the text as it was written among it."""
+    table = texts_table(answers)
+    cells = {
+        FIELD + name: [
+            None if answer.extracted is None else json.dumps(answer.extracted[name], ensure_ascii=False)
+            for answer in answers
+        ]
+        for name in fields
+    }
+    return pd.concat([table[["id"]], pd.DataFrame(cells, dtype=object), table.drop(columns="id")], axis=1)
 
 
 def threshold_cell(by_label: Mapping[str, float]) -> float | str | None:

@@ -16,7 +16,7 @@ from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_thres
 from clinfit.models.base import FinishReason, LabelOutputs, Model, Outputs, TextOutputs, Writer
 from clinfit.packs.content import TaskEntry
 from clinfit.predictions import check_probabilities
-from clinfit.study.tasks import HOLDS, Generation, Task, task_from
+from clinfit.study.tasks import HOLDS, Task, Writing, task_from
 
 Floats = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ class Decisions:
 def ask(model: Model, task: str, records: Sequence[Record], limit: int | None = None) -> Outputs:
     """What the model says of the records. limit: of the tokens of a text, where fewer than the task's are wanted."""
     asked = model.tasks[task]
-    if not isinstance(asked, Generation):
+    if not isinstance(asked, Writing):
         return model.predict(task, records)
     return cast(Writer, model).generate(task, records, min(limit or asked.max_new_tokens, asked.max_new_tokens))
 

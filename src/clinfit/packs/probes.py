@@ -25,7 +25,7 @@ from clinfit.machine import library_version, processor_flags, processor_name
 from clinfit.models.base import Model, TextOutputs
 from clinfit.packs.decide import ask
 from clinfit.study.data import InputColumn
-from clinfit.study.tasks import Generation, MultipleChoice, Task
+from clinfit.study.tasks import MultipleChoice, Task, Writing
 
 Floats = NDArray[np.float64]
 
@@ -139,7 +139,7 @@ def _told(said: Floats | str) -> dict[str, Any]:
 
 def ask_probes(model: Model, task: str, records: Sequence[Record]) -> References:
     """What the model says, one record at a time: the reference answer on any device."""
-    if isinstance(model.tasks[task], Generation):
+    if isinstance(model.tasks[task], Writing):
         return probe_texts(model, task, records)
     return np.concatenate([model.predict(task, [record]).probabilities for record in records])
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from clinfit.data.fields import Extracted
 from clinfit.data.load import canonical_records, inputs_from_rows, read_inputs
 from clinfit.data.records import Record
 from clinfit.data.seen import as_seen
@@ -28,13 +29,13 @@ from clinfit.errors import ClinfitError, nearest
 from clinfit.files import followed
 from clinfit.models.base import Model
 from clinfit.models.families import load_model
-from clinfit.packs.answer import Answer, answers_table, texts_table
+from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table
 from clinfit.packs.content import MODEL, PROBES, Content, read_content
 from clinfit.packs.decide import Served, ask, decide, label_sets, said
 from clinfit.packs.explain import Explanation, Unit, explain
 from clinfit.packs.probes import Probes, SelfTest, TaskParity, probe_texts, read_probes, surroundings
-from clinfit.packs.texts import notes_on_text
-from clinfit.study.tasks import Generation
+from clinfit.packs.texts import notes_on_pieces, notes_on_text, object_of
+from clinfit.study.tasks import Extraction, Writing
 
 if TYPE_CHECKING:
     from clinfit.models.pretrained import Bases
@@ -76,6 +77,7 @@ class Pack:
         decisions = said(served, outputs, len(records))
         sets = None if decisions.sets is None else label_sets(labels, decisions.sets)
         dropped, engine = outputs.dropped_tokens, self.engine
+        objects = [object_of(served.task, text) for text in decisions.decided]
         return [
             Answer(
                 task=task,
@@ -85,13 +87,18 @@ class Pack:
                 decision=decisions.decided[i],
                 threshold=served.used_thresholds,
                 probabilities=dict(zip(labels, decisions.probabilities[i].tolist(), strict=True)),
-                status="refer" if decisions.referred[i] else "ok",
-                notes=(*read[i][1], *notes_on_text(served.task, record, decisions.decided[i])),
+                status=_status(bool(decisions.referred[i]), objects[i]),
+                notes=(
+                    *read[i][1],
+                    *notes_on_pieces(outputs, i),
+                    *notes_on_text(served.task, record, decisions.decided[i], objects[i]),
+                ),
                 prediction_set=None if sets is None else sets[i],
                 dropped_tokens=None if dropped is None else int(dropped[i]),
                 pack=self.content.sha256,
                 engine=engine,
                 finish_reason=None if decisions.finish_reasons is None else decisions.finish_reasons[i],
+                extracted=None if (found := objects[i]) is None else found.values,
             )
             for i, record in enumerate(records)
         ]
@@ -111,17 +118,21 @@ class Pack:
         under the threshold of the evaluation, that threshold, status: `ok`, or `refer` when the item is for a person to
         decide, notes: which of its values training has not seen. Several labels of one item are joined by
         `|`. Where referral is by sets of labels, `prediction_set` holds the labels of the set. Of generation: id, text,
-        finish_reason, status, notes, dropped_tokens. say: told of how many
-        records the model did not see all text. strict: refuse records with notes.
+        finish_reason, status, notes, dropped_tokens; of extraction also the fields (`fields_table`). say: told of how
+        many records the model did not see all text. strict: refuse records with notes.
         """
         name = self._only_task() if task is None else task
         served = self._served(name)
         answers = self.answer(name, self.records(name, items), strict=strict)
         if cut := sum(bool(answer.dropped_tokens) for answer in answers):
             say(f"{cut} of {len(answers)} records were longer than the model reads and were shortened")
-        if isinstance(served.task, Generation):
+        if isinstance(served.task, Writing):
             if open_ended := sum(answer.finish_reason == "length" for answer in answers):
                 say(f"{open_ended} of {len(answers)} texts ended at the limit of {served.task.max_new_tokens} tokens")
+            if isinstance(served.task, Extraction):
+                if invalid := sum(answer.status == "invalid" for answer in answers):
+                    say(f"{invalid} of {len(answers)} answers are no object of the declared fields (status invalid)")
+                return fields_table(answers, list(served.task.fields))
             return texts_table(answers)
         return answers_table(answers, served.task.labels, sets=served.has_sets)
 
@@ -141,7 +152,7 @@ class Pack:
         """
         name = self._only_task() if task is None else task
         served = self._served(name)
-        if isinstance(served.task, Generation):
+        if isinstance(served.task, Writing):
             raise ClinfitError(
                 f"task {name} is answered with a text, which has no probability that could be explained",
                 expected="a task with labels",
@@ -208,6 +219,12 @@ class Pack:
             expected=f"one of {', '.join(self.tasks)}",
             fix=f"name it: --task {next(iter(self.tasks))}",
         )
+
+
+def _status(referred: bool, found: Extracted | None) -> Status:
+    if found is not None and found.values is None:
+        return "invalid"
+    return "refer" if referred else "ok"
 
 
 def _one_of(records: Sequence[Record], id: str | None) -> Record:

@@ -1,9 +1,11 @@
-"""What is noted of a text that a pack wrote: numbers that its record does not hold."""
+"""What a pack says of a text that it wrote: numbers that its record does not hold, and the object that it is."""
 
+from clinfit.data.fields import FAULTS, Extracted, read_object
 from clinfit.data.records import Record, Target
 from clinfit.evaluation.metrics.text.numbers import Quantity, quantities, unsupported
+from clinfit.models.base import Outputs, TextOutputs
 from clinfit.prompts.template import source_text
-from clinfit.study.tasks import Generation, Task
+from clinfit.study.tasks import Extraction, Task, Writing
 
 
 def _shown(quantity: Quantity) -> str:
@@ -13,10 +15,31 @@ def _shown(quantity: Quantity) -> str:
     return f"{float(quantity.written):.15g}"
 
 
-def notes_on_text(task: Task, record: Record, text: Target) -> list[str]:
-    """A note where the text holds numbers that the record does not; nothing of tasks with labels. A proxy by rules."""
-    if not isinstance(task, Generation):
+def notes_on_pieces(outputs: Outputs, i: int) -> list[str]:
+    """A note where record i was read in pieces."""
+    if (
+        not isinstance(outputs, TextOutputs)
+        or outputs.pieces is None
+        or outputs.rounds is None
+        or not outputs.pieces[i]
+    ):
         return []
+    rounds = f"{outputs.rounds[i]} round{'' if outputs.rounds[i] == 1 else 's'}"
+    return [f"record: longer than the model reads, and read in {outputs.pieces[i]} pieces, {rounds}"]
+
+
+def object_of(task: Task, text: Target) -> Extracted | None:
+    """What a text says of the declared fields; None of tasks that declare none."""
+    return read_object(str(text), task.declared) if isinstance(task, Extraction) else None
+
+
+def notes_on_text(task: Task, record: Record, text: Target, found: Extracted | None) -> list[str]:
+    """A note for each fault of a text that is no object of the fields (`found`); else one where it holds numbers that
+    the record does not, a proxy by rules. Nothing of tasks with labels."""
+    if not isinstance(task, Writing):
+        return []
+    if found is not None and found.faults:
+        return [f"text: {FAULTS[fault]}" for fault in found.faults]
     missing = unsupported(quantities(str(text)), quantities(source_text(task, record.inputs)))
     if not missing:
         return []

@@ -13,10 +13,14 @@ from typing import Any, Literal
 
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
-from clinfit.prompts.forms import FORMS, Branch, Form, Trained
-from clinfit.prompts.shorten import Where, shortened, size_of
+from clinfit.prompts.forms import FORMS, Branch, Form, Inputs, Trained
+from clinfit.prompts.pieces import pieces
+from clinfit.prompts.shorten import CUT, Where, longest_first, shortened, size_of
 from clinfit.prompts.template import prompt_source
-from clinfit.study.tasks import Generation, Task
+from clinfit.study.tasks import Task, Writing
+
+#: Settings of a task that its prompt, or what stands behind it, is made of.
+PROMPTED = {"system", "labels", "options", "answer", "max_new_tokens", "fields"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,30 @@ class Renderer:
         """
         return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
 
+    def divided(self, record: Record) -> tuple[str, list[str]]:
+        """The longest text input of a record that is too long, and that text in pieces: the record with any of them in
+        its place fits. No pieces where it would not fit even with a word of it."""
+        name = longest_first(self.task, record.inputs)[0]
+        text = str(record.inputs.get(name) or "")
+        (alone,) = self._sizes([{**record.inputs, name: CUT}])
+        room = self.max_length - alone
+        while room > 0:
+            found = pieces(self.tokenizer, text, room)
+            beyond = max(self._sizes([{**record.inputs, name: piece} for piece in found]), default=0) - self.max_length
+            if beyond <= 0:
+                return name, found
+            room -= beyond
+        return name, []
+
+    def _sizes(self, inputs: Sequence[Inputs]) -> list[int]:
+        asked = self._form.ask(inputs)
+        prompts = self._form.chat.ids([prompt for prompt, _ in asked])
+        return [size_of(ids, branches) for ids, (_, branches) in zip(prompts, asked, strict=True)]
+
     @property
     def room(self) -> int:
         """Tokens that every prompt leaves free for a text that is written; 0 for tasks with labels."""
-        return self.task.max_new_tokens if isinstance(self.task, Generation) else 0
+        return self.task.max_new_tokens if isinstance(self.task, Writing) else 0
 
     @property
     def markup(self) -> tuple[str, str]:
@@ -113,7 +137,7 @@ class Renderer:
     def fingerprint(self) -> str:
         """SHA-256 of all that prompts share: chat markup, system text, the task's template, inputs and labels."""
         head, tail = self.markup
-        task = self.task.model_dump(mode="json", include={"system", "labels", "options", "answer", "max_new_tokens"})
+        task = self.task.model_dump(mode="json", include=PROMPTED)
         inputs = {name: column.model_dump(mode="json") for name, column in self.task.data.columns.items()}
         fixed = [head, prompt_source(self.task), tail, self.end_ids, task, list(inputs.items())]
         return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()
@@ -175,7 +199,7 @@ class Renderer:
 def _beyond_room(form: Form, example: Record, branches: Sequence[Branch]) -> int:
     """Tokens by which an example's answer is longer than what its branches keep free: a reference may be longer than
     what a model may write, and an example shows it whole."""
-    if form.task.kind != "generation":
+    if not isinstance(form.task, Writing):
         return 0
     (part,) = form.train(str(example.target), branches)
     return max(0, len(part.context) + len(part.answer) - branches[0].longest)

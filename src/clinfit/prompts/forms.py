@@ -3,7 +3,7 @@
 classification   the labels
 multilabel       for each label a question, and behind it no and yes
 multiple-choice  the options' letters, and their texts
-generation       none: room for a text; in training the record's reference
+generation, extraction  none: room for a text; in training the record's reference
 
 What is compared in scoring and what is learnt in training are made of the same parts here.
 """
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from clinfit.data.records import Record, Target, Value
 from clinfit.prompts.chat import Chat
 from clinfit.prompts.template import NO_YES, divided_message, option_texts, user_message
-from clinfit.study.tasks import Generation, MultipleChoice, Task
+from clinfit.study.tasks import MultipleChoice, Task, TextTask
 
 #: What a record holds, by the names that the study declares.
 Inputs = Mapping[str, Value]
@@ -155,7 +155,7 @@ class TextForm:
     same, and the row is then longer than `max_length`.
     """
 
-    def __init__(self, task: Generation, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
+    def __init__(self, task: TextTask, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
         self.task, self.names = task, list[str]()
         turns = [(user_message(task, example.inputs), str(example.target)) for example in examples]
         self.chat = _chat(tokenizer, task, self.names, turns)
@@ -178,6 +178,7 @@ FORMS: dict[str, Any] = {
     "multilabel": QuestionForm,
     "multiple-choice": OptionForm,
     "generation": TextForm,
+    "extraction": TextForm,
 }
 
 

@@ -34,7 +34,7 @@ def shortened(form: Form, record: Record, size: int, max_length: int, where: Whe
     size: tokens of the whole. Raises ClinfitError when it does not fit even without any document text.
     """
     inputs = dict(record.inputs)
-    for name in sorted(_cuttable(form.task), key=lambda name: -len(str(inputs.get(name) or ""))):
+    for name in longest_first(form.task, inputs):
         text = str(inputs.get(name) or "")
         dropped = 0
         while text.strip() and inputs[name] != CUT:
@@ -53,9 +53,11 @@ def shortened(form: Form, record: Record, size: int, max_length: int, where: Whe
     )
 
 
-def _cuttable(task: Task) -> list[str]:
+def longest_first(task: Task, inputs: Inputs) -> list[str]:
+    """The inputs whose text may be taken out, the longest first."""
     options = task.options if isinstance(task, MultipleChoice) else []
-    return [name for name, column in task.data.columns.items() if column.type == "text" and name not in options]
+    names = [name for name, column in task.data.columns.items() if column.type == "text" and name not in options]
+    return sorted(names, key=lambda name: -len(str(inputs.get(name) or "")))
 
 
 def without(tokenizer: Any, text: str, tokens: int, where: Where) -> str:

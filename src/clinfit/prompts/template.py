@@ -2,10 +2,11 @@
 
 A prompt is a Jinja2 template in a sandbox. It may use every declared input by name, and besides:
 
-    {{ labels }}   the answers to choose from: "A, B or C"; generation has none
+    {{ labels }}   the answers to choose from: "A, B or C"; generation and extraction have none
     {{ record }}   all inputs, one "- Title: value unit" a line; of multiple-choice tasks those that are no options
     {{ options }}  multiple-choice: the options, one "A. text" a line
     {{ label }}    multilabel: the label that is asked about
+    {{ fields }}   extraction: the fields, one `- "name": what may stand there (description)` a line
 
 A missing value reads `unknown`; a number is written in its shortest form, with its unit.
 
@@ -14,6 +15,7 @@ the rest is the question, which is put behind it for each label by itself. A pro
 DEFAULT_QUESTION behind it. So the inputs should come first.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +23,13 @@ from functools import lru_cache
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from clinfit.data.fields import told
 from clinfit.data.records import Value
 from clinfit.data.values import whole_characters
 from clinfit.errors import ClinfitError
 from clinfit.study.checks import PROMPT_NAMES
 from clinfit.study.data import InputColumn
-from clinfit.study.tasks import Generation, MultipleChoice, Task
+from clinfit.study.tasks import Extraction, MultipleChoice, Task, Writing
 
 MISSING = "unknown"
 #: The prompts of tasks that bring none: the question, then every input. Of multilabel tasks without the question.
@@ -36,6 +39,8 @@ DEFAULT_PROMPTS = {
     "multiple-choice": "Answer the following question with {answer}.\n\n{{ record }}\n\n{{ options }}",
     "generation": "Read the following record and answer in a few sentences, with nothing that it does not say."
     "\n\n{{ record }}",
+    "extraction": "Read the following record. Answer with one JSON object and nothing else, with these fields:\n\n"
+    "{{ fields }}\n\n{{ record }}",
 }
 #: What a multiple-choice task is answered with where the prompt is the default.
 CHOICES = {
@@ -80,6 +85,14 @@ def record_lines(task: Task, inputs: Mapping[str, Value]) -> str:
         f"- {input_title(name, column)}: {value_text(inputs.get(name), column)}"
         for name, column in task.data.columns.items()
         if name not in options
+    )
+
+
+def field_lines(task: Extraction) -> str:
+    """The fields of an extraction, one line each: `- "dose": a number, or null (in mg)`."""
+    return "\n".join(
+        f"- {json.dumps(name)}: {told(field)}" + (f" ({field.description})" if field.description else "")
+        for name, field in task.declared.items()
     )
 
 
@@ -138,6 +151,8 @@ def _rendered(task: Task, inputs: Mapping[str, Value], **names: str) -> str:
         names["labels"] = listed(task.labels)
     if "record" in used:
         names["record"] = record_lines(task, inputs)
+    if "fields" in used and isinstance(task, Extraction):
+        names["fields"] = field_lines(task)
     if "options" in used and isinstance(task, MultipleChoice):
         texts = option_texts(task, inputs)
         names["options"] = "\n".join(f"{letter}. {text}" for letter, text in zip(task.labels, texts, strict=True))
@@ -153,7 +168,7 @@ def _rendered(task: Task, inputs: Mapping[str, Value], **names: str) -> str:
         ) from None
 
 
-def source_text(task: Generation, inputs: Mapping[str, Value]) -> str:
+def source_text(task: Writing, inputs: Mapping[str, Value]) -> str:
     """What a written text must rest on, with the names of the inputs that are no text: `age: 54 years`."""
     lines = []
     for name in task.sources:

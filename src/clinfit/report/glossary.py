@@ -56,6 +56,18 @@ MEANINGS: dict[str, str] = {
     "rather say something else.",
     "lr_plus": "How much a positive answer raises the odds of the event.",
     "lr_minus": "How much a negative answer lowers the odds of the event.",
+    "field_f1": "Harmonic mean of precision and recall of the values of all fields together: fields with many values "
+    "decide it.",
+    "field_precision": "Of the values that were given, the share that the reference has.",
+    "field_recall": "Of the values of the references, the share that was given.",
+    "all_fields": "Share of the records in which every field is right. Strict: one wrong value spoils the record.",
+    "valid_output": "Share of the answers that a program can read: one JSON object with the declared fields and no "
+    "other. It says nothing of whether the values are true.",
+    "not_json": "Answers that are no JSON object, or have words around it.",
+    "missing_field": "Answers that leave out a field that every record has.",
+    "extra_field": "Answers with a field that nobody asked for, or with one twice.",
+    "wrong_type": "Answers with a value of another type, such as a number in quotes.",
+    "outside_list": "Answers with a value that is none of those that the study lists.",
     "exact_match_raw": "The text is the reference to the letter.",
     "exact_match": "The text says what the reference says, word for word, but for case, punctuation and articles.",
     "token_f1": "How many words text and reference share. A proxy: other words for the same thing count as wrong, and "

@@ -16,15 +16,21 @@ TEXT_COLUMNS = (
     "token_f1", "rougeL", "number_recall", "number_precision", "entity_precision", "unsupported_sentences",
     "length_ratio", "cut_off", "perplexity",
 )  # fmt: skip
+FIELD_COLUMNS = (
+    "field_f1", "field_precision", "field_recall", "all_fields", "valid_output", "not_json", "missing_field",
+    "extra_field", "wrong_type", "outside_list", "cut_off", "perplexity",
+)  # fmt: skip
 
 #: The same in the main table of the first pages, which has room for fewer.
 BINARY_FRONT = ("auroc", "sensitivity", "specificity", "ppv", "npv", "calibration_intercept", "calibration_slope")
+FIELD_FRONT = ("field_f1", "field_precision", "field_recall", "all_fields", "valid_output")
 TEXT_FRONT = ("token_f1", "rougeL", "number_precision", "entity_recall", "unsupported_sentences", "cut_off")
 MANY_LABELS_FRONT = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "brier_sum", "classwise_ece")
 
 #: The same on a terminal, which has room for few.
 BINARY_SHORT = ("accuracy", "sensitivity", "specificity", "auroc")
 MANY_LABELS_SHORT = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc")
+FIELD_SHORT = ("field_f1", "all_fields", "valid_output")
 TEXT_SHORT = ("token_f1", "rougeL", "number_precision", "cut_off")
 
 #: Lists of labels longer than this are counted, not told.
@@ -118,6 +124,17 @@ def _a_text(served: Served) -> str:
     return f"with a text of at most {served['task']['max_new_tokens']} tokens"
 
 
+def _fields(served: Served) -> str:
+    return f"with the fields {', '.join(served['task']['fields'])} as one JSON object"
+
+
+def _as_read(_: Served) -> str:
+    return (
+        "What the model writes is read strictly; what is no object of the fields is given as text, with the status "
+        "`invalid`. Nothing checks whether a value is true."
+    )
+
+
 def _as_written(_: Served) -> str:
     return "The text is what the model writes, word by word the likeliest; nothing checks whether it is true."
 
@@ -198,5 +215,20 @@ KINDS: Mapping[str, Kind] = {
         hub="text-generation",
         answers=_a_text,
         decision=_as_written,
+    ),
+    "extraction": Kind(
+        title="Extraction",
+        choices="Fields",
+        yardsticks="rules that write",
+        asked="the values of declared fields",
+        right="right in every field",
+        columns=lambda _: FIELD_COLUMNS,
+        front=lambda _: FIELD_FRONT,
+        short=lambda _: FIELD_SHORT,
+        facts=FIELD_FRONT,
+        card=(*FIELD_COLUMNS, "bits_per_byte"),
+        hub="text-generation",
+        answers=_fields,
+        decision=_as_read,
     ),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from clinfit.runs.finish import records as run_records
 from clinfit.runs.folder import ModelFolder, RunFolder
 from clinfit.runs.inputs import records_of_test
 from clinfit.runs.packs import last_stage
+from clinfit.runs.plan import ANSWERED_FREELY
 from clinfit.study.data import Fold
 from clinfit.study.schema import Study
 
@@ -75,7 +76,7 @@ def find_causal(run: RunFolder, name: str | None) -> tuple[ModelFolder, dict[str
 def tasks_to_ask(study: Study, model: str, name: str | None) -> list[str]:
     """The tasks in which a model is asked one question a record; the one with that name, where it is given."""
     (spec,) = (spec for spec in study.models if spec.name == model)
-    fitting = [task for task, asked in study.tasks_of(spec).items() if asked.kind not in ("multilabel", "generation")]
+    fitting = [task for task, asked in study.tasks_of(spec).items() if asked.kind in ANSWERED_FREELY]
     if name is None and fitting:
         return fitting
     if name in fitting:

@@ -36,7 +36,7 @@ from clinfit.runs.item_scores import score_table, with_scores
 from clinfit.study.evaluation import Evaluation, Threshold, primaries
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Generation, Task
+from clinfit.study.tasks import Task, Writing
 
 
 def evaluate_pack(
@@ -118,7 +118,7 @@ def _table(pack: Pack, name: str, task: Task, records: Sequence[Record], answers
     source = Source(content.run, content.model.spec["name"], content.model.seed, content.model.stage)
     lost = [answer.dropped_tokens for answer in answers]
     dropped = None if None in lost else np.array(lost, dtype=np.int64)
-    if isinstance(task, Generation):
+    if isinstance(task, Writing):
         texts = predictions_table(source, name, task, "test", records, _texts(pack, name, records, answers, dropped))
         unknown = pd.array([None] * len(texts), dtype="Int64")
         return with_scores(texts.assign(seconds=np.nan, output_tokens=unknown), score_table(task, records, texts))

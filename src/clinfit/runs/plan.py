@@ -18,7 +18,7 @@ from clinfit.runs.item_scores import deciding
 from clinfit.study.data import Fold
 from clinfit.study.models import Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Generation, Task
+from clinfit.study.tasks import Task, TextTask, Writing
 from clinfit.study.taught import Taught, stages_of
 
 #: The splits that models answer: thresholds are chosen on the first, metrics come from the second.
@@ -42,8 +42,6 @@ SHUFFLED = {"classification", "multilabel"}
 
 #: Kinds of task that a free answer may be asked of beside the probabilities.
 ANSWERED_FREELY = {"classification", "multiple-choice"}
-#: Kinds of task whose answers are texts, and scored item by item.
-WRITTEN = {"generation"}
 
 #: The worker of models without a pretrained base.
 CLASSICAL = "classical"
@@ -203,15 +201,14 @@ def _answered(
     """The answers to a question, and the scores of those that are texts."""
     answer = _answer(run, stage, question, asked_of, fit)
     yield answer
-    if study.tasks[question.task].kind in WRITTEN:
-        yield _score_items(run, answer, study.tasks[question.task])
+    if isinstance(task := study.tasks[question.task], Writing):
+        yield _score_items(run, answer, task)
 
 
-def _score_items(run: Run, answer: Step, task: Task) -> Step:
+def _score_items(run: Run, answer: Step, task: TextTask) -> Step:
     """The worker is that of the answers, which has the records; scoring loads no model."""
     name = answer.id.replace("/predictions/", "/scores/")
-    sources = task.sources if isinstance(task, Generation) else []
-    inputs = hash_json({"answer": answer.inputs, "scores": deciding(), "sources": sources})
+    inputs = hash_json({"answer": answer.inputs, "scores": deciding(task)})
     return Step(
         name, "score-items", run.name, answer.stage, answer.task, answer.split, inputs, (answer.id,), answer.worker
     )

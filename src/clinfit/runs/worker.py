@@ -43,7 +43,7 @@ from clinfit.runs.written import WrittenTexts
 from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Generation
+from clinfit.study.tasks import Writing
 from clinfit.study.taught import Taught, stages_of
 from clinfit.training.retention.rehearsal import rehearse
 
@@ -190,7 +190,7 @@ class Worker:
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             advance(0, len(records), "")
             model = self._trained(step, run, folder) if step.stage else self._untrained(run)
-            if isinstance(task, Generation):
+            if isinstance(task, Writing):
                 outputs = _texts(cast(Writer, model), step.task, records, task.max_new_tokens, written, advance)
             else:
                 outputs = model.predict(step.task, records, progress=advance)
@@ -206,7 +206,7 @@ class Worker:
     def _score_items(self, step: Step, run: Run, record: dict[str, Any]) -> None:
         assert step.task is not None and step.split is not None
         folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
-        assert isinstance(task, Generation)
+        assert isinstance(task, Writing)
         (answers,) = (self.place.folder.written(need) for need in step.needs)
         records = in_split(self._records(run, step.task), step.split)
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:

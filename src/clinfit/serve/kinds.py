@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from clinfit.packs.answer import Answer, answers_table, texts_table
+from clinfit.packs.answer import Answer, answers_table, fields_table, texts_table
 from clinfit.predictions import answer_text
 from clinfit.serve.models import ServedModel
+from clinfit.study.tasks import Extraction
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,20 @@ def _text_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
     }
 
 
+def _fields_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
+    return {"extracted": answer.extracted, **_text_view(model, answer)}
+
+
+def _fields_table(model: ServedModel, answers: Sequence[Answer]) -> pd.DataFrame:
+    assert isinstance(model.task, Extraction)
+    return fields_table(answers, list(model.task.fields))
+
+
 LABELS = Kind("/v1/classify", _labels_view, _labels_table)
 
 TEXTS = Kind("/v1/write", _text_view, lambda model, answers: texts_table(answers))
+
+FIELDS = Kind(TEXTS.route, _fields_view, _fields_table)
 
 #: By kind of task.
 KINDS: dict[str, Kind] = {
@@ -63,6 +75,7 @@ KINDS: dict[str, Kind] = {
     "multilabel": LABELS,
     "multiple-choice": LABELS,
     "generation": TEXTS,
+    "extraction": FIELDS,
 }
 
 

@@ -110,7 +110,12 @@ class ItemOut(Response):
     probabilities: dict[str, float] | None = None
     text: str | None = Field(default=None, description="what was written, of tasks that ask for texts")
     finish_reason: Literal["stop", "length"] | None = Field(default=None, description="length: it ended at the limit")
-    status: Literal["ok", "refer"] | None = Field(default=None, description="refer: a person decides")
+    extracted: dict[str, Any] | None = Field(
+        default=None, description="field -> value, of tasks that ask for declared fields; null for an invalid text"
+    )
+    status: Literal["ok", "refer", "invalid"] | None = Field(
+        default=None, description="refer: a person decides; invalid: the text is no object of the declared fields"
+    )
     notes: list[str] | None = Field(
         default=None,
         description="on values that training has not seen, and numbers of a written text that the record does not hold",

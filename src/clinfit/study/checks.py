@@ -24,6 +24,7 @@ PROMPT_NAMES: dict[str, tuple[str, ...]] = {
     "multilabel": ("labels", "record", "label"),
     "multiple-choice": ("labels", "record", "options"),
     "generation": ("record",),
+    "extraction": ("record", "fields"),
 }
 
 

@@ -54,10 +54,14 @@ class LabelColumn(Section):
         return [[key, label] for key, label in value.items()]
 
 
-class IndicatorColumns(Section):
-    """One column a label, for tasks with several labels an item: 1, true or yes where the label holds."""
+class AnswerColumns(Section):
+    """One column a part of the answer: of multilabel tasks a label, of extraction a field."""
 
-    columns: dict[str, str] = Field(min_length=1, description="label -> column that holds 0 or 1, false or true")
+    columns: dict[str, str] = Field(
+        min_length=1,
+        description="multilabel: label -> column that holds 0 or 1, false or true; extraction: field -> column of its "
+        "values",
+    )
 
 
 @dataclass(frozen=True, order=True)
@@ -201,10 +205,10 @@ class Data(Section):
     inputs: dict[str, InputColumn | str] = Field(
         default_factory=dict, description="input name -> column name, or a block with type and unit"
     )
-    label: LabelColumn | IndicatorColumns | str = Field(
+    label: LabelColumn | AnswerColumns | str = Field(
         default="label",
         description="label column, or a block with column and map; multilabel: labels joined by a separator, or a "
-        "block of one column a label",
+        "block of one column a label; extraction: a column of JSON objects, or a block of one column a field",
     )
     split: SplitRule = Field(default_factory=SplitRule, description="how records are divided")
     parse_abstracts: bool = Field(
@@ -246,13 +250,13 @@ class Data(Section):
     @property
     def label_column(self) -> LabelColumn:
         """The one column that holds the answer; raises ValueError where there is one for each label."""
-        if isinstance(self.label, IndicatorColumns):
+        if isinstance(self.label, AnswerColumns):
             raise ValueError("the labels stand in a column each")
         return LabelColumn(column=self.label) if isinstance(self.label, str) else self.label
 
     @property
     def label_columns(self) -> list[str]:
         """Every column that holds an answer."""
-        if isinstance(self.label, IndicatorColumns):
+        if isinstance(self.label, AnswerColumns):
             return list(self.label.columns.values())
         return [self.label_column.column]

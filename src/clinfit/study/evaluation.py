@@ -95,7 +95,8 @@ MultipleChoicePrimary = Literal["accuracy", "log_loss", "brier_sum"]
 GenerationPrimary = Literal[
     "token_f1", "rougeL", "rougeLsum", "rouge1", "rouge2", "chrf", "exact_match", "number_recall", "entity_recall"
 ]
-Primary = Literal[ClassificationPrimary, MultilabelPrimary, MultipleChoicePrimary, GenerationPrimary]
+ExtractionPrimary = Literal["field_f1", "field_precision", "field_recall", "all_fields", "valid_output"]
+Primary = Literal[ClassificationPrimary, MultilabelPrimary, MultipleChoicePrimary, GenerationPrimary, ExtractionPrimary]
 
 
 #: Metrics that may be larger than 1.
@@ -224,6 +225,16 @@ class GenerationEvaluation(CommonSettings):
     )
 
 
+class ExtractionEvaluation(CommonSettings):
+    """Settings of a task that asks for declared fields."""
+
+    primary: ExtractionPrimary = Field(
+        default="field_f1",
+        description="the metric of the headline: field_f1, field_precision and field_recall are of the values of all "
+        "fields together; all_fields is the share of records with every field right",
+    )
+
+
 class Evaluation(DecisionSettings):
     """What is reported, and against what. Tasks take from here what their kind knows; a task may bring a block of its
     own instead."""
@@ -237,7 +248,13 @@ class Evaluation(DecisionSettings):
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="level of every interval")
 
 
-TaskEvaluation = ClassificationEvaluation | MultilabelEvaluation | MultipleChoiceEvaluation | GenerationEvaluation
+TaskEvaluation = (
+    ClassificationEvaluation
+    | MultilabelEvaluation
+    | MultipleChoiceEvaluation
+    | GenerationEvaluation
+    | ExtractionEvaluation
+)
 
 #: Settings by kind of task.
 SETTINGS: dict[str, type[TaskEvaluation]] = {
@@ -245,6 +262,7 @@ SETTINGS: dict[str, type[TaskEvaluation]] = {
     "multilabel": MultilabelEvaluation,
     "multiple-choice": MultipleChoiceEvaluation,
     "generation": GenerationEvaluation,
+    "extraction": ExtractionEvaluation,
 }
 
 #: Metrics beside the primary ones for which a task may set a floor, by kind.
@@ -254,6 +272,7 @@ OTHER_FLOORS: dict[str, tuple[str, ...]] = {
         "number_precision", "unsupported_numbers", "entity_precision", "unsupported_sentences", "empty", "cut_off",
         "perplexity", "bits_per_byte",
     ),
+    "extraction": ("not_json", "cut_off", "perplexity", "bits_per_byte"),
 }  # fmt: skip
 
 

@@ -261,7 +261,8 @@ def _inner(node: dict[str, Any], step: str | int) -> dict[str, Any]:
     if step in node.get("properties", {}):
         return node["properties"][step]
     if "anyOf" in node:
-        return next((option for option in node["anyOf"] if option.get("$ref", "").endswith(f"/{step}")), node)
+        name = str(step).removesuffix("]").rpartition(", ")[2]  # function-after[_check(), Name], where it is checked
+        return next((option for option in node["anyOf"] if option.get("$ref", "").endswith(f"/{name}")), node)
     entries = [node.get("items"), node.get("additionalProperties"), *node.get("patternProperties", {}).values()]
     return next((entry for entry in entries if isinstance(entry, dict)), {})
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from clinfit.study.section import Fraction, Name, Section, Seed
 from clinfit.study.stages import Stage, StageSettings
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Task, Writing
 
 Weight = Annotated[float, Field(gt=0)]
 LabelWeights = Literal["none", "balanced"] | dict[str, Weight]
@@ -85,9 +85,10 @@ class Baseline(ModelSection):
 
     family: Literal["baseline"] = Field(description="rules that need no training")
     kind: Literal["majority", "always-positive", "keyword", "copy", "lead", "nearest"] = Field(
-        description="majority: the label shares of the training split; always-positive: what a model must beat when "
-        "positives are common; keyword: `patterns`. Of generation: copy: the source as it is; lead: its first "
-        "sentences; nearest: the reference of the training record with the most similar source (TF-IDF)"
+        description="majority: the label shares of the training split, of extraction the most frequent value of each "
+        "field; always-positive: what a model must beat when positives are common; keyword: `patterns`. Of generation: "
+        "copy: the source as it is; lead: its first sentences. Of both that and extraction: nearest: the reference of "
+        "the training record with the most similar source (TF-IDF)"
     )
     patterns: list[str] = Field(
         default_factory=list, description="keyword: regular expressions; any match means positive (case ignored)"
@@ -106,8 +107,8 @@ class Baseline(ModelSection):
     @property
     def kinds(self) -> frozenset[str]:
         if self.kind in WRITING_RULES:
-            return frozenset({"generation"})
-        every = {"classification", "multilabel", "multiple-choice"}
+            return frozenset({"generation", "extraction"} if self.kind == "nearest" else {"generation"})
+        every = {"classification", "multilabel", "multiple-choice", "extraction"}
         return frozenset(every if self.kind == "majority" else {"classification"})
 
     @property
@@ -360,10 +361,10 @@ class Causal(Neural):
 
     @property
     def kinds(self) -> frozenset[str]:
-        return frozenset({"classification", "multilabel", "multiple-choice", "generation"})
+        return frozenset({"classification", "multilabel", "multiple-choice", "generation", "extraction"})
 
     def obstacle(self, task: Task) -> str | None:
-        if task.kind == "generation":
+        if isinstance(task, Writing):
             if self.train.select_by == "primary":
                 return "select_by: primary would write every validation text at every validation; use select_by: loss"
             if self.train.max_length <= task.max_new_tokens:

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 from string import ascii_uppercase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from clinfit.study.data import Data, IndicatorColumns
+from clinfit.study.data import AnswerColumns, Data
 from clinfit.study.evaluation import (
     ClassificationEvaluation,
+    ExtractionEvaluation,
     GenerationEvaluation,
     MultilabelEvaluation,
     MultipleChoiceEvaluation,
 )
-from clinfit.study.section import Section
+from clinfit.study.fields import ExtractedField, FieldType
+from clinfit.study.section import Name, Section
 
 #: A label of a multilabel task is predicted from this probability on, unless a threshold is chosen.
 HOLDS = 0.5
@@ -65,7 +67,7 @@ class Classification(TaskBase):
         _distinct(self.labels)
         if self.positive is not None and self.positive not in self.labels:
             raise ValueError(f"positive: {self.positive!r} is not one of the labels {self.labels}")
-        if isinstance(self.data.label, IndicatorColumns):
+        if isinstance(self.data.label, AnswerColumns):
             raise ValueError("one column a label is for tasks of kind multilabel; give one label column")
         _mapped(self.data, self.labels)
         return self
@@ -93,7 +95,7 @@ class Multilabel(TaskBase):
         _distinct(self.labels)
         if any("|" in label for label in self.labels):
             raise ValueError("a label of a multilabel task may not hold |, which joins labels in tables")
-        if isinstance(self.data.label, IndicatorColumns):
+        if isinstance(self.data.label, AnswerColumns):
             if set(self.data.label.columns) != set(self.labels):
                 odd = sorted(set(self.data.label.columns) ^ set(self.labels))
                 raise ValueError(f"label.columns must name a column for each label and no other; differing: {odd}")
@@ -127,7 +129,7 @@ class MultipleChoice(TaskBase):
         unknown = [name for name in self.options if name not in self.data.inputs]
         if unknown:
             raise ValueError(f"options name {unknown}, which are not among the inputs {list(self.data.inputs)}")
-        if isinstance(self.data.label, IndicatorColumns):
+        if isinstance(self.data.label, AnswerColumns):
             raise ValueError("one column a label is for tasks of kind multilabel; give one label column")
         _mapped(self.data, self.labels)
         return self
@@ -138,10 +140,9 @@ class MultipleChoice(TaskBase):
         return list(ascii_uppercase[: len(self.options)])
 
 
-class Generation(TaskBase):
-    """A text is asked for: an answer to a question, a summary. `data.label` names the column of reference texts."""
+class Writing(TaskBase):
+    """What tasks that ask for a text have in common."""
 
-    kind: Literal["generation"] = Field(description="a text; the label column holds references")
     source: list[str] | None = Field(
         default=None,
         min_length=1,
@@ -151,14 +152,9 @@ class Generation(TaskBase):
     max_new_tokens: int = Field(
         default=128, ge=1, description="most tokens that a model writes; so much room is kept behind every prompt"
     )
-    evaluation: GenerationEvaluation | None = Field(
-        default=None, description="settings of this task alone; default: those of the study"
-    )
 
     @model_validator(mode="after")
-    def _texts(self) -> "Generation":
-        if isinstance(self.data.label, IndicatorColumns) or self.data.label_column.map is not None:
-            raise ValueError("the label of a generation task is one column of texts, and takes neither map nor columns")
+    def _sources(self) -> Self:
         unknown = [name for name in self.source or () if name not in self.data.inputs]
         if unknown:
             raise ValueError(f"source names {unknown}, which are not among the inputs {list(self.data.inputs)}")
@@ -173,6 +169,67 @@ class Generation(TaskBase):
     def sources(self) -> list[str]:
         """The inputs that a text must rest on."""
         return list(self.data.columns) if self.source is None else self.source
+
+
+class Generation(Writing):
+    """A text is asked for: an answer to a question, a summary. `data.label` names the column of reference texts."""
+
+    kind: Literal["generation"] = Field(description="a text; the label column holds references")
+    long_input: Literal["shorten", "map-reduce"] = Field(
+        default="shorten",
+        description="what becomes of a record that is longer than a model reads. shorten: text is left out, as the "
+        "model's `shorten` says. map-reduce: its longest text is divided at sentence ends, the model writes to each "
+        "piece, and then to what it wrote, again until that fits; in answers only: training, and the likelihood of "
+        "references, shorten all the same",
+    )
+    evaluation: GenerationEvaluation | None = Field(
+        default=None, description="settings of this task alone; default: those of the study"
+    )
+
+    @model_validator(mode="after")
+    def _texts(self) -> "Generation":
+        if isinstance(self.data.label, AnswerColumns) or self.data.label_column.map is not None:
+            raise ValueError("the label of a generation task is one column of texts, and takes neither map nor columns")
+        return self
+
+
+class Extraction(Writing):
+    """The values of declared fields are asked for, as one JSON object. `data.label` names where the true ones stand."""
+
+    kind: Literal["extraction"] = Field(description="declared fields, written as a JSON object")
+    fields: dict[Name, ExtractedField | FieldType] = Field(
+        min_length=1,
+        description="field -> its type (string, number, integer, boolean, list), or a block; the order is that of the "
+        "JSON object",
+    )
+    evaluation: ExtractionEvaluation | None = Field(
+        default=None, description="settings of this task alone; default: those of the study"
+    )
+
+    @model_validator(mode="after")
+    def _fields(self) -> "Extraction":
+        if isinstance(self.data.label, AnswerColumns):
+            if odd := sorted(set(self.data.label.columns) ^ set(self.fields)):
+                raise ValueError(f"label.columns must name a column for each field and no other; differing: {odd}")
+        elif self.data.label_column.map is not None:
+            raise ValueError("the label of an extraction task is a column of JSON objects, or label: {columns: {...}}")
+        if self.data.clean.deidentify:
+            raise ValueError(
+                "clean.deidentify replaces names in the inputs, and the true fields would keep them: take one of the "
+                "two out"
+            )
+        return self
+
+    @property
+    def declared(self) -> dict[str, ExtractedField]:
+        """The fields with their defaults filled in."""
+        return {
+            name: ExtractedField(type=field) if isinstance(field, str) else field for name, field in self.fields.items()
+        }
+
+
+#: A task that asks for a text.
+TextTask = Generation | Extraction
 
 
 def _distinct(labels: list[str]) -> None:
@@ -198,7 +255,8 @@ Task = Annotated[
     Annotated[Classification, Tag("classification")]
     | Annotated[Multilabel, Tag("multilabel")]
     | Annotated[MultipleChoice, Tag("multiple-choice")]
-    | Annotated[Generation, Tag("generation")],
+    | Annotated[Generation, Tag("generation")]
+    | Annotated[Extraction, Tag("extraction")],
     Discriminator(_kind),
 ]
 

@@ -380,10 +380,34 @@ def evidence_inference() -> Counts:
     return [[len(texts), len(outside), len(no_text), len(no_abstract)], medians, []]
 
 
+def evidence_effects() -> Counts:
+    table = rows_of("evidence-effects")
+    articles = set(rows_of("evidence-inference")["id"])
+    asked: dict[str, str] = {}
+    codes: dict[str, set[str]] = {}
+    for row in csv_rows("evidence_inference_ccby/v2_annotations.csv"):
+        asked[row["PromptID"]] = f"PMC{row['PMCID']}"
+        codes.setdefault(row["PromptID"], set()).update({row["Label Code"]} if row["Valid Label"] == "True" else ())
+    inside = {number for number, article in asked.items() if article in articles}
+    none = [number for number in inside if not codes[number]]
+    several = [number for number in inside if len(codes[number]) > 1]
+    held = [
+        sum(words in text for words, text in zip(table[name], table["abstract"], strict=True))
+        for name in ("intervention", "comparator")
+    ]
+    return [
+        [len(asked), len(asked) - len(inside), len(none), len(several)],
+        [len(table), table["article"].nunique()],
+        [float(count) for count in held],
+        [],
+    ]
+
+
 COUNTS: dict[str, Callable[[], Counts]] = {
     "breast-cancer-wisconsin": breast_cancer,
     "cancer-abstracts": cancer_abstracts,
     "dreaddit": dreaddit,
+    "evidence-effects": evidence_effects,
     "evidence-inference": evidence_inference,
     "heart-disease": heart_disease,
     "medical-abstracts-tc": medical_abstracts,

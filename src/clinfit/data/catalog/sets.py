@@ -6,6 +6,7 @@ from clinfit.data.catalog.breast_cancer import BREAST_CANCER_WISCONSIN
 from clinfit.data.catalog.cancer_abstracts import CANCER_ABSTRACTS
 from clinfit.data.catalog.dreaddit import DREADDIT
 from clinfit.data.catalog.entry import CatalogEntry, SetNote, left_out
+from clinfit.data.catalog.evidence_effects import EVIDENCE_EFFECTS
 from clinfit.data.catalog.evidence_inference import EVIDENCE_INFERENCE
 from clinfit.data.catalog.files import checked_file, mirror_folder
 from clinfit.data.catalog.heart_disease import HEART_DISEASE
@@ -26,6 +27,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "breast-cancer-wisconsin": BREAST_CANCER_WISCONSIN,
     "cancer-abstracts": CANCER_ABSTRACTS,
     "dreaddit": DREADDIT,
+    "evidence-effects": EVIDENCE_EFFECTS,
     "evidence-inference": EVIDENCE_INFERENCE,
     "heart-disease": HEART_DISEASE,
     "medical-abstracts-tc": MEDICAL_ABSTRACTS_TC,

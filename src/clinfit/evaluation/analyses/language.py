@@ -5,7 +5,7 @@ import pandas as pd
 
 from clinfit.evaluation.answers import Floats, numbers
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
-from clinfit.evaluation.system_results import LanguageDict
+from clinfit.evaluation.system_results import LanguageDict, PiecesDict
 from clinfit.evaluation.systems import System
 
 
@@ -23,6 +23,20 @@ def language_facts(rows: pd.DataFrame) -> LanguageDict:
         prompt_tokens=quartiles(numbers(rows, "prompt_tokens")),
         label_mass=quartiles(numbers(rows, "label_mass")) if "label_mass" in rows else None,
         shortened=int((known > 0).sum()) if len(known) else None,
+        pieces=_in_pieces(rows),
+    )
+
+
+def _in_pieces(rows: pd.DataFrame) -> PiecesDict | None:
+    """None where no record may be read in pieces."""
+    pieces, rounds = (numbers(rows, name) if name in rows else np.array([]) for name in ("pieces", "rounds"))
+    known = np.isfinite(pieces)
+    if not known.any():
+        return None
+    return PiecesDict(
+        records=int((pieces[known] > 0).sum()),
+        pieces=int(pieces[known].sum()),
+        most_rounds=int(rounds[known].max()),
     )
 
 

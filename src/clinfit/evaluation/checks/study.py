@@ -16,6 +16,7 @@ COMPARATOR = {
     "classification": "{name: lasso, family: classical, kind: lasso}",
     "multilabel": "{name: lasso, family: classical, kind: lasso}",
     "generation": "{name: lead, family: baseline, kind: lead}",
+    "extraction": "{name: nearest, family: baseline, kind: nearest}",
 }
 
 #: From this number of models on the best on test may be the luckiest.

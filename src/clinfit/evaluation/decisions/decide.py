@@ -14,7 +14,13 @@ from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recali
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold, over_folds
 from clinfit.evaluation.systems import System
 from clinfit.study.data import Fold
-from clinfit.study.evaluation import DecisionSettings, GenerationEvaluation, MultipleChoiceEvaluation, Threshold
+from clinfit.study.evaluation import (
+    DecisionSettings,
+    ExtractionEvaluation,
+    GenerationEvaluation,
+    MultipleChoiceEvaluation,
+    Threshold,
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided
     return Decided(system, Decision(ThresholdChoice(), None, test), test, system.validation.answers)
 
 
-def decide_text(settings: GenerationEvaluation, system: System) -> Decided:
+def decide_text(settings: GenerationEvaluation | ExtractionEvaluation, system: System) -> Decided:
     """The text, as the system wrote it."""
     return Decided(system, None, system.test.answers, system.validation.answers)
 

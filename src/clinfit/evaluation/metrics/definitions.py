@@ -89,6 +89,32 @@ METRICS: dict[str, Definition] = {
     "label_mass": Definition("Label mass", "higher", True, "mean probability that the model gives to all labels"),
     "precision": Definition("Precision", "higher", True, "items with this label / items given this label"),
     "recall": Definition("Recall", "higher", True, "items given this label / items with this label"),
+    "valid_output": Definition(
+        "Valid answers", "higher", True, "answers that are a JSON object of the declared fields / all items"
+    ),
+    "all_fields": Definition("All fields right", "higher", True, "items with every field right / all items"),
+    "field_precision": Definition(
+        "Precision of values",
+        "higher",
+        True,
+        "right values / values given, over all fields; an invalid answer counts as many wrong values as its reference "
+        "has",
+    ),
+    "field_recall": Definition(
+        "Recall of values", "higher", True, "right values / values of the references, over all fields"
+    ),
+    "field_f1": Definition(
+        "F1 of values", "higher", True, "2 x right values / (values given + values of the references), over all fields"
+    ),
+    "not_json": Definition("No JSON object", "lower", True, "answers that are no JSON object / all items"),
+    "missing_field": Definition("Missing fields", "lower", True, "answers that lack a required field / all items"),
+    "extra_field": Definition(
+        "Undeclared fields", "lower", True, "answers with a field that is not declared, or twice / all items"
+    ),
+    "wrong_type": Definition("Wrong types", "lower", True, "answers with a value of another type / all items"),
+    "outside_list": Definition(
+        "Values outside the list", "lower", True, "answers with a value that is not of the list / all items"
+    ),
     "perplexity": Definition(
         "Perplexity", "lower", False, "exp(sum of nats / sum of tokens) of the references, ends of turn among them"
     ),

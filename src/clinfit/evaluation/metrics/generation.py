@@ -85,7 +85,7 @@ def overall_metrics(scored: Scored) -> dict[str, Metric]:
     names = [name for name in (*OVERLAP, *FAITHFULNESS, *FORM) if name in scored.answers.names]
     table = {name: _mean(scored, name) for name in names}
     if "perplexity" in scored.estimates:
-        table |= {name: _corpus(scored, name) for name in LIKELIHOOD}
+        table |= {name: corpus_metric(scored, name) for name in LIKELIHOOD}
     return table
 
 
@@ -106,7 +106,8 @@ def _mean(scored: Scored, name: str) -> Metric:
     return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
 
 
-def _corpus(scored: Scored, name: str) -> Metric:
+def corpus_metric(scored: Scored, name: str) -> Metric:
+    """Perplexity or bits per byte of a system that has likelihoods."""
     answers: TextAnswers = scored.answers
     counted = answers.tokens if name == "perplexity" else answers.bytes
     what = "tokens" if name == "perplexity" else "bytes"

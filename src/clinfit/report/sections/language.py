@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clinfit.evaluation.system_results import GeneratedDict, LanguageDict, SystemResult
+from clinfit.evaluation.system_results import GeneratedDict, LanguageDict, PiecesDict, SystemResult
 from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell
 from clinfit.report.section import section
 from clinfit.report.sections.models import run_name
@@ -52,6 +52,7 @@ def reading_table(
 ) -> Plain:
     """Prompt lengths, shortened records and label mass of each system."""
     rows = []
+    divided = any(language["pieces"] for _, language in found)
     for system, language in found:
         details = trained_on.get(f"{system['model']}-seed{system['seed']}", {}) if system["trained"] else {}
         shortened = language["shortened"]
@@ -60,6 +61,7 @@ def reading_table(
                 system["name"],
                 _spread(language["prompt_tokens"], 0),
                 "—" if shortened is None else f"{count(shortened)} of {count(language['n'])}",
+                *([_in_pieces(language["pieces"], language["n"])] if divided else []),
                 "—" if "shortened_records" not in details else count(details["shortened_records"]),
                 _spread(language["label_mass"], 3),
             ]
@@ -69,8 +71,23 @@ def reading_table(
         "model puts on all labels together; label probabilities are shares of it. Shortened: records of which the "
         "model did not see all text; in training those of all tasks that it learnt."
     )
-    columns = ["System", "Prompt tokens", "Shortened, test", "Shortened, training", "Label mass"]
+    if divided:
+        hint += (
+            " In pieces: long records whose text was divided at sentence ends; the model wrote to each piece and then "
+            "to what it had written, and prompt tokens are those of all of it. In training such records are shortened."
+        )
+    pieces = ["In pieces, test"] if divided else []
+    columns = ["System", "Prompt tokens", "Shortened, test", *pieces, "Shortened, training", "Label mass"]
     return Plain("What the language models read", hint, columns, rows)
+
+
+def _in_pieces(found: PiecesDict | None, n: int) -> str:
+    """12 of 100 (61 pieces, 2 rounds at most)."""
+    if found is None:
+        return NOTHING.text
+    rounds = f"{count(found['most_rounds'])} round{'' if found['most_rounds'] == 1 else 's'}"
+    told = f" ({count(found['pieces'])} pieces, {rounds} at most)" if found["records"] else ""
+    return f"{count(found['records'])} of {count(n)}{told}"
 
 
 def free_table(wrote: Sequence[tuple[SystemResult, GeneratedDict]], labels: Sequence[str]) -> Grid:

@@ -18,6 +18,7 @@ from clinfit.report.sections.decisions import decisions_view
 from clinfit.report.sections.errors import doubtful_labels, errors_view
 from clinfit.report.sections.explorer import explorer
 from clinfit.report.sections.external import external_view
+from clinfit.report.sections.extracted import extracted_view
 from clinfit.report.sections.folds import folds_view
 from clinfit.report.sections.freeze import freeze_view
 from clinfit.report.sections.importance import importance_view
@@ -65,6 +66,7 @@ VIEWS = (
     View("positions", positions_view, ("positions", "classes"), ANSWERS),
     View("decisions", decisions_view, ("recalibration", "threshold", "referral", "selective", "conformal"), ANSWERS),
     View("texts", texts_view, ("text_metrics", "written"), ANSWERS),
+    View("extracted", extracted_view, ("extracted",), ANSWERS),
     View("systems", systems_view, ("chance",), SYSTEMS),
     View("folds", folds_view, ("cross_validation", "folds"), SYSTEMS),
     View("comparison", comparison_view, chapter=SYSTEMS),

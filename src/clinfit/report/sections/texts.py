@@ -74,9 +74,9 @@ def written_table(wrote: Sequence[tuple[SystemResult, WrittenDict]]) -> Plain:
         [
             system["name"],
             count(written["n"]),
-            *(_of(written[name], written["n"]) for name in ("empty", "cut_off", "preamble")),
-            _spread(written["tokens"], 0),
-            _spread(written["length_ratio"], 2),
+            *(of_all(written[name], written["n"]) for name in ("empty", "cut_off", "preamble")),
+            spread(written["tokens"], 0),
+            spread(written["length_ratio"], 2),
             NOTHING.text if written["reference_tokens"] is None else count(written["reference_tokens"]),
         ]
         for system, written in wrote
@@ -99,11 +99,13 @@ def written_table(wrote: Sequence[tuple[SystemResult, WrittenDict]]) -> Plain:
     return Plain("The texts in counts", hint, columns, rows)
 
 
-def _of(events: int, n: int) -> str:
+def of_all(events: int, n: int) -> str:
+    """12 (20.0 %)."""
     return f"{count(events)} ({per_cent(events / n)})" if n else NOTHING.text
 
 
-def _spread(values: Sequence[float] | None, digits: int) -> str:
+def spread(values: Sequence[float] | None, digits: int) -> str:
+    """values: minimum, quartiles and maximum."""
     if values is None:
         return NOTHING.text
     low, q1, median, q3, high = (decimal(value, digits) for value in values)

@@ -32,7 +32,7 @@ from clinfit.serve.schemas import (
     TextChoice,
     WrittenAs,
 )
-from clinfit.study.tasks import Generation
+from clinfit.study.tasks import Writing
 
 router = APIRouter(tags=["write"])
 
@@ -91,7 +91,7 @@ async def complete(body: CompletionRequest, request: HttpRequest, service: Servi
 def _check_written(model: ServedModel, body: ChatRequest | CompletionRequest) -> None:
     """Raises Problem where the model does not write, or would have to stop before its own limit."""
     task = model.task
-    if not isinstance(task, Generation):
+    if not isinstance(task, Writing):
         raise Problem("invalid", "this model has labels and writes no text: ask it at /v1/classify")
     limit = body.most_tokens()
     if limit is not None and limit < task.max_new_tokens:

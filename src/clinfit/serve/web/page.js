@@ -150,7 +150,7 @@ async function send(event) {
   });
 }
 
-function writes(one) { return one.kind === "generation"; }
+function writes(one) { return ["generation", "extraction"].includes(one.kind); }
 
 function labelText(one, label, input) {
   if (one.kind !== "multiple-choice") return label;
@@ -274,7 +274,7 @@ function marked(text, effects, largest) {
 // ---------------------------------------------------------------- the model
 
 const METRICS = { accuracy: "accuracy", sensitivity: "sensitivity", specificity: "specificity", ppv: "positive predictive value",
-  npv: "negative predictive value", auroc: "AUROC", macro_f1: "macro F1", micro_f1: "micro F1", exact_match: "all labels right", brier: "Brier score",
+  npv: "negative predictive value", auroc: "AUROC", macro_f1: "macro F1", micro_f1: "micro F1", exact_match: "all labels right", field_f1: "F1 of values", all_fields: "all fields right", valid_output: "valid answers", brier: "Brier score",
   token_f1: "token F1 (wording, a proxy)", rougeL: "ROUGE-L (wording, a proxy)", number_precision: "numbers found in the source (a proxy)", perplexity: "perplexity of the references" };
 
 function showFacts(one) {
