@@ -6,7 +6,7 @@ chained: that of a second stage holds that of the first. A step whose hash is un
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -14,8 +14,10 @@ import clinfit
 from clinfit.data.load import TaskData
 from clinfit.data.records import Split
 from clinfit.files import hash_json
+from clinfit.runs import abstention, contrast
 from clinfit.runs.item_scores import deciding
-from clinfit.study.models import Causal, ModelSpec, Neural
+from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
+from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Task
 from clinfit.study.taught import Taught, stages_of
@@ -54,14 +56,15 @@ Identity = Callable[[str, str | None], Mapping[str, Any]]
 @dataclass(frozen=True)
 class Step:
     """One thing to do; `fit` writes the model of a stage, `answer` one predictions table, `score-items` the scores of
-    its texts, `importance` what a model answers while its inputs are shuffled.
+    its texts, `importance` what a model answers while its inputs are shuffled, `abstention` whether it declines when
+    the context is not there, `contrast` how unlikely it finds references with a fault.
 
     inputs: SHA-256 over all that decides the outcome. needs: ids of the steps that must be done before. worker: steps
     with one key share a process and a base. task and split are None for a fit.
     """
 
     id: str
-    action: Literal["fit", "answer", "score-items", "importance"]
+    action: Literal["fit", "answer", "score-items", "importance", "abstention", "contrast"]
     run: str
     stage: int
     task: str | None
@@ -197,6 +200,26 @@ def _answered(
     yield answer
     if study.tasks[question.task].kind in WRITTEN:
         yield _score_items(run, answer, study.tasks[question.task])
+        if question.split == "test" and not isinstance(run.spec, Baseline):  # a rule neither declines nor doubts
+            yield from _asked_more(study.settings(question.task), study.tasks[question.task], answer, fit)
+
+
+def _asked_more(settings: TaskEvaluation, task: Task, answer: Step, fit: Step | None) -> Iterator[Step]:
+    """What else the study asks of models that write. Abstention rests on the answers, too, whose texts it reads."""
+    assert isinstance(settings, GenerationEvaluation) and isinstance(task, Generation)
+    if settings.abstention is not None:
+        content = settings.abstention.model_dump(mode="json") | {"version": abstention.VERSION}
+        inputs = hash_json({"answer": answer.inputs, "run": answer.run, "abstention": content})
+        yield replace(answer, id=_beside(answer, "abstention"), action="abstention", inputs=inputs, needs=(answer.id,))
+    if settings.contrast:
+        content = {"items": settings.contrast, "sources": task.sources, "version": contrast.VERSION}
+        inputs = hash_json({"answer": answer.inputs, "contrast": content})
+        needs = () if fit is None else (fit.id,)
+        yield replace(answer, id=_beside(answer, "contrast"), action="contrast", inputs=inputs, needs=needs)
+
+
+def _beside(answer: Step, what: str) -> str:
+    return f"{answer.run}/{what}/{answer.task}-stage{answer.stage}.parquet"
 
 
 def _score_items(run: Run, answer: Step, task: Task) -> Step:

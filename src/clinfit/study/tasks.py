@@ -162,6 +162,9 @@ class Generation(TaskBase):
         unknown = [name for name in self.source or () if name not in self.data.inputs]
         if unknown:
             raise ValueError(f"source names {unknown}, which are not among the inputs {list(self.data.inputs)}")
+        asked = self.evaluation and self.evaluation.abstention
+        if asked and (odd := [name for name in asked.inputs if name not in self.data.inputs]):
+            raise ValueError(f"evaluation.abstention.inputs names {odd}, not among the inputs {list(self.data.inputs)}")
         return self
 
     @property
