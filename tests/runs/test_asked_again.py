@@ -1,6 +1,7 @@
 """Abstention and contrastive likelihood: from the study file to the report, and no text left behind."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from clinfit.evaluation.metrics.text.faults import FAULTS
 from clinfit.files import read_json
 from clinfit.models.base import WrittenText
 from clinfit.models.families import load_model
+from clinfit.models.judges import BertScorer
 from clinfit.predictions import SCORE, read_predictions
 from clinfit.runs.abstention import without_context
 from clinfit.runs.contrast import pairs
@@ -28,11 +30,11 @@ from clinfit.runs.execute import run
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.written import WrittenTexts
-from clinfit.study.evaluation import Abstention
+from clinfit.study.evaluation import Abstention, BertScore
 from clinfit.study.load import load_study
 from clinfit.study.tasks import Generation
 from small_study import CANARY
-from two_layer import llama_base
+from two_layer import bert_base, llama_base
 
 TRAIN = {"epochs": 0.5, "max_length": 200, "precision": "fp32", "batch_size": 8, "loss_per": "token"}
 CAUSAL = {"name": "small", "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": TRAIN}
@@ -249,7 +251,7 @@ def test_results_count_them(done: RunFolder) -> None:
 def test_the_report_says_it_in_words(done: RunFolder) -> None:
     page = done.report.read_text(encoding="utf-8")
     assert "Does it decline when it should?" in page and "Does it find the truth likelier than a fault?" in page
-    assert "Of 4 records whose context was taken away it answered 4 all the same and declined 0." in page
+    assert "Of 4 records asked without their context it answered 4 all the same and declined 0." in page
     assert "A model that knows nothing is at about 50 %" in page and CANARY not in page and "He was given" not in page
 
 
@@ -280,3 +282,38 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path, evaluation: dic
     with pytest.raises(ClinfitError) as caught:
         load_study(study(tmp_path, **evaluation))
     assert message in "\n".join(caught.value.lines())
+
+
+# ---------------------------------------------------------------- metrics with weights of their own
+
+
+def test_metrics_with_weights_of_their_own_are_scores_like_others(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place / "data.csv", tmp_path)
+    off = {"abstention": None, "contrast": 0}
+    asked = load_study(study(tmp_path, **off, bertscore={"encoder": str(bert_base()), "layer": 1}))
+    result = run(asked, out="judged", models=["lead"], console=Console(quiet=True))
+    folder = RunFolder(result.folder.resolve())
+    scores = pd.read_parquet(folder.model("lead", 42).scores("note-test-stage1.parquet"))
+    texts = read_predictions(folder.model("lead", 42).predictions("note", "test", 1))
+    scorer = BertScorer(BertScore(encoder=str(bert_base()), layer=1))
+    np.testing.assert_allclose(
+        scores[SCORE + "bertscore"], scorer.scores(list(texts["predicted"]), list(texts["gold"]))
+    )
+    task = read_json(folder.metrics)["tasks"]["note"]
+    metric = task["systems"][0]["metrics"]["bertscore"]
+    assert metric["value"] == pytest.approx(scores[SCORE + "bertscore"].mean()) and metric["low"] < metric["high"]
+    assert "bertscore" in task["sections"]["text_metrics"]["proxies"] and "nli" not in task["systems"][0]["metrics"]
+    assert "layer 1, F1" in task["sections"]["text_metrics"]["settings"]["bertscore"]
+    assert "BERTScore (proxy)" in folder.report.read_text(encoding="utf-8")
+    console = Console(file=io.StringIO(), width=200)
+    other = load_study(study(tmp_path, **off, bertscore={"encoder": str(bert_base())}))
+    print_plan(other, None, ["lead"], False, console)
+    assert "to do" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_weights_that_are_not_there_are_refused_before_anything_is_done(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place / "data.csv", tmp_path)
+    for asked in ({"bertscore": {"encoder": "someone/encoder"}}, {"nli": {"classifier": "./nowhere"}}):
+        with pytest.raises(ClinfitError, match="not a folder on this machine"):
+            run(load_study(study(tmp_path, **asked)), out="refused", console=Console(quiet=True))
+    assert not Path("refused").exists()

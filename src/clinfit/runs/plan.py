@@ -16,7 +16,7 @@ from clinfit.data.records import Split
 from clinfit.files import hash_json
 from clinfit.runs import abstention, contrast
 from clinfit.runs.item_scores import deciding
-from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
+from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Task
@@ -43,8 +43,6 @@ SHUFFLED = {"classification", "multilabel"}
 
 #: Kinds of task that a free answer may be asked of beside the probabilities.
 ANSWERED_FREELY = {"classification", "multiple-choice"}
-#: Kinds of task whose answers are texts, and scored item by item.
-WRITTEN = {"generation"}
 
 #: The worker of models without a pretrained base.
 CLASSICAL = "classical"
@@ -151,7 +149,7 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
     if answers_before_training(run.spec):
         before = _before_training(run.spec, base)
         for question in questions:
-            yield from _answered(study, run, 0, question, {"model": before}, None)
+            yield from _answered(study, run, 0, question, {"model": before}, None, identity)
     fits: dict[int, Step] = {}
     through = stages_of(study, run.spec)
     for taught in through:
@@ -160,7 +158,7 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
         for question in questions:
             # A classifier has no answer to what it never learned.
             if run.spec.untaught or question.task in taught.learned:
-                yield from _answered(study, run, taught.number, question, {"fit": fit.inputs}, fit)
+                yield from _answered(study, run, taught.number, question, {"fit": fit.inputs}, fit, identity)
     if through and run.spec.asked_importance:
         last, learned = fits[through[-1].number], through[-1].learned
         yield from (_importance(run, question, last) for question in questions if _shuffles(study, question, learned))
@@ -193,20 +191,26 @@ def _fit(
 
 
 def _answered(
-    study: Study, run: Run, stage: int, question: Question, asked_of: dict[str, Any], fit: Step | None
+    study: Study,
+    run: Run,
+    stage: int,
+    question: Question,
+    asked_of: dict[str, Any],
+    fit: Step | None,
+    identity: Identity,
 ) -> Iterator[Step]:
-    """The answers to a question, and the scores of those that are texts."""
+    """The answers to a question; of those that are texts the scores, and on test what else is asked."""
     answer = _answer(run, stage, question, asked_of, fit)
     yield answer
-    if study.tasks[question.task].kind in WRITTEN:
-        yield _score_items(run, answer, study.tasks[question.task])
+    task, settings = study.tasks[question.task], study.settings(question.task)
+    if isinstance(task, Generation) and isinstance(settings, GenerationEvaluation):
+        yield _score_items(answer, task, settings, identity)
         if question.split == "test" and not isinstance(run.spec, Baseline):  # a rule neither declines nor doubts
-            yield from _asked_more(study.settings(question.task), study.tasks[question.task], answer, fit)
+            yield from _asked_more(settings, task, answer, fit)
 
 
-def _asked_more(settings: TaskEvaluation, task: Task, answer: Step, fit: Step | None) -> Iterator[Step]:
+def _asked_more(settings: GenerationEvaluation, task: Generation, answer: Step, fit: Step | None) -> Iterator[Step]:
     """What else the study asks of models that write. Abstention rests on the answers, too, whose texts it reads."""
-    assert isinstance(settings, GenerationEvaluation) and isinstance(task, Generation)
     if settings.abstention is not None:
         content = settings.abstention.model_dump(mode="json") | {"version": abstention.VERSION}
         inputs = hash_json({"answer": answer.inputs, "run": answer.run, "abstention": content})
@@ -222,14 +226,11 @@ def _beside(answer: Step, what: str) -> str:
     return f"{answer.run}/{what}/{answer.task}-stage{answer.stage}.parquet"
 
 
-def _score_items(run: Run, answer: Step, task: Task) -> Step:
-    """The worker is that of the answers, which has the records; scoring loads no model."""
+def _score_items(answer: Step, task: Generation, settings: GenerationEvaluation, identity: Identity) -> Step:
+    """The worker is that of the answers, which has the records; scoring loads no model under test."""
+    decides = {"answer": answer.inputs, "scores": deciding(settings, identity), "sources": task.sources}
     name = answer.id.replace("/predictions/", "/scores/")
-    sources = task.sources if isinstance(task, Generation) else []
-    inputs = hash_json({"answer": answer.inputs, "scores": deciding(), "sources": sources})
-    return Step(
-        name, "score-items", run.name, answer.stage, answer.task, answer.split, inputs, (answer.id,), answer.worker
-    )
+    return replace(answer, id=name, action="score-items", inputs=hash_json(decides), needs=(answer.id,))
 
 
 def _answer(run: Run, stage: int, question: Question, asked_of: dict[str, Any], fit: Step | None) -> Step:

@@ -214,13 +214,11 @@ class Worker:
         record["peak_memory_mb"] = max(record.get("peak_memory_mb") or 0.0, peak_memory())
 
     def _score_items(self, step: Step, run: Run, record: dict[str, Any]) -> None:
-        assert step.task is not None and step.split is not None
-        folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
-        assert isinstance(task, Generation)
+        task, settings, records = self._written_task(step)
+        folder = self.place.folder.run(step.run)
         (answers,) = (self.place.folder.written(need) for need in step.needs)
-        records = in_split(self.place.data[step.task].records, step.split)
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
-            table = score_table(task, records, read_predictions(answers), advance)
+            table = score_table(task, settings, records, read_predictions(answers), advance)
         write_parquet(folder.path / step.writes, table)
 
     def _importance(self, step: Step, run: Run, record: dict[str, Any]) -> None:

@@ -246,6 +246,24 @@ class Abstention(Section):
     seed: Seed = Field(default=0, description="of the choice of records")
 
 
+class BertScore(Section):
+    """Similarity to the reference by an encoder that is on this machine."""
+
+    encoder: str = Field(description="clinfit/minilm, or the folder of an encoder; nothing is fetched")
+    layer: int | None = Field(
+        default=None, ge=0, description="whose vectors are compared, 0 being the embeddings; default: the last"
+    )
+
+
+class Nli(Section):
+    """Whether the source entails a text, by a classifier of pairs of sentences that is on this machine."""
+
+    classifier: str = Field(
+        description="the folder of a sequence classifier with labels named entailment and contradiction; nothing is "
+        "fetched"
+    )
+
+
 class GenerationEvaluation(CommonSettings):
     """Settings of a task that asks for a text."""
 
@@ -263,6 +281,8 @@ class GenerationEvaluation(CommonSettings):
         description="test records of whose reference the likelihood is compared with that of the same text with one "
         "fault (a number, a negation, a drug, a problem); each costs a pass a fault; 0: none",
     )
+    bertscore: BertScore | None = Field(default=None, description="BERTScore, a proxy; default: it is not computed")
+    nli: Nli | None = Field(default=None, description="entailment by the source, a proxy; default: it is not computed")
 
 
 class Evaluation(DecisionSettings):

@@ -116,10 +116,13 @@ def _area(risk: Floats, confidence: Floats) -> float:
 def _findings(item: Measured, section: AbstentionDict) -> list[Finding]:
     level = "warn" if item.system.trained else "info"
     context, found = " and ".join(section["inputs"]), list[Finding]()
-    for shares, how in ((section["removed"], "was taken away"), (section["swapped"], "is another record's")):
+    for shares, how in (
+        (section["removed"], f"without their {context}"),
+        (section["swapped"], f"with the {context} of another"),
+    ):
         answered, n = shares["answered"]["events"] or 0, shares["answered"]["n"]
         if n and answered / n >= ANSWERED_LIMIT:
-            named = f"{item.name} answers all the same: {count_of(answered, n)} of the records whose {context} {how}"
+            named = f"{item.name} answers all the same: {count_of(answered, n)} of the records asked {how}"
             declined = count_of(shares["declined"]["events"] or 0, n)
             advice = "do not rely on it to notice that it was given nothing, or the wrong thing: check the input"
             found.append(Finding(level, "answers-without-context", named, f"declined: {declined}", advice, item.name))

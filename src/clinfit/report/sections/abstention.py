@@ -77,8 +77,8 @@ def abstention_sentence(part: AbstentionDict) -> str:
     told = [
         _told(again, how)
         for again, how in (
-            (part["removed"], f"whose {context} was taken away"),
-            (part["swapped"], f"that were given the {context} of another"),
+            (part["removed"], f"asked without their {context}"),
+            (part["swapped"], f"asked with the {context} of another"),
         )
         if again["answered"]["n"]
     ]
