@@ -277,3 +277,70 @@ NARROW: list[Fault] = [
     number_changed, unit_changed, drug_swapped, problem_swapped, negation_dropped, side_swapped, relative_made_patient,
     repeated, preamble, written_otherwise,
 ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- what needs a model
+
+
+def bertscores(encoder: str, samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
+    """Fault, items, and the mean BERTScore of the references and of the same texts with the fault in all of them."""
+    from clinfit.models.judges import BertScorer
+    from clinfit.study.evaluation import BertScore
+
+    scorer, rows = BertScorer(BertScore(encoder=encoder)), []
+    for fault in (number_changed, drug_swapped, problem_swapped, negation_dropped, foreign_sentence, foreign_text):
+        pairs = [
+            (output.text, sample.reference)
+            for at, sample in enumerate(samples)
+            if (output := fault(sample, [*samples[:at], *samples[at + 1 :]], random.Random(f"1 {at}"))) is not None
+        ]
+        references = [reference for _, reference in pairs]
+        before, after = scorer.scores(references, references), scorer.scores([text for text, _ in pairs], references)
+        rows.append((fault.__name__.replace("_", " "), len(pairs), float(before.mean()), float(after.mean())))
+    return rows
+
+
+def likelier(samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
+    """Fault, items, and the share of the references that are likelier than with the fault: of the architecture of
+    clinfit/tiny with random weights, and of clinfit/tiny."""
+    import shutil
+    import tempfile
+
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from clinfit.data.records import Record
+    from clinfit.models.causal import CausalModel
+    from clinfit.models.pretrained import find_base
+    from clinfit.runs.contrast import contrast_table
+    from clinfit.study.models import Causal
+    from clinfit.study.tasks import Generation, task_from
+
+    data = {"path": "unused.csv", "inputs": {"text": "text"}}
+    task = task_from({"kind": "generation", "data": data})
+    assert isinstance(task, Generation)
+    records = [
+        Record(f"{at}", f"{at}", {"text": sample.source}, sample.reference, "test", "note")
+        for at, sample in enumerate(samples)
+    ]
+    tiny = Path(find_base("clinfit/tiny").source)
+    with tempfile.TemporaryDirectory() as folder:
+        blind = Path(folder) / "blind"
+        shutil.copytree(tiny, blind, ignore=shutil.ignore_patterns("*.safetensors"))
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tiny)).save_pretrained(blind)
+        tables = []
+        for base in (str(blind), "clinfit/tiny"):
+            spec = Causal.model_validate(
+                {"name": "one", "family": "causal", "base": base, "train": {"max_length": 512}}
+            )
+            model = CausalModel(spec, {"note": task}, 0)
+            found = contrast_table(model, "note", task, records, len(records))
+            found["likelier"] = found["nats"] / found["tokens"] < found["faulty_nats"] / found["faulty_tokens"]
+            tables.append(found.groupby("fault", sort=False)["likelier"].agg(["size", "mean"]))
+    blind_shares, shares = tables
+    return [
+        (fault, int(shares["size"][fault]), float(blind_shares["mean"][fault]), float(shares["mean"][fault]))
+        for fault in faults.FAULTS
+        if fault in shares.index
+    ]

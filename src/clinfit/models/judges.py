@@ -110,7 +110,7 @@ class NliScorer:
 
     def __init__(self, asked: Nli) -> None:
         base = local_base(asked.classifier)
-        names = {int(place): str(name).casefold() for place, name in load_config(base).id2label.items()}
+        names = {int(place): str(name) for place, name in load_config(base).id2label.items()}
         self.entailment, self.contradiction = (_label(names, word, asked) for word in ("entail", "contradict"))
         self.tokenizer = load_tokenizer(base.name)
         self.model = load_weights(AutoModelForSequenceClassification, base, "fp32")[0].to(default_device())  # type: ignore[arg-type]
@@ -140,7 +140,8 @@ class NliScorer:
 
 
 def _label(names: dict[int, str], word: str, asked: Nli) -> int:
-    places = [place for place, name in names.items() if word in name and "not" not in name]
+    plain = {place: name.casefold() for place, name in names.items()}
+    places = [place for place, name in plain.items() if word in name and "not" not in name]
     if len(places) != 1:
         raise ClinfitError(
             f"the labels of {asked.classifier!r} are {', '.join(names.values())}",
