@@ -241,7 +241,8 @@ class AbstentionDict(TypedDict):
 
 class ContrastRow(TypedDict):
     """One kind of fault. likelier: share of the references that it fits which are likelier, a token, than the same text
-    with the fault; a system that knows nothing is at about a half."""
+    with the fault; a system that knows nothing is at about a half with a number, drug or problem changed, and anywhere
+    with a denial put in or taken out, which changes the length."""
 
     fault: str
     likelier: MetricDict
