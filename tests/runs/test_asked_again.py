@@ -165,6 +165,7 @@ class Killed(BaseException):
     """What ends a process."""
 
 
+@pytest.mark.slow
 def test_a_killed_step_goes_on_and_keeps_no_text(done: RunFolder, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, folder = load_study(place / "study.yaml"), Path("killed")
     added: list[str] = []
