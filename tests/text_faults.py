@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import openpyxl
 
@@ -334,7 +335,7 @@ def likelier(samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
             spec = Causal.model_validate(
                 {"name": "one", "family": "causal", "base": base, "train": {"max_length": 512}}
             )
-            model = CausalModel(spec, {"note": task}, 0)
+            model: Any = CausalModel(spec, {"note": task}, 0)
             found = contrast_table(model, "note", task, records, len(records))
             found["likelier"] = found["nats"] / found["tokens"] < found["faulty_nats"] / found["faulty_tokens"]
             tables.append(found.groupby("fault", sort=False)["likelier"].agg(["size", "mean"]))

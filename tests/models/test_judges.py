@@ -35,7 +35,7 @@ def nli_base(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=256, pad_token_id=5, initializer_range=0.6, num_labels=len(labels),
+        max_position_embeddings=256, pad_token_id=5, initializer_range=0.6,
         id2label=dict(enumerate(labels)), label2id={name: k for k, name in enumerate(labels)},
     )  # fmt: skip
     BertForSequenceClassification(config).save_pretrained(folder)

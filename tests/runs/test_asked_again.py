@@ -243,7 +243,7 @@ def test_results_count_them(done: RunFolder) -> None:
     likelier = pairs_of["nats"] / pairs_of["tokens"] < pairs_of["faulty_nats"] / pairs_of["faulty_tokens"]
     for fault in FAULTS:
         these = pairs_of["fault"] == fault
-        assert (rows[fault]["events"], rows[fault]["n"]) == (int(likelier[these].sum()), int(these.sum()))
+        assert (rows[fault]["events"], rows[fault]["n"]) == (np.sum(likelier[these]), np.sum(these))
     rule = next(each for each in task["systems"] if each["model"] == "lead")
     assert not {"abstention", "contrast"} & rule["sections"].keys()
     assert any(finding["code"] == "answers-without-context" for finding in task["findings"])

@@ -110,7 +110,7 @@ class NliScorer:
 
     def __init__(self, asked: Nli) -> None:
         base = local_base(asked.classifier)
-        names = {int(place): str(name) for place, name in load_config(base).id2label.items()}
+        names = {int(place): str(name) for place, name in (load_config(base).id2label or {}).items()}
         self.entailment, self.contradiction = (_label(names, word, asked) for word in ("entail", "contradict"))
         self.tokenizer = load_tokenizer(base.name)
         self.model = load_weights(AutoModelForSequenceClassification, base, "fp32")[0].to(default_device())  # type: ignore[arg-type]

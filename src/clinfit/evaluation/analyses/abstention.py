@@ -76,7 +76,7 @@ def _again(shares: dict[str, MetricDict], name: str) -> AskedAgain:
 def _plan(context: MeasuredContext, table: pd.DataFrame) -> Resamples:
     """By group where one has several records; a record that was asked twice is one."""
     codes = group_codes(table)
-    grouped = table["group"].nunique() < table["id"].nunique()
+    grouped = len(set(table["group"])) < len(set(table["id"]))
     return Resamples(np.zeros(len(table), dtype=np.int64), codes if grouped else None, context.bootstrap)
 
 
