@@ -10,6 +10,7 @@ from clinfit.evaluation.decisions.selective import risk_coverage
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
 from clinfit.evaluation.metrics.text.faults import FAULTS
+from clinfit.evaluation.results import Results
 from clinfit.evaluation.statistics.intervals import wilson
 from clinfit.predictions import NATS, SCORE
 from clinfit.study.schema import Study
@@ -64,6 +65,16 @@ def system(facts: Facts, groups: int = N) -> tuple[dict[str, Any], list[Any]]:
 def facts(**tables: pd.DataFrame) -> Facts:
     found: Any = {name: {"note": {("tiny-seed42", 1): table}} for name, table in tables.items()}
     return found
+
+
+def results() -> Results:
+    """Of a task whose system was asked both."""
+    pairs = pd.DataFrame({"fault": ["drug"], "id": ["t000"], "group": ["tg0"], "nats": [4.0], "tokens": [2]})
+    both = facts(
+        abstention=asked({"given": 3, "removed": 1, "swapped": 0}, F1),
+        contrast=pairs.assign(faulty_nats=6.0, faulty_tokens=2),
+    )
+    return evaluate(study(), predictions(), both)
 
 
 def test_shares_are_counted_with_wilsons_interval() -> None:

@@ -13,6 +13,8 @@ from clinfit.evaluation.results import Results
 from clinfit.evaluation.system_results import SystemSections
 from predicted import MADE, predictions_of, results_of, study_of, task_of
 
+from . import test_asked_again
+
 SCHEMA = json.loads((Path(__file__).parents[2] / "schema" / "metrics.schema.json").read_text(encoding="utf-8"))
 TYPES = {"string": str, "boolean": bool, "integer": int, "null": type(None), "array": list, "object": dict}
 
@@ -71,6 +73,7 @@ def withheld(kind: str) -> Results:
 CASES: dict[str, Callable[[], Results]] = {
     "every setting": lambda: results_of({"task": "classification"}, **SETTINGS),
     "every kind": lambda: results_of({kind: kind for kind in MADE}),
+    "asked again": test_asked_again.results,
     **{f"withheld, {kind}": lambda kind=kind: withheld(kind) for kind in MADE},
 }
 
