@@ -15,11 +15,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinfit.evaluation.metrics.text import entities, flips, form, normalise, numbers, overlap, support
-from clinfit.evaluation.metrics.text.definitions import METRICS
+from clinfit.evaluation.analyses import abstention, contrast
+from clinfit.evaluation.metrics.text import (
+    declining,
+    entities,
+    faults,
+    flips,
+    form,
+    normalise,
+    numbers,
+    overlap,
+    support,
+)
+from clinfit.evaluation.metrics.text.definitions import JUDGED, METRICS, Described
+from clinfit.models import judges
 
 if TYPE_CHECKING:
-    from text_faults import Moved
+    from text_faults import Moved, Sample
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "text-metrics.md"
@@ -31,7 +43,9 @@ HEAD = """\
 Made by `python scripts/make_text_metrics_page.py`; edit the code, not this page.
 
 Each metric is a number for one item, made of strings alone: the output, the references, the source, and why generation
-ended. Nothing is downloaded and no model is asked. A metric that an item cannot give is undefined, never 0: without a
+ended. Nothing is downloaded and no model is asked. What needs a model stands apart: [metrics with weights of their
+own](#metrics-with-weights-of-their-own), which a study must name, and [what the model itself is
+asked](#asked-of-the-model-itself). A metric that an item cannot give is undefined, never 0: without a
 source, without a reference, or with nothing to count.
 
 A **proxy** stands for something that it cannot see. ROUGE does not see whether a text is true, and a number that stands
@@ -73,17 +87,35 @@ def page(measured: str | None = None) -> str:
     """The text of docs/text-metrics.md; measured: the tables of public sets, those that are there by default."""
     if measured is None:
         measured = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    return "\n".join([HEAD + _definitions(), _rules(), VALIDITY + BEGIN + measured + END])
+    return "\n".join([HEAD + _definitions(), _rules(), _of_models(), VALIDITY + BEGIN + measured + END])
 
 
 def _definitions() -> str:
+    return "\n".join(["## Definitions", "", *_table(METRICS), ""])
+
+
+def _of_models() -> str:
+    """What is no metric of strings alone."""
+    parts = ["## Metrics with weights of their own", "", str(inspect.getdoc(judges)), "", *_table(JUDGED), ""]
+    parts += ["## Asked of the model itself", "", "These look at the model under test, not at strings alone.", ""]
+    titles = {
+        "Contrastive likelihood": contrast,
+        "The faults": faults,
+        "Abstention": abstention,
+        "Declining": declining,
+    }
+    for title, module in titles.items():
+        parts += [f"### {title}", "", str(inspect.getdoc(module)), ""]
+    return "\n".join(parts)
+
+
+def _table(metrics: Mapping[str, Described]) -> list[str]:
     rows = [
         f"| {metric.title} | `{name}` | {metric.formula} | {metric.better or 'neither'} | {metric.needs or ''} "
         f"| {'proxy' if metric.proxy else ''} |"
-        for name, metric in METRICS.items()
+        for name, metric in metrics.items()
     ]
-    head = ["| metric | name | computed as | better | needs | |", "|---|---|---|---|---|---|"]
-    return "\n".join(["## Definitions", "", *head, *rows, ""])
+    return ["| metric | name | computed as | better | needs | |", "|---|---|---|---|---|---|", *rows]
 
 
 def _rules() -> str:
@@ -148,7 +180,42 @@ def measure(data: Path) -> str:
         "Evidence Inference": articles(data, 12),
     }
     found = {name: {fault.__name__: moved(fault, texts) for fault in FAULTS} for name, texts in samples.items()}
-    return tables(found, {fault.__name__: list(metrics) for fault, metrics in FAULTS.items()})
+    known = {fault.__name__: list(metrics) for fault, metrics in FAULTS.items()}
+    return tables(found, known) + of_models(samples["notes"], samples["MTS-Dialog"][:30])
+
+
+def of_models(own: Sequence["Sample"], dialogues: Sequence["Sample"]) -> str:
+    """What needs a model, on the same texts: BERTScore with faults in, and contrastive likelihood of two bases."""
+    from text_faults import bertscores, likelier
+
+    texts = [*own, *dialogues]
+    rows = [
+        f"| {fault} | {n} | {before:.3f} | {after:.3f} |"
+        for fault, n, before, after in bertscores("clinfit/minilm", texts)
+    ]
+    parts = [
+        "### BERTScore, with clinfit/minilm",
+        "",
+        "Notes and MTS-Dialog; the references themselves against the references with the fault in every text. It moves",
+        "with other texts, and hardly with another number or a denial dropped.",
+        "",
+        "| fault | items | 0 % | 100 % |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+        "### Contrastive likelihood",
+        "",
+        "Notes and MTS-Dialog; references that are likelier a token than with the fault (share): of `clinfit/tiny`",
+        "and of the same architecture with random weights, which knows nothing. It is not of strings alone.",
+        "What knows nothing is near a half where a number or name is another. A denial makes a text longer or shorter,",
+        "which moves a mean a token by itself: read these two against the model before training.",
+        "",
+        "| fault | items | random weights | clinfit/tiny |",
+        "|---|---|---|---|",
+        *(f"| {fault} | {n} | {blind:.2f} | {tiny:.2f} |" for fault, n, blind, tiny in likelier(texts)),
+        "",
+    ]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import openpyxl
 
+from clinfit.evaluation.metrics.text import faults
 from clinfit.evaluation.metrics.text.definitions import METRICS, item_scores
-from clinfit.evaluation.metrics.text.entities import Kind, mentions
+from clinfit.evaluation.metrics.text.entities import Kind
 from clinfit.evaluation.metrics.text.normalise import sentences, tokens
-from clinfit.evaluation.metrics.text.numbers import quantities, unsupported
 
 SHARES = (0.0, 0.1, 0.3, 1.0)
 
@@ -89,15 +90,7 @@ def articles(data: Path, limit: int) -> list[Sample]:
 
 def number_changed(sample: Sample, others: Sequence[Sample], rng: random.Random) -> Output | None:
     """Ten times one number, or three more than it, where the source does not hold that."""
-    numbers = list(re.finditer(r"(?<![\w.,/-])\d+(?:\.\d+)?(?![\w/]|[.,]\d)", sample.reference))
-    if not numbers:
-        return None
-    number = rng.choice(numbers)
-    for value in (float(number[0]) * 10, float(number[0]) + 3, float(number[0]) + 57):
-        text = sample.reference[: number.start()] + f"{value:g}" + sample.reference[number.end() :]
-        if len(unsupported(quantities(text), quantities(sample.source + sample.reference))) > 0:
-            return Output(text)
-    return None
+    return _output(faults.number_changed(sample.reference, sample.source, rng))
 
 
 def unit_changed(sample: Sample, others: Sequence[Sample], rng: random.Random) -> Output | None:
@@ -118,22 +111,7 @@ def problem_swapped(sample: Sample, others: Sequence[Sample], rng: random.Random
 
 def negation_dropped(sample: Sample, others: Sequence[Sample], rng: random.Random) -> Output | None:
     """One sentence on a problem or drug without its negations."""
-    instead = [
-        (r"\b(?:denies|denied)\b", "reports"), (r"\bnegative for\b", "positive for"), (r"\bwithout\b", "with"),
-        (r"\b(?:does|do|did|has|have|had|is|are|was|were|could|can) not\b", lambda words: words[0].split()[0]),
-        (r"\bno (?:history|evidence|signs?) of\b", "history of"), (r"\b(?:no|nor|not)\b ?", ""),
-    ]  # fmt: skip
-    denying = [
-        sentence
-        for sentence in sentences(sample.reference)
-        if mentions(sentence) and re.search(r"\b(?:no|not|denie[sd]|without|negative for)\b", sentence, re.IGNORECASE)
-    ]
-    if not denying:
-        return None
-    sentence = changed = rng.choice(denying)
-    for pattern, words in instead:
-        changed = re.sub(pattern, words, changed, flags=re.IGNORECASE)
-    return _changed(sample.reference.replace(sentence, changed), sample)
+    return _output(faults.negation_dropped(sample.reference, rng))
 
 
 def side_swapped(sample: Sample, others: Sequence[Sample], rng: random.Random) -> Output | None:
@@ -211,23 +189,12 @@ def written_otherwise(sample: Sample, others: Sequence[Sample], rng: random.Rand
 
 def _entity_swapped(sample: Sample, others: Sequence[Sample], rng: random.Random, kind: Kind) -> Output | None:
     """One name in all its places, for another of its kind that neither source nor reference has."""
-    here = [mention for mention in mentions(sample.reference) if mention.kind == kind]
-    if not here:
-        return None
-    known = {mention.entity for mention in (*mentions(sample.source), *mentions(sample.reference))}
-    elsewhere = sorted(
-        {
-            " ".join(tokens(other.reference)[mention.start : mention.end])
-            for other in others
-            for mention in mentions(other.reference)
-            if mention.kind == kind and mention.entity not in known
-        }
-    )
-    mention = rng.choice(here)
-    name = r"\W+".join(map(re.escape, tokens(sample.reference)[mention.start : mention.end]))
-    if not elsewhere:
-        return None
-    return _changed(re.sub(rf"\b{name}\b", rng.choice(elsewhere), sample.reference, flags=re.IGNORECASE), sample)
+    names = faults.names_in([other.reference for other in others])
+    return _output(faults.entity_swapped(sample.reference, sample.source, names, rng, kind))
+
+
+def _output(text: str | None) -> Output | None:
+    return None if text is None else Output(text)
 
 
 def _changed(text: str, sample: Sample) -> Output | None:
@@ -311,3 +278,70 @@ NARROW: list[Fault] = [
     number_changed, unit_changed, drug_swapped, problem_swapped, negation_dropped, side_swapped, relative_made_patient,
     repeated, preamble, written_otherwise,
 ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- what needs a model
+
+
+def bertscores(encoder: str, samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
+    """Fault, items, and the mean BERTScore of the references and of the same texts with the fault in all of them."""
+    from clinfit.models.judges import BertScorer
+    from clinfit.study.evaluation import BertScore
+
+    scorer, rows = BertScorer(BertScore(encoder=encoder)), []
+    for fault in (number_changed, drug_swapped, problem_swapped, negation_dropped, foreign_sentence, foreign_text):
+        pairs = [
+            (output.text, sample.reference)
+            for at, sample in enumerate(samples)
+            if (output := fault(sample, [*samples[:at], *samples[at + 1 :]], random.Random(f"1 {at}"))) is not None
+        ]
+        references = [reference for _, reference in pairs]
+        before, after = scorer.scores(references, references), scorer.scores([text for text, _ in pairs], references)
+        rows.append((fault.__name__.replace("_", " "), len(pairs), float(before.mean()), float(after.mean())))
+    return rows
+
+
+def likelier(samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
+    """Fault, items, and the share of the references that are likelier than with the fault: of the architecture of
+    clinfit/tiny with random weights, and of clinfit/tiny."""
+    import shutil
+    import tempfile
+
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from clinfit.data.records import Record
+    from clinfit.models.causal import CausalModel
+    from clinfit.models.pretrained import find_base
+    from clinfit.runs.contrast import contrast_table
+    from clinfit.study.models import Causal
+    from clinfit.study.tasks import Generation, task_from
+
+    data = {"path": "unused.csv", "inputs": {"text": "text"}}
+    task = task_from({"kind": "generation", "data": data})
+    assert isinstance(task, Generation)
+    records = [
+        Record(f"{at}", f"{at}", {"text": sample.source}, sample.reference, "test", "note")
+        for at, sample in enumerate(samples)
+    ]
+    tiny = Path(find_base("clinfit/tiny").source)
+    with tempfile.TemporaryDirectory() as folder:
+        blind = Path(folder) / "blind"
+        shutil.copytree(tiny, blind, ignore=shutil.ignore_patterns("*.safetensors"))
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tiny)).save_pretrained(blind)
+        tables = []
+        for base in (str(blind), "clinfit/tiny"):
+            spec = Causal.model_validate(
+                {"name": "one", "family": "causal", "base": base, "train": {"max_length": 512}}
+            )
+            model: Any = CausalModel(spec, {"note": task}, 0)
+            found = contrast_table(model, "note", task, records, len(records))
+            found["likelier"] = found["nats"] / found["tokens"] < found["faulty_nats"] / found["faulty_tokens"]
+            tables.append(found.groupby("fault", sort=False)["likelier"].agg(["size", "mean"]))
+    blind_shares, shares = tables
+    return [
+        (fault, int(shares["size"][fault]), float(blind_shares["mean"][fault]), float(shares["mean"][fault]))
+        for fault in faults.FAULTS
+        if fault in shares.index
+    ]

@@ -15,6 +15,8 @@ from predicted import MADE, predictions_of, results_of, study_of, task_of
 from predicted_folds import study as study_of_folds
 from predicted_folds import table as table_of_folds
 
+from . import test_asked_again
+
 SCHEMA = json.loads((Path(__file__).parents[2] / "schema" / "metrics.schema.json").read_text(encoding="utf-8"))
 TYPES = {"string": str, "boolean": bool, "integer": int, "null": type(None), "array": list, "object": dict}
 
@@ -74,6 +76,7 @@ CASES: dict[str, Callable[[], Results]] = {
     "every setting": lambda: results_of({"task": "classification"}, **SETTINGS),
     "every kind": lambda: results_of({kind: kind for kind in MADE}),
     "folds": lambda: evaluate(study_of_folds(calibration="platt"), table_of_folds()),
+    "asked again": test_asked_again.results,
     **{f"withheld, {kind}": lambda kind=kind: withheld(kind) for kind in MADE},
 }
 

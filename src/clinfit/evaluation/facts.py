@@ -59,6 +59,10 @@ class ExternalFacts(TypedDict):
     case_mix: list[CaseMixRow]
 
 
+#: Run name and stage -> a table with a row an item.
+AskedMore = Mapping[tuple[str, int], pd.DataFrame]
+
+
 class KnownCounts(TypedDict):
     """n: records of a split. labels: those that have each label."""
 
@@ -73,7 +77,8 @@ class Facts(TypedDict, total=False):
     the test split was opened, where a run folder says. subgroups: task -> table of `id` and one column of group names
     for each subgroup. leaks: task -> kind -> ids of test records. shift: task -> rows. characteristics: task -> the
     first table of its records (data/characteristics.py). importance: task -> run name -> what it was asked.
-    external: task -> a pack on new records.
+    abstention, contrast: task -> what systems that write were asked beside their answers (runs/abstention.py,
+    runs/contrast.py). external: task -> a pack on new records.
     """
 
     models: dict[str, ModelFacts]
@@ -85,6 +90,8 @@ class Facts(TypedDict, total=False):
     shift: dict[str, list[dict[str, Any]]]
     characteristics: dict[str, Characteristics]
     importance: dict[str, dict[str, Importance]]
+    abstention: dict[str, AskedMore]
+    contrast: dict[str, AskedMore]
     external: dict[str, ExternalFacts]
 
 
@@ -101,6 +108,8 @@ class TaskFacts:
     shift: Sequence[Mapping[str, Any]] = ()
     characteristics: Characteristics | None = None
     importance: Mapping[str, Importance] = field(default_factory=dict)
+    abstention: AskedMore = field(default_factory=dict)
+    contrast: AskedMore = field(default_factory=dict)
     external: ExternalFacts | None = None
 
 
@@ -116,5 +125,7 @@ def task_facts(facts: Facts, task: str) -> TaskFacts:
         shift=facts.get("shift", {}).get(task, []),
         characteristics=facts.get("characteristics", {}).get(task),
         importance=facts.get("importance", {}).get(task, {}),
+        abstention=facts.get("abstention", {}).get(task, {}),
+        contrast=facts.get("contrast", {}).get(task, {}),
         external=facts.get("external", {}).get(task),
     )

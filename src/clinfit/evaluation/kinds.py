@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clinfit.evaluation.analyses.abstention import abstention
 from clinfit.evaluation.analyses.canaries import canaries
 from clinfit.evaluation.analyses.characteristics import characteristics
 from clinfit.evaluation.analyses.classes import (
@@ -17,6 +18,7 @@ from clinfit.evaluation.analyses.classes import (
     withheld_counts,
     withheld_label_sets,
 )
+from clinfit.evaluation.analyses.contrast import contrast
 from clinfit.evaluation.analyses.cost import pareto_front
 from clinfit.evaluation.analyses.curves import curves_section
 from clinfit.evaluation.analyses.errors import errors
@@ -193,6 +195,8 @@ GENERATION = Kind(
     systems={
         **{name: analysis for name, analysis in SYSTEMS.items() if name not in OF_LABELS},
         "written": written,
+        "abstention": abstention,
+        "contrast": contrast,
     },
     analyses={
         "text_metrics": text_metrics,

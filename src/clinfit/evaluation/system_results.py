@@ -253,6 +253,43 @@ class ExtractedDict(TypedDict):
     fields: list[FieldResult]
 
 
+class AskedAgain(TypedDict):
+    """Records that were asked again: shares that declined, answered all the same, or said nothing."""
+
+    declined: MetricDict
+    answered: MetricDict
+    empty: MetricDict
+
+
+class AbstentionDict(TypedDict):
+    """Whether a system declines to answer when what it should answer from is not there, and when it is.
+
+    inputs: the context. phrases: by which declining is recognised. given: share of all test answers that decline
+    (wrongly). removed, swapped: answers to records whose context was taken away, or is another record's. confidence:
+    what the items are ranked by. risk: the mean of 1 - the primary metric over the items that have both; aurc: the area
+    under the risk-coverage curve, whose points are [coverage, risk], thinned.
+    """
+
+    inputs: list[str]
+    phrases: list[str]
+    given: MetricDict
+    removed: AskedAgain
+    swapped: AskedAgain
+    confidence: str
+    risk: MetricDict
+    aurc: MetricDict
+    risk_coverage: list[list[float]]
+
+
+class ContrastRow(TypedDict):
+    """One kind of fault. likelier: share of the references that it fits which are likelier, a token, than the same text
+    with the fault; a system that knows nothing is at about a half with a number, drug or problem changed, and anywhere
+    with a denial put in or taken out, which changes the length."""
+
+    fault: str
+    likelier: MetricDict
+
+
 class ImportanceRow(TypedDict):
     """One input. drop: of the metric, when its values are shuffled."""
 
@@ -320,8 +357,9 @@ class SystemSections(TypedDict, total=False):
 
     threshold: of a task with one label an item; label_thresholds: label -> threshold of a multilabel task. classes: in
     the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
-    written: of generation; extracted: of extraction. importance: of models that were asked; weights: of linear models.
-    folds: of a cross-validation, in which threshold is what the folds chose in one.
+    written: of generation; extracted: of extraction; abstention, contrast: where models were asked. importance: of
+    models that were asked; weights: of linear models. folds: of a cross-validation, in which threshold is what the
+    folds chose in one.
     """
 
     threshold: ThresholdDict
@@ -339,6 +377,8 @@ class SystemSections(TypedDict, total=False):
     language: LanguageDict
     written: WrittenDict
     extracted: ExtractedDict
+    abstention: AbstentionDict
+    contrast: list[ContrastRow]
     importance: ImportanceDict
     weights: WeightsDict
     folds: list[FoldDict]

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Bools, Floats, Ints, Undeclared, numbers
-from clinfit.evaluation.metrics.text.definitions import METRICS
+from clinfit.evaluation.metrics.text.definitions import KNOWN
 from clinfit.predictions import NATS, SCORE
 
 #: The metric that is 1 for a text that says just what its reference says.
@@ -103,7 +103,7 @@ def read_text_answers(
     table: pd.DataFrame, labels: Sequence[str], positive: str | None
 ) -> tuple[TextAnswers, Undeclared]:
     """The items of a predictions table with their scores; a metric that no item of any system has is left out."""
-    names = tuple(name for name in METRICS if SCORE + name in table.columns)
+    names = tuple(name for name in KNOWN if SCORE + name in table.columns)
     scores = np.column_stack([numbers(table, SCORE + name) for name in names]) if names else np.zeros((len(table), 0))
     nats, tokens, size = (
         numbers(table, column) if column in table.columns else np.full(len(table), np.nan) for column in NATS
@@ -124,5 +124,5 @@ def worst(metric: str) -> float:
     """The score of no text at all."""
     if metric == "empty":
         return 1.0
-    known = METRICS[metric]
+    known = KNOWN[metric]
     return 0.0 if known.needs == "reference" and known.better == "higher" else np.nan

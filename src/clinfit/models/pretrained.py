@@ -143,7 +143,7 @@ def load_causal(base: Base, precision: Precision, device: torch.device, four_bit
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=DTYPES[precision],
         )
-    model, _ = _load_weights(AutoModelForCausalLM, base, precision, **options)
+    model, _ = load_weights(AutoModelForCausalLM, base, precision, **options)
     return model if four_bit else model.to(device)  # type: ignore[arg-type]
 
 
@@ -151,7 +151,7 @@ def load_classifier(base: Base, outputs: int, device: torch.device) -> tuple[Pre
     """The base with a classification head of so many outputs, fp32, in evaluation mode; and the names of the modules
     that are trained whole: the head, and the pooler in front of it where the base brings none. What the base lacks, or
     has in another size, is drawn at random here."""
-    model, new = _load_weights(AutoModelForSequenceClassification, base, "fp32", may_lack_head=True, num_labels=outputs)
+    model, new = load_weights(AutoModelForSequenceClassification, base, "fp32", may_lack_head=True, num_labels=outputs)
     heads = {name.split(".")[0] for name, _ in model.named_parameters()} - {model.base_model_prefix}
     poolers = {part for key in new for part in key.split(".") if part in POOLERS}
     return model.to(device), sorted(heads | poolers)  # type: ignore[arg-type]
@@ -303,7 +303,7 @@ def _from_pretrained(factory: Any, base: Base, **options: Any) -> Any:
         raise ClinfitError(f"base {base.name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
-def _load_weights(
+def load_weights(
     factory: Any, base: Base, precision: Precision, *, may_lack_head: bool = False, **options: Any
 ) -> tuple[PreTrainedModel, list[str]]:
     """The model in evaluation mode, and the names of the weights that were drawn at random: those of a head."""

@@ -85,6 +85,10 @@ MEANINGS: dict[str, str] = {
     "entity_precision": "Of the diseases and drugs that a text names, the share that its source names. A proxy by a "
     "lexicon.",
     "entity_recall": "Of the diseases and drugs of the reference, the share that the text names. A proxy by a lexicon.",
+    "bertscore": "How alike text and reference are to an encoder, word by word. A proxy: a denial or another number "
+    "hardly changes it.",
+    "nli": "How far a classifier of sentences finds a text entailed by its source, -1 to 1. A proxy: such classifiers "
+    "know little of medicine.",
     "negation_flips": "Findings that the text denies and its source affirms, or the other way round, a text. A proxy "
     "by rules.",
     "laterality_flips": "Left that became right, or right that became left, a text. A proxy by rules.",

@@ -17,6 +17,14 @@ from clinfit.runs.reuse import run_with, sibling_with
 from clinfit.runs.status import new_console
 from clinfit.study.schema import Study
 
+#: Steps that ask a model of one split, in words.
+DOES = {
+    "answer": "answer {asked}",
+    "score-items": "score {asked}",
+    "abstention": "answer {asked} without the context",
+    "contrast": "compare references of {asked} with faulty ones",
+}
+
 
 @dataclass(frozen=True)
 class Line:
@@ -48,8 +56,8 @@ def what(step: Step) -> str:
         return f"fit stage {step.stage}"
     if step.action == "importance":
         return f"shuffle the inputs of {step.task}"
-    does = "score" if step.action == "score-items" else "answer"
-    return f"{does} {step.task} {step.split} " + (f"after stage {step.stage}" if step.stage else "before training")
+    when = f"after stage {step.stage}" if step.stage else "before training"
+    return f"{DOES[step.action].format(asked=f'{step.task} {step.split}')} {when}"
 
 
 def lines(prepared: Prepared) -> Iterator[Line]:

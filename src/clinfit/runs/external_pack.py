@@ -33,7 +33,7 @@ from clinfit.runs.environment import describe_environment
 from clinfit.runs.finish import write_outcome
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.item_scores import score_table, with_scores
-from clinfit.study.evaluation import Evaluation, Threshold, primaries
+from clinfit.study.evaluation import Evaluation, GenerationEvaluation, Threshold, primaries
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Task, Writing
@@ -121,7 +121,10 @@ def _table(pack: Pack, name: str, task: Task, records: Sequence[Record], answers
     if isinstance(task, Writing):
         texts = predictions_table(source, name, task, "test", records, _texts(pack, name, records, answers, dropped))
         unknown = pd.array([None] * len(texts), dtype="Int64")
-        return with_scores(texts.assign(seconds=np.nan, output_tokens=unknown), score_table(task, records, texts))
+        return with_scores(
+            texts.assign(seconds=np.nan, output_tokens=unknown),
+            score_table(task, GenerationEvaluation(), records, texts),
+        )
     outputs = LabelOutputs(
         probabilities=np.array([list(answer.probabilities.values()) for answer in answers], dtype=np.float64),
         seconds=np.zeros(len(answers)),

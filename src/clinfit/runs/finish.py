@@ -195,7 +195,22 @@ def facts_of(folder: RunFolder, study: Study) -> Facts:
             task: described["characteristics"] for task, described in data.items() if "characteristics" in described
         },
         importance={task: saved_importance(folder, task) for task in study.tasks},
+        abstention={task: saved_tables(folder, task, "abstention") for task in study.tasks},
+        contrast={task: saved_tables(folder, task, "contrast") for task in study.tasks},
     )
+
+
+def saved_tables(folder: RunFolder, task: str, what: str) -> dict[tuple[str, int], pd.DataFrame]:
+    """What the models that are done were asked beside their answers, by run and stage (runs/abstention.py,
+    runs/contrast.py); raises ClinfitError where that was changed."""
+    found: dict[tuple[str, int], pd.DataFrame] = {}
+    for model, record in records(folder):
+        for written, step in record["steps"].items():
+            name, _, stage = written.removeprefix(f"{what}/").removesuffix(".parquet").rpartition("-stage")
+            if written.startswith(f"{what}/") and name == task and record["status"] == "done":
+                _check_intact(model.path / written, step["sha256"])
+                found[model.path.name, int(stage)] = pd.read_parquet(model.path / written)
+    return found
 
 
 def saved_importance(folder: RunFolder, task: str) -> dict[str, Importance]:

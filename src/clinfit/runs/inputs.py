@@ -17,8 +17,10 @@ from clinfit.data.shift import shift_rows
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import read_json, write_json, write_parquet
 from clinfit.runs.folder import RunFolder, refuse_other_format
+from clinfit.runs.item_scores import check_judges
 from clinfit.runs.plan import Run, Step, plan, runs_of
 from clinfit.study.data import Fold
+from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.load import study_yaml
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study, study_hash
@@ -111,7 +113,11 @@ def _has_failed(folder: RunFolder, run: Run) -> bool:
 
 
 def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:
-    """Raise ClinfitError for a base that cannot be trained as asked, before the first model is trained."""
+    """Raise ClinfitError for a base that cannot be trained as asked, and for weights of a metric that are not there,
+    before the first model is trained."""
+    for name in study.tasks:
+        if isinstance(settings := study.settings(name), GenerationEvaluation):
+            check_judges(settings)
     for spec in specs:
         if isinstance(spec, Neural):
             from clinfit.models.precheck import check_base

@@ -6,7 +6,7 @@ chained: that of a second stage holds that of the first. A step whose hash is un
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -14,11 +14,13 @@ import clinfit
 from clinfit.data.load import TaskData
 from clinfit.data.records import Split
 from clinfit.files import hash_json
+from clinfit.runs import abstention, contrast
 from clinfit.runs.item_scores import deciding
 from clinfit.study.data import Fold
-from clinfit.study.models import Causal, ModelSpec, Neural
+from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
+from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Task, TextTask, Writing
+from clinfit.study.tasks import Generation, Task, TextTask, Writing
 from clinfit.study.taught import Taught, stages_of
 
 #: The splits that models answer: thresholds are chosen on the first, metrics come from the second.
@@ -53,14 +55,15 @@ Identity = Callable[[str, str | None], Mapping[str, Any]]
 @dataclass(frozen=True)
 class Step:
     """One thing to do; `fit` writes the model of a stage, `answer` one predictions table, `score-items` the scores of
-    its texts, `importance` what a model answers while its inputs are shuffled.
+    its texts, `importance` what a model answers while its inputs are shuffled, `abstention` whether it declines when
+    the context is not there, `contrast` how unlikely it finds references with a fault.
 
     inputs: SHA-256 over all that decides the outcome. needs: ids of the steps that must be done before. worker: steps
     with one key share a process and a base. task and split are None for a fit.
     """
 
     id: str
-    action: Literal["fit", "answer", "score-items", "importance"]
+    action: Literal["fit", "answer", "score-items", "importance", "abstention", "contrast"]
     run: str
     stage: int
     task: str | None
@@ -154,7 +157,7 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
     if answers_before_training(run.spec):
         before = _before_training(run.spec, base)
         for question in questions:
-            yield from _answered(study, run, 0, question, {"model": before}, None)
+            yield from _answered(study, run, 0, question, {"model": before}, None, identity)
     fits: dict[int, Step] = {}
     through = stages_of(study, run.spec)
     for taught in through:
@@ -163,7 +166,7 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
         for question in questions:
             # A classifier has no answer to what it never learned.
             if run.spec.untaught or question.task in taught.learned:
-                yield from _answered(study, run, taught.number, question, {"fit": fit.inputs}, fit)
+                yield from _answered(study, run, taught.number, question, {"fit": fit.inputs}, fit, identity)
     if through and run.spec.asked_importance and run.fold is None:  # each fold's model would need other inputs
         last, learned = fits[through[-1].number], through[-1].learned
         yield from (_importance(run, question, last) for question in questions if _shuffles(study, question, learned))
@@ -196,22 +199,52 @@ def _fit(
 
 
 def _answered(
-    study: Study, run: Run, stage: int, question: Question, asked_of: dict[str, Any], fit: Step | None
+    study: Study,
+    run: Run,
+    stage: int,
+    question: Question,
+    asked_of: dict[str, Any],
+    fit: Step | None,
+    identity: Identity,
 ) -> Iterator[Step]:
-    """The answers to a question, and the scores of those that are texts."""
+    """The answers to a question; of those that are texts the scores, and on test what else is asked."""
     answer = _answer(run, stage, question, asked_of, fit)
     yield answer
-    if isinstance(task := study.tasks[question.task], Writing):
-        yield _score_items(run, answer, task)
+    task, settings = study.tasks[question.task], study.settings(question.task)
+    if isinstance(task, Writing):
+        yield _score_items(answer, task, settings, identity)
+    rule = isinstance(run.spec, Baseline)  # which neither declines nor doubts
+    if (
+        isinstance(task, Generation)
+        and isinstance(settings, GenerationEvaluation)
+        and question.split == "test"
+        and not rule
+    ):
+        yield from _asked_more(settings, task, answer, fit)
 
 
-def _score_items(run: Run, answer: Step, task: TextTask) -> Step:
-    """The worker is that of the answers, which has the records; scoring loads no model."""
+def _asked_more(settings: GenerationEvaluation, task: Generation, answer: Step, fit: Step | None) -> Iterator[Step]:
+    """What else the study asks of models that write. Abstention rests on the answers, too, whose texts it reads."""
+    if settings.abstention is not None:
+        content = settings.abstention.model_dump(mode="json") | {"version": abstention.VERSION}
+        inputs = hash_json({"answer": answer.inputs, "run": answer.run, "abstention": content})
+        yield replace(answer, id=_beside(answer, "abstention"), action="abstention", inputs=inputs, needs=(answer.id,))
+    if settings.contrast:
+        content = {"items": settings.contrast, "sources": task.sources, "version": contrast.VERSION}
+        inputs = hash_json({"answer": answer.inputs, "contrast": content})
+        needs = () if fit is None else (fit.id,)
+        yield replace(answer, id=_beside(answer, "contrast"), action="contrast", inputs=inputs, needs=needs)
+
+
+def _beside(answer: Step, what: str) -> str:
+    return f"{answer.run}/{what}/{answer.task}-stage{answer.stage}.parquet"
+
+
+def _score_items(answer: Step, task: TextTask, settings: TaskEvaluation, identity: Identity) -> Step:
+    """The worker is that of the answers, which has the records; scoring loads no model under test."""
+    inputs = hash_json({"answer": answer.inputs, "scores": deciding(task, settings, identity)})
     name = answer.id.replace("/predictions/", "/scores/")
-    inputs = hash_json({"answer": answer.inputs, "scores": deciding(task)})
-    return Step(
-        name, "score-items", run.name, answer.stage, answer.task, answer.split, inputs, (answer.id,), answer.worker
-    )
+    return replace(answer, id=name, action="score-items", inputs=inputs, needs=(answer.id,))
 
 
 def _answer(run: Run, stage: int, question: Question, asked_of: dict[str, Any], fit: Step | None) -> Step:

@@ -32,7 +32,8 @@ def why_to_do(step: Step, record: Mapping[str, Any], folder: Path) -> str | None
     if is_changed(step, record):
         return "what decides it changed"
     if entry["of"] != model_of(step, record):
-        return "its answers were written again" if step.action == "score-items" else "its model was trained again"
+        answers = step.action in ("score-items", "abstention")
+        return "its answers were written again" if answers else "its model was trained again"
     return None if digest(folder / step.writes) == entry["sha256"] else "its file is missing or was changed"
 
 
@@ -133,7 +134,10 @@ def _keep_planned(record: dict[str, Any], steps: Sequence[Step], folder: ModelFo
     stages = {str(step.stage) for step in steps}
     record["stages"] = {number: facts for number, facts in record["stages"].items() if number in stages}
     for writes, entry in known.items():
-        if writes.startswith(("predictions/", "scores/")) and record["steps"].get(writes) != entry:
+        if (
+            writes.startswith(("predictions/", "scores/", "abstention/", "contrast/"))
+            and record["steps"].get(writes) != entry
+        ):
             (folder.path / writes).unlink(missing_ok=True)
         if writes.startswith("importance/") and record["steps"].get(writes) != entry:
             shutil.rmtree(folder.path / writes, ignore_errors=True)

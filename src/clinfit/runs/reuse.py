@@ -36,7 +36,7 @@ def from_sibling(
 
 def _copy(step: Step, record: dict[str, Any], folder: ModelFolder, other: ModelFolder) -> None:
     """Copy what another run wrote in a step; of a fit also its logs, and into the record what it told of itself."""
-    if step.action in ("answer", "score-items"):
+    if step.action in ("answer", "score-items", "abstention", "contrast"):
         with new_file(folder.path / step.writes) as copy:
             shutil.copyfile(other.path / step.writes, copy)
     elif step.action == "importance":

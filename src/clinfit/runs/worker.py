@@ -29,6 +29,8 @@ from clinfit.machine import peak_memory_bytes
 from clinfit.models.base import Lesson, Mergeable, Model, TextOutputs, Workspace, Writer, WrittenText
 from clinfit.models.families import create_model, load_model
 from clinfit.predictions import Source, predictions_table, read_predictions
+from clinfit.runs.abstention import abstention_table
+from clinfit.runs.contrast import contrast_table
 from clinfit.runs.environment import describe_environment
 from clinfit.runs.failures import Failure, failure_of, traceback_text
 from clinfit.runs.folder import ModelFolder, RunFolder
@@ -40,10 +42,11 @@ from clinfit.runs.record import model_of, note_done, why_to_do
 from clinfit.runs.reuse import from_other_run, from_sibling
 from clinfit.runs.status import Advance, Listener, telling
 from clinfit.runs.written import WrittenTexts
+from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Writing
+from clinfit.study.tasks import Generation, Writing
 from clinfit.study.taught import Taught, stages_of
 from clinfit.training.retention.rehearsal import rehearse
 
@@ -64,6 +67,15 @@ class Place:
     folder: RunFolder
     environment: Mapping[str, Any]
     siblings: Path | None = None
+
+
+#: What a reader is told of the steps that look at one split.
+DOING = {
+    "answer": "answering {about}",
+    "score-items": "scoring {about}",
+    "abstention": "answering {about} without the context",
+    "contrast": "comparing references of {about} with faulty ones",
+}
 
 
 class Worker:
@@ -107,6 +119,8 @@ class Worker:
                     "answer": self._answer,
                     "score-items": self._score_items,
                     "importance": self._importance,
+                    "abstention": self._abstention,
+                    "contrast": self._contrast,
                 }
                 act[step.action](step, run, record)
             note_done(step, record, folder)
@@ -189,7 +203,7 @@ class Worker:
         written = WrittenTexts(folder.path / step.writes, hash_json([step.inputs, model_of(step, record)]))
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             advance(0, len(records), "")
-            model = self._trained(step, run, folder) if step.stage else self._untrained(run)
+            model = self._asked(step, run, folder)
             if isinstance(task, Writing):
                 outputs = _texts(cast(Writer, model), step.task, records, task.max_new_tokens, written, advance)
             else:
@@ -207,10 +221,10 @@ class Worker:
         assert step.task is not None and step.split is not None
         folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
         assert isinstance(task, Writing)
+        settings, records = self.place.study.settings(step.task), in_split(self._records(run, step.task), step.split)
         (answers,) = (self.place.folder.written(need) for need in step.needs)
-        records = in_split(self._records(run, step.task), step.split)
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
-            table = score_table(task, records, read_predictions(answers), advance)
+            table = score_table(task, settings, records, read_predictions(answers), advance)
         write_parquet(folder.path / step.writes, table)
 
     def _importance(self, step: Step, run: Run, record: dict[str, Any]) -> None:
@@ -222,6 +236,38 @@ class Worker:
             train, validation = in_split(records, "train"), in_split(records, "validation")
             words = run.spec.named_words
             write_importance(folder.path / step.writes, model, source, step.task, train, validation, advance, words)
+
+    def _abstention(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        task, settings, records = self._written_task(step, run)
+        assert settings.abstention is not None
+        folder = self.place.folder.run(step.run)
+        (answers,) = (self.place.folder.written(need) for need in step.needs)
+        written = WrittenTexts(folder.path / step.writes, hash_json([step.inputs, model_of(step, record)]))
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            model, table = cast(Writer, self._asked(step, run, folder)), read_predictions(answers)
+            asked = settings.abstention
+            found = abstention_table(model, str(step.task), task, asked, records, table, written, advance)
+        write_parquet(folder.path / step.writes, found)
+        written.remove()
+
+    def _contrast(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        task, settings, records = self._written_task(step, run)
+        folder = self.place.folder.run(step.run)
+        with telling(self.listener, folder.status, step, self._title(step, run)):
+            model = cast(Writer, self._asked(step, run, folder))
+            found = contrast_table(model, str(step.task), task, records, settings.contrast)
+        write_parquet(folder.path / step.writes, found)
+
+    def _written_task(self, step: Step, run: Run) -> tuple[Generation, GenerationEvaluation, list[Record]]:
+        """The task of a step that is asked of free texts alone, its settings, and the records of the step's split."""
+        assert step.task is not None and step.split is not None
+        task, settings = self.place.study.tasks[step.task], self.place.study.settings(step.task)
+        assert isinstance(task, Generation) and isinstance(settings, GenerationEvaluation)
+        return task, settings, in_split(self._records(run, step.task), step.split)
+
+    def _asked(self, step: Step, run: Run, folder: ModelFolder) -> Model:
+        """The model that a step asks: after its stage, before training at stage 0."""
+        return self._trained(step, run, folder) if step.stage else self._untrained(run)
 
     def _trained(self, step: Step, run: Run, folder: ModelFolder) -> Model:
         if self._model is None or self._model[:2] != (run.name, step.stage):
@@ -244,9 +290,8 @@ class Worker:
         about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split
         if step.action == "importance":
             return f"asking what it needs of {step.task}"
-        does = "scoring" if step.action == "score-items" else "answering"
         after = " before training" if step.stage == 0 else f" after stage {step.stage}" if several else ""
-        return f"{does} {about}{after}"
+        return DOING[step.action].format(about=about) + after
 
 
 def _texts(

@@ -218,7 +218,7 @@ class CompletionRequest(AsEvaluated):
 class WrittenAs(Provenance):
     """Who wrote a text, and what its reader should know."""
 
-    status: Literal["ok", "refer"]
+    status: Literal["ok", "refer", "invalid"]
     notes: list[str]
     truncated: bool | None
     disclaimer: str = DISCLAIMER

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from clinfit.study.section import Fraction, Section
+from clinfit.study.section import Fraction, Section, Seed
 
 
 class Threshold(Section):
@@ -215,6 +215,56 @@ class MultipleChoiceEvaluation(CommonSettings):
     )
 
 
+#: Phrases that decline an answer; none that a good answer may say of what it is about ("insufficient evidence").
+DECLINING = (
+    "I cannot answer", "I cannot tell", "I do not know", "unable to answer", "not able to answer",
+    "cannot answer the question", "cannot answer this question", "question cannot be answered",
+    "not enough information", "insufficient information", "no information is given", "no information was given",
+    "no information is provided", "no information was provided", "no context is given", "no context was given",
+    "no context is provided", "no context was provided", "no abstract is given", "no abstract was given",
+    "no abstract is provided", "no abstract was provided", "no text is given", "no text was given",
+    "no text is provided", "no text was provided", "text does not say", "abstract does not say",
+    "record does not say", "context does not say",
+)  # fmt: skip
+
+
+class Abstention(Section):
+    """Whether a model declines to answer when what it should answer from is not there: it is asked again, of some test
+    records without their context, of others with another record's."""
+
+    inputs: list[str] = Field(min_length=1, description="the inputs that are the context: they are taken away together")
+    items: int = Field(
+        default=50,
+        ge=1,
+        description="test records whose context is removed, and as many others whose context is another record's; both "
+        "are answered once more by every language model, after every stage",
+    )
+    phrases: list[Annotated[str, Field(pattern=r"[^\W_]")]] = Field(
+        default_factory=lambda: list(DECLINING),
+        min_length=1,
+        description="an answer declines when its first sentence holds one of these, word by word",
+    )
+    seed: Seed = Field(default=0, description="of the choice of records")
+
+
+class BertScore(Section):
+    """Similarity to the reference by an encoder that is on this machine."""
+
+    encoder: str = Field(description="clinfit/minilm, or the folder of an encoder; nothing is fetched")
+    layer: int | None = Field(
+        default=None, ge=0, description="whose vectors are compared, 0 being the embeddings; default: the last"
+    )
+
+
+class Nli(Section):
+    """Whether the source entails a text, by a classifier of pairs of sentences that is on this machine."""
+
+    classifier: str = Field(
+        description="the folder of a sequence classifier with labels named entailment and contradiction; nothing is "
+        "fetched"
+    )
+
+
 class GenerationEvaluation(CommonSettings):
     """Settings of a task that asks for a text."""
 
@@ -223,6 +273,17 @@ class GenerationEvaluation(CommonSettings):
         description="the metric of the headline: how much of the reference's wording, numbers or entities a text has. "
         "ROUGE and chrF need the extra `text`",
     )
+    abstention: Abstention | None = Field(
+        default=None, description="whether models decline when the context is not there; default: they are not asked"
+    )
+    contrast: int = Field(
+        default=0,
+        ge=0,
+        description="test records of whose reference the likelihood is compared with that of the same text with one "
+        "fault (a number, a negation, a drug, a problem); each costs a pass a fault; 0: none",
+    )
+    bertscore: BertScore | None = Field(default=None, description="BERTScore, a proxy; default: it is not computed")
+    nli: Nli | None = Field(default=None, description="entailment by the source, a proxy; default: it is not computed")
 
 
 class ExtractionEvaluation(CommonSettings):

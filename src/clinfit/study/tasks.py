@@ -190,6 +190,9 @@ class Generation(Writing):
     def _texts(self) -> "Generation":
         if isinstance(self.data.label, AnswerColumns) or self.data.label_column.map is not None:
             raise ValueError("the label of a generation task is one column of texts, and takes neither map nor columns")
+        asked = self.evaluation and self.evaluation.abstention
+        if asked and (odd := [name for name in asked.inputs if name not in self.data.inputs]):
+            raise ValueError(f"evaluation.abstention.inputs names {odd}, not among the inputs {list(self.data.inputs)}")
         return self
 
 

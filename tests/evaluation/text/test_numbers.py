@@ -31,6 +31,8 @@ def same(one: str, other: str) -> bool:
         ("5-10 mg", "5 mg to 10 mg"),
         ("3 x 4 cm", "3 cm and 4 cm"),
         ("7 percent", "7 %"),
+        ("7 per cent", "7 %"),
+        ("7 percentage points", "7 %"),
         ("twenty-six years", "26 years"),
         ("one hundred and fifty two", "152"),
         ("two thousand three hundred", "2300"),

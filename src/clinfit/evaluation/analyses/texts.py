@@ -13,13 +13,14 @@ from clinfit.evaluation.claims.wording import count_of, title
 from clinfit.evaluation.claims.wording import evidence as told
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.generation import FAITHFULNESS, FEARED, FORM, LIKELIHOOD, OVERLAP
-from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
+from clinfit.evaluation.metrics.text.definitions import KNOWN as TEXT
 from clinfit.evaluation.metrics.text.definitions import unavailable
 from clinfit.evaluation.metrics.text.overlap import signatures
 from clinfit.evaluation.system_results import WrittenDict
 from clinfit.evaluation.text_answers import TextAnswers
 from clinfit.evaluation.text_results import DoubtfulText, DoubtfulTexts, TextMetricGroup, TextMetrics
 from clinfit.findings import Finding
+from clinfit.study.evaluation import GenerationEvaluation
 
 #: What a reader asks of a text: title, metrics, and what they can and cannot say.
 GROUPS = (
@@ -85,13 +86,26 @@ def text_metrics(context: MeasuredContext) -> Outcome:
     ]
     missing = unavailable()
     proxies = [name for name, metric in TEXT.items() if metric.proxy and name in known]
-    section = TextMetrics(groups=groups, proxies=proxies, settings=signatures(), unavailable=missing)
+    section = TextMetrics(groups=groups, proxies=proxies, settings=signatures() | _judges(context), unavailable=missing)
     if not missing:
         return section, []
     titles = ", ".join(TEXT[name].title for name in missing)
     return section, [
         Finding("info", "metrics-not-computed", f"Not computed: {titles}", "; ".join(sorted({*missing.values()})))
     ]
+
+
+def _judges(context: MeasuredContext) -> dict[str, str]:
+    """What the metrics with weights of their own are computed with."""
+    settings = context.settings
+    assert isinstance(settings, GenerationEvaluation)
+    found: dict[str, str] = {}
+    if settings.bertscore is not None:
+        layer = "its last layer" if settings.bertscore.layer is None else f"layer {settings.bertscore.layer}"
+        found["bertscore"] = f"{settings.bertscore.encoder}, {layer}, F1, not rescaled"
+    if settings.nli is not None:
+        found["nli"] = f"{settings.nli.classifier}, sentence by sentence, entailment - contradiction"
+    return found
 
 
 def written(context: MeasuredContext, item: Measured) -> Outcome:

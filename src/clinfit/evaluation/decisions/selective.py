@@ -23,15 +23,22 @@ def confidence_cut(confidence: Floats, share: float) -> float:
     return float(np.sort(confidence)[len(confidence) - kept])
 
 
-def risk_coverage(wrong: NDArray[np.bool_], confidence: Floats) -> Floats:
-    """(n, 2) coverage k / n and the error rate among the k surest items, for k = 1 to n.
+def risk_coverage(risk: Floats | NDArray[np.bool_], confidence: Floats) -> Floats:
+    """(n, 2) coverage k / n and the mean risk of the k surest items, for k = 1 to n; whether an item is wrong is a risk
+    of 0 or 1.
 
-    Items of equal confidence have no order: each counts with the error rate of all of them.
+    Items of equal confidence have no order: each counts with the mean risk of all of them.
     """
     _, place = np.unique(-confidence, return_inverse=True)
-    tied = np.bincount(place, weights=wrong) / np.bincount(place)
-    k = np.arange(1, len(wrong) + 1)
-    return np.column_stack([k / len(wrong), tied[np.sort(place)].cumsum() / k])
+    tied = np.bincount(place, weights=risk) / np.bincount(place)
+    k = np.arange(1, len(risk) + 1)
+    return np.column_stack([k / len(risk), tied[np.sort(place)].cumsum() / k])
+
+
+def thinned(curve: Floats) -> list[list[float]]:
+    """A few hundred points of a curve, its ends among them."""
+    keep = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))
+    return curve[keep].tolist()
 
 
 def selective(scored: Scored) -> SelectiveDict | None:
@@ -47,9 +54,8 @@ def selective(scored: Scored) -> SelectiveDict | None:
     curve = risk_coverage(~right, confidence)
     kept = {f"{share:g}": confidence >= confidence_cut(confidence, share) for share in COVERAGES}
     masks = {name: (right, inside) for name, inside in kept.items()}
-    keep = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))
     return SelectiveDict(
-        risk_coverage=curve[keep].tolist(),
+        risk_coverage=thinned(curve),
         aurc=float(curve[:, 1].mean()),
         accuracy_at={
             name: metric.as_dict()

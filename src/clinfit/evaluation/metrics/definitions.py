@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
+from clinfit.evaluation.metrics.text.definitions import KNOWN as TEXT
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from clinfit.evaluation.text_answers import EXACT, TextAnswers, read_text_answer
 #: Metrics by what a reader asks of a text, each in the order of its table.
 OVERLAP = (
     "token_f1", "rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "exact_match", "exact_match_raw", "number_recall",
-    "entity_recall",
+    "entity_recall", "bertscore",
 )  # fmt: skip
 FAITHFULNESS = (
     "number_precision", "unsupported_numbers", "entity_precision", "unsupported_sentences", "negation_flips",
     "laterality_flips", "subject_flips", "negation_flips_reference", "laterality_flips_reference",
-    "subject_flips_reference",
+    "subject_flips_reference", "nli",
 )  # fmt: skip
 FORM = (
     "empty", "cut_off", "preamble", "repeated_ngrams", "length_ratio", "compression", "coverage", "density",
@@ -40,7 +40,7 @@ YES_OR_NO = frozenset({"exact_match_raw", "exact_match", "empty", "cut_off", "pr
 #: Rows of a comparison.
 COMPARED = (
     "token_f1", "rougeL", "chrf", "number_recall", "entity_recall", "number_precision", "entity_precision",
-    "unsupported_sentences", "repeated_ngrams", "cut_off", *LIKELIHOOD,
+    "unsupported_sentences", "bertscore", "nli", "repeated_ngrams", "cut_off", *LIKELIHOOD,
 )  # fmt: skip
 
 

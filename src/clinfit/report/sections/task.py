@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinfit.report.glossary import definition
+from clinfit.report.sections.abstention import abstention_view, contrast_view
 from clinfit.report.sections.characteristics import characteristics_view
 from clinfit.report.sections.checks import canaries_view
 from clinfit.report.sections.cohort import data_view
@@ -67,6 +68,8 @@ VIEWS = (
     View("decisions", decisions_view, ("recalibration", "threshold", "referral", "selective", "conformal"), ANSWERS),
     View("texts", texts_view, ("text_metrics", "written"), ANSWERS),
     View("extracted", extracted_view, ("extracted",), ANSWERS),
+    View("abstention", abstention_view, ("abstention",), ANSWERS),
+    View("contrast", contrast_view, ("contrast",), ANSWERS),
     View("systems", systems_view, ("chance",), SYSTEMS),
     View("folds", folds_view, ("cross_validation", "folds"), SYSTEMS),
     View("comparison", comparison_view, chapter=SYSTEMS),

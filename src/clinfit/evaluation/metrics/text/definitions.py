@@ -1,6 +1,7 @@
 """Every metric of generated text by name, and the scores of one item.
 
-All look at strings only: no model, no network. A proxy stands for something else that it cannot see (whether a text is
+METRICS look at strings only: no model, no network. JUDGED are computed with weights of their own, where a study names
+them (models/judges.py). A proxy stands for something else that it cannot see (whether a text is
 true, whether it is good); what is no proxy is what it says.
 """
 
@@ -24,9 +25,9 @@ class Item:
 
 
 @dataclass(frozen=True)
-class TextMetric:
+class Described:
     """better: None when neither way is better. needs: what an item must have beside the output. percent: a share, shown
-    in per cent. package: what must be installed. of: the score of an item that has what is needed."""
+    in per cent."""
 
     title: str
     better: Literal["higher", "lower"] | None
@@ -34,6 +35,12 @@ class TextMetric:
     proxy: bool
     percent: bool
     formula: str
+
+
+@dataclass(frozen=True)
+class TextMetric(Described):
+    """of: the score of an item that has what is needed. package: what must be installed."""
+
     of: Callable[[Item], float | None]
     package: str | None = None
 
@@ -180,6 +187,20 @@ METRICS: dict[str, TextMetric] = {
         lambda item: form.repeated_ngrams(item.output),
     ),
 }  # fmt: skip
+
+JUDGED: dict[str, Described] = {
+    "bertscore": Described(
+        "BERTScore", "higher", "reference", True, True,
+        "F1 of greedy matching: each token of one text with the most similar of the other, by the cosine of the "
+        "encoder's vectors; not rescaled (Zhang et al., 2020)",
+    ),
+    "nli": Described(
+        "Entailed by the source", "higher", "source", True, False,
+        "mean over the text's sentences of the largest P(entailment) - P(contradiction) by any sentence of the source "
+        "(SummaC-ZS; Laban et al., 2022)",
+    ),
+}  # fmt: skip
+KNOWN: dict[str, Described] = {**METRICS, **JUDGED}
 
 
 def item_scores(

@@ -194,7 +194,7 @@ def _unit(match: re.Match[str]) -> tuple[str, Fraction] | None:
     name = match["unit"]
     if name is None:
         return None
-    kind, factor = UNITS["".join(name.casefold().split()).replace("percent", "%")]
+    kind, factor = UNITS["".join(name.casefold().split())]
     if (per := match["per"]) is None:
         return kind, factor
     below, divisor = UNITS[per.casefold()]

