@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import logging
 
 from clinfit.data.records import Record
-from clinfit.models.pretrained import find_base
+from clinfit.models.bases.pretrained import find_base
 from clinfit.prompts.encode import Renderer
 from clinfit.scoring.generate import Generator, Request
 from clinfit.study.data import Data

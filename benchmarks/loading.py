@@ -68,7 +68,7 @@ def measured(path: Path) -> dict[str, float]:
     from transformers import AutoTokenizer
 
     from clinfit.data.load import load_task
-    from clinfit.models.pretrained import find_base
+    from clinfit.models.bases.pretrained import find_base
     from clinfit.prompts.batches import token_batches
     from clinfit.prompts.encode import Renderer
     from clinfit.study.tasks import task_from

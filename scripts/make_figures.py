@@ -24,7 +24,7 @@ from clinfit.data.catalog.sets import read_catalog
 from clinfit.evaluation.results import Results
 from clinfit.files import hash_json, write_json, write_text
 from clinfit.report.tables import by_rank
-from clinfit.runs.external import evaluate_files
+from clinfit.runs.external.answers import evaluate_files
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY, FIGURES, README = ROOT / "studies/cancer-abstracts.yaml", ROOT / "docs/figures.json", ROOT / "README.md"

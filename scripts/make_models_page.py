@@ -8,7 +8,7 @@ tests/test_docs.py fails while the page differs from what this script would writ
 from collections.abc import Iterator
 from pathlib import Path
 
-from clinfit.models.described import described_block, memory_gb
+from clinfit.models.estimates.described import described_block, memory_gb
 from clinfit.study.blocks import BLOCKS
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"

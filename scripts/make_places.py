@@ -23,8 +23,9 @@ def says(path: Path) -> str:
 
 
 def files(folder: Path) -> list[Path]:
-    """The files of a folder that hold something, by name."""
-    return [path for path in sorted(folder.glob("*.py")) if path.read_text(encoding="utf-8").strip()]
+    """The files of a folder, by name; what `__init__.py` says is the folder's own."""
+    own = [folder / "__init__.py"] if folder != SOURCE else []
+    return [path for path in sorted(folder.glob("*.py")) if path not in own]
 
 
 def folders() -> list[Path]:
@@ -37,7 +38,7 @@ def places() -> str:
     rows = ["| place | what it says of itself |", "|---|---|"]
     for folder in folders():
         name = folder.relative_to(SOURCE).as_posix()
-        rows += [f"| **{name}/** | |"] if name != "." else []
+        rows += [f"| **{name}/** | {says(folder / '__init__.py')} |"] if name != "." else []
         rows += [f"| `{path.relative_to(SOURCE).as_posix()}` | {says(path)} |" for path in files(folder)]
     return "\n".join(rows) + "\n"
 

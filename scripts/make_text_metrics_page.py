@@ -28,7 +28,7 @@ from clinfit.evaluation.metrics.text import (
     support,
 )
 from clinfit.evaluation.metrics.text.definitions import JUDGED, METRICS, Described
-from clinfit.models import judges
+from clinfit.models.texts import judges
 
 if TYPE_CHECKING:
     from text_faults import Moved, Sample

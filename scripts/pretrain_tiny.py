@@ -1,7 +1,7 @@
 """Make `clinfit/tiny`, the small embedded base model, from openly licensed biomedical text.
 
-    CLINFIT_DATA=<data mirror> python scripts/pretrain_tiny.py --work <scratch folder> --out src/clinfit/models/tiny \
-        --minutes 38
+    CLINFIT_DATA=<data mirror> python scripts/pretrain_tiny.py --work <scratch folder> \
+        --out src/clinfit/models/bases/tiny --minutes 38
 
 A killed run continues from its last checkpoint when the same command is given again. `--export-only` writes the
 model folder from the last checkpoint and stops.

@@ -39,10 +39,10 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from clinfit.errors import ClinfitError
-from clinfit.models.architectures import check_architecture
 from clinfit.models.base import Workspace
+from clinfit.models.bases.architectures import check_architecture
+from clinfit.models.bases.pretrained import longest_input
 from clinfit.models.encoder import EncoderModel, head_logits
-from clinfit.models.pretrained import longest_input
 from clinfit.prompts.forms import Branch
 from clinfit.scoring.answer_logits import answer_logits, check_answer_logits, states_at
 from clinfit.scoring.generate import Generator, Request

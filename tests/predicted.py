@@ -13,8 +13,8 @@ from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
 from clinfit.evaluation.results import Characteristics, Results
 from clinfit.predictions import PROBABILITY, SEPARATOR
-from clinfit.runs.item_scores import score_table, with_scores
-from clinfit.study.evaluation import Evaluation
+from clinfit.runs.steps.item_scores import score_table, with_scores
+from clinfit.study.evaluation import Evaluation, settings_of
 from clinfit.study.models import Baseline, Causal, Classical
 from clinfit.study.schema import Study
 from clinfit.study.tasks import SCORINGS, Task, Writing, task_from
@@ -186,7 +186,7 @@ def _texts(
         Record(id, id, {"text": f"Seen today: {reference}, and more."})
         for id, reference in zip(ids, references, strict=True)
     ]
-    return with_scores(table, score_table(task, records, table))
+    return with_scores(table, score_table(task, settings_of(task.kind, Evaluation()), records, table))
 
 
 Texts = Callable[[np.ndarray], list[str]]

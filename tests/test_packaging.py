@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from clinfit import __version__
-from clinfit.models.smollm2 import INSTALL
+from clinfit.models.bases.smollm2 import INSTALL
 
 ROOT = Path(__file__).parents[1]
 PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "serve", "tensorboard")
@@ -170,13 +170,18 @@ def test_an_installed_package_works_from_anywhere(tmp_path: Path) -> None:
     words = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(tmp_path / "site"), str(ROOT)]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     package = tmp_path / "site" / "clinfit"
-    for name in ("py.typed", "report/templates/report.html.j2", "report/templates/style.css", "models/tiny/README.md"):
+    for name in (
+        "py.typed",
+        "report/templates/report.html.j2",
+        "report/templates/style.css",
+        "models/bases/tiny/README.md",
+    ):
         assert (package / name).is_file(), name
-    weights = list((package / "models" / "tiny").glob("*.safetensors"))
+    weights = list((package / "models" / "bases" / "tiny").glob("*.safetensors"))
     assert weights and sum(path.stat().st_size for path in weights) < 16e6
     code = (
         "import clinfit; print(clinfit.__file__); "
-        "from clinfit.models.pretrained import find_base; find_base('clinfit/tiny')"
+        "from clinfit.models.bases.pretrained import find_base; find_base('clinfit/tiny')"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

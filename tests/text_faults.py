@@ -285,7 +285,7 @@ NARROW: list[Fault] = [
 
 def bertscores(encoder: str, samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
     """Fault, items, and the mean BERTScore of the references and of the same texts with the fault in all of them."""
-    from clinfit.models.judges import BertScorer
+    from clinfit.models.texts.judges import BertScorer
     from clinfit.study.evaluation import BertScore
 
     scorer, rows = BertScorer(BertScore(encoder=encoder)), []
@@ -311,9 +311,9 @@ def likelier(samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from clinfit.data.records import Record
+    from clinfit.models.bases.pretrained import find_base
     from clinfit.models.causal import CausalModel
-    from clinfit.models.pretrained import find_base
-    from clinfit.runs.contrast import contrast_table
+    from clinfit.runs.steps.contrast import contrast_table
     from clinfit.study.models import Causal
     from clinfit.study.tasks import Generation, task_from
 

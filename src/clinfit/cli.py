@@ -81,7 +81,7 @@ def run(
 
         asked = as_asked(load_study(study), quick, limit)
         if dry_run:
-            from clinfit.runs.dry_run import print_plan
+            from clinfit.runs.steps.dry_run import print_plan
 
             return print_plan(asked, out, models, fresh)
         from clinfit.runs.inputs import prepare
@@ -89,7 +89,7 @@ def run(
         folder = prepare(asked, out, models, fresh).folder.path  # what is wrong is told before anything is started
         return detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
     from clinfit.runs.execute import run as run_study
-    from clinfit.runs.executors import Inline, Processes
+    from clinfit.runs.steps.executors import Inline, Processes
 
     chosen = Inline(debug=DEBUG in sys.argv) if executor == "inline" else Processes(at_once=workers)
     result = run_study(
@@ -115,7 +115,7 @@ def check(
 ) -> None:
     """Check a study: its data, findings, the first prompt with its answer, memory and time. Errors give exit code 2."""
     allow_online(online)
-    from clinfit.runs.check import check_study
+    from clinfit.runs.checking.check import check_study
     from clinfit.study.load import load_study
 
     findings = check_study(load_study(study), show_record=not no_record)
@@ -247,10 +247,10 @@ def evaluate(
         )
     from clinfit.locks import locked
     from clinfit.report.summary import print_summary
+    from clinfit.runs.control.status import new_console
     from clinfit.runs.finish import evaluate_run
     from clinfit.runs.folder import existing_run
     from clinfit.runs.packs import write_run_packs
-    from clinfit.runs.status import new_console
     from clinfit.study.load import load_study
 
     folder = existing_run(sources[0])
@@ -349,7 +349,7 @@ def main() -> None:
             typer.echo("Stopped.", err=True)
         raise
     except Exception as error:
-        from clinfit.runs.failures import failure_of, save_traceback
+        from clinfit.runs.steps.failures import failure_of, save_traceback
 
         log = save_traceback(error)
         where = f"traceback in {log}" if log else f"{DEBUG} shows the traceback"

@@ -16,7 +16,7 @@ def list_sets() -> None:
 
     from clinfit.data.catalog.describe import listed
     from clinfit.data.catalog.files import mirror_folder
-    from clinfit.runs.status import new_console
+    from clinfit.runs.control.status import new_console
 
     table = Table("name", "here", "records", "splits", "what", caption=f"files lie in {mirror_folder()}")
     for row in listed():

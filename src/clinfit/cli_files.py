@@ -31,8 +31,8 @@ def evaluate_files(files: list[Path], options: FileOptions, export: bool) -> Non
     from shlex import join
 
     from clinfit.report.summary import print_summary
-    from clinfit.runs.external import evaluate_files as evaluate_tables
-    from clinfit.runs.status import new_console
+    from clinfit.runs.control.status import new_console
+    from clinfit.runs.external.answers import evaluate_files as evaluate_tables
     from clinfit.study.load import load_study
 
     said = [f"--{name}" for name in ("labels", "positive", "kind", "name") if name in options.given]
@@ -70,8 +70,8 @@ def evaluate_pack(sources: list[Path], data: Path | None, options: FileOptions, 
     from shlex import join
 
     from clinfit.report.summary import print_summary
-    from clinfit.runs.external_pack import evaluate_pack as evaluate_on
-    from clinfit.runs.status import new_console
+    from clinfit.runs.control.status import new_console
+    from clinfit.runs.external.pack import evaluate_pack as evaluate_on
 
     if data is None:
         raise ClinfitError(

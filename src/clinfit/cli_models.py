@@ -14,8 +14,8 @@ def list_models() -> None:
     """List all model blocks, with the memory of their weights at 16 and 4 bits, estimated."""
     from rich.table import Table
 
-    from clinfit.models.described import listed_blocks
-    from clinfit.runs.status import new_console
+    from clinfit.models.estimates.described import listed_blocks
+    from clinfit.runs.control.status import new_console
 
     table = Table("name", "base", "size", "16 / 4 bits, estimated", "licence", caption="in a study: use: NAME")
     for row in listed_blocks():
@@ -28,7 +28,7 @@ def show_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a block, as `clinfit models list` shows it")],
 ) -> None:
     """Show all that is known of a model block, and what it fills in."""
-    from clinfit.models.described import described_block
+    from clinfit.models.estimates.described import described_block
     from clinfit.study.blocks import block_of, filled
     from clinfit.study.load import dump_yaml
 

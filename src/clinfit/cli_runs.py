@@ -18,8 +18,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="go on showing it until the run ends; Ctrl-C leaves")] = False,
 ) -> None:
     """Show how far a run is; works from another terminal."""
+    from clinfit.runs.control.status import is_running, new_console, status_lines
     from clinfit.runs.folder import existing_run
-    from clinfit.runs.status import is_running, new_console, status_lines
 
     folder = existing_run(run)
     console, shown = new_console(), ""
@@ -37,8 +37,8 @@ def status(
 
 def stop(run: RunPath) -> None:
     """Stop a run that another process of this machine works on, as Ctrl-C would; what is finished is kept."""
+    from clinfit.runs.control.stop import stop_run
     from clinfit.runs.folder import existing_run
-    from clinfit.runs.stop import stop_run
 
     typer.echo(stop_run(existing_run(run)))
 
@@ -48,7 +48,7 @@ def detached(folder: Path, words: Sequence[str]) -> None:
 
     folder: the run folder that it will write.
     """
-    from clinfit.runs.detach import start
+    from clinfit.runs.control.detach import start
 
     pid, log = start(folder, words)
     typer.echo(f"started as process {pid}; its output goes to {log}")
@@ -66,7 +66,7 @@ def compare(
     """Compare the systems of several runs on the same test items, from saved predictions; no model is loaded."""
     from clinfit.report.across import print_comparison
     from clinfit.runs.compare import compare_runs
-    from clinfit.runs.status import new_console
+    from clinfit.runs.control.status import new_console
 
     results = compare_runs(runs, out, pair or ())
     print_comparison(results, new_console())
@@ -97,9 +97,9 @@ def score(
     """Read the free answers that a run saved again, without the model, and evaluate them beside the run."""
     from clinfit.locks import locked
     from clinfit.report.summary import print_summary, summary_table
+    from clinfit.runs.control.status import new_console
     from clinfit.runs.folder import existing_run
     from clinfit.runs.rescore import Asked, score_run
-    from clinfit.runs.status import new_console
     from clinfit.study.load import load_study
 
     folder = existing_run(run)

@@ -24,7 +24,7 @@ Then the kind's own:
                      unlikely the reference is (scoring/likelihood.py), null where the family gives no likelihood.
                      pieces, rounds: that a long record was read in, 0 of one read at once; null where all are read at
                      once or shortened
-                     score_<metric>: of the text, joined from the run's item scores (runs/item_scores.py); null where a
+                     score_<metric>: of the text, joined from the run's item scores (item_scores.py); null where a
                      metric is undefined. A table that no step has scored yet has no such columns
     extraction       as generation. gold: the canonical JSON of the fields (data/fields.py)
 """

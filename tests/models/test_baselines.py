@@ -13,7 +13,7 @@ from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import Lesson, Workspace
 from clinfit.models.baselines import BaselineModel
-from clinfit.models.writing_rules import Examples
+from clinfit.models.texts.writing_rules import Examples
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.models import Baseline
 from clinfit.study.tasks import Classification, Task, task_from
@@ -134,13 +134,13 @@ def test_nearest_answers_as_the_most_similar_training_record() -> None:
 def test_nearest_does_not_hold_all_similarities_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Examples([f"finding {k}" for k in range(1500)], [str(k) for k in range(1500)])
     asked = [f"finding {k}" for k in range(1500)]
-    monkeypatch.setattr("clinfit.models.writing_rules.MOST_CELLS", 2**16)
+    monkeypatch.setattr("clinfit.models.texts.writing_rules.MOST_CELLS", 2**16)
     tracemalloc.start()
     found = known.nearest(asked)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == known.references and peak < 1500 * 1500 * 8 / 2
-    monkeypatch.setattr("clinfit.models.writing_rules.MOST_CELLS", 1)
+    monkeypatch.setattr("clinfit.models.texts.writing_rules.MOST_CELLS", 1)
     assert known.nearest(asked[:9]) == known.references[:9]
 
 

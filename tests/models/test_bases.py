@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from clinfit.models.base import Workspace
+from clinfit.models.bases.pretrained import Bases, find_base
 from clinfit.models.families import create_model, load_model
 from clinfit.models.neural import NeuralModel
-from clinfit.models.pretrained import Bases, find_base
 from clinfit.study.models import Causal, Encoder, Lora, Neural, Train
 from clinfit.training.lora_layer import LowRankLinear
 from kinds import dataset

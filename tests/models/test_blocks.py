@@ -13,8 +13,8 @@ from clinfit.cli import app
 from clinfit.data.records import Record
 from clinfit.models.base import Workspace
 from clinfit.models.causal import CausalModel
-from clinfit.models.described import described_block, memory_gb
-from clinfit.models.estimate import model_size
+from clinfit.models.estimates.described import described_block, memory_gb
+from clinfit.models.estimates.estimate import model_size
 from clinfit.prompts.encode import Renderer
 from clinfit.study.blocks import BLOCKS, Block, filled
 from clinfit.study.models import Causal, Lora, Train

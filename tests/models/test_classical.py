@@ -15,8 +15,8 @@ from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Workspace
 from clinfit.models.classical import ClassicalModel
-from clinfit.models.estimators import FEATURES, _TaskFit
-from clinfit.models.features import design, fit_design, frame, input_types
+from clinfit.models.tabular.estimators import FEATURES, _TaskFit
+from clinfit.models.tabular.features import design, fit_design, frame, input_types
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.models import Classical
 from clinfit.study.tasks import Classification, Task, task_from

@@ -18,7 +18,7 @@ from transformers import (
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Workspace
 from clinfit.models.encoder import EncoderModel, head_logits
-from clinfit.models.precheck import check_base
+from clinfit.models.estimates.precheck import check_base
 from clinfit.study.models import Encoder, Lora, Train
 from kinds import dataset
 from lessons import TASK, lesson
@@ -122,6 +122,6 @@ def test_a_base_whose_answers_change_with_padding_is_refused(
     base = made(AutoModel, kind)
     with pytest.raises(ClinfitError, match="which clinfit does not fit"):
         check_base(Encoder(name="m", family="encoder", base=str(base)), {TASK: TEXT.task})
-    monkeypatch.setattr("clinfit.models.architectures.NOT_ENCODER", {})
+    monkeypatch.setattr("clinfit.models.bases.architectures.NOT_ENCODER", {})
     with pytest.raises(ClinfitError, match="beside a longer one"):
         fitted(base, tmp_path)

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from clinfit.errors import ClinfitError
-from clinfit.models.judges import BertScorer, NliScorer, f1
+from clinfit.models.texts.judges import BertScorer, NliScorer, f1
 from clinfit.study.evaluation import BertScore, Nli
 from two_layer import bert_base, train_tokenizer
 

@@ -9,7 +9,7 @@ import pytest
 from clinfit.data.records import Record
 from clinfit.models.base import WrittenText
 from clinfit.models.causal import CausalModel
-from clinfit.models.long_input import MOST_ROUNDS
+from clinfit.models.texts.long_input import MOST_ROUNDS
 from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal, Lora, Train
 from clinfit.study.tasks import task_from
@@ -71,14 +71,14 @@ def test_a_record_is_written_alike_whatever_stands_beside_it(made: CausalModel) 
 
 def test_each_record_is_told_as_soon_as_it_is_written(made: CausalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long records go some at a time, so that a kill loses the pieces of these alone."""
-    monkeypatch.setattr("clinfit.models.long_input.TOGETHER", 1)
+    monkeypatch.setattr("clinfit.models.texts.long_input.TOGETHER", 1)
     told: list[tuple[int, WrittenText]] = []
     made.generate(TASK, RECORDS, 6, done=lambda index, text: told.append((index, text)))
     assert sorted(index for index, _ in told[:2]) == [0, 2] and [index for index, _ in told[2:]] == [1, 3]
 
 
 def test_what_rounds_cannot_shorten_is_shortened_and_counted(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clinfit.models.long_input.MOST_ROUNDS", 1)
+    monkeypatch.setattr("clinfit.models.texts.long_input.MOST_ROUNDS", 1)
     made = writer(tiny_base, max_length=64, max_new_tokens=24)
     found = made.generate(TASK, [RECORDS[1]], 24)
     assert found.rounds is not None and found.dropped_tokens is not None and found.rounds[0] == 1

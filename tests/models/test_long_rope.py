@@ -12,9 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import Workspace
+from clinfit.models.bases.pretrained import Bases
 from clinfit.models.causal import CausalModel
 from clinfit.models.encoder import EncoderModel, head_logits
-from clinfit.models.pretrained import Bases
 from clinfit.scoring.rows import apart
 from clinfit.study.models import Causal, Encoder, Lora, Train
 from clinfit.study.tasks import Task

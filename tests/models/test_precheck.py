@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig
 
 from clinfit.errors import ClinfitError
-from clinfit.models.precheck import check_base
+from clinfit.models.estimates.precheck import check_base
 from clinfit.study.models import Causal, Encoder, Lora, Train
 from clinfit.study.tasks import Task
 from lessons import TASK

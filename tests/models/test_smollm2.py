@@ -20,11 +20,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.files import cache_folder, hash_file
-from clinfit.models import smollm2
 from clinfit.models.base import Lesson, Workspace
+from clinfit.models.bases import smollm2
+from clinfit.models.bases.gguf_llama import convert, halves_together
+from clinfit.models.bases.pretrained import Base, find_base, load_causal, load_config, load_tokenizer, weights_sha256
 from clinfit.models.families import create_model, load_model
-from clinfit.models.gguf_llama import convert, halves_together
-from clinfit.models.pretrained import Base, find_base, load_causal, load_config, load_tokenizer, weights_sha256
 from clinfit.study.models import Causal, Lora, Train
 from clinfit.study.tasks import Task
 from tiny_gguf import model as tiny_model

@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-import clinfit.models
+import clinfit.models.bases
 
-FOLDER = Path(clinfit.models.__file__).parent / "tiny"
+FOLDER = Path(clinfit.models.bases.__file__).parent / "tiny"
 CHAT = [
     {"role": "system", "content": "You classify biomedical text."},
     {"role": "user", "content": "Age: 72 years\n\nIs the text about cancer? Answer Yes or No."},

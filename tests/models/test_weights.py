@@ -8,7 +8,7 @@ import pytest
 from clinfit.data.records import Record
 from clinfit.models.base import Workspace
 from clinfit.models.classical import ClassicalModel
-from clinfit.models.weights import Weight, Weights, weights_of
+from clinfit.models.tabular.weights import Weight, Weights, weights_of
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.models import Classical
 from clinfit.study.tasks import Classification, Multilabel, Task

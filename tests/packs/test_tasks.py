@@ -13,8 +13,8 @@ import pytest
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import Model
+from clinfit.models.bases.pretrained import Bases
 from clinfit.models.neural import NeuralModel
-from clinfit.models.pretrained import Bases
 from clinfit.packs import write
 from clinfit.packs.answer import Answer
 from clinfit.packs.decide import decide

@@ -12,8 +12,8 @@ import pytest
 from browsers import BROWSER, MARKS
 from clinfit.evaluation.decisions.operating_point import decision_threshold, swept_points
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.explorer import values
-from clinfit.report.sections.panels import drawn_systems
+from clinfit.report.sections.performance.explorer import values
+from clinfit.report.sections.performance.panels import drawn_systems
 
 #: The browser itself looks for updates here, whatever page it shows.
 BROWSERS_OWN = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")

@@ -12,7 +12,7 @@ from clinfit.evaluation.results import FreezeResult
 from clinfit.report.checklists.answer import Answer
 from clinfit.report.checklists.build import ANSWERS, TO_COMPLETE, answer, checklists, links, read_checklist, score
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.models import run_name
+from clinfit.report.sections.systems.models import run_name
 
 from .conftest import CASES, SEVERAL
 

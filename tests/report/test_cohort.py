@@ -1,7 +1,7 @@
 """The first table."""
 
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.characteristics import characteristics_view
+from clinfit.report.sections.records.characteristics import characteristics_view
 from clinfit.report.sections.subject import Subject
 
 

@@ -8,7 +8,7 @@ import pytest
 from clinfit.evaluation.claims.wording import threshold_words
 from clinfit.report.build import render, subjects_of
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.decisions import decisions_view
+from clinfit.report.sections.performance.decisions import decisions_view
 
 from .conftest import BINARY, FOREST, MAJORITY, THREE, report_inputs
 from .test_build import Page, words

@@ -13,8 +13,8 @@ from clinfit.findings import FindingDict
 from clinfit.report.build import render, subjects_of
 from clinfit.report.gloss import glossed
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.front import FIGURES, MOST_ROWS, MOST_WARNINGS, front, main_table, warnings
-from clinfit.report.sections.next_steps import next_steps
+from clinfit.report.sections.first.front import FIGURES, MOST_ROWS, MOST_WARNINGS, front, main_table, warnings
+from clinfit.report.sections.first.next_steps import next_steps
 from clinfit.report.sections.subject import Subject
 from clinfit.report.tables import the_model
 

@@ -18,11 +18,11 @@ from clinfit.report.figures.labels import short
 from clinfit.report.inputs import ReportInputs
 from clinfit.report.kinds import KINDS, asked, asked_briefly, counted
 from clinfit.report.section import section
-from clinfit.report.sections.options import preference_sentence
-from clinfit.report.sections.set_errors import sentence
+from clinfit.report.sections.answers.options import preference_sentence
+from clinfit.report.sections.answers.set_errors import sentence
+from clinfit.report.sections.first.verdict import verdict_view
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.task import VIEWS
-from clinfit.report.sections.verdict import verdict_view
 from clinfit.report.summary import print_summary
 from clinfit.report.tables import by_rank, cell_of, the_model
 

@@ -8,7 +8,7 @@ import pytest
 from clinfit.evaluation.system_results import GeneratedDict, MetricDict
 from clinfit.report.build import render, subjects_of
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.language import language_view
+from clinfit.report.sections.systems.language import language_view
 
 
 def share(value: float | None, n: int = 90) -> MetricDict:

@@ -1,6 +1,6 @@
 """Training and failures as the report tells them."""
 
-from clinfit.report.sections.models import best_step, failures, model_view, training_figures
+from clinfit.report.sections.systems.models import best_step, failures, model_view, training_figures
 
 from .conftest import log_rows, model_record
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinfit.evaluation.system_results import SystemResult
-from clinfit.report.sections.per_hundred import frequencies, per_hundred, prevalence_table, rounded
+from clinfit.report.sections.answers.per_hundred import frequencies, per_hundred, prevalence_table, rounded
 
 from .conftest import ReportInputs
 

@@ -12,7 +12,7 @@ from clinfit.evaluation.results import Results
 from clinfit.report.build import render
 from clinfit.report.export import summary_markdown
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.stages import stages_view
+from clinfit.report.sections.systems.stages import stages_view
 from clinfit.study.models import Baseline, Causal
 from clinfit.study.schema import Study
 from clinfit.study.stages import Retain, Stage

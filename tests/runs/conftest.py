@@ -3,9 +3,9 @@
 import pytest
 
 from clinfit.runs import execute
+from clinfit.runs.control.status import Monitor
 from clinfit.runs.execute import Result
-from clinfit.runs.failures import Failure
-from clinfit.runs.status import Monitor
+from clinfit.runs.steps.failures import Failure
 from clinfit.study.schema import Study
 
 

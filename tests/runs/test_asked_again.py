@@ -21,15 +21,15 @@ from clinfit.evaluation.metrics.text.faults import FAULTS
 from clinfit.files import read_json
 from clinfit.models.base import WrittenText
 from clinfit.models.families import load_model
-from clinfit.models.judges import BertScorer
+from clinfit.models.texts.judges import BertScorer
 from clinfit.predictions import SCORE, read_predictions
-from clinfit.runs.abstention import without_context
-from clinfit.runs.contrast import pairs
-from clinfit.runs.dry_run import print_plan
 from clinfit.runs.execute import run
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
-from clinfit.runs.written import WrittenTexts
+from clinfit.runs.steps.abstention import without_context
+from clinfit.runs.steps.contrast import pairs
+from clinfit.runs.steps.dry_run import print_plan
+from clinfit.runs.steps.written import WrittenTexts
 from clinfit.study.evaluation import Abstention, BertScore
 from clinfit.study.load import load_study
 from clinfit.study.tasks import Generation
@@ -178,7 +178,7 @@ def test_a_killed_step_goes_on_and_keeps_no_text(done: RunFolder, place: Path, m
                 raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("clinfit.runs.written.EVERY", 0.0)
+        patch.setattr("clinfit.runs.steps.written.EVERY", 0.0)
         patch.setattr(WrittenTexts, "add", dies)
         with pytest.raises(Killed):
             run(asked, out=folder, models=["small"], console=Console(quiet=True))

@@ -13,9 +13,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, GPT2Confi
 
 from clinfit.data.records import Split
 from clinfit.errors import ClinfitError
-from clinfit.models.estimate import Work, estimate, gemm_rate, model_size
-from clinfit.runs.check import _in_all, check_study, masked
-from clinfit.runs.check_models import Reading, work_of
+from clinfit.models.estimates.estimate import Work, estimate, gemm_rate, model_size
+from clinfit.runs.checking.check import _in_all, check_study, masked
+from clinfit.runs.checking.models import Reading, work_of
 from clinfit.study.load import load_study
 from clinfit.study.models import Causal, Encoder, Lora, Train
 from clinfit.study.schema import Study
@@ -316,7 +316,9 @@ def test_a_long_run_is_told_with_a_way_to_a_short_one() -> None:
 
 def test_what_other_programs_do_meanwhile_does_not_change_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor's own time counts: a wall clock that runs away is not looked at."""
-    monkeypatch.setattr("clinfit.models.estimate.time.perf_counter", lambda: pytest.fail("the wall clock was read"))
+    monkeypatch.setattr(
+        "clinfit.models.estimates.estimate.time.perf_counter", lambda: pytest.fail("the wall clock was read")
+    )
     assert gemm_rate(64, 64, "fp32", torch.device("cpu"), seconds=0.01) > 0
 
 

@@ -14,11 +14,11 @@ from clinfit.cli import app
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
 from clinfit.locks import holder, locked
-from clinfit.runs.detach import log_of, start
+from clinfit.runs.control.detach import log_of, start
+from clinfit.runs.control.status import is_running, status_lines
+from clinfit.runs.control.stop import stop_run
 from clinfit.runs.execute import run
 from clinfit.runs.folder import RunFolder
-from clinfit.runs.status import is_running, status_lines
-from clinfit.runs.stop import stop_run
 from clinfit.study.load import load_study
 from clinfit.study.quick import limited
 from clinfit.study.schema import study_hash

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score
 from clinfit.packs.read import load_pack
 from clinfit.predictions import read_predictions
 from clinfit.runs.execute import Result, run
-from clinfit.runs.external import evaluate_files
+from clinfit.runs.external.answers import evaluate_files
 from small_study import records, write_study
 
 MODELS = [

@@ -19,10 +19,10 @@ from clinfit.errors import ClinfitError
 from clinfit.files import hash_files, read_json
 from clinfit.models.base import FitSummary, Lesson, Model, Workspace
 from clinfit.predictions import probabilities_of, read_predictions
-from clinfit.runs import worker
 from clinfit.runs.execute import Result
-from clinfit.runs.executors import Inline
 from clinfit.runs.folder import RunFolder
+from clinfit.runs.steps import worker
+from clinfit.runs.steps.executors import Inline
 from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import study_hash
@@ -305,7 +305,7 @@ def test_ctrl_c_tells_how_to_continue(make_study: StudyMaker, monkeypatch: pytes
 SLOW = """
 import sys, time
 from clinfit import cli
-from clinfit.runs import worker
+from clinfit.runs.steps import worker
 study, pause = sys.argv[1], float(sys.argv[2])
 create = worker.create_model
 def slow(spec, tasks, seed, bases):

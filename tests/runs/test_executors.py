@@ -20,10 +20,10 @@ from clinfit.files import DiskError, hash_files
 from clinfit.locks import locked
 from clinfit.machine import is_alive
 from clinfit.predictions import read_predictions
+from clinfit.runs.control.status import status_lines
 from clinfit.runs.execute import Result
-from clinfit.runs.executors import Processes
 from clinfit.runs.folder import RunFolder, answers_in
-from clinfit.runs.status import status_lines
+from clinfit.runs.steps.executors import Processes
 from clinfit.study.load import load_study, study_yaml
 from two_layer import llama_base
 
@@ -187,7 +187,7 @@ def test_what_a_library_prints_is_no_message(make_study: StudyMaker, spoil: Call
 def worker(order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], list[dict[str, Any]]]:
     """A worker that was given its first order, and what it says to it."""
     environment = os.environ | {"PYTHONPATH": str(Path(clinfit.__file__).parents[1])}
-    program = [sys.executable, "-m", "clinfit.runs.worker"]
+    program = [sys.executable, "-m", "clinfit.runs.steps.worker"]
     process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -321,7 +321,7 @@ def test_a_run_that_another_process_holds_fails_alone(make_study: StudyMaker) ->
 
 def dry(study: Path, **options: Any) -> list[list[str]]:
     """The rows of `clinfit run --dry-run`, as lists of cells."""
-    from clinfit.runs.dry_run import print_plan
+    from clinfit.runs.steps.dry_run import print_plan
 
     console = Console(file=io.StringIO(), width=300)
     chosen = {"out": None, "models": None, "fresh": False} | options

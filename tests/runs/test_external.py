@@ -17,7 +17,7 @@ from clinfit.evaluation.results import Results
 from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.format import NARROW_SPACE
 from clinfit.report.tables import cell_of
-from clinfit.runs.external import evaluate_files
+from clinfit.runs.external.answers import evaluate_files
 from clinfit.study.data import Data
 from clinfit.study.evaluation import Evaluation
 from clinfit.study.models import Baseline, Classical

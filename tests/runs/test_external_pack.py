@@ -13,7 +13,7 @@ from clinfit.data.seen import SeenCategories, SeenNumbers
 from clinfit.errors import ClinfitError
 from clinfit.packs.read import load_pack
 from clinfit.runs.execute import run
-from clinfit.runs.external_pack import case_mix, evaluate_pack
+from clinfit.runs.external.pack import case_mix, evaluate_pack
 from kinds import dataset
 
 STUDY = """\

@@ -14,9 +14,9 @@ from rich.console import Console
 import clinfit
 from clinfit.files import read_json
 from clinfit.predictions import SCORE, read_predictions
-from clinfit.runs.check import check_study
+from clinfit.runs.checking.check import check_study
 from clinfit.runs.execute import run
-from clinfit.runs.external_pack import evaluate_pack
+from clinfit.runs.external.pack import evaluate_pack
 from clinfit.runs.folder import RunFolder
 from clinfit.study.load import load_study
 from small_study import CANARY

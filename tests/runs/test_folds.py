@@ -21,12 +21,12 @@ from clinfit.errors import ClinfitError
 from clinfit.files import read_json
 from clinfit.predictions import read_predictions
 from clinfit.runs.compare import compare_runs
-from clinfit.runs.dry_run import print_plan
 from clinfit.runs.execute import Result, run
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.freeze import freeze_study
-from clinfit.runs.plan import plan
+from clinfit.runs.steps.dry_run import print_plan
+from clinfit.runs.steps.plan import plan
 from clinfit.study.load import load_study
 from clinfit.study.quick import quickened
 from small_study import write_study

@@ -25,7 +25,7 @@ from clinfit.predictions import probabilities_of, read_predictions
 from clinfit.runs.diagnose import diagnose_run, find_causal
 from clinfit.runs.execute import run
 from clinfit.runs.folder import RunFolder
-from clinfit.runs.written import WrittenTexts
+from clinfit.runs.steps.written import WrittenTexts
 from clinfit.study.load import load_study
 from two_layer import llama_base
 
@@ -135,7 +135,7 @@ def test_a_killed_step_writes_on_where_it_was(wrote: RunFolder, place: Path, mon
 
     monkeypatch.setattr(CausalModel, "generate", counted)
     with monkeypatch.context() as patch:
-        patch.setattr("clinfit.runs.written.EVERY", 0.0)
+        patch.setattr("clinfit.runs.steps.written.EVERY", 0.0)
         patch.setattr(WrittenTexts, "add", dies)
         with pytest.raises(Killed):
             run(study, out="killed", console=Console(quiet=True))

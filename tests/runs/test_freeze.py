@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from clinfit.errors import ClinfitError
+from clinfit.runs.control.status import status_lines
 from clinfit.runs.execute import run
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.freeze import freeze_study
 from clinfit.runs.rescore import Asked, score_run
-from clinfit.runs.status import status_lines
 from clinfit.study.load import load_study
 
 StudyMaker = Callable[..., Path]

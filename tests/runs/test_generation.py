@@ -16,13 +16,13 @@ from clinfit.files import read_json
 from clinfit.models.base import WrittenText
 from clinfit.packs.read import load_pack
 from clinfit.predictions import NATS, SCORE, read_predictions
-from clinfit.runs.check import check_study
-from clinfit.runs.dry_run import print_plan
+from clinfit.runs.checking.check import check_study
 from clinfit.runs.execute import run
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.rescore import Asked, with_answers
-from clinfit.runs.written import WrittenTexts
+from clinfit.runs.steps.dry_run import print_plan
+from clinfit.runs.steps.written import WrittenTexts
 from clinfit.study.load import load_study
 from small_study import CANARY
 from two_layer import llama_base
@@ -202,7 +202,7 @@ def test_a_killed_run_ends_with_the_same_table(done: RunFolder, place: Path, mon
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("clinfit.runs.written.EVERY", 0.0)
+        patch.setattr("clinfit.runs.steps.written.EVERY", 0.0)
         patch.setattr(WrittenTexts, "add", dies)
         with pytest.raises(Killed):
             run(asked, out="killed", models=["small"], console=Console(quiet=True))

@@ -20,8 +20,8 @@ from clinfit.models.base import LabelOutputs
 from clinfit.predictions import Source
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
-from clinfit.runs.importance import MOST_RECORDS, REPEATS, read_importance, write_importance
-from clinfit.runs.plan import plan
+from clinfit.runs.steps.importance import MOST_RECORDS, REPEATS, read_importance, write_importance
+from clinfit.runs.steps.plan import plan
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.load import load_study
 from clinfit.study.tasks import Classification

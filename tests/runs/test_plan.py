@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clinfit.data.load import TaskData, load_task
-from clinfit.runs.plan import CLASSICAL, Step, plan, runs_of
+from clinfit.runs.steps.plan import CLASSICAL, Step, plan, runs_of
 from clinfit.study.load import load_study
 from clinfit.study.schema import Stage, Study
 from clinfit.study.taught import stages_of

@@ -10,8 +10,8 @@ import pytest
 import clinfit
 from clinfit.data.records import Record
 from clinfit.files import read_json
-from clinfit.runs.executors import Processes
 from clinfit.runs.folder import RunFolder
+from clinfit.runs.steps.executors import Processes
 from runs_of_stages import answers, causal, run, staged, weights
 
 __all__ = ["staged"]

@@ -17,12 +17,13 @@ import clinfit
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_files, read_json, write_json
 from clinfit.models.base import Model
-from clinfit.runs import execute, inputs, worker
+from clinfit.runs import execute, inputs
 from clinfit.runs.compare import compare_runs
 from clinfit.runs.execute import Result
 from clinfit.runs.finish import environments, facts_of, training_logs
 from clinfit.runs.folder import RunFolder, answers_in, existing_run
 from clinfit.runs.packs import write_run_packs
+from clinfit.runs.steps import worker
 from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec
 from clinfit.study.tasks import Task

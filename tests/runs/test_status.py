@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from clinfit.files import read_json, write_json
-from clinfit.runs import status
+from clinfit.runs.control import status
+from clinfit.runs.control.status import Monitor, set_state, status_lines, telling
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.inputs import prepare
-from clinfit.runs.plan import Step
-from clinfit.runs.record import open_record
-from clinfit.runs.status import Monitor, set_state, status_lines, telling
-from clinfit.runs.worker import Place, Worker
+from clinfit.runs.steps.plan import Step
+from clinfit.runs.steps.record import open_record
+from clinfit.runs.steps.worker import Place, Worker
 from clinfit.study.load import load_study
 from small_study import write_study
 

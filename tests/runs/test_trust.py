@@ -11,10 +11,10 @@ import clinfit
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_files, read_json
 from clinfit.models.base import Model
-from clinfit.runs import worker
 from clinfit.runs.execute import Result
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
+from clinfit.runs.steps import worker
 from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec
 from clinfit.study.tasks import Task

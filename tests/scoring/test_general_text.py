@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from clinfit.models.base import Workspace
+from clinfit.models.bases.pretrained import find_base, load_causal, load_tokenizer
 from clinfit.models.families import create_model
-from clinfit.models.pretrained import find_base, load_causal, load_tokenizer
 from clinfit.scoring.general_text import general_text, passages
 from two_layer import llama_base
 from two_tasks import ONE, SPECS, TASKS, lesson

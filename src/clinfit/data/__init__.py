@@ -1,0 +1,1 @@
+"""Files to records with targets and splits, and what is wrong with them."""

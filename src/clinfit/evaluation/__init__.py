@@ -1,0 +1,1 @@
+"""From predictions to results: metrics, comparisons, findings, claims. No model is loaded."""

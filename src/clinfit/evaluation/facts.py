@@ -29,7 +29,7 @@ class ModelFacts(TypedDict, total=False):
 
 
 class Importance(TypedDict):
-    """What a run has asked of a trained model on validation, and its weights (runs/importance.py).
+    """What a run has asked of a trained model on validation, and its weights (runs/steps/importance.py).
 
     stage: after which it was asked. answers: predictions with the columns `input` (null: nothing is shuffled) and
     `repeat`.
@@ -77,8 +77,8 @@ class Facts(TypedDict, total=False):
     the test split was opened, where a run folder says. subgroups: task -> table of `id` and one column of group names
     for each subgroup. leaks: task -> kind -> ids of test records. shift: task -> rows. characteristics: task -> the
     first table of its records (data/characteristics.py). importance: task -> run name -> what it was asked.
-    abstention, contrast: task -> what systems that write were asked beside their answers (runs/abstention.py,
-    runs/contrast.py). external: task -> a pack on new records.
+    abstention, contrast: task -> what systems that write were asked beside their answers (runs/steps/abstention.py,
+    runs/steps/contrast.py). external: task -> a pack on new records.
     """
 
     models: dict[str, ModelFacts]

@@ -1,0 +1,1 @@
+"""The contract of every family of models, and the families."""

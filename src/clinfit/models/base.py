@@ -31,7 +31,7 @@ from clinfit.study.stages import Merge, Mix, Retain, Stage
 from clinfit.study.tasks import Task
 
 if TYPE_CHECKING:
-    from clinfit.models.pretrained import Bases
+    from clinfit.models.bases.pretrained import Bases
 
 #: Why an answer ended: the model ended it, or it reached the limit.
 FinishReason = Literal["stop", "length"]

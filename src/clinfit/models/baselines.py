@@ -26,15 +26,15 @@ from clinfit.models.base import (
     WrittenText,
     unheard,
 )
-from clinfit.models.features import document, input_types
 from clinfit.models.saved import Saved, read_saved, write_saved
+from clinfit.models.tabular.features import document, input_types
 from clinfit.models.targets import shares_of, targets_of
-from clinfit.models.writing_rules import RULES, Examples, examples_of, source_texts, usual_object
+from clinfit.models.texts.writing_rules import RULES, Examples, examples_of, source_texts, usual_object
 from clinfit.study.models import Baseline
 from clinfit.study.tasks import Extraction, Task, Writing
 
 if TYPE_CHECKING:
-    from clinfit.models.pretrained import Bases
+    from clinfit.models.bases.pretrained import Bases
 
 ROWS, EXAMPLES = "rows.json", "examples.json"
 

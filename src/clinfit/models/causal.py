@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.answering import Said, gold_losses, in_order, said
-from clinfit.models.architectures import check_architecture
 from clinfit.models.base import LabelOutputs, Progress, TextOutputs, WrittenText
-from clinfit.models.long_input import Reading, readings
-from clinfit.models.long_rope import fix_frequencies
+from clinfit.models.bases.architectures import check_architecture
+from clinfit.models.bases.long_rope import fix_frequencies
+from clinfit.models.bases.pretrained import Base, check_length, four_bit_supported, load_config, load_tokenizer
 from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
-from clinfit.models.pretrained import Base, check_length, four_bit_supported, load_config, load_tokenizer
 from clinfit.models.saved import Pretrained
+from clinfit.models.texts.long_input import Reading, readings
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.scoring.answer_logits import check_answer_logits
 from clinfit.scoring.general_text import general_text

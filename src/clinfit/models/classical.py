@@ -12,15 +12,15 @@ from threadpoolctl import threadpool_limits
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, LabelOutputs, Lesson, Progress, Workspace, unheard, untaught
-from clinfit.models.estimators import Fitted, check_nodes, design_matrix, fit_task, parameter_count, task_inputs
-from clinfit.models.features import frame
 from clinfit.models.saved import Saved, read_saved, write_saved
-from clinfit.models.skops_files import UntrustedTypesFoundException, dump, load
+from clinfit.models.tabular.estimators import Fitted, check_nodes, design_matrix, fit_task, parameter_count, task_inputs
+from clinfit.models.tabular.features import frame
+from clinfit.models.tabular.skops_files import UntrustedTypesFoundException, dump, load
 from clinfit.study.models import Classical
 from clinfit.study.tasks import Task
 
 if TYPE_CHECKING:
-    from clinfit.models.pretrained import Bases
+    from clinfit.models.bases.pretrained import Bases
 
 #: Types beyond skops' own list that our files may hold. skops leaves the trees out because their node indices are
 #: not checked when they predict; `check_nodes` does that here.
@@ -32,7 +32,7 @@ TRUSTED = [
 
 
 class ClassicalModel:
-    """tfidf-logistic, lasso, random-forest or gradient-boosting (see `clinfit.models.estimators`)."""
+    """tfidf-logistic, lasso, random-forest or gradient-boosting (see `clinfit.models.tabular.estimators`)."""
 
     def __init__(self, spec: Classical, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> None:
         self.spec, self.tasks, self.seed = spec, tasks, seed

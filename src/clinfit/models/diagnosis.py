@@ -16,8 +16,8 @@ import torch
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.answering import said
+from clinfit.models.bases.pretrained import longest_input
 from clinfit.models.causal import CausalModel, LoadedCausal
-from clinfit.models.pretrained import longest_input
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.prompts.template import prompt_source
 from clinfit.scoring.answer_logits import answer_logits, states_at

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinfit.data.records import Record
-from clinfit.models.architectures import check_architecture, check_padding
 from clinfit.models.base import LabelOutputs, Lesson, Progress, unheard, untaught
-from clinfit.models.long_rope import fix_frequencies
+from clinfit.models.bases.architectures import check_architecture, check_padding
+from clinfit.models.bases.long_rope import fix_frequencies
+from clinfit.models.bases.pretrained import Base, check_length, load_config, load_tokenizer
 from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
-from clinfit.models.pretrained import Base, check_length, load_config, load_tokenizer
 from clinfit.models.saved import Pretrained
 from clinfit.models.targets import shares_of, targets_of
 from clinfit.prompts.batches import pad_right

@@ -11,7 +11,7 @@ from clinfit.study.models import ModelSpec
 from clinfit.study.tasks import Task
 
 if TYPE_CHECKING:
-    from clinfit.models.pretrained import Bases
+    from clinfit.models.bases.pretrained import Bases
 
 FAMILIES = {
     "baseline": ("clinfit.models.baselines", "BaselineModel"),

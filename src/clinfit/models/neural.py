@@ -23,8 +23,8 @@ from transformers import PreTrainedModel
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, LabelOutputs, Lesson, Progress, Workspace, unheard
-from clinfit.models.long_rope import RopeSet
-from clinfit.models.pretrained import Base, Bases, find_base
+from clinfit.models.bases.long_rope import RopeSet
+from clinfit.models.bases.pretrained import Base, Bases, find_base
 from clinfit.models.saved import Pretrained, Saved, read_saved, write_saved
 from clinfit.models.targets import Targets, predicted_shares, targets_of
 from clinfit.prompts.batches import token_batches
@@ -56,7 +56,7 @@ ADAPTER, WEIGHTS, TOKENIZER, OTHERS = "adapter", "weights.safetensors", "tokeniz
 class Loaded:
     """A base in memory. adapted: the same base with an adapter around it. new_modules: those that are trained whole, a
     head and a pooler that the base did not bring. notes: what to tell about how it was loaded. rope: the set of
-    frequencies in use (models/long_rope.py)."""
+    frequencies in use (models/bases/long_rope.py)."""
 
     model: PreTrainedModel
     tokenizer: Any

@@ -11,9 +11,9 @@ from typing import Any
 
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Lesson, Workspace
+from clinfit.models.bases.pretrained import find_base
 from clinfit.models.causal import CausalModel, LoadedCausal
 from clinfit.models.examples import FILE, drawn_examples, read_examples, told_examples, write_examples
-from clinfit.models.pretrained import find_base
 from clinfit.models.saved import Saved, read_saved
 from clinfit.training.adapters import parameter_counts
 

@@ -38,7 +38,7 @@ from clinfit.packs.texts import notes_on_pieces, notes_on_text, object_of
 from clinfit.study.tasks import Extraction, Writing
 
 if TYPE_CHECKING:
-    from clinfit.models.pretrained import Bases
+    from clinfit.models.bases.pretrained import Bases
 
 #: What may be asked: records, a table with the task's columns, or a data file.
 Items = Sequence[Record] | pd.DataFrame | Path | str

@@ -10,7 +10,7 @@ from rich.text import Text
 import clinfit
 from clinfit.evaluation.across import Across
 from clinfit.report.build import DISCLAIMER, templates
-from clinfit.report.sections.overview import overview
+from clinfit.report.sections.first.overview import overview
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.task import ACROSS, task_view
 from clinfit.report.summary import summary_table

@@ -23,11 +23,11 @@ from clinfit.report.format import flatten
 from clinfit.report.gloss import glossed
 from clinfit.report.glossary import GLOSSES, MEANINGS, TERMS, definition
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.front import front
-from clinfit.report.sections.models import failures, model_view, run_name, training_figures
-from clinfit.report.sections.overview import overview
-from clinfit.report.sections.stages import stages_view
+from clinfit.report.sections.first.front import front
+from clinfit.report.sections.first.overview import overview
 from clinfit.report.sections.subject import Subject
+from clinfit.report.sections.systems.models import failures, model_view, run_name, training_figures
+from clinfit.report.sections.systems.stages import stages_view
 from clinfit.report.sections.task import task_view
 from clinfit.study.load import study_yaml
 from clinfit.study.quick import QUICK

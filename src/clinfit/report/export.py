@@ -14,8 +14,8 @@ from clinfit.report.format import Cell
 from clinfit.report.glossary import definition
 from clinfit.report.kinds import TOLD, asked_briefly, counted
 from clinfit.report.section import section
-from clinfit.report.sections.models import best_step, run_name, validated
-from clinfit.report.sections.overview import findings_in_words, standings
+from clinfit.report.sections.first.overview import findings_in_words, standings
+from clinfit.report.sections.systems.models import best_step, run_name, validated
 from clinfit.report.summary import titled
 from clinfit.report.tables import by_rank, cell_of, chance_row, columns_of, withheld_reason
 from clinfit.study.quick import QUICK

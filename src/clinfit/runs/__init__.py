@@ -1,0 +1,1 @@
+"""Work on a study folder: the commands, and the steps behind them."""

@@ -11,7 +11,7 @@ from clinfit.runs.finish import records as run_records
 from clinfit.runs.folder import ModelFolder, RunFolder
 from clinfit.runs.inputs import records_of_test
 from clinfit.runs.packs import last_stage
-from clinfit.runs.plan import ANSWERED_FREELY
+from clinfit.runs.steps.plan import ANSWERED_FREELY
 from clinfit.study.data import Fold
 from clinfit.study.schema import Study
 

@@ -20,16 +20,16 @@ from clinfit.evaluation.results import Results
 from clinfit.files import DiskError, disk_errors, point_latest, remove_leftovers, write_text
 from clinfit.locks import locked
 from clinfit.report.summary import print_summary
-from clinfit.runs.environment import describe_environment
-from clinfit.runs.executors import Executor, Inline
-from clinfit.runs.failures import Failure, failure_of
+from clinfit.runs.control.status import Monitor, new_console, set_state
 from clinfit.runs.finish import evaluate_run, records
 from clinfit.runs.inputs import Prepared, describe_data, only_failed, prepare, write_inputs
 from clinfit.runs.packs import write_run_packs
-from clinfit.runs.plan import Run, Step
-from clinfit.runs.record import close_record, open_record
-from clinfit.runs.status import Monitor, new_console, set_state
-from clinfit.runs.worker import Place
+from clinfit.runs.steps.environment import describe_environment
+from clinfit.runs.steps.executors import Executor, Inline
+from clinfit.runs.steps.failures import Failure, failure_of
+from clinfit.runs.steps.plan import Run, Step
+from clinfit.runs.steps.record import close_record, open_record
+from clinfit.runs.steps.worker import Place
 from clinfit.study.load import load_study, study_yaml
 from clinfit.study.quick import QUICK, limited, quickened
 from clinfit.study.schema import Study

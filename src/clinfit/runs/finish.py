@@ -24,9 +24,9 @@ from clinfit.report.inputs import ReportInputs
 from clinfit.runs.decisions import write_decisions
 from clinfit.runs.folder import ModelFolder, RunFolder, answers_in
 from clinfit.runs.freeze import note_scoring
-from clinfit.runs.importance import read_importance
-from clinfit.runs.item_scores import with_scores
-from clinfit.runs.record import digest
+from clinfit.runs.steps.importance import read_importance
+from clinfit.runs.steps.item_scores import with_scores
+from clinfit.runs.steps.record import digest
 from clinfit.study.schema import Study
 
 
@@ -201,8 +201,8 @@ def facts_of(folder: RunFolder, study: Study) -> Facts:
 
 
 def saved_tables(folder: RunFolder, task: str, what: str) -> dict[tuple[str, int], pd.DataFrame]:
-    """What the models that are done were asked beside their answers, by run and stage (runs/abstention.py,
-    runs/contrast.py); raises ClinfitError where that was changed."""
+    """What the models that are done were asked beside their answers, by run and stage (runs/steps/abstention.py,
+    runs/steps/contrast.py); raises ClinfitError where that was changed."""
     found: dict[tuple[str, int], pd.DataFrame] = {}
     for model, record in records(folder):
         for written, step in record["steps"].items():

@@ -24,8 +24,8 @@ from clinfit.evaluation.analyses.freeze import (
 from clinfit.evaluation.results import FreezeResult
 from clinfit.files import followed, hash_json, read_json, write_json, write_text
 from clinfit.locks import locked
+from clinfit.runs.control.status import now
 from clinfit.runs.folder import RunFolder, existing_run, folders_of_study, split_of
-from clinfit.runs.status import now
 from clinfit.study.load import load_study, study_yaml
 from clinfit.study.schema import Study, study_hash
 

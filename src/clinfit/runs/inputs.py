@@ -17,8 +17,8 @@ from clinfit.data.shift import shift_rows
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import read_json, write_json, write_parquet
 from clinfit.runs.folder import RunFolder, refuse_other_format
-from clinfit.runs.item_scores import check_judges
-from clinfit.runs.plan import Run, Step, plan, runs_of
+from clinfit.runs.steps.item_scores import check_judges
+from clinfit.runs.steps.plan import Run, Step, plan, runs_of
 from clinfit.study.data import Fold
 from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.load import study_yaml
@@ -120,7 +120,7 @@ def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:
             check_judges(settings)
     for spec in specs:
         if isinstance(spec, Neural):
-            from clinfit.models.precheck import check_base
+            from clinfit.models.estimates.precheck import check_base
 
             check_base(spec, study.tasks_of(spec))
 
@@ -128,7 +128,7 @@ def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:
 @cache
 def base_identity(name: str, revision: str | None) -> Mapping[str, Any]:
     """Name, revision and weights' hash of a base. Hashing takes a while, so it is done once a process."""
-    from clinfit.models.pretrained import find_base
+    from clinfit.models.bases.pretrained import find_base
 
     return find_base(name, revision).as_dict()
 

@@ -1,0 +1,1 @@
+"""What a causal model says: probabilities of labels, texts, and how they are read."""

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clinfit.runs.failures import failure_of
+from clinfit.runs.steps.failures import failure_of
 from clinfit.serve.problems import Problem, no_key
 from clinfit.serve.security import is_own_host, is_own_origin
 from clinfit.serve.service import Service

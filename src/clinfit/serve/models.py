@@ -16,7 +16,7 @@ from clinfit.packs.read import Pack, load_pack
 from clinfit.study.tasks import Task
 
 if TYPE_CHECKING:
-    from clinfit.models.pretrained import Bases
+    from clinfit.models.bases.pretrained import Bases
 
 #: Families that stand on a base.
 NEURAL = ("causal", "encoder")
@@ -113,6 +113,6 @@ def load_models(folders: Sequence[Path], say: Callable[[str], None]) -> Models:
 
 def _new_bases() -> "Bases":
     """Imported only where a pack needs torch anyway."""
-    from clinfit.models.pretrained import Bases
+    from clinfit.models.bases.pretrained import Bases
 
     return Bases()

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from clinfit.errors import ClinfitError
 from clinfit.packs.answer import Answer
-from clinfit.runs.failures import failure_of
+from clinfit.runs.steps.failures import failure_of
 from clinfit.serve.batcher import Batcher, Busy
 from clinfit.serve.jobs import Claim, Item, JobStore, Result, StoreDown
 from clinfit.serve.models import Models

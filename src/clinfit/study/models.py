@@ -47,7 +47,7 @@ class ModelSection(Section):
 
     @property
     def asked_importance(self) -> bool:
-        """Whether it is asked how much it needs each input (runs/importance.py)."""
+        """Whether it is asked how much it needs each input (runs/steps/importance.py)."""
         return False
 
     @property

@@ -1,0 +1,1 @@
+"""How a neural model is trained: the loop, losses, adapters, checkpoints, precision."""

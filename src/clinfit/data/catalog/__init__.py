@@ -1,0 +1,1 @@
+"""Public sets, a file each."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from clinfit.data.catalog.entry import CatalogEntry, leave_out, read_csv
-from clinfit.data.catalog.evidence_effects import ANNOTATIONS, EFFECTS
-from clinfit.data.catalog.evidence_inference import ADDRESS, EVIDENCE_INFERENCE, SPLIT_FILES, split_of_articles
+from clinfit.data.catalog.entry import leave_out, read_csv
+from clinfit.data.catalog.evidence_effects import EFFECTS
+from clinfit.data.catalog.evidence_inference import split_of_articles
 
 COLUMNS = {
     "id": "number of the question, and of the statement among those to it",

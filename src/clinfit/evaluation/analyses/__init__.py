@@ -1,0 +1,1 @@
+"""What is analysed beside the metrics: each a section of the results."""

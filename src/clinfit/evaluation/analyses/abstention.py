@@ -1,9 +1,9 @@
 """Whether a system declines where it should, and whether it is surest where it is best.
 
-A run asks some test records again without their context, or with another record's (`runs/abstention.py`). The surest
-answers are those to which the model itself gives the largest mean log-likelihood a token; the risk of an answer is 1
-less its primary metric. The area under the risk-coverage curve is the mean risk over all coverages (Geifman et al.,
-2019): where it is no smaller than the mean risk, the likelihood does not tell good answers from poor ones.
+A run asks some test records again without their context, or with another record's (`runs/steps/abstention.py`). The
+surest answers are those to which the model itself gives the largest mean log-likelihood a token; the risk of an answer
+is 1 less its primary metric. The area under the risk-coverage curve is the mean risk over all coverages (Geifman et
+al., 2019): where it is no smaller than the mean risk, the likelihood does not tell good answers from poor ones.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Whether a system finds true texts likelier than the same texts with one fault in them (`runs/contrast.py`).
+"""Whether a system finds true texts likelier than the same texts with one fault in them (`runs/steps/contrast.py`).
 
 Of each kind of fault: the share of the references that it fits to which the model gives a larger mean log-likelihood a
 token than to the reference with the fault, given the prompt. A model that knows nothing is at about a half where a

@@ -1,6 +1,6 @@
 """How much a system needs each input, and the coefficients of linear models; on validation, of the trained models.
 
-The importance of an input is how far AUROC falls when its values are shuffled among the records (`runs/importance.py`
+The importance of an input is how far AUROC falls when its values are shuffled among the records (`runs/steps/`
 asks the models): the mean over shuffles, with the percentile bootstrap over records (groups, where they repeat) of that
 mean. AUROC and not the primary metric, since a threshold was chosen on these very records. An input that another one
 says as well is not needed, however much the outcome depends on it.

@@ -1,0 +1,1 @@
+"""What may be claimed: comparisons, verdict, advice."""

@@ -1,0 +1,1 @@
+"""Definitions and formulas of metrics, and the engine of each kind of task."""

@@ -1,0 +1,1 @@
+"""Bootstrap, intervals, tests, corrections for many of them."""

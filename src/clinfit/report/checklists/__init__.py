@@ -1,0 +1,1 @@
+"""Reporting guidelines, filled in from what is known."""

@@ -1,0 +1,1 @@
+"""Views of the results: what each part of the report shows."""

@@ -9,31 +9,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinfit.report.glossary import definition
-from clinfit.report.sections.abstention import abstention_view, contrast_view
-from clinfit.report.sections.characteristics import characteristics_view
-from clinfit.report.sections.checks import canaries_view
-from clinfit.report.sections.cohort import data_view
-from clinfit.report.sections.comparison import comparison_view
-from clinfit.report.sections.confusion import confusion_view
-from clinfit.report.sections.decisions import decisions_view
-from clinfit.report.sections.errors import doubtful_labels, errors_view
-from clinfit.report.sections.explorer import explorer
-from clinfit.report.sections.external import external_view
-from clinfit.report.sections.extracted import extracted_view
-from clinfit.report.sections.folds import folds_view
-from clinfit.report.sections.freeze import freeze_view
-from clinfit.report.sections.importance import importance_view
-from clinfit.report.sections.labels import labels_view
-from clinfit.report.sections.language import language_view
-from clinfit.report.sections.model_facts import model_facts
-from clinfit.report.sections.options import positions_view, scorings_view
-from clinfit.report.sections.panels import panels
-from clinfit.report.sections.set_errors import set_errors_view
-from clinfit.report.sections.subgroups import subgroup_views
+from clinfit.report.sections.answers.abstention import abstention_view, contrast_view
+from clinfit.report.sections.answers.confusion import confusion_view
+from clinfit.report.sections.answers.errors import doubtful_labels, errors_view
+from clinfit.report.sections.answers.extracted import extracted_view
+from clinfit.report.sections.answers.labels import labels_view
+from clinfit.report.sections.answers.options import positions_view, scorings_view
+from clinfit.report.sections.answers.set_errors import set_errors_view
+from clinfit.report.sections.answers.texts import doubtful_view, texts_view
+from clinfit.report.sections.first.verdict import findings_view, scope, verdict_view
+from clinfit.report.sections.performance.checks import canaries_view
+from clinfit.report.sections.performance.comparison import comparison_view
+from clinfit.report.sections.performance.decisions import decisions_view
+from clinfit.report.sections.performance.explorer import explorer
+from clinfit.report.sections.performance.folds import folds_view
+from clinfit.report.sections.performance.panels import panels
+from clinfit.report.sections.performance.subgroups import subgroup_views
+from clinfit.report.sections.records.characteristics import characteristics_view
+from clinfit.report.sections.records.cohort import data_view
+from clinfit.report.sections.records.external import external_view
+from clinfit.report.sections.records.freeze import freeze_view
 from clinfit.report.sections.subject import Subject
-from clinfit.report.sections.systems import cost_view, systems_view
-from clinfit.report.sections.texts import doubtful_view, texts_view
-from clinfit.report.sections.verdict import findings_view, scope, verdict_view
+from clinfit.report.sections.systems.importance import importance_view
+from clinfit.report.sections.systems.language import language_view
+from clinfit.report.sections.systems.model_facts import model_facts
+from clinfit.report.sections.systems.systems import cost_view, systems_view
 
 #: The chapters of a task in the appendix, in their order, with what each holds.
 FINDINGS, MODEL, ANSWERS = "Findings and uses", "The model", "Probabilities, thresholds and answers"

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.packs.answer import Answer
-from clinfit.runs.failures import failure_of
+from clinfit.runs.steps.failures import failure_of
 from clinfit.serve.batcher import Busy
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import MEDIA_TYPE, PROBLEMS, Problem, no_key

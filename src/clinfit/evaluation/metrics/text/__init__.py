@@ -1,0 +1,1 @@
+"""Metrics of written texts, of strings alone; the lexicon."""

@@ -1,7 +1,7 @@
 """Every metric of generated text by name, and the scores of one item.
 
 METRICS look at strings only: no model, no network. JUDGED are computed with weights of their own, where a study names
-them (models/judges.py). A proxy stands for something else that it cannot see (whether a text is
+them (models/texts/judges.py). A proxy stands for something else that it cannot see (whether a text is
 true, whether it is good); what is no proxy is what it says.
 """
 

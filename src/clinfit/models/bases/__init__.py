@@ -1,0 +1,1 @@
+"""Pretrained bases: where they are, which of them work, how they are loaded."""

@@ -1,0 +1,1 @@
+"""What a model will take and needs, before any weight is loaded."""

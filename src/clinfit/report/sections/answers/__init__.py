@@ -1,0 +1,1 @@
+"""What was answered, right and wrong."""

@@ -1,0 +1,1 @@
+"""What stands first: verdict, warnings, what to do next."""

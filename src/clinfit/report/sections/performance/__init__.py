@@ -1,0 +1,1 @@
+"""How well, against what, for whom, at which threshold."""

@@ -1,0 +1,133 @@
+"""What the report says of language models alone: what they read, how sure they are of the labels, what they write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clinfit.evaluation.system_results import GeneratedDict, LanguageDict, PiecesDict, SystemResult
+from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell
+from clinfit.report.section import section
+from clinfit.report.sections.subject import Subject
+from clinfit.report.sections.systems.models import run_name
+from clinfit.report.tables import Grid, Plain
+
+
+@dataclass(frozen=True)
+class LanguageView:
+    """reading: what each model saw. free: its written answers, None when none wrote any; reasons: why they are unread.
+
+    prompts: run name and SHA-256 of all that its prompts share.
+    """
+
+    reading: Plain
+    free: Grid | None
+    reasons: list[str]
+    prompts: list[tuple[str, str]]
+
+
+def language_view(subject: Subject) -> LanguageView | None:
+    """None for a task without language models."""
+    task = subject.task
+    found = [
+        (system, section(system, "language")) for system in task["systems"] if section(system, "language") is not None
+    ]
+    if task["withheld"] or not found:
+        return None
+    wrote = [(system, section(system, "generated")) for system, _ in found if section(system, "generated") is not None]
+    trained_on = {run_name(record): _last_details(record) for record in subject.records}
+    return LanguageView(
+        reading=reading_table(found, trained_on),
+        free=free_table(wrote, task["labels"]) if wrote else None,
+        reasons=[text for system, generated in wrote if (text := unread(system["name"], generated))],
+        prompts=[
+            (name, str(details["tasks"][subject.name]["prompt_sha256"]))
+            for name, details in trained_on.items()
+            if "prompt_sha256" in details.get("tasks", {}).get(subject.name, {})
+        ],
+    )
+
+
+def reading_table(
+    found: Sequence[tuple[SystemResult, LanguageDict]], trained_on: Mapping[str, Mapping[str, Any]]
+) -> Plain:
+    """Prompt lengths, shortened records and label mass of each system."""
+    rows = []
+    divided = any(language["pieces"] for _, language in found)
+    for system, language in found:
+        details = trained_on.get(f"{system['model']}-seed{system['seed']}", {}) if system["trained"] else {}
+        shortened = language["shortened"]
+        rows.append(
+            [
+                system["name"],
+                _spread(language["prompt_tokens"], 0),
+                "—" if shortened is None else f"{count(shortened)} of {count(language['n'])}",
+                *([_in_pieces(language["pieces"], language["n"])] if divided else []),
+                "—" if "shortened_records" not in details else count(details["shortened_records"]),
+                _spread(language["label_mass"], 3),
+            ]
+        )
+    hint = (
+        "Median (lower to upper quartile; lowest to highest) on test. Label mass: how much of its probability a causal "
+        "model puts on all labels together; label probabilities are shares of it. Shortened: records of which the "
+        "model did not see all text; in training those of all tasks that it learnt."
+    )
+    if divided:
+        hint += (
+            " In pieces: long records whose text was divided at sentence ends; the model wrote to each piece and then "
+            "to what it had written, and prompt tokens are those of all of it. In training such records are shortened."
+        )
+    pieces = ["In pieces, test"] if divided else []
+    columns = ["System", "Prompt tokens", "Shortened, test", *pieces, "Shortened, training", "Label mass"]
+    return Plain("What the language models read", hint, columns, rows)
+
+
+def _in_pieces(found: PiecesDict | None, n: int) -> str:
+    """12 of 100 (61 pieces, 2 rounds at most)."""
+    if found is None:
+        return NOTHING.text
+    rounds = f"{count(found['most_rounds'])} round{'' if found['most_rounds'] == 1 else 's'}"
+    told = f" ({count(found['pieces'])} pieces, {rounds} at most)" if found["records"] else ""
+    return f"{count(found['records'])} of {count(n)}{told}"
+
+
+def free_table(wrote: Sequence[tuple[SystemResult, GeneratedDict]], labels: Sequence[str]) -> Grid:
+    """Free answers beside the label probabilities: read, right, alike."""
+    columns = ["System", "Label read", *(f"of {label}" for label in labels), "Accuracy", "Same as most probable label"]
+    rows = [
+        (
+            system["name"],
+            [
+                metric_cell(metric, percent=True)
+                for metric in (
+                    generated["parsed"],
+                    *(generated["parsed_by_label"][label] for label in labels),
+                    generated["accuracy"],
+                    generated["agreement"],
+                )
+            ]
+            + [Cell(count(generated["cut_off"]), "", repr(generated["cut_off"]))],
+        )
+        for system, generated in wrote
+    ]
+    parser = wrote[0][1]["parser"]
+    return Grid(f"Free answers, read by the parser {parser}", [*columns, "Cut off"], rows)
+
+
+def unread(name: str, generated: GeneratedDict) -> str:
+    """Why labels were not read from a system's answers; '' when all were."""
+    reasons = [f"{reason} ({count(items)})" for reason, items in generated["reasons"].items()]
+    return f"{name}, not read: {', '.join(reasons)}." if reasons else ""
+
+
+def _spread(values: Sequence[float] | None, digits: int) -> str:
+    """212 (180 to 251; 97 to 480)."""
+    if values is None:
+        return NOTHING.text
+    low, q1, median, q3, high = (decimal(value, digits) for value in values)
+    return f"{median} ({q1} to {q3}; {low} to {high})"
+
+
+def _last_details(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the trainer noted of the last stage."""
+    stages = record.get("stages", {})
+    return stages[max(stages, key=int)].get("details", {}) if stages else {}

@@ -1,0 +1,1 @@
+"""`clinfit check`: what a run would do, before it does it."""

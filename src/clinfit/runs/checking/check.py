@@ -1,0 +1,289 @@
+"""`clinfit check STUDY`: what a run would do, before it does it.
+
+Printed in order: models and stages as resolved; of each task the records and inputs, how each neural model reads them,
+and the first training record as the first language model reads it; an estimate of memory and time; all findings.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from clinfit.data.audit import audit
+from clinfit.data.catalog.findings import contamination
+from clinfit.data.load import TaskData, load_task
+from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_in
+from clinfit.evaluation.claims.wording import in_words
+from clinfit.findings import Finding
+from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
+from clinfit.study.schema import Study, study_hash
+from clinfit.study.stages import Stage
+from clinfit.study.tasks import Task
+
+if TYPE_CHECKING:
+    from clinfit.runs.checking.models import Prepared, Reading
+
+LEVEL_STYLES = {"error": "bold red", "warn": "yellow", "info": "cyan"}
+
+#: Seconds of a run above which a smaller one is advised.
+LONG = 600.0
+#: Above this number, inputs without missing values are only counted.
+MANY_INPUTS = 12
+#: Above this number, labels stand below each other.
+MANY_LABELS = 6
+
+
+def check_study(study: Study, console: Console | None = None, *, show_record: bool = True) -> list[Finding]:
+    """Print what a run of the study would do; the findings that were printed, errors first.
+
+    show_record: print the first training record of each task as the first causal model reads it. That is the text of a
+    patient: it goes to the console and nowhere else. Raises ClinfitError when the data cannot be read; a model that
+    cannot be prepared is a finding of level error.
+    """
+    console = console or Console()
+    console.print(Text(f"{study.name}: the study file is valid (identity {study_hash(study)[:8]})", style="bold"))
+    console.print(_models_table(study))
+    if study.staged:
+        for stages, names in _stage_lists(study):
+            console.print(_stages_table(stages, names))
+    data = {
+        name: load_task(name, task, study.folder, study.settings(name).subgroup_columns)
+        for name, task in study.tasks.items()
+    }
+    folds = study.folds
+    first = {name: found.of(folds[0]) if folds else found for name, found in data.items()}
+    prepared, findings = _prepared(study, first)
+    for name, task in study.tasks.items():
+        source = f"{task.kind}, {len(data[name].records)} records from {data[name].source}"
+        console.print(Text(f"\nTask {name}: {source}", style="bold"))
+        if folds:
+            rule = task.data.split
+            console.print(f"{in_words(rule.folds or 0, rule.repeats)}; the first of {len(folds)} folds:")
+        console.print(_splits_table(task, first[name]))
+        console.print(_inputs_table(task, first[name]))
+        readers = [(model, reading) for model in prepared for reading in model.readings if reading.task == name]
+        for model, reading in readers:
+            console.print(_facts(model, reading))
+        if show_record:
+            _print_first_record(console, readers)
+        found = [*audit(task, data[name]), *contamination(task, [m for m in study.models if name in study.tasks_of(m)])]
+        several = len(study.tasks) > 1
+        findings += [replace(one, title=f"{name}: {one.title}") for one in found] if several else found
+    if prepared:
+        console.print(_estimates_table(prepared))
+        console.print(
+            _in_all(len(study.seeds) * max(len(folds), 1) * sum(model.estimate.seconds for model in prepared))
+        )
+    findings.sort(key=lambda finding: list(LEVEL_STYLES).index(finding.level))
+    _print_findings(console, findings)
+    return findings
+
+
+def _prepared(study: Study, data: Mapping[str, TaskData]) -> tuple[list["Prepared"], list[Finding]]:
+    """The neural models as they would read their tasks; torch is imported only where there are any."""
+    if not any(spec.neural for spec in study.models):
+        return [], []
+    from clinfit.runs.checking.models import prepare
+
+    return prepare(study, data)
+
+
+# ---------------------------------------------------------------- study and data
+
+
+def _models_table(study: Study) -> Table:
+    several = ["tasks"] if len(study.tasks) > 1 else []
+    table = Table("model", "family", "what", *several, "settings", title="Models", title_justify="left")
+    for model in study.models:
+        what = model.base if isinstance(model, Neural) else model.kind
+        tasks = [", ".join(study.tasks_of(model))] if several else []
+        table.add_row(model.name, model.family, what, *tasks, _settings(model))
+    return table
+
+
+def _settings(model: ModelSpec) -> str:
+    """What a reader wants to know first; `docs/reference.md` lists the rest."""
+    if not isinstance(model, Neural):
+        given = model.model_dump(
+            exclude={"name", "tasks", "family", "kind", "patterns", "c_grid"}, exclude_defaults=True
+        )
+        return ", ".join(f"{key} {value}" for key, value in given.items())
+    from clinfit.training.precision import default_device, resolve_precision
+
+    train = model.train
+    precision = resolve_precision(train.precision, default_device())
+    if isinstance(model, Causal) and model.prompting:
+        examples = f"{model.shots} example{'s' if model.shots > 1 else ''}" if model.shots else "no examples"
+        return f"nothing is trained; asked with {examples}, at most {train.max_length} tokens, {precision}"
+    if model.trains_all:
+        adapter = "all weights"
+    else:
+        kind = "DoRA" if model.lora.dora else "rsLoRA" if model.lora.rslora else "LoRA"
+        adapter = f"{kind} rank {model.lora.rank}, alpha {model.lora.alpha:g}"
+    epochs = "epoch" if train.epochs == 1 else "epochs"
+    steps = "" if train.max_steps is None else f" or {train.max_steps} steps"
+    return (
+        f"{adapter}; {train.epochs:g} {epochs}{steps}, learning rate {train.learning_rate:g}, "
+        f"batch {train.batch_size}, at most {train.max_length} tokens, {precision}"
+    )
+
+
+def _stage_lists(study: Study) -> Iterator[tuple[list[Stage], list[str]]]:
+    """Every list of stages, with the models that go through it."""
+    lists: dict[str, tuple[list[Stage], list[str]]] = {}
+    for model in study.models:
+        if not isinstance(model, Baseline):
+            stages = study.stages_of(model)
+            lists.setdefault(repr(stages), (stages, []))[1].append(model.name)
+    yield from lists.values()
+
+
+def _stages_table(stages: Sequence[Stage], models: Sequence[str]) -> Table:
+    table = Table("stage", "trains", "begins with", title=f"Stages of {', '.join(models)}", title_justify="left")
+    for number, stage in enumerate(stages, start=1):
+        start = f"stage {number - 1}" if stage.start == "previous" else f"stage {stage.start}"
+        begins = "base" if number == 1 or stage.start == "base" else start
+        table.add_row(str(number), stage.trains, "" if stage.merge is not None else begins)
+    return table
+
+
+def _splits_table(task: Task, data: TaskData) -> Table:
+    """Records of each split and of each label in it; many labels below each other."""
+    parts = {split: in_split(data.records, split) for split in SPLITS}
+    columns = {split: dict(_counts(task, part)) for split, part in parts.items()}
+    if len(task.labels) > MANY_LABELS:
+        table = Table("", *SPLITS, title="Records", title_justify="left")
+        for row in columns["train"]:
+            table.add_row(row, *(columns[split][row] for split in SPLITS))
+    else:
+        table = Table("split", *columns["train"], title="Records", title_justify="left")
+        for split in SPLITS:
+            table.add_row(split, *columns[split].values())
+    changes = {**{f"dropped, {k}": v for k, v in data.notes.dropped.items()}, **data.notes.changed}
+    if changes:
+        table.caption = "; ".join(f"{what}: {count} records" for what, count in changes.items())
+        table.caption_justify = "left"
+    return table
+
+
+def _counts(task: Task, records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """How many records, and how many have each label, or none where that may be."""
+    yield "records", str(len(records))
+    counts = label_counts(task.labels, records)
+    if task.kind == "multilabel":
+        counts |= {"(no label)": sum(not labels_in(record.target) for record in records)}
+    for label, count in counts.items():
+        yield label, f"{count} ({count / len(records):.0%})" if records else "0"
+
+
+def _inputs_table(task: Task, data: TaskData) -> Table:
+    """Type and missing values of each input; of many inputs only those that have missing values."""
+    table = Table("input", "type", *(f"missing in {split}" for split in SPLITS), title="Inputs", title_justify="left")
+    parts = [in_split(data.records, split) for split in SPLITS]
+    complete = 0
+    for name, column in task.data.columns.items():
+        missing = [sum(record.inputs[name] is None for record in part) for part in parts]
+        if len(task.data.columns) > MANY_INPUTS and not any(missing):
+            complete += 1
+        else:
+            table.add_row(name, column.type + (f", {column.unit}" if column.unit else ""), *map(str, missing))
+    if complete:
+        table.caption, table.caption_justify = f"{complete} inputs have no missing values", "left"
+    return table
+
+
+def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """What is the same of several models is said once."""
+    console.print(Text(f"\nFindings: {len(findings) or 'none'}", style="bold"))
+    systems: dict[Finding, list[str]] = {}
+    for finding in findings:
+        systems.setdefault(replace(finding, system=None), []).extend([finding.system] if finding.system else [])
+    for finding, names in systems.items():
+        about = f"{', '.join(names)}: " if names else ""
+        line = Text(f"{finding.level:5} ", style=LEVEL_STYLES[finding.level]).append(about + finding.title, style="")
+        for part in (finding.evidence, finding.advice):
+            if part:
+                line.append(f"\n      {part}", style="dim")
+        console.print(line)
+
+
+# ---------------------------------------------------------------- neural models
+
+
+def _facts(model: "Prepared", reading: "Reading") -> Text:
+    text = Text(f"\n{model.spec.name}: ", style="bold")
+    limit = model.spec.train.max_length
+    text.append(f"{reading.shortened} of {reading.records} records are shortened to {limit} tokens ", style="")
+    text.append(f"(the longest has {reading.whole})", style="")
+    if reading.examples:
+        text.append(f"\n  {reading.examples}", style="")
+    for answer, ids in reading.answers.items():
+        pieces = " ".join(f"[{model.tokenizer.decode([token])}]" for token in ids)
+        text.append(f"\n  label {answer}: {len(ids)} token{'s' if len(ids) > 1 else ''} {pieces}", style="")
+    return text
+
+
+def _print_first_record(console: Console, readers: Sequence[tuple["Prepared", "Reading"]]) -> None:
+    """The first training record as the first causal model reads it, the answer told apart from the prompt."""
+    for model, reading in readers:
+        if reading.first is not None:
+            console.print(Text(f"\nFirst training record, as {model.spec.name} reads it", style="bold"))
+            console.print(Text("on this terminal only; --no-record leaves it out", style="dim"))
+            trained = [label >= 0 for label in reading.first.labels]
+            colour = console.color_system is not None
+            console.print(masked(reading.first.ids, trained, model.tokenizer, colour=colour))
+            return
+
+
+def masked(ids: Sequence[int], trained: Sequence[bool], tokenizer: Any, *, colour: bool) -> Text:
+    """Token ids as text, with a legend: what is read only dim, trained answers bold green, or between ⟦ ⟧."""
+    opening, closing = ("", "") if colour else ("⟦", "⟧")
+    text = Text()
+    text.append("prompt, read only", style="dim").append("  ")
+    text.append(f"{opening}answer, trained{closing}", style="bold green").append("\n")
+    for answer, part in groupby(zip(ids, trained, strict=True), key=lambda pair: pair[1]):
+        shown = _printable(tokenizer.decode([token for token, _ in part]))
+        text.append(f"{opening}{shown}{closing}" if answer else shown, style="bold green" if answer else "dim")
+    return text
+
+
+def _printable(text: str) -> str:
+    """Text without control characters, which could drive the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "·" for char in text)
+
+
+def _estimates_table(prepared: Sequence["Prepared"]) -> Table:
+    table = Table("model", "parameters", "trained", "memory", "time", title="Estimates", title_justify="left")
+    for model in prepared:
+        size = model.estimate.size
+        table.add_row(
+            model.spec.name,
+            f"{size.parameters / 1e6:,.1f} M",
+            f"{size.trained / 1e6:,.2f} M",
+            f"{model.estimate.memory / 1e9:.1f} GB",
+            _duration(model.estimate.seconds),
+        )
+    table.caption = "for one seed, with this machine to itself; a rough figure (models/estimates/estimate.py)"
+    table.caption_justify = "left"
+    return table
+
+
+def _in_all(seconds: float) -> str:
+    """How long a run takes, and what to do where that is long."""
+    told = f"In all about {_duration(seconds)} for the neural models with every seed."
+    if seconds < LONG:
+        return told
+    return (
+        f"{told} `clinfit run STUDY --quick` shows in a minute or two what the run gives; fewer epochs, a smaller "
+        "max_length or data.limit make the run itself shorter."
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""Work seen and steered from another terminal."""

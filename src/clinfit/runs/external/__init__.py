@@ -1,0 +1,1 @@
+"""Answers and records from elsewhere, to metrics and report."""

@@ -1,0 +1,210 @@
+"""External validation: a pack on new records with known answers, to metrics and report.
+
+    clinfit evaluate PACK --data new-site.csv
+
+Nothing is chosen on the records: probabilities are recalibrated, and answers decided, as the pack does it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from clinfit.data.records import Record
+from clinfit.data.seen import Seen, SeenCategories, SeenNumbers, as_seen
+from clinfit.data.values import SMALL_CELL
+from clinfit.errors import ClinfitError, nearest
+from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.external_results import CaseMixRow
+from clinfit.evaluation.facts import ExternalFacts, Facts
+from clinfit.evaluation.results import Results
+from clinfit.files import hash_file
+from clinfit.models.base import LabelOutputs, TextOutputs, Writer
+from clinfit.packs.answer import Answer
+from clinfit.packs.decide import Served
+from clinfit.packs.read import Pack, load_pack
+from clinfit.predictions import Source, answer_text, predictions_table
+from clinfit.report.inputs import ReportInputs
+from clinfit.runs.finish import write_outcome
+from clinfit.runs.folder import RunFolder
+from clinfit.runs.steps.environment import describe_environment
+from clinfit.runs.steps.item_scores import score_table, with_scores
+from clinfit.study.evaluation import SETTINGS, Evaluation, Threshold, primaries
+from clinfit.study.models import ModelSpec
+from clinfit.study.schema import Study
+from clinfit.study.tasks import Task, Writing
+
+
+def evaluate_pack(
+    folder: Path, source: Path, out: Path, *, task: str | None = None, command: str = "", files: bool = False
+) -> Results:
+    """Ask a pack about the records of a file that have an answer, and write the whole report of them to `out`.
+
+    task: may be left out where the pack answers one. command: how to repeat it. files: figures and tables as files too.
+    Raises ClinfitError for a pack, a file or a task that is none, and where no record has an answer.
+    """
+    if RunFolder(out).study.is_file():
+        raise ClinfitError(f"{out} is a run folder, and its own report would be lost", fix="give another --out")
+    pack = load_pack(folder)
+    name = _task_name(pack, task)
+    served = pack.tasks[name]
+    records = pack.records(name, source)
+    labelled = [record for record in records if record.target is not None]
+    if not labelled:
+        raise ClinfitError(
+            f"none of the {len(records)} records of {source} has an answer of task {name}",
+            expected=f"answers in {', '.join(served.task.data.label_columns)}, written as in training",
+            fix="add the answers; without any, `clinfit predict` gives the pack's own",
+        )
+    answers = pack.answer(name, labelled)
+    study = _study(pack, name, served, source.name)
+    facts = Facts(external={name: _external(pack, name, served, records, labelled, answers)})
+    results = evaluate(study, _table(pack, name, served.task, _as_answered(served, labelled), answers), facts)
+    described = {"source": str(source), "fingerprint": hash_file(source)}
+    environment = describe_environment(neural=pack.model.spec.neural)
+    inputs = ReportInputs(
+        results=results, study=study, data={name: described}, environment=environment, command=command
+    )
+    write_outcome(out, inputs, files=files)
+    return results
+
+
+def _as_answered(served: Served, records: Sequence[Record]) -> list[Record]:
+    """The records as the pack reads them: a category in another case is the one that training has seen."""
+    return [as_seen(record, served.seen)[0] for record in records]
+
+
+def _task_name(pack: Pack, task: str | None) -> str:
+    names = list(pack.tasks)
+    if task is None and len(names) == 1:
+        return names[0]
+    if task is None or task not in pack.tasks:
+        near = nearest(task, names) if task else None
+        raise ClinfitError(
+            f"the pack answers no task {task!r}" if task else f"the pack answers {len(names)} tasks, and none is named",
+            expected=f"--task {' or '.join(names)}",
+            fix=f"--task {near}" if near else "",
+        )
+    return task
+
+
+def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
+    """A study that says no more than the pack does: one task, one model, and the pack's own decision."""
+    content = pack.content
+    spec: Any = TypeAdapter(ModelSpec).validate_python(content.model.spec)
+    model = spec.model_copy(update={"tasks": [name], "stages": None, "seeds": [content.model.seed]})
+    task = served.task
+    threshold = served.thresholds.get("")
+    value = None if threshold is None else threshold.value
+    fixed = Threshold() if value is None else Threshold(rule="fixed", value=value)
+    primary: Any = getattr(task.evaluation, "primary", None) or primaries(task.kind)[0]
+    asked = task.model_copy(update={"evaluation": None, "data": task.data.model_copy(update={"path": source})})
+    return Study(
+        name=f"{content.study.name}-external",
+        description=f"External validation of {content.run} of the study {content.study.name} on {source}",
+        tasks={name: asked},
+        models=[model],
+        evaluation=Evaluation(threshold=fixed, primary=primary),
+    )
+
+
+def _table(pack: Pack, name: str, task: Task, records: Sequence[Record], answers: Sequence[Answer]) -> pd.DataFrame:
+    """The pack's answers as predictions: recalibrated probabilities and what it decided, or texts with their scores."""
+    content = pack.content
+    source = Source(content.run, content.model.spec["name"], content.model.seed, content.model.stage)
+    lost = [answer.dropped_tokens for answer in answers]
+    dropped = None if None in lost else np.array(lost, dtype=np.int64)
+    if isinstance(task, Writing):
+        texts = predictions_table(source, name, task, "test", records, _texts(pack, name, records, answers, dropped))
+        unknown = pd.array([None] * len(texts), dtype="Int64")
+        return with_scores(
+            texts.assign(seconds=np.nan, output_tokens=unknown),
+            score_table(task, SETTINGS[task.kind](), records, texts),
+        )
+    outputs = LabelOutputs(
+        probabilities=np.array([list(answer.probabilities.values()) for answer in answers], dtype=np.float64),
+        seconds=np.zeros(len(answers)),
+        dropped_tokens=dropped,
+    )
+    table = predictions_table(source, name, task, "test", records, outputs)
+    return table.assign(predicted=[answer_text(answer.decision) for answer in answers], seconds=np.nan)
+
+
+def _texts(
+    pack: Pack, name: str, records: Sequence[Record], answers: Sequence[Answer], dropped: NDArray[np.int64] | None
+) -> TextOutputs:
+    """What the pack wrote, and how likely its model finds the references where it is a language model."""
+    tokens = np.zeros(len(answers), dtype=np.int64)
+    return TextOutputs(
+        texts=[str(answer.decision) for answer in answers],
+        finish_reasons=[answer.finish_reason or "stop" for answer in answers],
+        tokens=tokens,
+        seconds=np.zeros(len(answers)),
+        dropped_tokens=dropped,
+        losses=cast(Writer, pack.model).likelihood(name, records) if pack.model.spec.neural else None,
+    )
+
+
+def _external(
+    pack: Pack,
+    name: str,
+    served: Served,
+    records: Sequence[Record],
+    labelled: Sequence[Record],
+    answers: Sequence[Answer],
+) -> ExternalFacts:
+    content = pack.content
+    entry = content.answered[name]
+    return ExternalFacts(
+        pack=content.sha256,
+        study=content.study.name,
+        run=content.run,
+        records=len(labelled),
+        unlabelled=len(records) - len(labelled),
+        unseen=sum(bool(as_seen(record, served.seen)[1]) for record in labelled),
+        referred=sum(answer.status == "refer" for answer in answers),
+        before=entry.n,
+        metrics=entry.metrics,
+        thresholds={label: choice.as_dict() for label, choice in served.thresholds.items() if label},
+        case_mix=case_mix(served.seen, labelled),
+    )
+
+
+# ---------------------------------------------------------------- case mix
+
+
+def case_mix(seen: Seen, records: Sequence[Record]) -> list[CaseMixRow]:
+    """What training has seen of each input beside what these records hold; no value that fewer than SMALL_CELL of them
+    have is named."""
+    rows = []
+    for name, known in seen.items():
+        values = [value for record in records if (value := record.inputs[name]) is not None]
+        here = _numbers(values) if isinstance(known, SeenNumbers) else _categories(values)
+        missing = len(records) - len(values)
+        here += f"; missing in {missing}" if missing else ""
+        outside = sum(bool(as_seen(record, {name: known})[1]) for record in records)
+        rows.append(CaseMixRow(name=name, train=_known(known), here=here, outside=outside, n=len(records)))
+    return rows
+
+
+def _known(known: SeenNumbers | SeenCategories) -> str:
+    if isinstance(known, SeenNumbers):
+        return f"median {known.typical:g}, within {known.low:g} to {known.high:g}"
+    return f"mostly {known.typical}; {', '.join(known.values)}" + (" and rarer ones" if known.rare else "")
+
+
+def _numbers(values: Sequence[Any]) -> str:
+    if len(values) < SMALL_CELL:
+        return "too few values"
+    low, middle, high = np.quantile(np.array(values, dtype=np.float64), [0.25, 0.5, 0.75])
+    return f"median {middle:.4g}, quartiles {low:.4g} to {high:.4g}"
+
+
+def _categories(values: Sequence[Any]) -> str:
+    counts = pd.Series([str(value) for value in values], dtype=object).value_counts()
+    common = [f"{name} {share / len(values):.0%}" for name, share in counts.items() if share >= SMALL_CELL]
+    return ", ".join(common) or "no category of enough records"

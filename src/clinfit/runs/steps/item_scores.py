@@ -1,0 +1,142 @@
+"""Item scores: the metrics of every written text, computed where its record is at hand.
+
+    scores/<task>-<split>-stage<n>.parquet    id, and a column score_<metric> each; no text
+
+What a text must rest on is in the record, which no file of a study folder holds; so a step computes the scores of each
+item once, and evaluation makes means, intervals and tests of them. No model under test is loaded; of others only those
+that the study names for a metric (models/texts/judges.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clinfit.data.records import Record
+from clinfit.evaluation.metrics.fields import OF_ITEM, columns_of, field_scores
+from clinfit.evaluation.metrics.text.definitions import METRICS, item_scores, packages
+from clinfit.evaluation.metrics.text.normalise import sentences
+from clinfit.predictions import SCORE
+from clinfit.prompts.template import source_text
+from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
+from clinfit.study.tasks import Extraction, TextTask
+
+#: Raised when a metric is computed otherwise than before, so that texts are scored again.
+VERSION = 1
+#: The same of the metrics that need weights of their own.
+JUDGES = 1
+#: Texts between two words to whoever waits.
+EVERY = 20
+
+Scores = Mapping[str, float | None]
+
+
+Identity = Callable[[str, str | None], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How the texts of a kind of task are scored.
+
+    deciding: (task, its settings, identity of a base by its name) to what decides a score beside text and record.
+    names: of the scores. score: (task, record, output, reference, why it ended) to the scores of a text.
+    """
+
+    deciding: Callable[[TextTask, TaskEvaluation, Identity], dict[str, Any]]
+    names: Callable[[TextTask], Sequence[str]]
+    score: Callable[[TextTask, Record, str, str, str | None], Scores]
+
+
+def _text_deciding(task: TextTask, settings: TaskEvaluation, identity: Identity) -> dict[str, Any]:
+    """The metrics, the packages that compute some of them, and the weights that the study names for others."""
+    found: dict[str, Any] = {"metrics": list(METRICS), "packages": packages(), "sources": task.sources}
+    if isinstance(settings, GenerationEvaluation) and settings.bertscore is not None:
+        found["bertscore"] = [JUDGES, settings.bertscore.layer, identity(settings.bertscore.encoder, None)]
+    if isinstance(settings, GenerationEvaluation) and settings.nli is not None:
+        found["nli"] = [JUDGES, identity(settings.nli.classifier, None)]
+    return found
+
+
+def _text_scores(task: TextTask, record: Record, output: str, reference: str, reason: str | None) -> Scores:
+    return item_scores(output, [reference], source_text(task, record.inputs), reason)
+
+
+def _field_scores(task: TextTask, record: Record, output: str, reference: str, reason: str | None) -> Scores:
+    return field_scores(output, reference, cast(Extraction, task).declared, reason)
+
+
+#: By kind of task.
+SCORINGS: dict[str, Scoring] = {
+    "generation": Scoring(_text_deciding, lambda task: list(METRICS), _text_scores),
+    "extraction": Scoring(
+        lambda task, settings, identity: {"metrics": list(OF_ITEM)},  # the fields stand in the answers that are scored
+        lambda task: columns_of(cast(Extraction, task).declared),
+        _field_scores,
+    ),
+}
+
+
+def deciding(task: TextTask, settings: TaskEvaluation, identity: Identity) -> dict[str, Any]:
+    """What decides a score beside text and record. identity: of a base, by its name."""
+    return {"version": VERSION, **SCORINGS[task.kind].deciding(task, settings, identity)}
+
+
+def score_table(
+    task: TextTask,
+    settings: TaskEvaluation,
+    records: Sequence[Record],
+    answers: pd.DataFrame,
+    advance: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> pd.DataFrame:
+    """One row an item of a predictions table, in its order. records: those that were asked."""
+    scoring, asked = SCORINGS[task.kind], {record.id: record for record in records}
+    rows: list[Scores] = []
+    for at, row in enumerate(answers.to_dict(orient="records")):
+        if at % EVERY == 0:
+            advance(at, len(answers), "scored")
+        reason = row["finish_reason"] if isinstance(row["finish_reason"], str) else None
+        rows.append(scoring.score(task, asked[str(row["id"])], str(row["predicted"]), str(row["gold"]), reason))
+    columns = {
+        SCORE + name: np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
+        for name in scoring.names(task)
+    }
+    if isinstance(settings, GenerationEvaluation):
+        sources = {record.id: source_text(task, record.inputs) for record in records}
+        columns |= {SCORE + name: scores for name, scores in judged(settings, answers, sources).items()}
+    return pd.concat([pd.DataFrame({"id": answers["id"].astype(str)}), pd.DataFrame(columns)], axis=1)
+
+
+def judged(
+    settings: GenerationEvaluation, answers: pd.DataFrame, sources: Mapping[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """Metric -> a score of each answer, of the metrics that need weights of their own and that the study asks for.
+
+    sources: by the records' ids. Raises ClinfitError where the weights are not on this machine, or of another kind.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    texts = answers["predicted"].astype(str).tolist()
+    if settings.bertscore is not None:
+        from clinfit.models.texts.judges import BertScorer
+
+        found["bertscore"] = BertScorer(settings.bertscore).scores(texts, answers["gold"].astype(str).tolist())
+    if settings.nli is not None:
+        from clinfit.models.texts.judges import NliScorer
+
+        judge = NliScorer(settings.nli)
+        given = [sources[str(record)] for record in answers["id"]]
+        scores = [judge.score(sentences(a), sentences(b)) for a, b in zip(texts, given, strict=True)]
+        found["nli"] = np.array(scores, dtype=np.float64)
+    return found
+
+
+def check_judges(settings: GenerationEvaluation) -> None:
+    """Raise ClinfitError where such a metric cannot be computed, before anything is trained."""
+    judged(settings, pd.DataFrame({"id": [], "predicted": [], "gold": []}), {})
+
+
+def with_scores(answers: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """A predictions table with the scores of its items beside it."""
+    return answers.merge(scores, on="id", how="left", validate="one_to_one")

@@ -1,0 +1,101 @@
+"""What another run has done already: the same model in another folder of this study, or another run in this one, which
+stands on the same base or went through the same stages.
+
+A step is copied where its inputs are the same, the model that it began with is the same to the byte, and what was
+written is still what was recorded.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clinfit.errors import ClinfitError
+from clinfit.files import new_file, new_folder, write_parquet
+from clinfit.predictions import read_predictions
+from clinfit.runs.folder import ModelFolder, RunFolder, folders_of_study
+from clinfit.runs.steps.plan import Run, Step
+from clinfit.runs.steps.record import digest, model_of
+
+
+def from_sibling(
+    step: Step, record: dict[str, Any], folder: ModelFolder, siblings: Path, say: Callable[[str], None]
+) -> bool:
+    """Copy what the same step wrote in another folder of this study; False when there is none.
+
+    siblings: where the folders of the study lie. record: of the run that the step belongs to; learns of the model.
+    """
+    other = sibling_with(step, record, folder, siblings)
+    if other is None:
+        return False
+    _copy(step, record, folder, other)
+    if step.action == "fit":
+        say(f"{step.run}: reused from {other.path}" + (f" (stage {step.stage})" if step.stage > 1 else ""))
+    return True
+
+
+def _copy(step: Step, record: dict[str, Any], folder: ModelFolder, other: ModelFolder) -> None:
+    """Copy what another run wrote in a step; of a fit also its logs, and into the record what it told of itself."""
+    if step.action in ("answer", "score-items", "abstention", "contrast"):
+        with new_file(folder.path / step.writes) as copy:
+            shutil.copyfile(other.path / step.writes, copy)
+    elif step.action == "importance":
+        with new_folder(folder.path / step.writes) as copy:
+            shutil.copytree(other.path / step.writes, copy, dirs_exist_ok=True)
+    else:
+        with new_folder(folder.stage(step.stage)) as copy:
+            shutil.copytree(other.stage(step.stage), copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+        found = other.read_record()
+        record["stages"][str(step.stage)] = found["stages"][str(step.stage)]
+        record |= {name: found[name] for name in ("environment", "peak_memory_mb")}
+
+
+def sibling_with(step: Step, record: Mapping[str, Any], folder: ModelFolder, siblings: Path) -> ModelFolder | None:
+    """The first folder of the same model in another folder of this study that has done the step."""
+    for path in folders_of_study(siblings):
+        other = RunFolder(path).run(step.run)
+        if other.path.resolve() != folder.path.resolve() and _has_done(other, step, record):
+            return other
+    return None
+
+
+def from_other_run(step: Step, run: Run, record: dict[str, Any], runs: RunFolder, say: Callable[[str], None]) -> bool:
+    """Take what the same step wrote in another run of this folder; False when there is none.
+
+    Before training that is a run with the same base; afterwards one that went through the same stages so far.
+    """
+    other = run_with(step, record, runs)
+    if other is None:
+        return False
+    folder = runs.run(run.name)
+    if step.action == "answer":  # which name the run that gave them
+        answers = read_predictions(other.path / step.writes)
+        own = answers.assign(run=run.name, model=run.spec.name, seed=run.seed)
+        write_parquet(folder.path / step.writes, own)
+        return True
+    _copy(step, record, folder, other)
+    if step.action == "fit":
+        say(f"{step.run}: stage {step.stage} is that of {other.path.name}")
+    return True
+
+
+def run_with(step: Step, record: Mapping[str, Any], runs: RunFolder) -> ModelFolder | None:
+    """The first other run of this folder that has done the same step."""
+    others = (other for other in runs.models() if other.path.name != step.run)
+    return next((other for other in others if _has_done(other, step, record)), None)
+
+
+def _has_done(other: ModelFolder, step: Step, record: Mapping[str, Any]) -> bool:
+    """Whether another run has done the same from the same model. A damaged record is told where its run is done."""
+    try:
+        found = other.read_record()
+    except ClinfitError:
+        return False
+    entry = found["steps"].get(step.writes)
+    return (
+        entry is not None
+        and found["study"] == record["study"]
+        and (entry["inputs"], entry["of"]) == (step.inputs, model_of(step, record))
+        and entry["sha256"] is not None
+        and digest(other.path / step.writes) == entry["sha256"]
+    )

@@ -1,0 +1,440 @@
+"""Doing steps: fit a model in a stage, or let it answer. What is done, here or in another run, is not done again.
+
+A worker holds one base at a time, and the model that it used last, since the next step mostly asks for the same one. It
+works in the process of the driver, or in one of its own: `python -m clinfit.runs.steps.worker` reads what to do from
+standard input, one JSON object a line, and tells of it on standard output.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinfit.data.load import TaskData
+from clinfit.data.records import Record, in_split
+from clinfit.files import DiskError, disk_errors, hash_json, new_folder, write_json, write_parquet, write_text
+from clinfit.locks import locked
+from clinfit.machine import peak_memory_bytes
+from clinfit.models.base import Lesson, Mergeable, Model, TextOutputs, Workspace, Writer, WrittenText
+from clinfit.models.families import create_model, load_model
+from clinfit.predictions import Source, predictions_table, read_predictions
+from clinfit.runs.control.status import Advance, Listener, telling
+from clinfit.runs.folder import ModelFolder, RunFolder
+from clinfit.runs.inputs import data_of
+from clinfit.runs.steps.abstention import abstention_table
+from clinfit.runs.steps.contrast import contrast_table
+from clinfit.runs.steps.environment import describe_environment
+from clinfit.runs.steps.failures import Failure, failure_of, traceback_text
+from clinfit.runs.steps.importance import write_importance
+from clinfit.runs.steps.item_scores import score_table
+from clinfit.runs.steps.plan import Run, Step, free_tokens, runs_of
+from clinfit.runs.steps.record import model_of, note_done, why_to_do
+from clinfit.runs.steps.reuse import from_other_run, from_sibling
+from clinfit.runs.steps.written import WrittenTexts
+from clinfit.study.evaluation import GenerationEvaluation
+from clinfit.study.load import load_study
+from clinfit.study.models import ModelSpec, Neural
+from clinfit.study.schema import Study
+from clinfit.study.tasks import Generation, Writing
+from clinfit.study.taught import Taught, stages_of
+from clinfit.training.retention.rehearsal import rehearse
+
+if TYPE_CHECKING:
+    from clinfit.models.bases.pretrained import Bases
+
+
+@dataclass(frozen=True)
+class Place:
+    """What steps are done with.
+
+    data: by task. environment: what is trained on (environment.py). siblings: where other folders of the study lie,
+    None when nothing is taken from them.
+    """
+
+    study: Study
+    data: Mapping[str, TaskData]
+    folder: RunFolder
+    environment: Mapping[str, Any]
+    siblings: Path | None = None
+
+
+#: What a reader is told of the steps that look at one split.
+DOING = {
+    "answer": "answering {about}",
+    "score-items": "scoring {about}",
+    "abstention": "answering {about} without the context",
+    "contrast": "comparing references of {about} with faulty ones",
+}
+
+
+class Worker:
+    """Does one step after the other; `listener` hears of them."""
+
+    def __init__(self, place: Place, listener: Listener) -> None:
+        self.place, self.listener = place, listener
+        self._runs = {run.name: run for run in runs_of(place.study)}
+        self._key: str | None = None
+        self._shared: Bases | None = None
+        self._model: tuple[str, int, Model] | None = None  # run, stage, and what answers after it
+
+    def attempt(self, step: Step) -> Failure | None:
+        """Do a step; how it failed, or None when all is well. Raises DiskError, after which nothing can go on."""
+        folder = self.place.folder.run(step.run)
+        try:
+            with disk_errors(folder.path):
+                self.do(step)
+        except DiskError:
+            raise
+        except Exception as error:
+            self._model = None
+            failure = failure_of(error)
+            if not failure.fixable:
+                write_text(folder.path / "error.log", traceback_text(error))
+            return failure
+        return None
+
+    def do(self, step: Step) -> None:
+        """Do a step, unless it is done; whatever it raises is passed on."""
+        run, folder = self._runs[step.run], self.place.folder.run(step.run)
+        if step.worker != self._key:
+            self._key, self._model, self._shared = step.worker, None, None
+        with locked(folder.path):
+            record = folder.read_record()
+            if why_to_do(step, record, folder.path) is None:
+                return
+            if not self._copied(step, run, record):
+                act = {
+                    "fit": self._fit,
+                    "answer": self._answer,
+                    "score-items": self._score_items,
+                    "importance": self._importance,
+                    "abstention": self._abstention,
+                    "contrast": self._contrast,
+                }
+                act[step.action](step, run, record)
+            note_done(step, record, folder)
+
+    def _copied(self, step: Step, run: Run, record: dict[str, Any]) -> bool:
+        """Whether another run had done the step, so that it need not be done again."""
+        place = self.place
+        if from_other_run(step, run, record, place.folder, self.listener.say):
+            return True
+        folder = place.folder.run(step.run)
+        return place.siblings is not None and from_sibling(step, record, folder, place.siblings, self.listener.say)
+
+    # ------------------------------------------------------------ fit
+
+    def _fit(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        folder = self.place.folder.run(step.run)
+        (taught,) = (taught for taught in stages_of(self.place.study, run.spec) if taught.number == step.stage)
+        starts = [self.place.folder.written(need) for need in step.needs]
+        model = self._untrained(run)
+        seed_everything(run.spec, run.seed)
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            workspace = Workspace(folder.stage(step.stage), advance, self._primary, self.place.study.track)
+            workspace.folder.mkdir(parents=True, exist_ok=True)
+            if taught.stage.merge is not None:
+                summary = cast(Mergeable, model).merge(starts, taught.stage.merge, workspace)
+            else:
+                summary = model.fit(self._lesson(taught, run, starts), workspace)
+        with new_folder(folder.model(step.stage)) as saved:
+            model.save(saved)
+        self._model = None  # what is evaluated is what was saved
+        record["stages"][str(step.stage)] = asdict(summary)
+        record |= {"environment": self.place.environment, "peak_memory_mb": peak_memory()}
+        write_json(self.place.folder.environment, self.place.environment)
+
+    def _lesson(self, taught: Taught, run: Run, starts: Sequence[Path]) -> Lesson:
+        """What a stage teaches; records in the order of the study's tasks, then those of earlier tasks."""
+        train, validation = (
+            [record for name in taught.all_weights for record in in_split(self._records(run, name), split)]
+            for split in ("train", "validation")
+        )
+        stage = taught.stage
+        if stage.retain is not None and taught.rehearsed:
+            train = rehearse(train, taught.rehearsed, stage.retain.rehearsal, run.seed)
+        (start,) = starts or [None]
+        return Lesson(train, validation, taught.all_weights, start, stage)
+
+    def _records(self, run: Run, task: str) -> list[Record]:
+        """The records of a task as the run's fold divides them."""
+        return self.place.data[task].of(run.fold).records
+
+    def _primary(self, name: str, gold: NDArray[Any], probabilities: NDArray[np.float64]) -> float | None:
+        """A task's primary metric during training; larger is better."""
+        from clinfit.evaluation.metrics.primary import primary_value  # scipy.stats, which rules never ask for
+
+        study = self.place.study
+        return primary_value(study.tasks[name], study.settings(name).primary, gold, probabilities)
+
+    def _untrained(self, run: Run) -> Model:
+        """The model before any training, the same object for stage 0 and the first fit."""
+        if self._model is None or self._model[:2] != (run.name, 0):
+            seed_everything(run.spec, run.seed)
+            tasks = self.place.study.tasks_of(run.spec)
+            self._model = (run.name, 0, create_model(run.spec, tasks, run.seed, self._bases(run)))
+        return self._model[2]
+
+    def _bases(self, run: Run) -> "Bases | None":
+        """The base in memory that this worker's models share; None for models without one."""
+        if self._shared is None and run.spec.neural:
+            from clinfit.models.bases.pretrained import Bases
+
+            self._shared = Bases()
+        return self._shared
+
+    # ------------------------------------------------------------ answer
+
+    def _answer(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        assert step.task is not None and step.split is not None
+        folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
+        records = in_split(self._records(run, step.task), step.split)
+        written = WrittenTexts(folder.path / step.writes, hash_json([step.inputs, model_of(step, record)]))
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            advance(0, len(records), "")
+            model = self._asked(step, run, folder)
+            if isinstance(task, Writing):
+                outputs = _texts(cast(Writer, model), step.task, records, task.max_new_tokens, written, advance)
+            else:
+                outputs = model.predict(step.task, records, progress=advance)
+                if limit := free_tokens(run.spec, task):
+                    _write(cast(Writer, model), step.task, records, limit, written, advance)
+                    outputs = outputs.with_texts(written.outputs([one.id for one in records]))
+        source = Source(run.name, run.spec.name, run.seed, step.stage, run.fold)
+        table = predictions_table(source, step.task, task, step.split, records, outputs)
+        write_parquet(folder.path / step.writes, table)
+        written.remove()
+        record["peak_memory_mb"] = max(record.get("peak_memory_mb") or 0.0, peak_memory())
+
+    def _score_items(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        assert step.task is not None and step.split is not None
+        folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
+        assert isinstance(task, Writing)
+        settings, records = self.place.study.settings(step.task), in_split(self._records(run, step.task), step.split)
+        (answers,) = (self.place.folder.written(need) for need in step.needs)
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            table = score_table(task, settings, records, read_predictions(answers), advance)
+        write_parquet(folder.path / step.writes, table)
+
+    def _importance(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        assert step.task is not None
+        folder, records = self.place.folder.run(step.run), self._records(run, step.task)
+        source = Source(run.name, run.spec.name, run.seed, step.stage, run.fold)
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            model = self._trained(step, run, folder)
+            train, validation = in_split(records, "train"), in_split(records, "validation")
+            words = run.spec.named_words
+            write_importance(folder.path / step.writes, model, source, step.task, train, validation, advance, words)
+
+    def _abstention(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        task, settings, records = self._written_task(step, run)
+        assert settings.abstention is not None
+        folder = self.place.folder.run(step.run)
+        (answers,) = (self.place.folder.written(need) for need in step.needs)
+        written = WrittenTexts(folder.path / step.writes, hash_json([step.inputs, model_of(step, record)]))
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            model, table = cast(Writer, self._asked(step, run, folder)), read_predictions(answers)
+            asked = settings.abstention
+            found = abstention_table(model, str(step.task), task, asked, records, table, written, advance)
+        write_parquet(folder.path / step.writes, found)
+        written.remove()
+
+    def _contrast(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        task, settings, records = self._written_task(step, run)
+        folder = self.place.folder.run(step.run)
+        with telling(self.listener, folder.status, step, self._title(step, run)):
+            model = cast(Writer, self._asked(step, run, folder))
+            found = contrast_table(model, str(step.task), task, records, settings.contrast)
+        write_parquet(folder.path / step.writes, found)
+
+    def _written_task(self, step: Step, run: Run) -> tuple[Generation, GenerationEvaluation, list[Record]]:
+        """The task of a step that is asked of free texts alone, its settings, and the records of the step's split."""
+        assert step.task is not None and step.split is not None
+        task, settings = self.place.study.tasks[step.task], self.place.study.settings(step.task)
+        assert isinstance(task, Generation) and isinstance(settings, GenerationEvaluation)
+        return task, settings, in_split(self._records(run, step.task), step.split)
+
+    def _asked(self, step: Step, run: Run, folder: ModelFolder) -> Model:
+        """The model that a step asks: after its stage, before training at stage 0."""
+        return self._trained(step, run, folder) if step.stage else self._untrained(run)
+
+    def _trained(self, step: Step, run: Run, folder: ModelFolder) -> Model:
+        if self._model is None or self._model[:2] != (run.name, step.stage):
+            self._model = (
+                run.name,
+                step.stage,
+                load_model(run.spec.family, folder.model(step.stage), self._bases(run)),
+            )
+        return self._model[2]
+
+    def _title(self, step: Step, run: Run) -> str:
+        """What a reader is told of a step; tasks and stages are named where there are several."""
+        study = self.place.study
+        stages = study.stages_of(run.spec)
+        several = len(stages) > 1
+        if step.action == "fit":
+            what = "training" if stages[step.stage - 1].merge is None else "merging"
+            what = "drawing examples" if isinstance(run.spec, Neural) and run.spec.prompting else what
+            return what + (f", stage {step.stage}" if several else "")
+        about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split
+        if step.action == "importance":
+            return f"asking what it needs of {step.task}"
+        after = " before training" if step.stage == 0 else f" after stage {step.stage}" if several else ""
+        return DOING[step.action].format(about=about) + after
+
+
+def _texts(
+    model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Advance
+) -> TextOutputs:
+    """What the model writes, and how unlikely it finds the references: that first, since a reference may be longer than
+    the base reads, and writing takes hours."""
+    losses = model.likelihood(task, records)
+    _write(model, task, records, limit, written, advance)
+    return replace(written.outputs([record.id for record in records]), losses=losses)
+
+
+def _write(
+    model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Advance
+) -> None:
+    """Let the model write what is not written yet."""
+    left = [record for record in records if record.id not in written]
+
+    def keep(index: int, text: WrittenText) -> None:
+        written.add(left[index].id, text)
+        advance(len(written), len(records), "written")
+
+    try:
+        model.generate(task, left, limit, done=keep)
+    finally:
+        written.save()
+
+
+def seed_everything(spec: ModelSpec, seed: int) -> None:
+    """Seed every generator that a family may draw from; torch only where the family uses it."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if spec.neural:
+        import torch
+
+        torch.manual_seed(seed)
+
+
+def peak_memory() -> float:
+    """The most memory of this process so far, in MB."""
+    return round(peak_memory_bytes() / 1e6, 1)
+
+
+# ---------------------------------------------------------------- a process of its own
+
+
+class Channel:
+    """The way back to the process that asked: one JSON object a line. Nothing in them is text of a record."""
+
+    def __init__(self) -> None:
+        """Take standard output; what libraries print goes to standard error from here on."""
+        self._file = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+
+    def send(self, event: str, **values: Any) -> None:
+        self._file.write(json.dumps({"event": event, **values}) + "\n")
+        self._file.flush()
+
+    def say(self, text: str) -> None:
+        self.send("tell", how="say", what=[text])
+
+    def begin(self, step: str, title: str) -> None:
+        self.send("tell", how="begin", what=[step, title])
+
+    def advance(self, step: str, done: int, total: int, text: str) -> None:
+        self.send("tell", how="advance", what=[step, done, total, text])
+
+    def end(self, step: str) -> None:
+        self.send("tell", how="end", what=[step])
+
+
+class Orders:
+    """What is asked for, from standard input. When that ends before an order is finished, whoever asked is gone, and so
+    is this process: what it was writing has a temporary name."""
+
+    def __init__(self) -> None:
+        self._queue: Queue[str | None] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self._queue.put(line)
+        if self._queue.unfinished_tasks:
+            os._exit(1)
+        self._queue.put(None)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next order, None when there are no more."""
+        line = self._queue.get()
+        return None if line is None else json.loads(line)
+
+    def finished(self) -> None:
+        """The order that was taken last is done, or cannot be."""
+        self._queue.task_done()
+
+
+def serve(channel: Channel, orders: Orders) -> None:
+    """Do the steps that come in, until there are no more."""
+    order = orders.next()
+    if order is None:
+        return
+    try:
+        worker = Worker(_place(order), channel)
+    except Exception as error:
+        orders.finished()
+        channel.send("unable", failure=asdict(failure_of(error)))
+        return
+    orders.finished()
+    channel.send("ready")
+    while order := orders.next():
+        try:
+            failure = worker.attempt(Step.from_json(order))
+        except DiskError as error:
+            channel.send("disk", found=error.found, expected=error.expected, fix=error.fix)
+            return
+        orders.finished()
+        channel.send("done", failure=asdict(failure) if failure else None)
+
+
+def _place(order: dict[str, Any]) -> Place:
+    """What steps are done with, read from the study folder; raises ClinfitError when the data are not those of it."""
+    folder = RunFolder(Path(order["folder"]))
+    study = load_study(folder.study).model_copy(update={"folder": Path(order["study_folder"])})
+    needed = {task for run in runs_of(study) if run.name in order["runs"] for task in study.tasks_of(run.spec)}
+    return Place(
+        study=study,
+        data={name: data_of(folder, study, name) for name in study.tasks if name in needed},
+        folder=folder,
+        environment=describe_environment(neural=any(spec.neural for spec in study.models)),
+        siblings=Path(order["siblings"]) if order["siblings"] else None,
+    )
+
+
+def main() -> None:
+    """`python -m clinfit.runs.steps.worker`, as executors.py starts it."""
+    warnings.filterwarnings("ignore")  # what libraries say of their own insides is of no use to a user
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    channel = Channel()
+    try:
+        serve(channel, Orders())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
