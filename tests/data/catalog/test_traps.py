@@ -403,12 +403,33 @@ def evidence_effects() -> Counts:
     ]
 
 
+def evidence_statements() -> Counts:
+    table = rows_of("evidence-statements")
+    rows = csv_rows("evidence_inference_ccby/v2_annotations.csv")
+    right = [row for row in rows if row["Valid Label"] == row["Valid Reasoning"] == "True"]
+    answers: dict[tuple[str, str], set[str]] = {}
+    for row in right:
+        answers.setdefault((row["PromptID"], " ".join(row["Annotations"].split())), set()).add(row["Label Code"])
+    twice = {said for said, codes in answers.items() if len(codes) > 1}
+    doubtful = sum((row["PromptID"], " ".join(row["Annotations"].split())) in twice for row in right)
+    kept = [said for said in answers if said not in twice]
+    questions = Counter(statement for _, statement in kept)
+    both = table.groupby("statement")["change"].nunique()
+    return [
+        [len(rows), len(rows) - len(right), doubtful, len(twice), len(right) - doubtful - len(kept)],
+        [float(sum(count > 1 for count in questions.values())), float((both > 1).sum())],
+        [len(table), table["article"].nunique()],
+        [],
+    ]
+
+
 COUNTS: dict[str, Callable[[], Counts]] = {
     "breast-cancer-wisconsin": breast_cancer,
     "cancer-abstracts": cancer_abstracts,
     "dreaddit": dreaddit,
     "evidence-effects": evidence_effects,
     "evidence-inference": evidence_inference,
+    "evidence-statements": evidence_statements,
     "heart-disease": heart_disease,
     "medical-abstracts-tc": medical_abstracts,
     "mediqa2019-qa": mediqa2019_qa,

@@ -57,6 +57,19 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
     return leave_out(table, reasons)
 
 
+#: The questions, and the annotations of them.
+ANNOTATIONS = tuple(
+    CatalogFile(
+        path=f"evidence_inference_ccby/{name}",
+        source=f"{EVIDENCE_INFERENCE.files[1].source.rpartition('/splits/')[0]}/{name}",
+        sha256=sha256,
+    )
+    for name, sha256 in (
+        ("prompts_merged.csv", "0d70d9e1e78d113fdbbd4919310eab7768d6a328368f7d8f9d5a3b48f99c25d3"),
+        ("v2_annotations.csv", "aa77fa384dac276d3f0be1d40e914422ca4298c7fd1c5e5fe79703acab99127a"),
+    )
+)
+
 EVIDENCE_EFFECTS = CatalogEntry(
     title="Evidence Inference 2.0 (CC BY): intervention, comparator and effect of a randomised trial",
     licence=EVIDENCE_INFERENCE.licence,
@@ -80,16 +93,6 @@ EVIDENCE_EFFECTS = CatalogEntry(
     pretrained_on=EVIDENCE_INFERENCE.pretrained_on,
     files=(
         *EVIDENCE_INFERENCE.files,
-        *(
-            CatalogFile(
-                path=f"evidence_inference_ccby/{name}",
-                source=f"{EVIDENCE_INFERENCE.files[1].source.rpartition('/splits/')[0]}/{name}",
-                sha256=sha256,
-            )
-            for name, sha256 in (
-                ("prompts_merged.csv", "0d70d9e1e78d113fdbbd4919310eab7768d6a328368f7d8f9d5a3b48f99c25d3"),
-                ("v2_annotations.csv", "aa77fa384dac276d3f0be1d40e914422ca4298c7fd1c5e5fe79703acab99127a"),
-            )
-        ),
+        *ANNOTATIONS,
     ),
 )

@@ -30,11 +30,7 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 
     Articles without a marked abstract, without a text, or in no split are left out.
     """
-    split_of = {
-        number: split
-        for path, split in zip(paths[1:], SPLITS, strict=True)
-        for number in path.read_text(encoding="utf-8").split()
-    }
+    split_of = split_of_articles(paths[1:])
     rows: list[list[str]] = []
     for name, content in archive_files(paths[0]):
         parts = sections(content.decode("utf-8"))
@@ -49,6 +45,15 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
             "no marked abstract": table["abstract"] == "",
         },
     )
+
+
+def split_of_articles(paths: Sequence[Path]) -> dict[str, str]:
+    """Article number -> its split. paths: the numbers of train, validation and test."""
+    return {
+        number: split
+        for path, split in zip(paths, SPLITS, strict=True)
+        for number in path.read_text(encoding="utf-8").split()
+    }
 
 
 def sections(text: str) -> dict[str, list[str]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from clinfit.data.catalog.entry import leave_out, read_csv
-from clinfit.data.catalog.evidence_effects import EFFECTS
-from clinfit.data.catalog.evidence_inference import split_of_articles
+from clinfit.data.catalog.entry import CatalogEntry, leave_out, read_csv
+from clinfit.data.catalog.evidence_effects import ANNOTATIONS, EFFECTS
+from clinfit.data.catalog.evidence_inference import ADDRESS, EVIDENCE_INFERENCE, split_of_articles
 
 COLUMNS = {
     "id": "number of the question, and of the statement among those to it",
@@ -23,8 +23,8 @@ COLUMNS = {
 def read(paths: Sequence[Path]) -> pd.DataFrame:
     """paths: the article numbers of train, validation and test, then the questions and their annotations.
 
-    Left out are annotations that reviewers call wrong in label or reasoning, what was said before to the same question,
-    and articles in no split.
+    Left out are annotations that reviewers call wrong in label or reasoning, statements that two annotators read in two
+    ways, what was said before to the same question, and articles in no split.
     """
     split_of = split_of_articles(paths[:-2])
     questions = read_csv(paths[-2]).set_index("PromptID")
@@ -51,13 +51,39 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
     )
     valid = (said["Valid Label"] == "True") & (said["Valid Reasoning"] == "True")
     told = table[["id", "statement"]].where(valid)
+    directions = effect.where(valid).groupby([told["id"], told["statement"]]).transform("nunique")
     kept = leave_out(
         table,
         {
             "called wrong by reviewers": ~valid,
+            "said with two effects": directions > 1,
             "said before": told.duplicated() & valid,
             "article in no split": table["split"] == "",
         },
     )
     number = kept.groupby("id").cumcount() + 1
     return kept.assign(id=kept["id"] + "-" + number.astype(str))
+
+
+EVIDENCE_STATEMENTS = CatalogEntry(
+    title="Evidence Inference 2.0: does a sentence of a randomised trial say that an outcome changed?",
+    licence="MIT (repository); the statements quote articles, which have licences of their own",
+    source=ADDRESS,
+    citation=EVIDENCE_INFERENCE.citation,
+    read=read,
+    columns=COLUMNS,
+    records=3532,
+    splits={"train": 2823, "validation": 344, "test": 365},
+    official=True,
+    group="article",
+    division="official, by article",
+    traps=(
+        "Of 4,876 annotations, 403 are called wrong by reviewers, in their label or their evidence, 9 more are on 4 "
+        "statements that were read in two ways, and 932 more say to a question what was said to it before: left out.",
+        "87 statements stand under more than one question, 11 of them with both answers: the question must be read.",
+        "The 3,532 statements are from 912 articles: `group: article`.",
+        "Annotators chose sentences that tell: whole abstracts are harder to answer from.",
+    ),
+    pretrained_on=EVIDENCE_INFERENCE.pretrained_on,
+    files=(*EVIDENCE_INFERENCE.files[1:], *ANNOTATIONS),
+)

@@ -8,6 +8,7 @@ from clinfit.data.catalog.dreaddit import DREADDIT
 from clinfit.data.catalog.entry import CatalogEntry, SetNote, left_out
 from clinfit.data.catalog.evidence_effects import EVIDENCE_EFFECTS
 from clinfit.data.catalog.evidence_inference import EVIDENCE_INFERENCE
+from clinfit.data.catalog.evidence_statements import EVIDENCE_STATEMENTS
 from clinfit.data.catalog.files import checked_file, mirror_folder
 from clinfit.data.catalog.heart_disease import HEART_DISEASE
 from clinfit.data.catalog.medical_abstracts import MEDICAL_ABSTRACTS_TC
@@ -29,6 +30,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "dreaddit": DREADDIT,
     "evidence-effects": EVIDENCE_EFFECTS,
     "evidence-inference": EVIDENCE_INFERENCE,
+    "evidence-statements": EVIDENCE_STATEMENTS,
     "heart-disease": HEART_DISEASE,
     "medical-abstracts-tc": MEDICAL_ABSTRACTS_TC,
     "mediqa2019-qa": MEDIQA2019_QA,
