@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -27,36 +28,32 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
     ways, what was said before to the same question, and articles in no split.
     """
     split_of = split_of_articles(paths[:-2])
-    questions = read_csv(paths[-2]).set_index("PromptID")
-    said = read_csv(paths[-1])
+    questions: Any = read_csv(paths[-2]).set_index("PromptID")
+    said: Any = read_csv(paths[-1])
     asked = questions.loc[said["PromptID"]].reset_index()
     words = {name: asked[name].str.split().str.join(" ") for name in ("Intervention", "Comparator", "Outcome")}
-    effect = said["Label Code"].map(EFFECTS)
     table = pd.DataFrame(
         {
             "id": said["PromptID"],
             "article": "PMC" + said["PMCID"],
-            "question": "Did "
-            + words["Intervention"]
-            + ", compared with "
-            + words["Comparator"]
-            + ", change "
-            + words["Outcome"]
-            + "?",
+            "question": [
+                f"Did {given}, compared with {other}, change {outcome}?"
+                for given, other, outcome in zip(*words.values(), strict=True)
+            ],
             "statement": said["Annotations"].str.split().str.join(" "),
-            "effect": effect,
-            "change": effect.map(lambda found: "no" if found == EFFECTS["0"] else "yes"),
+            "effect": said["Label Code"].map(EFFECTS),
+            "change": ["no" if code == "0" else "yes" for code in said["Label Code"]],
             "split": said["PMCID"].map(split_of).fillna(""),
         }
     )
     valid = (said["Valid Label"] == "True") & (said["Valid Reasoning"] == "True")
-    told = table[["id", "statement"]].where(valid)
-    directions = effect.where(valid).groupby([told["id"], told["statement"]]).transform("nunique")
+    told: Any = table[["id", "statement"]].where(valid)
+    effects: Any = table["effect"].where(valid).groupby([told["id"], told["statement"]])
     kept = leave_out(
         table,
         {
             "called wrong by reviewers": ~valid,
-            "said with two effects": directions > 1,
+            "said with two effects": effects.transform("nunique") > 1,
             "said before": told.duplicated() & valid,
             "article in no split": table["split"] == "",
         },
