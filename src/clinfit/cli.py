@@ -208,6 +208,31 @@ def explain(
 
 
 @app.command()
+def export(
+    pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],
+    out: Annotated[Path, typer.Option(help="new folder; with --gguf the file beside it is called so, with .gguf")],
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], typer.Option(help="of the weights that are written")
+    ] = "bf16",
+    gguf: Annotated[bool, typer.Option("--gguf", help="also one GGUF file, by llama.cpp's converter")] = False,
+    converter: Annotated[Path | None, typer.Option(help="convert_hf_to_gguf.py; default: the one on the path")] = None,
+    online: Online = False,
+) -> None:
+    """Write a pack's language model with its adapter merged in, for other tools; what was evaluated is the pack."""
+    allow_online(online)
+    from clinfit.packs.export import export_gguf, export_merged, find_converter
+
+    tool = find_converter(converter) if gguf else None
+    for change in export_merged(pack, out, precision):
+        typer.echo(f"against the pack, {change.line()}")
+    typer.echo(f"wrote {out}")
+    if tool is not None:
+        file = out.with_name(out.name + ".gguf")
+        export_gguf(out, file, tool)
+        typer.echo(f"wrote {file}")
+
+
+@app.command()
 def evaluate(
     sources: Annotated[
         list[Path], typer.Argument(metavar="RUN | FILE... | PACK", help="a run folder, predictions files, or a pack")

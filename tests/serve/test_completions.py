@@ -1,6 +1,10 @@
 """OpenAI's addresses: the texts of /v1/write in OpenAI's form, and nothing that was not evaluated."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,14 +17,17 @@ import clinfit
 from clinfit.runs.execute import run
 from clinfit.serve.models import Models
 
+from .services import Program, free_port, wait_until_ready
+
+PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 NOTE, ANSWER = "lead-seed42/note", "lead-seed42/answer"
 TEXT = "Fell at night. No fracture."
 CHAT, TEXTS = "/v1/chat/completions", "/v1/completions"
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """The pack of a rule that writes: of notes, and of questions with a text beside them."""
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a rule that writes: of notes, and of questions with a text beside them."""
     folder = tmp_path_factory.mktemp("completes")
     rows = [
         {"id": f"r{k}", "text": f"Case {k} fell. Seen {k} times.", "question": f"Who is case {k}?", "note": f"Fell {k}"}
@@ -40,7 +47,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(content))
     result = run(folder / "study.yaml", out=folder / "run", console=Console(quiet=True))
-    return Models([clinfit.load_pack(result.packs["lead-seed42"])])
+    return result.packs["lead-seed42"]
+
+
+@pytest.fixture(scope="module")
+def models(pack: Path) -> Models:
+    return Models([clinfit.load_pack(pack)])
 
 
 def ask(client: TestClient, content: Any, **more: Any) -> Any:
@@ -118,3 +130,28 @@ def test_a_stream_ends_with_the_whole_text(client: TestClient) -> None:
 def test_unknown_models_and_models_with_labels_are_told(client: TestClient) -> None:
     assert ask(client, TEXT, model="gpt").status_code == 404
     assert {model["object"] for model in client.get("/v1/models").json()["data"]} == {"model"}
+
+
+@pytest.mark.slow
+def test_openais_client_works_as_the_page_says(pack: Path, tmp_path: Path) -> None:
+    (block,) = (code for code in re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S) if "openai" in code)
+    port = free_port()
+    service = Program(["serve", str(pack), "--port", str(port), "--jobs", str(tmp_path / "jobs")], tmp_path / "log")
+    try:
+        wait_until_ready(service, f"http://127.0.0.1:{port}")
+        asked = block.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("tiny-seed42/note", NOTE)
+        streamed = asked.partition("answer = ")[0] + STREAMED
+        said = [
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+            for code in (asked, streamed)
+        ]
+        assert [done.stdout.strip() for done in said] == ["Fell at night.", "Fell at night."], said
+    finally:
+        service.stop()
+
+
+STREAMED = f"""
+messages = [{{"role": "user", "content": "{TEXT}"}}]
+pieces = client.chat.completions.create(model="{NOTE}", messages=messages, stream=True)
+print("".join(piece.choices[0].delta.content or "" for piece in pieces))
+"""
