@@ -79,7 +79,9 @@ def test_several_inputs_are_one_json_object(client: TestClient) -> None:
     inputs = {"question": "Who fell?", "text": TEXT}
     found = ask(client, json.dumps(inputs), model=ANSWER).json()
     assert found["choices"][0]["message"]["content"] == "Fell at night."
-    for content in ("Who fell?", "[1]", '{"question": {"a": 1}}', json.dumps({"question": "Who fell?"})):
+    twice, endless = '{"question": "a", "question": "b", "text": "c"}', '{"question": "a", "text": NaN}'
+    wrong = ("Who fell?", "[1]", '{"question": {"a": 1}}', json.dumps({"question": "Who fell?"}), twice, endless)
+    for content in (*wrong, "[" * 100_000):
         answer = ask(client, content, model=ANSWER)
         assert answer.status_code == 422 and answer.json()["code"] == "invalid-record", content
 
@@ -110,6 +112,8 @@ def test_several_prompts_have_a_choice_each(client: TestClient) -> None:
     assert [choice["text"] for choice in found["choices"]] == ["Fell at night.", "Slept well."]
     assert [choice["index"] for choice in found["choices"]] == [0, 1] and len(found["clinfit"]) == 2
     assert client.post(TEXTS, json={"model": NOTE, "prompt": TEXT}).json()["choices"] == found["choices"][:1]
+    refused = client.post(TEXTS, json={"model": NOTE, "prompt": [TEXT, ""]}).json()
+    assert refused["code"] == "invalid-record" and refused["detail"].startswith("prompt 2: ")
 
 
 def test_a_stream_ends_with_the_whole_text(client: TestClient) -> None:

@@ -54,7 +54,7 @@ async def chat(body: ChatRequest, request: HttpRequest, service: Serving, key: C
     _check_written(model, body)
     items = [_item(model, body.messages[0].text())]
     _, (item,) = await said(Asked(TEXTS.route, items, model.name), request, service, key)
-    _check_answered(item)
+    _check_answered(item, several=False)
     answer = ChatCompletion(
         id=f"chatcmpl-{uuid4().hex}",
         created=int(time.time()),
@@ -75,7 +75,7 @@ async def complete(body: CompletionRequest, request: HttpRequest, service: Servi
         Asked(TEXTS.route, [_item(model, prompt) for prompt in prompts], model.name), request, service, key
     )
     for item in data:
-        _check_answered(item)
+        _check_answered(item, several=len(data) > 1)
     answer = Completion(
         id=f"cmpl-{uuid4().hex}",
         created=int(time.time()),
@@ -107,20 +107,28 @@ def _item(model: ServedModel, text: str) -> str | RecordIn:
         return text
     wrong = Problem("invalid-record", f"the task reads several inputs: send one JSON object with {', '.join(names)}")
     try:
-        inputs = json.loads(text)
-    except ValueError:
-        raise wrong from None
-    if not isinstance(inputs, dict):
-        raise wrong
-    try:
+        inputs = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         return RecordIn(inputs=inputs)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise wrong from None
 
 
-def _check_answered(item: ItemOut) -> None:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names stand there once; else it is not known which value is meant."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check_answered(item: ItemOut, several: bool) -> None:
+    """OpenAI's answers have no place for what is wrong with one of several prompts."""
     if item.error is not None:
-        raise Problem(item.error.code, item.error.detail)
+        which = f"prompt {item.index + 1}: " if several else ""
+        raise Problem(item.error.code, which + item.error.detail)
 
 
 def _written_as(model: ServedModel, item: ItemOut) -> WrittenAs:
