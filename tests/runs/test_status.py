@@ -13,9 +13,10 @@ from clinfit.runs.control import status
 from clinfit.runs.control.status import Monitor, set_state, status_lines, telling
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.inputs import prepare
+from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Step
 from clinfit.runs.steps.record import open_record
-from clinfit.runs.steps.worker import Place, Worker
+from clinfit.runs.steps.worker import Worker
 from clinfit.study.load import load_study
 from small_study import write_study
 
