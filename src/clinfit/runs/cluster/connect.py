@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -112,11 +113,17 @@ def _unable(address: str, error: Exception) -> ClinfitError:
     )
 
 
+@cache
+def _token() -> str:
+    """One for all clusters of this process: Ray reads it once."""
+    return secrets.token_hex(32)
+
+
 @contextmanager
 def _own_token() -> Iterator[None]:
     """A token of this run alone for its own cluster; Ray would write one into the home folder."""
     before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token())
     try:
         yield
     finally:

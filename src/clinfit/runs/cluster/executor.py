@@ -7,20 +7,22 @@ again elsewhere. Ray itself repeats nothing.
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from clinfit.errors import ClinfitError
-from clinfit.files import DiskError
+from clinfit.files import DiskError, disk_errors
 from clinfit.runs.cluster import shipping
 from clinfit.runs.cluster.connect import check_installed, connected
 from clinfit.runs.cluster.demands import Demand, demands, seats, thread_settings
 from clinfit.runs.cluster.station import Station, versions
 from clinfit.runs.cluster.told import Told
 from clinfit.runs.steps.executors import Observer, inherited, note
-from clinfit.runs.steps.failures import Failure
+from clinfit.runs.steps.failures import Failure, failure_of
 from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Step
 from clinfit.runs.steps.worker_process import epitaph
@@ -51,6 +53,13 @@ class Ray:
             work = _Work(ray, list(steps), place, observer, self.at_once)
             try:
                 work.do()
+            except (
+                ConnectionError
+            ) as error:  # only a client server can be lost so; without it nobody can be told to end
+                raise ClinfitError(
+                    f"the connection to the cluster ({self.address}) is lost",
+                    fix="run it again to go on; what is finished is kept",
+                ) from error
             finally:
                 work.leave()
             return work.failures
@@ -95,7 +104,6 @@ class _Work:
             key: shipping.bases_of(place, [step for step in steps if step.worker == key]) for key in self._waiting
         }
         self._parcels: dict[str, Any] = {}
-        self._other: set[str] = set()
 
     # ------------------------------------------------------------ the loop
 
@@ -113,12 +121,13 @@ class _Work:
 
     def leave(self) -> None:
         """End all workers, whatever they do."""
-        closing = [seat.actor.close.remote() for seat in self._seats]
-        if closing:
-            self.ray.wait(closing, num_returns=len(closing), timeout=GOODBYE)
-        for seat in self._seats:
-            self.ray.kill(seat.actor)
         self.told.end_all()
+        with suppress(ConnectionError):
+            closing = [seat.actor.close.remote() for seat in self._seats if seat.settled]
+            if closing:
+                self.ray.wait(closing, num_returns=len(closing), timeout=GOODBYE)
+            for seat in self._seats:
+                self.ray.kill(seat.actor)
 
     def _fill(self) -> bool:
         """Begin actors where there is room and work, and give work to those that have none; whether any work waits."""
@@ -161,12 +170,8 @@ class _Work:
             return False
         while self._waiting[key]:
             for step in self._waiting[key].popleft():
-                note(
-                    step,
-                    Failure(f"no node of the cluster has {demand}, which it needs", True),
-                    self.failures,
-                    self.observer,
-                )
+                failure = Failure(f"no node of the cluster has {demand}, which it needs", True)
+                note(step, failure, self.failures, self.observer)
         return True
 
     # ------------------------------------------------------------ actors
@@ -202,13 +207,13 @@ class _Work:
                 messages, parcel, code = [], None, None
             else:
                 messages, parcel, code = answer
-        except (errors.RayActorError, errors.ObjectLostError, errors.NodeDiedError) as error:
+        except errors.RayTaskError as error:
+            self._broken(seat, error)
+            return
+        except errors.RayError as error:
             if _cannot_import(error):
                 raise _without_clinfit() from error
             self._lost(seat)
-            return
-        except errors.RayTaskError as error:
-            self._broken(seat, error)
             return
         for message in messages:
             self._take(seat, message, parcel)
@@ -249,7 +254,7 @@ class _Work:
     def _done(self, seat: _Seat, step: Step, parcel: bytes, failure: Failure | None) -> None:
         """A step is done, or failed: what it wrote goes into the study folder."""
         if failure is None:
-            shipping.take_in(step, parcel, self.place)
+            _, failure = self._attempt(step, partial(shipping.take_in, step, parcel, self.place))
             seat.has.add(step.id)
         else:
             shipping.keep_trace(step, parcel, failure, self.place)
@@ -268,10 +273,21 @@ class _Work:
                 note(step, failure, self.failures, self.observer)
                 continue
             self.observer.began(step)
-            if shipping.done_already(step, self.place, self.observer.say):
-                note(step, None, self.failures, self.observer)
+            done, failure = self._attempt(step, partial(shipping.done_already, step, self.place, self.observer.say))
+            if done or failure:
+                note(step, failure, self.failures, self.observer)
                 continue
             self._give(seat, step)
+
+    def _attempt(self, step: Step, act: Callable[[], Any]) -> tuple[Any, Failure | None]:
+        """What the driver does for a step itself fails that step alone, such as when another process holds its run."""
+        try:
+            with disk_errors(self.place.folder.run(step.run).path):
+                return act(), None
+        except DiskError:
+            raise
+        except Exception as error:
+            return None, failure_of(error)
 
     def _give(self, seat: _Seat, step: Step) -> None:
         missing = [id for id in shipping.needed(step, self._planned) if id not in seat.has]

@@ -37,12 +37,9 @@ def study_parcel(place: Place) -> bytes:
 def bases_of(place: Place, steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
     """Every base that the steps stand on, by name and revision -> {revision, identity, folder}; folder: below that of
     the station for a folder of this machine, None for what comes with an installation or from a hub."""
-    runs = {step.run for step in steps}
-    names = {
-        (spec.base, spec.revision)
-        for spec in place.study.models
-        if isinstance(spec, Neural) and any(run.startswith(f"{spec.name}-seed") for run in runs)
-    }
+    asked = {step.run for step in steps}
+    specs = [run.spec for run in runs_of(place.study) if run.name in asked]
+    names = {(spec.base, spec.revision) for spec in specs if isinstance(spec, Neural)}
     names |= set(_judges(place, steps))
     if not names:
         return {}
