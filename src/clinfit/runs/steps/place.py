@@ -2,13 +2,13 @@
 the study folder; one on a machine that does not see that folder is brought them (runs/cluster)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clinfit.data.load import TaskData, fingerprint
 from clinfit.data.notes import DataNotes
-from clinfit.data.records import Record
+from clinfit.data.records import Record, Target
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json
 from clinfit.runs.folder import RunFolder
@@ -75,10 +75,11 @@ def _rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _records(rows: Sequence[dict[str, Any]]) -> list[Record]:
     """Records as they were read: JSON keeps text and the bits of numbers, and makes lists of tuples."""
-    return [
-        Record(**row | {"target": tuple(target) if isinstance(target := row["target"], list) else target})
-        for row in rows
-    ]
+    return [replace(Record(**row), target=_target(row["target"])) for row in rows]
+
+
+def _target(value: Any) -> Target | None:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _brought(brought: Mapping[str, Any], name: str, task: Task) -> TaskData:
