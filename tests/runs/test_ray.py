@@ -56,7 +56,8 @@ def cluster(site: Path) -> Iterator[Any]:
     """A head that does no steps, and two nodes of one CPU. RAY_ADDRESS names it, as on a machine of a real one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(clinfit.__file__).parents[1])]))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in connect.SETTINGS.items():
+            patch.setenv(name, value)
         from ray.cluster_utils import Cluster
 
         port = free_port()
@@ -201,7 +202,10 @@ def test_other_versions_and_nodes_that_are_too_small_are_told(
 
 # ---------------------------------------------------------------- stopped
 
-WAIT = "open(os.environ['CLINFIT_TEST_PID'], 'w').write(f'{{os.getpid()}} {{os.getcwd()}}'); time.sleep(600)"
+WAIT = (
+    "open(os.environ['CLINFIT_TEST_PID'], 'w').write(' '.join([str(os.getpid()), "
+    "os.environ['RAY_RAYLET_PID'], os.getcwd()])); time.sleep(600)"
+)
 
 
 @needs_ray
@@ -223,9 +227,9 @@ def test_a_cluster_of_its_own_ends_with_its_driver(
     process.send_signal(number)
     process.communicate(timeout=120)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
-    worker, folder = pid.read_text().split()
-    assert soon(lambda: not is_alive(int(worker))), "the worker is gone"
-    assert soon(lambda: not Path(folder).exists()), "so is its folder, and that of the cluster"
+    worker, node, folder = pid.read_text().split()
+    assert soon(lambda: not is_alive(int(worker)) and not is_alive(int(node))), "worker and cluster are gone"
+    assert soon(lambda: not Path(folder).exists()), "so is the folder"
     lines = status_lines(RunFolder(Path("apart/stopped")))
     state = "interrupted" if number == signal.SIGINT else "killed"
     assert f"  keyword-seed42: {state}, stage 1: training" in lines

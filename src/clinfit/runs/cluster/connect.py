@@ -19,8 +19,9 @@ from clinfit.runs.cluster.station import SweptFolder
 HERE = "auto"
 #: Seconds until an address that does not answer is given up.
 PATIENCE = 10.0
-#: Ray reports how it is used unless it is told not to; its messages are not for the user of a study.
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+#: What Ray reads from the environment. It reports how it is used unless it is told not to; a busy machine takes longer
+#: than its half minute to bring a node up; and workers are to have the priority of the run, as they have elsewhere.
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180", "RAY_worker_niceness": "0"}
 
 
 def check_installed() -> None:
@@ -40,7 +41,7 @@ def connected(address: str | None) -> Iterator[ModuleType]:
     Raises ClinfitError when there is no such cluster, or when it has another Ray or Python.
     """
     check_installed()
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
     if address not in (None, HERE):
         _knock(str(address))
     with _own_token() if address is None else nullcontext():
@@ -66,7 +67,14 @@ def _begin(ray: ModuleType, address: str | None) -> SweptFolder | None:
         folder = SweptFolder("clinfit-ray-")
         # On the loopback address: nobody else has a business with it.
         options |= {"include_dashboard": False, "_temp_dir": str(folder.path), "_node_ip_address": "127.0.0.1"}
-        ray.init(address="local", **options)
+        try:
+            ray.init(address="local", **options)
+        except Exception as error:
+            folder.remove()
+            raise ClinfitError(
+                f"--executor ray: Ray does not start on this machine: {type(error).__name__}: {_one_line(error)}",
+                fix="--executor processes does the same without it",
+            ) from error
         return folder
     try:
         if address == HERE:
@@ -99,18 +107,22 @@ def _knock(address: str) -> None:
 
 def _unable(address: str, error: Exception) -> ClinfitError:
     """Why Ray would not connect. Its message names versions and addresses, and no record."""
-    said = " ".join(str(error).split())
+    said = _one_line(error)
     if "ersion mismatch" in said or "Python minor versions differ" in said or "Python versions differ" in said:
         return ClinfitError(
-            f"--executor ray://{address}: the cluster has another version of Ray or Python: {said[:400]}",
+            f"--executor ray://{address}: the cluster has another version of Ray or Python: {said}",
             expected="the same Python, Ray and clinfit on this machine and on every node",
         )
     return ClinfitError(
-        f"--executor ray://{address}: cannot connect: {type(error).__name__}: {said[:400]}",
+        f"--executor ray://{address}: cannot connect: {type(error).__name__}: {said}",
         expected="a running cluster: `ray start --head` on one machine, `ray start --address=HOST:6379` on the others",
         fix="for ray://HOST:PORT, the port is that of the client server (10001), and both sides need pip install "
         "'clinfit[ray]'; where the cluster asks for a token, set RAY_AUTH_TOKEN",
     )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
 
 
 @cache
