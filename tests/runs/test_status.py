@@ -122,6 +122,6 @@ def test_answers_are_counted_while_they_are_given(tmp_path: Path) -> None:
     heard = Heard(prepared.folder, Console(file=io.StringIO()))
     place = Place(prepared.study, prepared.data, prepared.folder, {})
     (run,) = prepared.runs
-    open_record(prepared.folder, "small", run, prepared.steps_of(run), heard.say)
+    open_record(prepared.folder, prepared.study, run, prepared.steps_of(run), heard.say)
     assert Worker(place, heard).attempt(prepared.steps[0]) is None
     assert heard.counts == [(done, 12) for done in range(13)]
