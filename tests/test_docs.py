@@ -32,6 +32,8 @@ ELSEWHERE = {
     "make test": "test_packaging.py: the target runs pytest, which is what you are reading the result of",
     "pip install .": "test_packaging.py: builds the wheel and uses it from another folder",
     "pip install '.[serve]'": "test_packaging.py: the extras exist and are pinned",
+    "pip install '.[ray]'": "test_packaging.py: the extras exist and are pinned",
+    "clinfit run study.yaml --executor ray": "runs/test_ray.py",
     "pip install '.[minilm,tensorboard]'": "test_packaging.py: the extras exist and are pinned",
 }
 

@@ -54,10 +54,17 @@ def run(
     models: Annotated[list[str] | None, typer.Option(metavar="NAME...", help="only these models")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="reuse no models of other runs of this study")] = False,
     executor: Annotated[
-        Literal["inline", "processes"],
-        typer.Option(help="who trains and answers: this process, or one process for each base and precision"),
+        str,
+        typer.Option(
+            metavar="inline|processes|ray|ray://ADDRESS",
+            help="who trains and answers: this process, one process for each base and precision, or a Ray cluster: of "
+            "this machine alone, at HOST:PORT, or the one that this machine is a node of (ray://auto)",
+        ),
     ] = "inline",
-    workers: Annotated[int, typer.Option(min=1, help="processes: how many of them work at the same time")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="how many work at the same time; default: processes 1, ray as many as there is room"),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="few records and one epoch, to see in a minute what a run gives")
     ] = False,
@@ -75,6 +82,9 @@ def run(
 ) -> None:
     """Train, evaluate and compare the models of a study; run it again to continue where it stopped."""
     allow_online(online)
+    from clinfit.runs.cluster.choose import executor_named
+
+    chosen = executor_named(executor, workers, debug=DEBUG in sys.argv)
     if dry_run or detach:
         from clinfit.runs.execute import as_asked
         from clinfit.study.load import load_study
@@ -89,9 +99,7 @@ def run(
         folder = prepare(asked, out, models, fresh).folder.path  # what is wrong is told before anything is started
         return detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
     from clinfit.runs.execute import run as run_study
-    from clinfit.runs.steps.executors import Inline, Processes
 
-    chosen = Inline(debug=DEBUG in sys.argv) if executor == "inline" else Processes(at_once=workers)
     result = run_study(
         study,
         out=out,

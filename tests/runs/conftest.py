@@ -1,5 +1,9 @@
 """What tests of steps share."""
 
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 
 from clinfit.runs import execute
@@ -7,6 +11,7 @@ from clinfit.runs.control.status import Monitor
 from clinfit.runs.execute import Result
 from clinfit.runs.steps.failures import Failure
 from clinfit.study.schema import Study
+from spoiled import SPOIL
 
 
 @pytest.fixture
@@ -18,3 +23,19 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
         return Result(monitor.folder.path, None, None, {}, failed)
 
     monkeypatch.setattr(execute, "conclude", conclude)
+
+
+@pytest.fixture
+def spoil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Lets worker processes do something when they fit the model `keyword`; "" lets them alone again."""
+    place = tmp_path / "spoiled"
+    place.mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{place}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    site = place / "sitecustomize.py"
+
+    def spoil(code: str) -> None:
+        site.unlink(missing_ok=True)
+        if code:
+            site.write_text(SPOIL.format(spoil=code))
+
+    yield spoil

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,76 +21,13 @@ from clinfit.locks import locked
 from clinfit.machine import is_alive
 from clinfit.predictions import read_predictions
 from clinfit.runs.control.status import status_lines
-from clinfit.runs.execute import Result
 from clinfit.runs.folder import RunFolder, answers_in
-from clinfit.runs.steps.executors import Processes
 from clinfit.study.load import load_study, study_yaml
-from two_layer import llama_base
+from executed import KEYWORD, MAJORITY, RULES, answers, causal, models, run
 
 StudyMaker = Callable[..., Path]
 
 pytestmark = pytest.mark.usefixtures("no_report")
-
-MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
-KEYWORD = {"name": "keyword", "family": "baseline", "kind": "keyword", "patterns": ["tumour"]}
-ALWAYS = {"name": "always", "family": "baseline", "kind": "always-positive"}
-RULES = {"models": [MAJORITY, KEYWORD, ALWAYS]}
-
-#: A module that Python imports when it starts, wherever its folder is on the path: it spoils one model of one process.
-SPOIL = """
-import os, signal, time
-from clinfit.models.baselines import BaselineModel
-fit = BaselineModel.fit
-def spoiled(self, *words, **more):
-    if self.spec.name == "keyword":
-        {spoil}
-    return fit(self, *words, **more)
-BaselineModel.fit = spoiled
-"""
-
-
-def causal(name: str, **changes: Any) -> dict[str, Any]:
-    train = {"epochs": 0.2, "max_length": 100, "precision": "fp32", "batch_size": 4}
-    return {"name": name, "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": train} | changes
-
-
-def run(study: Path, at_once: int | None = 1, **options: Any) -> tuple[Result, str]:
-    """The result and what was said; at_once: None runs in this process."""
-    console = Console(file=io.StringIO(), width=200)
-    if at_once is not None:
-        options["executor"] = Processes(at_once)
-    result = clinfit.run(study, console=console, **options)
-    return result, console.file.getvalue()  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def spoil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Lets worker processes do something when they fit the model `keyword`; "" lets them alone again."""
-    place = tmp_path / "spoiled"
-    place.mkdir()
-    monkeypatch.setenv("PYTHONPATH", f"{place}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    site = place / "sitecustomize.py"
-
-    def spoil(code: str) -> None:
-        site.unlink(missing_ok=True)
-        if code:
-            site.write_text(SPOIL.format(spoil=code))
-
-    yield spoil
-
-
-def answers(folder: Path) -> dict[str, Any]:
-    """Every table of predictions without times."""
-    return {
-        path.relative_to(folder).as_posix(): read_predictions(path).drop(columns="seconds").to_dict("list")
-        for path in sorted(folder.glob("models/*/predictions/*.parquet"))
-    }
-
-
-def models(folder: Path) -> dict[str, str]:
-    """Every file of every trained model."""
-    return {name: digest for name, digest in hash_files(folder / "models").items() if "/model/" in name}
-
 
 # ---------------------------------------------------------------- the same everywhere
 

@@ -19,8 +19,8 @@ from clinfit.locks import locked
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.steps.executors import Executor, Inline, Observer, Processes
 from clinfit.runs.steps.failures import Failure
+from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Step
-from clinfit.runs.steps.worker import Place
 from clinfit.study.load import load_study
 from runs_of_stages import MAJORITY, STAGES, answers, causal, run, staged, weights
 

@@ -13,9 +13,10 @@ from clinfit.runs.control import status
 from clinfit.runs.control.status import Monitor, set_state, status_lines, telling
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.inputs import prepare
+from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Step
 from clinfit.runs.steps.record import open_record
-from clinfit.runs.steps.worker import Place, Worker
+from clinfit.runs.steps.worker import Worker
 from clinfit.study.load import load_study
 from small_study import write_study
 
@@ -121,6 +122,6 @@ def test_answers_are_counted_while_they_are_given(tmp_path: Path) -> None:
     heard = Heard(prepared.folder, Console(file=io.StringIO()))
     place = Place(prepared.study, prepared.data, prepared.folder, {})
     (run,) = prepared.runs
-    open_record(prepared.folder, "small", run, prepared.steps_of(run), heard.say)
+    open_record(prepared.folder, prepared.study, run, prepared.steps_of(run), heard.say)
     assert Worker(place, heard).attempt(prepared.steps[0]) is None
     assert heard.counts == [(done, 12) for done in range(13)]

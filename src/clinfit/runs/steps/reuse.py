@@ -28,13 +28,22 @@ def from_sibling(
     other = sibling_with(step, record, folder, siblings)
     if other is None:
         return False
-    _copy(step, record, folder, other)
+    copy_outcome(step, record, folder, other)
     if step.action == "fit":
         say(f"{step.run}: reused from {other.path}" + (f" (stage {step.stage})" if step.stage > 1 else ""))
     return True
 
 
-def _copy(step: Step, record: dict[str, Any], folder: ModelFolder, other: ModelFolder) -> None:
+def from_elsewhere(
+    step: Step, run: Run, record: dict[str, Any], runs: RunFolder, siblings: Path | None, say: Callable[[str], None]
+) -> bool:
+    """Take over what another run has done already, here or in another folder of the study; False when none has."""
+    if from_other_run(step, run, record, runs, say):
+        return True
+    return siblings is not None and from_sibling(step, record, runs.run(step.run), siblings, say)
+
+
+def copy_outcome(step: Step, record: dict[str, Any], folder: ModelFolder, other: ModelFolder) -> None:
     """Copy what another run wrote in a step; of a fit also its logs, and into the record what it told of itself."""
     if step.action in ("answer", "score-items", "abstention", "contrast"):
         with new_file(folder.path / step.writes) as copy:
@@ -73,7 +82,7 @@ def from_other_run(step: Step, run: Run, record: dict[str, Any], runs: RunFolder
         own = answers.assign(run=run.name, model=run.spec.name, seed=run.seed)
         write_parquet(folder.path / step.writes, own)
         return True
-    _copy(step, record, folder, other)
+    copy_outcome(step, record, folder, other)
     if step.action == "fit":
         say(f"{step.run}: stage {step.stage} is that of {other.path.name}")
     return True

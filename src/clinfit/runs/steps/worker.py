@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.data.load import TaskData
 from clinfit.data.records import Record, in_split
 from clinfit.files import DiskError, disk_errors, hash_json, new_folder, write_json, write_parquet, write_text
 from clinfit.locks import locked
@@ -30,43 +29,25 @@ from clinfit.models.base import Lesson, Mergeable, Model, TextOutputs, Workspace
 from clinfit.models.families import create_model, load_model
 from clinfit.predictions import Source, predictions_table, read_predictions
 from clinfit.runs.control.status import Advance, Listener, telling
-from clinfit.runs.folder import ModelFolder, RunFolder
-from clinfit.runs.inputs import data_of
+from clinfit.runs.folder import ModelFolder
 from clinfit.runs.steps.abstention import abstention_table
 from clinfit.runs.steps.contrast import contrast_table
-from clinfit.runs.steps.environment import describe_environment
 from clinfit.runs.steps.failures import Failure, failure_of, traceback_text
 from clinfit.runs.steps.importance import write_importance
 from clinfit.runs.steps.item_scores import score_table
+from clinfit.runs.steps.place import Place, place_of
 from clinfit.runs.steps.plan import Run, Step, free_tokens, runs_of
 from clinfit.runs.steps.record import model_of, note_done, why_to_do
-from clinfit.runs.steps.reuse import from_other_run, from_sibling
+from clinfit.runs.steps.reuse import from_elsewhere
 from clinfit.runs.steps.written import WrittenTexts
 from clinfit.study.evaluation import GenerationEvaluation
-from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec, Neural
-from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Writing
 from clinfit.study.taught import Taught, stages_of
 from clinfit.training.retention.rehearsal import rehearse
 
 if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
-
-
-@dataclass(frozen=True)
-class Place:
-    """What steps are done with.
-
-    data: by task. environment: what is trained on (environment.py). siblings: where other folders of the study lie,
-    None when nothing is taken from them.
-    """
-
-    study: Study
-    data: Mapping[str, TaskData]
-    folder: RunFolder
-    environment: Mapping[str, Any]
-    siblings: Path | None = None
 
 
 #: What a reader is told of the steps that look at one split.
@@ -113,7 +94,8 @@ class Worker:
             record = folder.read_record()
             if why_to_do(step, record, folder.path) is None:
                 return
-            if not self._copied(step, run, record):
+            place = self.place
+            if not from_elsewhere(step, run, record, place.folder, place.siblings, self.listener.say):
                 act = {
                     "fit": self._fit,
                     "answer": self._answer,
@@ -124,14 +106,6 @@ class Worker:
                 }
                 act[step.action](step, run, record)
             note_done(step, record, folder)
-
-    def _copied(self, step: Step, run: Run, record: dict[str, Any]) -> bool:
-        """Whether another run had done the step, so that it need not be done again."""
-        place = self.place
-        if from_other_run(step, run, record, place.folder, self.listener.say):
-            return True
-        folder = place.folder.run(step.run)
-        return place.siblings is not None and from_sibling(step, record, folder, place.siblings, self.listener.say)
 
     # ------------------------------------------------------------ fit
 
@@ -394,7 +368,7 @@ def serve(channel: Channel, orders: Orders) -> None:
     if order is None:
         return
     try:
-        worker = Worker(_place(order), channel)
+        worker = Worker(place_of(order), channel)
     except Exception as error:
         orders.finished()
         channel.send("unable", failure=asdict(failure_of(error)))
@@ -409,20 +383,6 @@ def serve(channel: Channel, orders: Orders) -> None:
             return
         orders.finished()
         channel.send("done", failure=asdict(failure) if failure else None)
-
-
-def _place(order: dict[str, Any]) -> Place:
-    """What steps are done with, read from the study folder; raises ClinfitError when the data are not those of it."""
-    folder = RunFolder(Path(order["folder"]))
-    study = load_study(folder.study).model_copy(update={"folder": Path(order["study_folder"])})
-    needed = {task for run in runs_of(study) if run.name in order["runs"] for task in study.tasks_of(run.spec)}
-    return Place(
-        study=study,
-        data={name: data_of(folder, study, name) for name in study.tasks if name in needed},
-        folder=folder,
-        environment=describe_environment(neural=any(spec.neural for spec in study.models)),
-        siblings=Path(order["siblings"]) if order["siblings"] else None,
-    )
 
 
 def main() -> None:

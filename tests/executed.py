@@ -1,0 +1,47 @@
+"""What the tests of executors share: small models, a run and what was said, and what it leaves."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import clinfit
+from clinfit.files import hash_files
+from clinfit.predictions import read_predictions
+from clinfit.runs.execute import Result
+from clinfit.runs.steps.executors import Processes
+from two_layer import llama_base
+
+MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
+KEYWORD = {"name": "keyword", "family": "baseline", "kind": "keyword", "patterns": ["tumour"]}
+ALWAYS = {"name": "always", "family": "baseline", "kind": "always-positive"}
+RULES = {"models": [MAJORITY, KEYWORD, ALWAYS]}
+
+
+def causal(name: str, **changes: Any) -> dict[str, Any]:
+    train = {"epochs": 0.2, "max_length": 100, "precision": "fp32", "batch_size": 4}
+    return {"name": name, "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": train} | changes
+
+
+def run(study: Path, at_once: int | None = 1, **options: Any) -> tuple[Result, str]:
+    """The result and what was said; at_once: None runs in this process."""
+    console = Console(file=io.StringIO(), width=200)
+    if at_once is not None:
+        options["executor"] = Processes(at_once)
+    result = clinfit.run(study, console=console, **options)
+    return result, console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def answers(folder: Path) -> dict[str, Any]:
+    """Every table of predictions without times."""
+    return {
+        path.relative_to(folder).as_posix(): read_predictions(path).drop(columns="seconds").to_dict("list")
+        for path in sorted(folder.glob("models/*/predictions/*.parquet"))
+    }
+
+
+def models(folder: Path) -> dict[str, str]:
+    """Every file of every trained model, but those of skops, which name objects by their addresses in memory."""
+    found = hash_files(folder / "models").items()
+    return {name: digest for name, digest in found if "/model/" in name and not name.endswith(".skops")}
