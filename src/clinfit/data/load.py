@@ -334,6 +334,8 @@ def _inputs(
         name: _values(cells_of(rows[column.column]), column, ids, task.data.decimal, new=new)
         for name, column in columns.items()
     }
+    if new and lexicon_of(task) is not None:
+        return values, rows, {}  # mentions are places in the text as it was given; a pack cleans what it is asked
     texts = [name for name, column in columns.items() if column.type == "text"]
     references = reference_texts(task, rows, ids)
     if references is None:

@@ -7,7 +7,7 @@ stand amid them (lung, colon and breast cancer). Offsets count characters of the
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,9 +44,7 @@ class Patterns:
             label: re.compile("|".join(_parts(known.names, known.places, head, filler)))
             for label, known in lexicon.types.items()
         }
-        self._word = re.compile(
-            "|".join(rf"\b(?:{_any(words)})\b" for words in (places, _all_names(lexicon)) if words)
-        )
+        self._word = re.compile("|".join(rf"\b(?:{_any(words)})\b" for words in (places, _all_names(lexicon)) if words))
         self._denial = (
             re.compile(rf"\b(?:{_any(lexicon.negations)})(?:\s+[\w'’-]+){{0,{DENIED_WITHIN}}}\s*$")
             if lexicon.negations
@@ -79,6 +77,14 @@ class Patterns:
 
     def _denied(self, text: str, start: int) -> bool:
         return self._denial is not None and self._denial.search(text, max(0, start - 80), start) is not None
+
+
+def mentions_in(lexicon: Lexicon, inputs: Mapping[str, object]) -> tuple[Mention, ...]:
+    """Every mention in the texts of a record, by input."""
+    patterns = patterns_of(lexicon)
+    return tuple(
+        mention for name, text in inputs.items() if isinstance(text, str) for mention in patterns.find(text, name)
+    )
 
 
 def patterns_of(lexicon: Lexicon) -> Patterns:

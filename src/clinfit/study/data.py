@@ -173,8 +173,8 @@ class Cleaning(Section):
     normalise_whitespace: bool = Field(default=False, description="squeeze runs of spaces and line breaks")
     mask_lexicon: bool = Field(
         default=False,
-        description="put [TYPE] for every name of the task's `lexicon`, and for places that stand alone: what does a model "
-        "know without the word?",
+        description="put [TYPE] for every name of the task's `lexicon`, and for places that stand alone: what does a "
+        "model know without the word?",
     )
     deidentify: bool = Field(
         default=False,
