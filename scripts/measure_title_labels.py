@@ -2,9 +2,9 @@
 
     CLINFIT_DATA=<data mirror> python scripts/measure_title_labels.py
 
-The collection (`mirna-cancer-types`) holds abstracts on colorectal or on pancreatic cancer; its makers said which by the
-file that an abstract stands in. Titles are read by the lexicon `cancer-types`, exactly as the labels of `cancer-types`
-are, and abstracts beside them, as the rule `lexicon` reads them. Prints the tables that docs/guide.md shows.
+The collection (`mirna-cancer-types`) holds abstracts on colorectal or on pancreatic cancer; its makers said which by
+the file that an abstract stands in. Titles are read by the lexicon `cancer-types`, exactly as the labels of the set
+`cancer-types` are, and abstracts beside them, as the rule `lexicon` reads them. Prints what docs/guide.md shows.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ from .services import ended
 LABELS = ["lung cancer", "breast cancer"]
 #: Code points of two bytes and four, white space that cleaning squeezes, a denied name, a name of no declared type.
 TEXT = "  \U0001f9ec Größe:  lung\n\n cancer,   no evidence of  breast cancer; a glioma."
-TASK = {"kind": "multilabel", "labels": LABELS, "lexicon": "cancer-types", "evaluation": {"bootstrap": 50}}
+TASK = {"kind": "multilabel", "labels": LABELS, "lexicon": "cancer-types"}
 DATA = {"path": "types.csv", "id": "id", "inputs": {"abstract": "abstract"}, "label": {"column": "types"}}
 
 
@@ -49,7 +49,7 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         {"name": "lexicon", "family": "baseline", "kind": "lexicon"},
         {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [100.0]},
     ]
-    study = write_study(folder, tasks=tasks, models=models, evaluation={})
+    study = write_study(folder, tasks=tasks, models=models, evaluation={"bootstrap": 50})
     return clinfit.run(study, out=folder / "run", console=Console(quiet=True)).packs
 
 
