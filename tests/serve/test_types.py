@@ -18,6 +18,7 @@ from clinfit.serve.settings import Settings
 from clinfit.serve.stores.sqlite import SqliteStore
 from small_study import write_study
 
+from .conftest import Served
 from .services import ended
 
 LABELS = ["lung cancer", "breast cancer"]
@@ -49,16 +50,16 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         {"name": "lexicon", "family": "baseline", "kind": "lexicon"},
         {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [100.0]},
     ]
-    study = write_study(folder, tasks=tasks, models=models, evaluation={"bootstrap": 50})
+    study = write_study(folder, tasks=tasks, models=models, evaluation={"bootstrap": 100})
     return clinfit.run(study, out=folder / "run", console=Console(quiet=True)).packs
 
 
 @pytest.fixture
-def served(packs: dict[str, Path], tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
+def served(packs: dict[str, Path], small: Served, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
     made: list[Service] = []
 
     def serve(*names: str) -> TestClient:
-        models = Models([clinfit.load_pack(packs[name]) for name in names])
+        models = Models([clinfit.load_pack(packs[name]) for name in names] or [clinfit.load_pack(small.pack)])
         store = SqliteStore(tmp_path / f"{len(made)}.sqlite")
         made.append(Service(models, store, Keys([]), Settings(), hosts=("testserver",)))
         return TestClient(create_app(made[-1]))
@@ -138,7 +139,8 @@ def test_an_explanation_is_of_the_text_that_the_model_reads(served: Callable[...
     check_places(item)
 
 
-def test_without_such_a_task_there_is_no_model(client: TestClient) -> None:
+def test_without_such_a_task_there_is_no_model(served: Callable[..., TestClient]) -> None:
+    client = served()
     for path, body in (("/v1/cancer-types", {"input": TEXT}), ("/predict_cancer_type", {"text": TEXT})):
         refused = client.post(path, json=body)
         assert (refused.status_code, refused.json()["code"]) == (404, "unknown-model")
