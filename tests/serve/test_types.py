@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
 from starlette.testclient import TestClient
 
 import clinfit
@@ -16,7 +15,6 @@ from clinfit.serve.security import Keys
 from clinfit.serve.service import Service
 from clinfit.serve.settings import Settings
 from clinfit.serve.stores.sqlite import SqliteStore
-from small_study import write_study
 
 from .conftest import Served
 from .services import ended
@@ -24,42 +22,14 @@ from .services import ended
 LABELS = ["lung cancer", "breast cancer"]
 #: Code points of two bytes and four, white space that cleaning squeezes, a denied name, a name of no declared type.
 TEXT = "  \U0001f9ec Größe:  lung\n\n cancer,   no evidence of  breast cancer; a glioma."
-TASK = {"kind": "multilabel", "labels": LABELS, "lexicon": "cancer-types"}
-DATA = {"path": "types.csv", "id": "id", "inputs": {"abstract": "abstract"}, "label": {"column": "types"}}
-
-
-def rows(n: int = 60) -> pd.DataFrame:
-    texts = {
-        "lung cancer": "Case {}: lung cancer, a cough",
-        "breast cancer": "Case {}: breast cancer, a lump",
-        "": "Case {}: a fall",
-    }
-    made = [(k, list(texts)[k % 3]) for k in range(n)]
-    return pd.DataFrame([{"id": f"r{k}", "abstract": texts[types].format(k), "types": types} for k, types in made])
-
-
-@pytest.fixture(scope="module")
-def packs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("types")
-    rows().to_csv(folder / "types.csv", index=False)
-    tasks = {
-        "types": {**TASK, "data": {**DATA, "clean": {"normalise_whitespace": True}}},
-        "masked": {**TASK, "data": {**DATA, "clean": {"mask_lexicon": True, "normalise_whitespace": True}}},
-    }
-    models = [
-        {"name": "lexicon", "family": "baseline", "kind": "lexicon"},
-        {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [100.0]},
-    ]
-    study = write_study(folder, tasks=tasks, models=models, evaluation={"bootstrap": 100})
-    return clinfit.run(study, out=folder / "run", console=Console(quiet=True)).packs
 
 
 @pytest.fixture
-def served(packs: dict[str, Path], small: Served, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
+def served(typed: dict[str, Path], small: Served, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
     made: list[Service] = []
 
     def serve(*names: str) -> TestClient:
-        models = Models([clinfit.load_pack(packs[name]) for name in names] or [clinfit.load_pack(small.pack)])
+        models = Models([clinfit.load_pack(typed[name]) for name in names] or [clinfit.load_pack(small.pack)])
         store = SqliteStore(tmp_path / f"{len(made)}.sqlite")
         made.append(Service(models, store, Keys([]), Settings(), hosts=("testserver",)))
         return TestClient(create_app(made[-1]))
@@ -119,7 +89,9 @@ def test_one_text_to_the_job_of_one_record(served: Callable[..., TestClient]) ->
     check_places(result)
 
 
-def test_a_cell_of_a_table_is_read_without_the_white_space_around_it(served: Callable[..., TestClient], tmp_path: Path) -> None:
+def test_a_cell_of_a_table_is_read_without_the_white_space_around_it(
+    served: Callable[..., TestClient], tmp_path: Path
+) -> None:
     client = served("tfidf-seed42")
     pd.DataFrame({"abstract": [TEXT]}).to_csv(tmp_path / "new.csv", index=False)
     job = client.post(
