@@ -15,6 +15,8 @@ from clinfit.study.lexicon import Lexicon
 
 #: Stands for every name in a masked text.
 MASK = "[TYPE]"
+#: Where a name may begin and end.
+START, END = r"(?<!\w)", r"(?!\w)"
 #: What may stand between the words of a name, and between a place and its head.
 GAP, LOOSE_GAP = r"[\s/\-‐‑–]+", r"[\s,/&\-‐‑–]+"
 #: Words of `between` and places amid a place and its head, and words between a negation and what it denies, at most.
@@ -44,9 +46,11 @@ class Patterns:
             label: re.compile("|".join(_parts(known.names, known.places, head, filler)))
             for label, known in lexicon.types.items()
         }
-        self._word = re.compile("|".join(rf"\b(?:{_any(words)})\b" for words in (places, _all_names(lexicon)) if words))
+        self._word = re.compile(
+            "|".join(rf"{START}(?:{_any(words)}){END}" for words in (places, _all_names(lexicon)) if words)
+        )
         self._denial = (
-            re.compile(rf"\b(?:{_any(lexicon.negations)})(?:\s+[\w'’-]+){{0,{DENIED_WITHIN}}}\s*$")
+            re.compile(rf"{START}(?:{_any(lexicon.negations)})(?:\s+[\w'’-]+){{0,{DENIED_WITHIN}}}\s*$")
             if lexicon.negations
             else None
         )
@@ -108,10 +112,10 @@ def _parts(names: Sequence[str], places: Sequence[str], head: str | None, filler
     """The patterns of one type; longer names first, so that they are found whole."""
     if places:
         place, amid = f"(?:{_any(places)})", rf"(?:(?:{filler}){LOOSE_GAP}){{0,{AMID}}}"
-        yield rf"\b{place}{LOOSE_GAP}{amid}{head}\b"
-        yield rf"\b{head}\s+of\s+{amid}{place}\b"
+        yield rf"{START}{place}{LOOSE_GAP}{amid}{head}{END}"
+        yield rf"{START}{head}\s+of\s+{amid}{place}{END}"
     if names:
-        yield rf"\b(?:{_any(names)})\b"
+        yield rf"{START}(?:{_any(names)}){END}"
 
 
 def _any(words: Iterable[str]) -> str:
