@@ -46,7 +46,7 @@ def agreements(named: Sequence[str], collected: Sequence[str]) -> list[Agreement
 
 def outcomes(named: Sequence[str], collected: Sequence[str]) -> dict[str, int]:
     """Abstracts by what the rule says: the type of the collection alone, with others, others alone, none."""
-    counts = dict.fromkeys(("the type alone", "the type and others", "others alone", "none"), 0)
+    counts: dict[str, int] = dict.fromkeys(("the type alone", "the type and others", "others alone", "none"), 0)
     for cell, true in zip(named, collected, strict=True):
         found = set(cell.split("|")) - {""}
         others = bool(found - {true})

@@ -64,7 +64,7 @@ def test_lexicon_gives_each_label_its_frequency_by_whether_the_text_names_it(tmp
             "kind": "multilabel",
             "labels": ["b", "a"],
             "lexicon": lexicon,
-            "data": Data(path="unused.csv", inputs=TEXT),
+            "data": Data(path="unused.csv", inputs={**TEXT}),
         }
     )
     model = BaselineModel(Baseline(name="lexicon", family="baseline", kind="lexicon"), {TASK: named}, 0)

@@ -52,7 +52,7 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
             "same abstract again": texts.duplicated(),
         },
     )
-    noted = kept.assign(split=_splits(kept))[["id", "title", "abstract", "types", "labelled_by", "split"]]
+    noted: Any = kept.assign(split=_splits(kept))[["id", "title", "abstract", "types", "labelled_by", "split"]]
     noted.attrs.update(kept.attrs)
     return noted
 
