@@ -16,6 +16,7 @@ TWO = ["Non-Cancer", "Krebs, gesichert ≥ T2"]
 THREE = ["no finding", "non-tumour", "tumör"]
 #: Of which a record has any; no training record has the third, and every one has the last.
 SEVERAL = ["renal", "tumour", "never trained", "human study"]
+LEXICON = {"name": "own", "types": {label: {"names": [label]} for label in SEVERAL}}
 COLUMNS = {
     "title": InputColumn(column="title"),
     "abstract": InputColumn(column="abstract"),
@@ -85,7 +86,7 @@ DATA: dict[str, Shape] = {
     "table": Shape("classification", TABLE, {"labels": TWO}, partial(_one, TWO)),
     "mixed": Shape("classification", TEXT + TABLE, {"labels": TWO}, partial(_one, TWO)),
     "three": Shape("classification", TEXT + TABLE, {"labels": THREE}, partial(_one, THREE)),
-    "several": Shape("multilabel", TEXT + TABLE, {"labels": SEVERAL}, _labels),
+    "several": Shape("multilabel", TEXT + TABLE, {"labels": SEVERAL, "lexicon": LEXICON}, _labels),
     "options": Shape("multiple-choice", TEXT + OPTIONS, {"options": OPTIONS}, partial(_one, ["A", "B", "C"])),
     "texts": Shape("generation", TEXT, {"max_new_tokens": 6}, _text),
     "fields": Shape("extraction", TEXT, {"max_new_tokens": 6, "fields": FIELDS}, _fields),

@@ -57,6 +57,31 @@ def test_majority_of_several_labels_is_the_prevalence_of_each(tmp_path: Path) ->
     np.testing.assert_array_equal(model.predict(TASK, train[:1]).probabilities, [[0.75, 0.25, 0.0]])
 
 
+def test_lexicon_gives_each_label_its_frequency_by_whether_the_text_names_it(tmp_path: Path) -> None:
+    lexicon = {"name": "own", "types": {"a": {"names": ["asthma"]}, "b": {"names": ["flu"]}}, "negations": ["no"]}
+    named = task_from(
+        {
+            "kind": "multilabel",
+            "labels": ["b", "a"],
+            "lexicon": lexicon,
+            "data": Data(path="unused.csv", inputs={**TEXT}),
+        }
+    )
+    model = BaselineModel(Baseline(name="lexicon", family="baseline", kind="lexicon"), {TASK: named}, 0)
+    texts = [("asthma", ("a",)), ("asthma and flu", ("a", "b")), ("flu", ()), ("no flu", ("b",)), ("a fall", ())]
+    train = [
+        replace(record, target=t) for record, (_, t) in zip(records(*[(x, "") for x, _ in texts]), texts, strict=True)
+    ]
+    model.fit(lesson(train), Workspace(tmp_path))
+    model.save(tmp_path / "saved")
+    asked = records(("Flu.", ""), ("ASTHMA", ""), (None, ""))
+    b_named, b_not, a_named, a_not = 2 / 4, 2 / 5, 3 / 4, 1 / 5
+    for answering in (model, BaselineModel.load(tmp_path / "saved")):
+        np.testing.assert_allclose(
+            answering.predict(TASK, asked).probabilities, [[b_named, a_not], [b_not, a_named], [b_not, a_not]]
+        )
+
+
 @pytest.mark.parametrize(("positive", "row"), [(None, [0.0, 1.0]), ("a", [1.0, 0.0])])
 def test_always_positive_follows_the_declared_positive_label(
     positive: str | None, row: list[float], tmp_path: Path

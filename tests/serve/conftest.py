@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -55,6 +56,42 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = study_of(model)
     trained, _ = train(study, tmp_path_factory.mktemp("three"))
     return write_packs(trained, study, results_of(study), described(study))["words-seed42"]
+
+
+#: A task whose labels are of a lexicon.
+TYPES: dict[str, Any] = {
+    "kind": "multilabel",
+    "labels": ["lung cancer", "breast cancer"],
+    "lexicon": "cancer-types",
+    "data": {"path": "types.csv", "id": "id", "inputs": {"abstract": "abstract"}, "label": {"column": "types"}},
+}
+
+
+def typed_rows(n: int = 60) -> pd.DataFrame:
+    texts = {
+        "lung cancer": "Case {}: lung cancer, a cough",
+        "breast cancer": "Case {}: breast cancer, a lump",
+        "": "Case {}: a fall",
+    }
+    made = [(k, list(texts)[k % 3]) for k in range(n)]
+    return pd.DataFrame([{"id": f"r{k}", "abstract": texts[types].format(k), "types": types} for k, types in made])
+
+
+@pytest.fixture(scope="session")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Packs of a rule and a model, each of two tasks: texts as they are, and with the names of types masked."""
+    folder = tmp_path_factory.mktemp("types")
+    typed_rows().to_csv(folder / "types.csv", index=False)
+    cleaned = {
+        name: {**TYPES, "data": {**TYPES["data"], "clean": {"normalise_whitespace": True, "mask_lexicon": masked}}}
+        for name, masked in (("types", False), ("masked", True))
+    }
+    models = [
+        {"name": "lexicon", "family": "baseline", "kind": "lexicon"},
+        {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [100.0]},
+    ]
+    study = write_study(folder, tasks=cleaned, models=models, evaluation={"bootstrap": 100})
+    return clinfit.run(study, out=folder / "run", console=Console(quiet=True)).packs
 
 
 @pytest.fixture(scope="session")

@@ -220,8 +220,6 @@ def test_one_text_one_prediction(client: TestClient) -> None:
     assert found["status"] == "succeeded" and found["result"] == at_once
     first = client.post("/classify_abstract", json={"text": "A tumour was seen."})
     assert client.get(f"/v1/jobs/{first.json()['prediction_id']}").json()["model"] == TFIDF, "the first that fits"
-    types = client.post("/predict_cancer_type", json={"text": "A tumour was seen."})
-    assert client.get(f"/v1/jobs/{types.json()['prediction_id']}").json()["model"] == "words-seed42/organs"
     assert client.post("/classify_abstract", json={"text": ""}).status_code == 422
     assert client.get("/predictions/" + "0" * 32).status_code == 404
 

@@ -206,3 +206,32 @@ def test_a_service_with_keys_asks_for_one(browser: Any, small: Served, tmp_path:
         assert not page.is_visible("#key")
     finally:
         program.kill()
+
+
+def test_types_are_marked_where_the_text_names_them(browser: Any, typed: dict[str, Path], tmp_path: Path) -> None:
+    port = free_port()
+    program = Program(
+        ["serve", str(typed["tfidf-seed42"]), "--port", str(port), "--jobs", str(tmp_path / "jobs.sqlite")],
+        tmp_path / "served.log",
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(program, url)
+        seen = Seen(browser, url, 400)
+        page = seen.page
+        page.fill("#input-0", "\U0001f9ec No sign of breast cancer; lung\n cancer, a lump.")
+        page.click("#send")
+        page.wait_for_selector("mark.named")
+        assert page.locator("mark.named").all_text_contents() == ["lung\n cancer"]
+        assert page.locator("mark.denied").all_text_contents() == ["breast cancer"]
+        assert "abstract: breast cancer (denied), lung cancer" in page.locator(".answer").inner_text()
+        page.select_option("#choose", "tfidf-seed42/masked")
+        page.fill("#input-0", "Case 3: a lump")
+        page.click("#send")
+        page.wait_for_selector(".answer")
+        assert "the model's inference: breast cancer." in page.locator(".answer").inner_text()
+        assert page.evaluate(ACCESS) == [] and seen.faults == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        seen.pictures("types")
+    finally:
+        program.stop()

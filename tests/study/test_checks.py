@@ -434,3 +434,48 @@ def test_whatever_stands_anywhere_the_outcome_is_a_study_or_one_clear_error(
         assert isinstance(load_study(tmp_path / "wild.yaml"), Study)
     except ClinfitError as error:
         assert "  1. " in str(error) or "YAML" in str(error)
+
+
+# ---------------------------------------------------------------- lexicons
+
+OWN = {"name": "organs", "types": {name: {"names": [f"{name} disease"]} for name in ("heart", "lung", "brain")}}
+LEXICON = {"name": "lexicon", "family": "baseline", "kind": "lexicon"}
+
+
+def test_a_lexicon_of_ones_own_is_part_of_the_resolved_study(write: Write, tmp_path: Path) -> None:
+    study = load_study(write(tasks=changed("topics", lexicon=OWN), models=[*MODELS, LEXICON]))
+    assert answered(study)["lexicon"] == ["topics"]
+    (tmp_path / "resolved.yaml").write_text(study_yaml(study), encoding="utf-8")
+    assert load_study(tmp_path / "resolved.yaml") == study
+
+
+def test_a_known_lexicon_is_replaced_by_what_it_holds(write: Write, tmp_path: Path) -> None:
+    study = load_study(write(tasks=changed("topics", labels=["melanoma", "lung cancer"], lexicon="cancer-types")))
+    (tmp_path / "resolved.yaml").write_text(study_yaml(study), encoding="utf-8")
+    resolved = (tmp_path / "resolved.yaml").read_text(encoding="utf-8")
+    assert "bronchogenic" in resolved
+    assert load_study(tmp_path / "resolved.yaml") == study
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lexicon": "cancer-type"}, "no lexicon is called 'cancer-type'; known: cancer-types"),
+        ({"lexicon": "cancer-types"}, "labels ['heart', 'lung', 'brain'] are not types of the lexicon cancer-types"),
+        ({"lexicon": OWN | {"types": {"heart": {}, "lung": {"names": ["x"]}}}}, "a type needs names or places"),
+        ({"lexicon": OWN | {"types": {"heart": {"places": ["heart"]}, "lung": {"names": ["x"]}}}}, "need `heads`"),
+        ({"lexicon": OWN | {"negations": [" "]}}, "a name may not be empty"),
+    ],
+)
+def test_what_is_wrong_with_a_lexicon(write: Write, changes: dict[str, Any], message: str) -> None:
+    assert message in errors_of(write(tasks=changed("topics", **changes)))
+
+
+def test_masking_needs_a_lexicon(write: Write) -> None:
+    data = TASKS["topics"]["data"] | {"clean": {"mask_lexicon": True}}
+    assert "clean.mask_lexicon needs a lexicon" in errors_of(write(tasks=changed("topics", data=data)))
+
+
+def test_the_rule_of_a_lexicon_needs_one(write: Write) -> None:
+    found = errors_of(write(models=[*MODELS, LEXICON | {"tasks": ["topics"]}]))
+    assert "lexicon needs a task that declares one" in found

@@ -5,11 +5,13 @@ data to predict lose nothing.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from clinfit.data.deidentify import deidentified
+from clinfit.data.mentions import patterns_of
 from clinfit.data.records import Target, Value
 from clinfit.study.data import Cleaning
+from clinfit.study.lexicon import Lexicon
 
 Columns = Mapping[str, Sequence[Value]]
 
@@ -75,26 +77,32 @@ def same_inputs_key(values: Iterable[Value]) -> tuple[Value, ...]:
 
 
 def clean_inputs(
-    columns: Columns, text_inputs: Sequence[str], clean: Cleaning
+    columns: Columns, text_inputs: Sequence[str], clean: Cleaning, lexicon: Lexicon | None = None
 ) -> tuple[dict[str, list[Value]], dict[str, int]]:
     """The columns with their text inputs cleaned, and for each step that is on how many records it changed.
 
     columns: input name -> one value a record. A text that cleaning empties is missing (None). The steps are taken until
     none of them changes anything, so that what was cleaned once stays as it is. De-identification comes last, and looks
-    at all texts of a record together.
+    at all texts of a record together. lexicon: of the task, for `mask_lexicon`.
     """
-    steps = [step for step in (strip_citations, strip_metadata, normalise_whitespace) if getattr(clean, step.__name__)]
+    every: dict[str, Callable[[str], str]] = {
+        "strip_citations": strip_citations,
+        "strip_metadata": strip_metadata,
+        "normalise_whitespace": normalise_whitespace,
+        **({} if lexicon is None else {"mask_lexicon": patterns_of(lexicon).masked}),
+    }
+    steps = {name: step for name, step in every.items() if getattr(clean, name)}
     cleaned: dict[str, list[Value]] = {name: list(values) for name, values in columns.items()}
-    changed: dict[str, set[int]] = {step.__name__: set() for step in steps}
+    changed: dict[str, set[int]] = {name: set() for name in steps}
     for values in (cleaned[name] for name in text_inputs):
         for at, value in enumerate(values):
             before: Value = None
             while isinstance(value, str) and value != before:
                 before = value
-                for step in steps:
+                for name, step in steps.items():
                     after = step(value)
                     if after != value:
-                        changed[step.__name__].add(at)
+                        changed[name].add(at)
                     value = after
             values[at] = value or None if isinstance(value, str) else value
     counts = {name: len(positions) for name, positions in changed.items()}

@@ -39,7 +39,7 @@ from clinfit.data.values import (
 from clinfit.errors import ClinfitError, nearest
 from clinfit.study.data import Data, Fold, InputColumn
 from clinfit.study.evaluation import Subgroup
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Task, lexicon_of
 
 #: What reference texts are called among the inputs while all are cleaned; an input's name is never of brackets.
 REFERENCE = "(reference)"
@@ -184,7 +184,7 @@ def canonical_records(task: Task, records: Sequence[Record]) -> list[Record]:
         for name, column in columns.items()
     }
     texts = [name for name, column in columns.items() if column.type == "text"]
-    inputs, _ = clean_inputs(values, texts, task.data.clean)
+    inputs, _ = clean_inputs(values, texts, task.data.clean, lexicon_of(task))
     return [
         replace(record, inputs={name: column[at] for name, column in inputs.items()})
         for at, record in enumerate(records)
@@ -334,10 +334,12 @@ def _inputs(
         name: _values(cells_of(rows[column.column]), column, ids, task.data.decimal, new=new)
         for name, column in columns.items()
     }
+    if new and lexicon_of(task) is not None:
+        return values, rows, {}  # mentions are places in the text as it was given; a pack cleans what it is asked
     texts = [name for name, column in columns.items() if column.type == "text"]
     references = reference_texts(task, rows, ids)
     if references is None:
-        cleaned, changed = clean_inputs(values, texts, task.data.clean)
+        cleaned, changed = clean_inputs(values, texts, task.data.clean, lexicon_of(task))
         return cleaned, rows, changed
     cleaned, changed = clean_inputs(values | {REFERENCE: references}, [*texts, REFERENCE], task.data.clean)
     answers = pd.Series(cleaned.pop(REFERENCE), index=rows.index, dtype=object)

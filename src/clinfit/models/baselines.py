@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from clinfit.data.mentions import patterns_of
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
@@ -31,14 +32,15 @@ from clinfit.models.tabular.features import document, input_types
 from clinfit.models.targets import shares_of, targets_of
 from clinfit.models.texts.writing_rules import RULES, Examples, examples_of, source_texts, usual_object
 from clinfit.study.models import Baseline
-from clinfit.study.tasks import Extraction, Task, Writing
+from clinfit.study.tasks import Extraction, Task, Writing, lexicon_of
 
 if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
 
 ROWS, EXAMPLES = "rows.json", "examples.json"
 
-#: The two rows of probabilities of a task: of records that match no pattern, and of those that match one.
+#: The two rows of probabilities of a task: of records that match no pattern, and of those that match one. Of a lexicon
+#: each label has a match of its own.
 Rows = NDArray[np.float64]
 
 
@@ -52,12 +54,13 @@ class Counted:
 
 
 class BaselineModel:
-    """majority, always-positive or keyword; two rows of probabilities a task, one of which a record gets.
+    """majority, always-positive, keyword or lexicon; two rows of probabilities a task, one of which a record gets.
 
     majority: the shares of the labels among the training records, so the most frequent one is predicted (ties: the
     first declared); of a multilabel task each label's own share. always-positive: 1 for the positive label.
     keyword: a record whose text inputs match any of the patterns gets the training frequency of the positive label
     among matching records, the others that among the rest, both with add-one smoothing: (positive + 1) / (n + 2).
+    lexicon: the same for each label, by whether the record's texts name it (data/mentions.py).
     Of a task that no stage has taught nothing was counted: every label is as likely as the others, or as not.
     """
 
@@ -96,9 +99,8 @@ class BaselineModel:
     ) -> LabelOutputs:
         start = time.perf_counter()
         rows = self._rows[task] if task in self._rows else self._count(self.tasks[task], []).rows
-        keyword = self.spec.kind == "keyword"
-        matched = self._matches(self.tasks[task], records) if keyword else np.zeros(len(records), dtype=bool)
-        probabilities = rows[matched.astype(int)]
+        matched = self._matched(self.tasks[task], records)
+        probabilities = np.where(matched, rows[1], rows[0])
         return LabelOutputs(probabilities, np.full(len(records), (time.perf_counter() - start) / max(len(records), 1)))
 
     def generate(
@@ -146,6 +148,8 @@ class BaselineModel:
     def _count(self, task: Task, train: Sequence[Record]) -> Counted:
         if self.spec.kind == "keyword":
             return self._count_keyword(task, train)
+        if self.spec.kind == "lexicon":
+            return self._count_named(task, train)
         if self.spec.kind == "always-positive":
             row = _binary_row(self._positive(task), 1.0)
         else:
@@ -177,6 +181,21 @@ class BaselineModel:
         ]
         return Counted(rows, details, alarms)
 
+    def _count_named(self, task: Task, train: Sequence[Record]) -> Counted:
+        holds, named = targets_of(task, train).astype(bool), named_labels(task, train)
+        rows = np.stack(
+            [((holds & part).sum(axis=0) + 1) / (part.sum(axis=0) + 2) for part in (~named, named)], dtype=np.float64
+        )
+        return Counted(rows, {"named": dict(zip(task.labels, named.sum(axis=0).tolist(), strict=True))})
+
+    def _matched(self, task: Task, records: Sequence[Record]) -> NDArray[np.bool_]:
+        """(n, 1), or of a lexicon (n, K): whether a record gets the second row."""
+        if self.spec.kind == "lexicon":
+            return named_labels(task, records)
+        if self.spec.kind == "keyword":
+            return self._matches(task, records)[:, None]
+        return np.zeros((len(records), 1), dtype=bool)
+
     def _positive(self, task: Task) -> int:
         """Index of the positive label."""
         if task.positive_label is None:
@@ -203,6 +222,18 @@ class BaselineModel:
                 expected="Python's regular expressions",
                 fix="correct the pattern; write \\( for a literal bracket",
             ) from error
+
+
+def named_labels(task: Task, records: Sequence[Record]) -> NDArray[np.bool_]:
+    """(n, K) which labels the texts of each record name, by the task's lexicon; what is denied is not named."""
+    lexicon = lexicon_of(task)
+    assert lexicon is not None
+    patterns = patterns_of(lexicon)
+    texts = [name for name, kind in input_types(task).items() if kind == "text"]
+    named = [set(patterns.types(document(record, texts))) for record in records]
+    return np.array([[label in found for label in task.labels] for found in named], dtype=bool).reshape(
+        len(records), len(task.labels)
+    )
 
 
 def _binary_row(label: int, probability: float) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from clinfit.data.mentions import Mention
 from clinfit.data.records import Target
 from clinfit.models.base import FinishReason
 from clinfit.predictions import PROBABILITY, SEPARATOR, answer_text
@@ -33,7 +34,8 @@ class Answer:
     record is for a person to decide, `invalid` for a text that is no object of the fields. notes: on each value of the
     record that training has not seen, with that value and no other. prediction_set: the labels of the set, where
     referral is by sets. dropped_tokens: tokens of the record's text that the model did not see, None where that is not
-    known. pack: SHA-256 of the pack. engine: what computed it.
+    known. pack: SHA-256 of the pack. engine: what computed it. mentions: where the record's texts, as they were given,
+    name types of the task's lexicon; None of tasks without one.
     """
 
     task: str
@@ -51,6 +53,12 @@ class Answer:
     engine: str
     finish_reason: FinishReason | None = None
     extracted: dict[str, Any] | None = None
+    mentions: tuple[Mention, ...] | None = None
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The types that the record's texts name and do not deny."""
+        return frozenset(mention.type for mention in self.mentions or () if not mention.negated)
 
 
 def answers_table(answers: Sequence[Answer], labels: Sequence[str], *, sets: bool) -> pd.DataFrame:

@@ -22,6 +22,7 @@ import pandas as pd
 
 from clinfit.data.fields import Extracted
 from clinfit.data.load import canonical_records, inputs_from_rows, read_inputs
+from clinfit.data.mentions import mentions_in
 from clinfit.data.records import Record
 from clinfit.data.seen import as_seen
 from clinfit.data.values import shown_ids
@@ -35,7 +36,7 @@ from clinfit.packs.decide import Served, ask, decide, label_sets, said
 from clinfit.packs.explain import Explanation, Unit, explain
 from clinfit.packs.probes import Probes, SelfTest, TaskParity, probe_texts, read_probes, surroundings
 from clinfit.packs.texts import notes_on_pieces, notes_on_text, object_of
-from clinfit.study.tasks import Extraction, Writing
+from clinfit.study.tasks import Extraction, Writing, lexicon_of
 
 if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
@@ -67,8 +68,8 @@ class Pack:
         strict: refuse records with values that training has not seen, instead of noting them. Raises ClinfitError for
         these, for a task that the pack does not answer, and for records that are not what the task declares.
         """
-        served = self._served(task)
-        labels = served.task.labels
+        served, given = self._served(task), records
+        labels, lexicon = served.task.labels, lexicon_of(served.task)
         read = [as_seen(record, served.seen) for record in canonical_records(served.task, records)]
         if strict:
             _refuse_unseen([(record, notes) for record, notes in read if notes], len(read))
@@ -99,6 +100,7 @@ class Pack:
                 engine=engine,
                 finish_reason=None if decisions.finish_reasons is None else decisions.finish_reasons[i],
                 extracted=None if (found := objects[i]) is None else found.values,
+                mentions=None if lexicon is None else mentions_in(lexicon, given[i].inputs),
             )
             for i, record in enumerate(records)
         ]

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from clinfit import __version__
 from clinfit.serve.guard import Guard
 from clinfit.serve.problems import BY_STATUS, Problem, invalid_places
-from clinfit.serve.routes import about, classify, completions, jobs, page, predictions, write
+from clinfit.serve.routes import about, classify, completions, jobs, page, predictions, types, write
 from clinfit.serve.schemas import DISCLAIMER, JobRequest, ProblemOut, known_names
 from clinfit.serve.service import Service
 
@@ -38,7 +38,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    for part in (classify, write, completions, jobs, predictions, about, page):
+    for part in (classify, types, write, completions, jobs, predictions, about, page):
         app.include_router(part.router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -129,6 +129,10 @@ class Client:
         """An answer for each record, in order; one that could not be answered has an `error`."""
         return self._ask("POST", "/v1/classify", json=_question(items, model, explain)).json()["data"]
 
+    def cancer_types(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
+        """As `classify`, of the model whose labels a lexicon names: `types` and `extracted_diseases` of each record."""
+        return self._ask("POST", "/v1/cancer-types", json=_question(items, model, False)).json()["data"]
+
     def write(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
         """A text for each record, in order; one that could not be answered has an `error`."""
         return self._ask("POST", "/v1/write", json=_writing(items, model)).json()["data"]
@@ -222,6 +226,9 @@ class AsyncClient:
         self, items: Item | Sequence[Item], model: str | None = None, *, explain: bool = False
     ) -> list[dict[str, Any]]:
         return (await self._ask("POST", "/v1/classify", json=_question(items, model, explain))).json()["data"]
+
+    async def cancer_types(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
+        return (await self._ask("POST", "/v1/cancer-types", json=_question(items, model, False))).json()["data"]
 
     async def write(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
         return (await self._ask("POST", "/v1/write", json=_writing(items, model))).json()["data"]

@@ -1,11 +1,13 @@
 """Each kind of task as it looks from outside: where it is asked, how an answer is shown, how many become a table."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
+from clinfit.data.mentions import Mention
+from clinfit.data.records import labels_in
 from clinfit.packs.answer import Answer, answers_table, fields_table, texts_table
 from clinfit.predictions import answer_text
 from clinfit.serve.models import ServedModel
@@ -24,6 +26,7 @@ class Kind:
 def _labels_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
     probabilities = [answer.probabilities[label] for label in model.task.labels]
     return {
+        **_types_view(answer),
         "label": answer_text(answer.decision),
         "probs": probabilities,
         "num_classes": len(probabilities),
@@ -37,6 +40,24 @@ def _labels_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
         "dropped_tokens": answer.dropped_tokens,
         "truncated": None if answer.dropped_tokens is None else answer.dropped_tokens > 0,
     }
+
+
+def _types_view(answer: Answer) -> dict[str, Any]:
+    """Each label with its score and whether the text names it, and where it names what; of tasks with a lexicon."""
+    if answer.mentions is None:
+        return {}
+    decided = labels_in(answer.decision)
+    types = [
+        {
+            "type": label,
+            "score": score,
+            "threshold": answer.threshold.get(label),
+            "decided": label in decided,
+            "mentioned": label in answer.named,
+        }
+        for label, score in answer.probabilities.items()
+    ]
+    return {"types": types, "extracted_diseases": [asdict(mention) for mention in answer.mentions]}
 
 
 def _labels_table(model: ServedModel, answers: Sequence[Answer]) -> pd.DataFrame:
@@ -87,4 +108,6 @@ def answer_from(values: Mapping[str, Any]) -> Answer:
     """An answer that was kept as JSON."""
     named = ("predicted", "decision", "notes", "prediction_set")
     lists = {name: tuple(values[name]) for name in named if isinstance(values[name], list)}
-    return Answer(**{**values, **lists})
+    kept = values.get("mentions")
+    mentions = None if kept is None else tuple(Mention(**mention) for mention in kept)
+    return Answer(**{**values, **lists, "mentions": mentions})

@@ -42,9 +42,10 @@ def main_text(task: Task) -> str | None:
 
 
 def record_of(task_name: str, task: Task, item: Item, position: int, settings: Settings) -> Record:
-    """The record that an item of a request is: a text, or `{"id": ..., "inputs": {...}}`. Raises Problem.
+    """The record that an item of a request is, as it was sent: a text, or `{"id": ..., "inputs": {...}}`.
 
-    A text is put into the task's text input, and every other input is missing.
+    A text is put into the task's text input, and every other input is missing. Raises Problem for what cannot be read;
+    the pack reads it, and counts places in it as it was sent.
     """
     if isinstance(item, str):
         name = main_text(task)
@@ -58,10 +59,10 @@ def record_of(task_name: str, task: Task, item: Item, position: int, settings: S
     _check_inputs(task, inputs, settings)
     record = Record(record_id, record_id, inputs, task=task_name)
     try:
-        (read,) = canonical_records(task, [record])
+        canonical_records(task, [record])
     except UNREADABLE:
         raise Problem("invalid-record", _unreadable(task, inputs)) from None
-    return read
+    return record
 
 
 def _check_inputs(task: Task, inputs: Mapping[str, Any], settings: Settings) -> None:

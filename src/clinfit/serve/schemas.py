@@ -96,6 +96,27 @@ class ExplanationOut(Response):
     meaning: str
 
 
+class TypeOut(Response):
+    """A declared type. decided: its score reaches the threshold. mentioned: the text names it and does not deny it."""
+
+    type: str
+    score: float
+    threshold: float | None
+    decided: bool
+    mentioned: bool
+
+
+class DiseaseOut(Response):
+    """A name in the text. negated: words before deny it."""
+
+    type: str
+    input: str = Field(description="in which input it stands")
+    text: str
+    start: int = Field(description="first character of the name in the text as it was sent")
+    end: int = Field(description="character behind the name")
+    negated: bool
+
+
 class ItemOut(Response):
     """The answer to one record, or why there is none."""
 
@@ -108,6 +129,10 @@ class ItemOut(Response):
     decision: str | list[str] | None = Field(default=None, description="the same under the evaluation's threshold")
     threshold: dict[str, float] | None = None
     probabilities: dict[str, float] | None = None
+    types: list[TypeOut] | None = Field(default=None, description="of tasks with a lexicon: each declared type")
+    extracted_diseases: list[DiseaseOut] | None = Field(
+        default=None, description="of tasks with a lexicon: every name of a type in the text"
+    )
     text: str | None = Field(default=None, description="what was written, of tasks that ask for texts")
     finish_reason: Literal["stop", "length"] | None = Field(default=None, description="length: it ended at the limit")
     extracted: dict[str, Any] | None = Field(
@@ -291,6 +316,7 @@ class ModelOut(Provenance):
     inputs: list[InputOut]
     options: list[str] = Field(description="of a multiple-choice task: the inputs behind its letters")
     positive: str | None
+    lexicon: str | None = Field(description="whose names an answer finds in the text; such a task has /v1/cancer-types")
     threshold: dict[str, float]
     refers: bool = Field(description="whether some records are for a person to decide")
     n: int = Field(description="test records behind `metrics`")

@@ -171,6 +171,11 @@ class Cleaning(Section):
     strip_citations: bool = Field(default=False, description="remove [1], [2,3], (Smith et al., 2019)")
     strip_metadata: bool = Field(default=False, description="remove redundant lines: <ID:n>, PMID:, DOI:, Copyright")
     normalise_whitespace: bool = Field(default=False, description="squeeze runs of spaces and line breaks")
+    mask_lexicon: bool = Field(
+        default=False,
+        description="put [TYPE] for every name of the task's `lexicon`, and for places that stand alone: what does a "
+        "model know without the word?",
+    )
     deidentify: bool = Field(
         default=False,
         description="put [NAME-1], [DATE-1] ... for names, dates, phone and record numbers, e-mail and addresses that "

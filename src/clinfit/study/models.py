@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from clinfit.study.section import Fraction, Name, Section, Seed
 from clinfit.study.stages import Stage, StageSettings
-from clinfit.study.tasks import Task, Writing
+from clinfit.study.tasks import Task, Writing, lexicon_of
 
 Weight = Annotated[float, Field(gt=0)]
 LabelWeights = Literal["none", "balanced"] | dict[str, Weight]
@@ -84,9 +84,10 @@ class Baseline(ModelSection):
     seeded: ClassVar[bool] = False
 
     family: Literal["baseline"] = Field(description="rules that need no training")
-    kind: Literal["majority", "always-positive", "keyword", "copy", "lead", "nearest"] = Field(
+    kind: Literal["majority", "always-positive", "keyword", "lexicon", "copy", "lead", "nearest"] = Field(
         description="majority: the label shares of the training split, of extraction the most frequent value of each "
-        "field; always-positive: what a model must beat when positives are common; keyword: `patterns`. Of generation: "
+        "field; always-positive: what a model must beat when positives are common; keyword: `patterns`; lexicon: of "
+        "multilabel tasks with a `lexicon`, which labels the text names. Of generation: "
         "copy: the source as it is; lead: its first sentences. Of both that and extraction: nearest: the reference of "
         "the training record with the most similar source (TF-IDF)"
     )
@@ -108,6 +109,8 @@ class Baseline(ModelSection):
     def kinds(self) -> frozenset[str]:
         if self.kind in WRITING_RULES:
             return frozenset({"generation", "extraction"} if self.kind == "nearest" else {"generation"})
+        if self.kind == "lexicon":
+            return frozenset({"multilabel"})
         every = {"classification", "multilabel", "multiple-choice", "extraction"}
         return frozenset(every if self.kind == "majority" else {"classification"})
 
@@ -118,7 +121,9 @@ class Baseline(ModelSection):
     def obstacle(self, task: Task) -> str | None:
         if self.kind != "majority" and task.kind == "classification" and not task.binary:
             return f"{self.kind} needs a task with two labels, and this one has {len(task.labels)}"
-        if self.kind in (*WRITING_RULES, "keyword") and not task.text_inputs:
+        if self.kind == "lexicon" and lexicon_of(task) is None:
+            return "lexicon needs a task that declares one (lexicon: cancer-types), and this one has none"
+        if self.kind in (*WRITING_RULES, "keyword", "lexicon") and not task.text_inputs:
             return f"{self.kind} needs an input of type text, and there is none"
         return super().obstacle(task)
 

@@ -15,6 +15,7 @@ from clinfit.study.evaluation import (
     MultipleChoiceEvaluation,
 )
 from clinfit.study.fields import ExtractedField, FieldType
+from clinfit.study.lexicon import Lexicon, NamedLexicon
 from clinfit.study.section import Name, Section
 
 #: A label of a multilabel task is predicted from this probability on, unless a threshold is chosen.
@@ -34,6 +35,12 @@ class TaskBase(Section):
     )
     system: str | None = Field(default=None, description="system message for language models")
 
+    @model_validator(mode="after")
+    def _mask(self) -> Self:
+        if self.data.clean.mask_lexicon and lexicon_of(self) is None:
+            raise ValueError("clean.mask_lexicon needs a lexicon of the task, such as lexicon: cancer-types")
+        return self
+
     @property
     def text_inputs(self) -> list[str]:
         """The inputs of type text."""
@@ -50,11 +57,29 @@ class TaskBase(Section):
         return None
 
 
-class Classification(TaskBase):
+class Labelled(TaskBase):
+    """What tasks with declared labels have in common."""
+
+    labels: list[str] = Field(min_length=2, description="all labels, in the order of every table and probability")
+    lexicon: NamedLexicon | None = Field(
+        default=None,
+        description="the names by which texts call the labels: cancer-types, or a block of types; answers then say "
+        "where the text names which of them, the rule `lexicon` answers by them, and `clean.mask_lexicon` hides them",
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        _distinct(self.labels)
+        known = self.lexicon
+        if known is not None and (odd := [label for label in self.labels if label not in known.types]):
+            raise ValueError(f"labels {odd} are not types of the lexicon {known.name}: {', '.join(known.types)}")
+        return self
+
+
+class Classification(Labelled):
     """One of several labels holds for a record."""
 
     kind: Literal["classification"] = Field(default="classification", description="one label out of several")
-    labels: list[str] = Field(min_length=2, description="all labels, in the order of every table and probability")
     positive: str | None = Field(
         default=None, description="the positive label of a binary task; default: the last label"
     )
@@ -64,7 +89,6 @@ class Classification(TaskBase):
 
     @model_validator(mode="after")
     def _labels(self) -> "Classification":
-        _distinct(self.labels)
         if self.positive is not None and self.positive not in self.labels:
             raise ValueError(f"positive: {self.positive!r} is not one of the labels {self.labels}")
         if isinstance(self.data.label, AnswerColumns):
@@ -81,18 +105,16 @@ class Classification(TaskBase):
         return (self.positive or self.labels[-1]) if self.binary else None
 
 
-class Multilabel(TaskBase):
+class Multilabel(Labelled):
     """Any number of the labels hold for a record, none of them too."""
 
     kind: Literal["multilabel"] = Field(description="any number of labels")
-    labels: list[str] = Field(min_length=2, description="all labels, in the order of every table and probability")
     evaluation: MultilabelEvaluation | None = Field(
         default=None, description="settings of this task alone; default: those of the study"
     )
 
     @model_validator(mode="after")
     def _labels(self) -> "Multilabel":
-        _distinct(self.labels)
         if any("|" in label for label in self.labels):
             raise ValueError("a label of a multilabel task may not hold |, which joins labels in tables")
         if isinstance(self.data.label, AnswerColumns):
@@ -233,6 +255,11 @@ class Extraction(Writing):
 
 #: A task that asks for a text.
 TextTask = Generation | Extraction
+
+
+def lexicon_of(task: TaskBase) -> Lexicon | None:
+    """The names of the task's labels in texts, where it declares them."""
+    return task.lexicon if isinstance(task, Labelled) else None
 
 
 def _distinct(labels: list[str]) -> None:

@@ -14,10 +14,13 @@ import pytest
 
 from catalogued import needs_mirror, rows_of
 from clinfit.data.archives import archive_files
+from clinfit.data.catalog.entry import left_out
 from clinfit.data.catalog.files import MIRROR
 from clinfit.data.catalog.sets import CATALOG
 from clinfit.data.clean import normalised
+from clinfit.data.mentions import patterns_of
 from clinfit.data.workbooks import opened_book, sheet_rows
+from clinfit.study.lexicon import known_lexicon
 
 pytestmark = needs_mirror
 
@@ -198,6 +201,22 @@ def mirna() -> Counts:
         [len(both)],
         [named, len(texts)],
         [of_kind["Colorectal"], of_kind["Pancreatic"]],
+    ]
+
+
+def cancer_types() -> Counts:
+    table = rows_of("cancer-types")
+    by_title = table[table["labelled_by"] == "title"]
+    types = [[name for name in cell.split("|") if name] for cell in by_title["types"]]
+    patterns = patterns_of(known_lexicon("cancer-types"))
+    said = [patterns.types(abstract) for abstract in by_title["abstract"]]
+    named = sum(bool(found) and set(found) <= set(told) for found, told in zip(types, said, strict=True))
+    with_type = sum(map(bool, types))
+    return [
+        [len(by_title), len(types) - with_type, sum(len(found) > 1 for found in types)],
+        [left_out(table)["title names no type"]],
+        [len(table) - len(by_title)],
+        [named, with_type],
     ]
 
 
@@ -426,6 +445,7 @@ def evidence_statements() -> Counts:
 COUNTS: dict[str, Callable[[], Counts]] = {
     "breast-cancer-wisconsin": breast_cancer,
     "cancer-abstracts": cancer_abstracts,
+    "cancer-types": cancer_types,
     "dreaddit": dreaddit,
     "evidence-effects": evidence_effects,
     "evidence-inference": evidence_inference,

@@ -4,6 +4,7 @@ import pandas as pd
 
 from clinfit.data.catalog.breast_cancer import BREAST_CANCER_WISCONSIN
 from clinfit.data.catalog.cancer_abstracts import CANCER_ABSTRACTS
+from clinfit.data.catalog.cancer_types import CANCER_TYPES
 from clinfit.data.catalog.dreaddit import DREADDIT
 from clinfit.data.catalog.entry import CatalogEntry, SetNote, left_out
 from clinfit.data.catalog.evidence_effects import EVIDENCE_EFFECTS
@@ -27,6 +28,7 @@ from clinfit.errors import ClinfitError, nearest
 CATALOG: dict[str, CatalogEntry] = {
     "breast-cancer-wisconsin": BREAST_CANCER_WISCONSIN,
     "cancer-abstracts": CANCER_ABSTRACTS,
+    "cancer-types": CANCER_TYPES,
     "dreaddit": DREADDIT,
     "evidence-effects": EVIDENCE_EFFECTS,
     "evidence-inference": EVIDENCE_INFERENCE,

@@ -10,7 +10,7 @@ from clinfit.findings import Finding
 from clinfit.study.models import WRITING_RULES, Baseline
 
 #: Rules that look at a record.
-INFORMED = ("keyword", *WRITING_RULES)
+INFORMED = ("keyword", "lexicon", *WRITING_RULES)
 #: A simple model to compare with, by kind of task.
 COMPARATOR = {
     "classification": "{name: lasso, family: classical, kind: lasso}",

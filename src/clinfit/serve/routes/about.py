@@ -15,7 +15,7 @@ from clinfit.serve.records import main_text
 from clinfit.serve.routes.asking import Classifies, ReadsMetrics, Serving, problems
 from clinfit.serve.routes.classify import provenance
 from clinfit.serve.schemas import Health, InputOut, ModelList, ModelOut
-from clinfit.study.tasks import MultipleChoice
+from clinfit.study.tasks import MultipleChoice, lexicon_of
 
 router = APIRouter(tags=["about"])
 
@@ -56,6 +56,7 @@ def model_out(model: ServedModel) -> ModelOut:
         inputs=_inputs(model),
         options=model.task.options if isinstance(model.task, MultipleChoice) else [],
         positive=model.task.positive_label,
+        lexicon=None if (lexicon := lexicon_of(model.task)) is None else lexicon.name,
         threshold=served.used_thresholds,
         refers=served.referral is not None,
         n=entry.n,

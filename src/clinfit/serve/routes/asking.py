@@ -19,6 +19,7 @@ from clinfit.serve.problems import MEDIA_TYPE, PROBLEMS, Problem, no_key
 from clinfit.serve.schemas import ProblemOut
 from clinfit.serve.security import Key, Scope
 from clinfit.serve.service import Service
+from clinfit.study.tasks import lexicon_of
 
 log = logging.getLogger("clinfit.serve")
 
@@ -70,6 +71,19 @@ def find_model(service: Service, asked: str | None) -> ServedModel:
     if model is None:
         names = ", ".join(service.models.by_name)
         raise Problem("unknown-model", f"name one of {names}")
+    return model
+
+
+def find_types_model(service: Service, asked: str | None) -> ServedModel:
+    """The model of this name, else the first, whose labels a lexicon names. Raises Problem where there is none."""
+    fits = [model for model in service.models.all() if lexicon_of(model.task) is not None]
+    if not fits:
+        raise Problem("unknown-model", "no task with a lexicon is served: serve a pack of studies/cancer-types.yaml")
+    if asked is None:
+        return fits[0]
+    model = find_model(service, asked)
+    if model not in fits:
+        raise Problem("unknown-model", f"its task has no lexicon; name one of {', '.join(fit.name for fit in fits)}")
     return model
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 
+from clinfit.data.load import canonical_records
 from clinfit.data.records import Record
 from clinfit.packs.answer import Answer
 from clinfit.packs.explain import Explanation, explain
@@ -143,6 +144,7 @@ async def _with_explanation(
 ) -> ItemOut:
     """Threads of its own: dozens of answers are waited for, in which the store's threads are not to stand still."""
     asked = Variants(service, model, key)
+    (record,) = canonical_records(model.task, [record])
     working = asyncio.get_running_loop().run_in_executor(service.explaining, explain, asked, model.served, record)
     try:
         found = await asyncio.wait_for(working, service.settings.seconds)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
 from clinfit.serve.records import main_text
-from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, problems, ready, tell
+from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, find_types_model, problems, ready, tell
 from clinfit.serve.routes.jobs import JobId, _model_of, _result_out, job_item, own_job, stored, submit
 from clinfit.serve.schemas import Prediction, PredictionResult, TextRequest
 from clinfit.serve.security import Key
@@ -29,14 +29,14 @@ DECLARED: dict[str, Any] = {
 async def classify_abstract(
     body: TextRequest, request: HttpRequest, service: Serving, key: KeepsJobs, model: Model = None
 ) -> JSONResponse:
-    return await _predict(service, request, key, _chosen(service, model, binary=True), body.text)
+    return await _predict(service, request, key, _chosen(service, model), body.text)
 
 
-@router.post("/predict_cancer_type", summary="Which type? One text, more than two labels", **DECLARED)
+@router.post("/predict_cancer_type", summary="Which types of disease? One text, labels of a lexicon", **DECLARED)
 async def predict_cancer_type(
     body: TextRequest, request: HttpRequest, service: Serving, key: KeepsJobs, model: Model = None
 ) -> JSONResponse:
-    return await _predict(service, request, key, _chosen(service, model, binary=False), body.text)
+    return await _predict(service, request, key, find_types_model(service, model), body.text)
 
 
 @router.get("/predictions/{job_id}", responses=problems("unknown-job", "unknown-model"), summary="What came of it")
@@ -49,13 +49,13 @@ async def prediction(job_id: JobId, request: HttpRequest, service: Serving, key:
     return PredictionResult(prediction_id=job_id, status=job.state, result=result)
 
 
-def _chosen(service: Service, asked: str | None, *, binary: bool) -> ServedModel:
-    """The model of this name, else the first of whose labels one of two, or one or several of more, is asked for."""
+def _chosen(service: Service, asked: str | None) -> ServedModel:
+    """The model of this name, else the first of two labels."""
     if asked is not None:
         return find_model(service, asked)
-    fits = [model for model in service.models.all() if _takes_text(model) and model.task.binary == binary]
+    fits = [model for model in service.models.all() if _takes_text(model) and model.task.binary]
     if not fits:
-        raise Problem("unknown-model", f"no task with {'two' if binary else 'more than two'} labels is served")
+        raise Problem("unknown-model", "no task with two labels is served")
     return fits[0]
 
 

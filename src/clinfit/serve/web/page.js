@@ -217,6 +217,7 @@ function answer(one, body, input) {
   } else {
     box.append(element("p", { className: "why", textContent: reason(one, item) }), bars(one, item, input));
   }
+  if (item.extracted_diseases) box.append(...named(item, input));
   const notes = [...item.notes];
   if (item.truncated) notes.push(`${item.dropped_tokens} tokens at the end of the text are more than the model reads: it did not see them`);
   if (item.prediction_set) notes.push("labels that cannot be ruled out: " + (item.prediction_set.join(", ") || "none"));
@@ -234,7 +235,7 @@ function explanation(found, input) {
   const texts = [...new Set(found.effects.filter((effect) => effect.start !== null).map((effect) => effect.input))];
   for (const name of texts) {
     nodes.push(element("p", { className: "hint", textContent: `${name}: underlined spans raise it, dotted ones lower it` }),
-      marked(String(input.inputs[name]), found.effects.filter((effect) => effect.input === name && effect.start !== null), largest));
+      marked(String(input.inputs[name]), found.effects.filter((effect) => effect.input === name && effect.start !== null), "The text with its effects", effectLook(largest)));
   }
   const rows = found.effects.slice(0, 8).map((effect) => element("tr", {},
     element("td", { textContent: effect.start === null ? effect.input : quoted(part(Array.from(String(input.inputs[effect.input])), effect.start, effect.end)) }),
@@ -252,23 +253,47 @@ function quoted(text) { return "“" + (text.length > 80 ? text.slice(0, 79) + "
 // Offsets count characters as the server does (code points), where a string's own count UTF-16 units.
 function part(characters, start, end) { return characters.slice(start, end).join(""); }
 
-function marked(text, effects, largest) {
+// look(span): class and title of its mark, or null for none. Of spans that overlap the first is marked.
+function marked(text, spans, name, look) {
   const characters = Array.from(text);
   const box = element("div", { className: "marked", tabIndex: 0 });
   box.setAttribute("role", "group");
-  box.setAttribute("aria-label", "The text with its effects");
+  box.setAttribute("aria-label", name);
   let at = 0;
-  for (const effect of [...effects].sort((one, other) => one.start - other.start)) {
-    if (effect.start < at) continue;
-    box.append(part(characters, at, effect.start));
-    const share = Math.abs(effect.effect) / largest;
-    const kind = share < 0.15 ? "" : (effect.effect > 0 ? "up" : "down") + (share > 0.6 ? " strong" : "");
-    const words = part(characters, effect.start, effect.end);
-    box.append(kind ? element("mark", { className: kind, textContent: words, title: `${effect.effect > 0 ? "raises" : "lowers"} it by ${(100 * Math.abs(effect.effect)).toFixed(1)} percentage points` }) : words);
-    at = effect.end;
+  for (const span of [...spans].sort((one, other) => one.start - other.start)) {
+    if (span.start < at) continue;
+    const looks = look(span), words = part(characters, span.start, span.end);
+    box.append(part(characters, at, span.start), looks ? element("mark", { ...looks, textContent: words }) : words);
+    at = span.end;
   }
   box.append(part(characters, at));
   return box;
+}
+
+function effectLook(largest) {
+  return ({ effect }) => {
+    const share = Math.abs(effect) / largest;
+    if (share < 0.15) return null;
+    return { className: (effect > 0 ? "up" : "down") + (share > 0.6 ? " strong" : ""),
+      title: `${effect > 0 ? "raises" : "lowers"} it by ${(100 * Math.abs(effect)).toFixed(1)} percentage points` };
+  };
+}
+
+// ---------------------------------------------------------------- types that the text names
+
+function named(item, input) {
+  const found = item.extracted_diseases, words = (one) => one.type + (one.negated ? " (denied)" : "");
+  const nodes = [element("h3", { textContent: "Types that the text names" })];
+  for (const name of new Set(found.map((one) => one.input))) {
+    const own = found.filter((one) => one.input === name);
+    nodes.push(element("p", { className: "hint", textContent: `${name}: ${[...new Set(own.map(words))].join(", ")}` }),
+      marked(String(input.inputs[name]), own, "The text with the types that it names",
+        (one) => ({ className: one.negated ? "denied" : "named", title: words(one) })));
+  }
+  if (!found.length) nodes.push(element("p", { className: "hint", textContent: "None that the lexicon knows." }));
+  const unsaid = item.types.filter((one) => one.decided && !one.mentioned).map((one) => one.type);
+  if (unsaid.length) nodes.push(element("p", { className: "hint", textContent: "Not named in the text, and the model's inference: " + unsaid.join(", ") + "." }));
+  return nodes;
 }
 
 // ---------------------------------------------------------------- the model

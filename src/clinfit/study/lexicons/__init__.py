@@ -1,0 +1,1 @@
+"""Lexicons that studies may name."""
