@@ -31,8 +31,8 @@ class Noise:
 
     @property
     def hides(self) -> bool:
-        """Whether most points cannot be told from the best."""
-        return 2 * self.within > self.done
+        """Whether most points cannot be told from the best; at the limit of a metric, whether any other cannot."""
+        return self.within > (1 if self.error == 0 else self.done / 2)
 
 
 def noise(outcome: SearchOutcome) -> Noise | None:
@@ -62,6 +62,11 @@ def shown(outcome: SearchOutcome, value: float) -> str:
 
 def told(outcome: SearchOutcome, found: Noise) -> str:
     """The standard error beside the spread, in a sentence."""
+    if found.error == 0:
+        return (
+            f"Resampled validation records all give the same {metric_title(outcome)}, as at the limit of a metric, and "
+            f"{found.within} of {found.done} points reach it on these {outcome['records']}"
+        )
     return (
         f"The standard error of {metric_title(outcome)} on {outcome['records']} validation records is "
         f"{shown(outcome, found.error)}; the best {found.best} points lie {shown(outcome, found.spread)} apart, and "
@@ -81,7 +86,7 @@ def check_search(context: Context) -> Outcome:
             findings[model] = Finding(
                 "warn",
                 "search-within-noise",
-                f"{model}: the search could not tell most of its points from the best one",
+                f"{model}: the search could not tell the best point from others",
                 told(outcome, found),
                 "the value of the chosen point on validation is too good, and its settings mean little: judge by test, "
                 "and take more validation records, fewer trials, or split: {folds: 5}",

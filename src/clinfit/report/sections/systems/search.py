@@ -114,7 +114,7 @@ def _sure(outcome: SearchOutcome) -> str:
     if found is None:
         return "How much of this is chance is not told: too few points were tried, or no standard error is known."
     ending = (
-        ": most points cannot be told from the chosen one, and its value here is too good (Cawley and Talbot, 2010)."
+        ": they cannot be told from the chosen one, and its value here is too good (Cawley and Talbot, 2010)."
         if found.hides
         else "."
     )
