@@ -6,9 +6,9 @@ the better one on other records.
 """
 
 from dataclasses import dataclass
+from statistics import median
 from typing import cast
 
-from clinfit.evaluation.claims.wording import number
 from clinfit.evaluation.context import Context, Outcome
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.search_results import SearchOutcome, TrialDict
@@ -20,7 +20,8 @@ FEWEST, BEST = 3, 5
 
 @dataclass(frozen=True)
 class Noise:
-    """error: standard error of the best value on validation. spread: between the best `best` points. within: points
+    """error: standard error of the value on validation, the median of the best points, since that of the very best is
+    too small near the limit of a metric. spread: between the best `best` points. within: points
     that lie within one standard error of the best, itself among them, of all `done`."""
 
     error: float
@@ -38,13 +39,13 @@ class Noise:
 def noise(outcome: SearchOutcome) -> Noise | None:
     """How far the points of a search lie apart; None where too few were tried, or the standard error is not known."""
     done = [trial for trial in outcome["trials"] if trial["state"] == "done" and trial["same_as"] is None]
-    error = outcome["trials"][outcome["chosen"]]["error"]
-    if len(done) < FEWEST or error is None:
-        return None
     best = value_of(outcome["trials"][outcome["chosen"]])
-    away = sorted(abs(value_of(trial) - best) for trial in done)
-    shown = min(BEST, len(away))
-    return Noise(error, away[shown - 1], shown, sum(each <= error for each in away), len(away))
+    away = sorted((abs(value_of(trial) - best), trial["error"]) for trial in done if trial["error"] is not None)
+    if len(away) < FEWEST:
+        return None
+    first = away[:BEST]
+    error = median(error for _, error in first)
+    return Noise(error, first[-1][0], len(first), sum(distance <= error for distance, _ in away), len(away))
 
 
 def value_of(trial: TrialDict) -> float:
@@ -57,7 +58,8 @@ def metric_title(outcome: SearchOutcome) -> str:
 
 def shown(outcome: SearchOutcome, value: float) -> str:
     """A value in the words of its metric."""
-    return f"{value:.4f}" if outcome["metric"] == "loss" else number(outcome["metric"], value)
+    percent = outcome["metric"] != "loss" and METRICS[outcome["metric"]].percent
+    return f"{100 * value:.2f} %" if percent else f"{value:.4f}"
 
 
 def told(outcome: SearchOutcome, found: Noise) -> str:
@@ -69,8 +71,9 @@ def told(outcome: SearchOutcome, found: Noise) -> str:
         )
     return (
         f"The standard error of {metric_title(outcome)} on {outcome['records']} validation records is "
-        f"{shown(outcome, found.error)}; the best {found.best} points lie {shown(outcome, found.spread)} apart, and "
-        f"{found.within} of {found.done} lie within one standard error of the best"
+        f"{shown(outcome, found.error)} (median of the best {found.best}); the best {found.best} points lie "
+        f"{shown(outcome, found.spread)} apart, and {found.within} of {found.done} lie within one standard error of the "
+        "best"
     )
 
 

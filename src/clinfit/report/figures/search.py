@@ -18,10 +18,10 @@ def search_figure(
     percent: bool,
     name: str,
 ) -> Markup:
-    """(number, value) of trials that are done and of pruned ones; the chosen one with its standard error as a band.
+    """(number, value) of trials that are done and of pruned ones; the chosen one with one standard error as a band.
     title: of what was compared."""
     with style():
-        figure = new_figure(5.6, 2.6)
+        figure = new_figure(5.6, 2.6, left=0.8)
         axes = figure.subplots()
         if error is not None:
             axes.axhspan(chosen[1] - error, chosen[1] + error, color=PALETTE[4], alpha=0.18, linewidth=0)
@@ -36,6 +36,6 @@ def search_figure(
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         values = "; ".join(f"trial {number} {value:.4f}" for number, value in done)
-        band = "" if error is None else f" Its standard error is {error:.4f}."
+        band = "" if error is None else f" One standard error is {error:.4f}."
         text = f"{values}. Trial {chosen[0]} was chosen, {chosen[1]:.4f}.{band}"
         return inline_svg(figure, name, f"{title} on validation in the trials of {model}", text)

@@ -57,12 +57,13 @@ def _view(record: Mapping[str, Any], name: str) -> SearchView:
     outcome: SearchOutcome = record["search"]
     trials, title = outcome["trials"], metric_title(outcome)
     chosen = trials[outcome["chosen"]]
+    known = noise(outcome)
     percent = outcome["metric"] != "loss" and METRICS[outcome["metric"]].percent
     figure = search_figure(
         _points(trials, "done"),
         _points(trials, "pruned"),
         (chosen["number"] + 1, value_of(chosen)),
-        chosen["error"],
+        chosen["error"] if known is None else known.error,
         title,
         record["model"],
         percent,
@@ -135,7 +136,7 @@ def _importance(outcome: SearchOutcome) -> str:
 def _space(outcome: SearchOutcome, model: str) -> Plain:
     known = outcome["importance"]
     rows = [
-        [name, tried_words(tried), text_of(outcome["point"][name]), *([per_cent(known[name], 0)] if known else [])]
+        [name, tried_words(tried), _one(outcome["point"][name]), *([per_cent(known[name], 0)] if known else [])]
         for name, tried in outcome["space"].items()
     ]
     return Plain(
@@ -145,8 +146,12 @@ def _space(outcome: SearchOutcome, model: str) -> Plain:
 
 def tried_words(tried: Any) -> str:
     if isinstance(tried, list):
-        return "; ".join("none given" if value is None else text_of(value) for value in tried)
+        return "; ".join(map(_one, tried))
     return f"{text_of(tried['low'])} to {text_of(tried['high'])}" + (", on a log scale" if tried["log"] else "")
+
+
+def _one(value: Any) -> str:
+    return "not set" if value is None else text_of(value)
 
 
 def _trials(outcome: SearchOutcome, model: str) -> Plain:
@@ -155,7 +160,7 @@ def _trials(outcome: SearchOutcome, model: str) -> Plain:
         [
             str(trial["number"] + 1),
             _value(outcome, trial),
-            *(text_of(trial["point"][name]) for name in names),
+            *(_one(trial["point"][name]) for name in names),
             duration(trial["seconds"]),
         ]
         for trial in sorted(outcome["trials"], key=lambda trial: _rank(outcome, trial))
