@@ -72,8 +72,8 @@ def told(outcome: SearchOutcome, found: Noise) -> str:
     return (
         f"The standard error of {metric_title(outcome)} on {outcome['records']} validation records is "
         f"{shown(outcome, found.error)} (median of the best {found.best}); the best {found.best} points lie "
-        f"{shown(outcome, found.spread)} apart, and {found.within} of {found.done} lie within one standard error of the "
-        "best"
+        f"{shown(outcome, found.spread)} apart, and {found.within} of {found.done} lie within one standard error of "
+        "the best"
     )
 
 
