@@ -1,6 +1,7 @@
 """A search for hyperparameters as a step: its trials, a kill in the middle, what the run records of it."""
 
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def test_its_value_is_that_of_the_model_that_is_kept(done: Result) -> None:
     study = load_study(done.folder / "study.yaml")
     table = read_predictions(done.folder / "models/forest-seed1/predictions/t-validation-stage1.parquet")
     gold = (table["gold"] == "yes").to_numpy().astype(np.int64)
-    value = primary_value(study.tasks["t"], "auroc", gold, np.stack(list(table["probabilities"])))
+    value = primary_value(study.tasks["t"], "auroc", gold, table[["p_no", "p_yes"]].to_numpy())
     outcome = outcome_of(done.folder)
     assert value == pytest.approx(outcome["trials"][outcome["chosen"]]["value"], abs=1e-12)
 
@@ -131,8 +132,9 @@ def test_one_search_serves_all_seeds(done: Result) -> None:
 
 
 def test_nothing_of_a_trial_is_kept_but_numbers(done: Result) -> None:
-    files = sorted(path.name for path in (done.folder / "models/forest-seed1").rglob("*") if "search" in str(path))
-    assert files == ["journal.jsonl", "search", "search.json"]
+    folder = done.folder / "models/forest-seed1"
+    assert {path.name for path in (folder / "search").rglob("*")} == {"journal.jsonl", "search.json"}
+    assert not (folder / ".search-trial").exists()
 
 
 def test_report_and_card_tell_of_it(done: Result) -> None:
@@ -374,3 +376,36 @@ def test_the_standard_error_is_that_of_a_mean_and_counts_groups() -> None:
     x = np.repeat(x[:100], 4)
     assert standard_error([str(k // 4) for k in range(400)], mean, 0) == pytest.approx(1 / 10, rel=0.25)
     assert standard_error(["a", "b"], lambda rows: None, 0) is None
+
+
+# ---------------------------------------------------------------- models that train step by step
+
+
+@pytest.mark.slow
+def test_a_language_model_is_searched(tmp_path: Path) -> None:
+    """Chosen values are those of optimizer and adapter; a trial's value is that of the checkpoint that was kept."""
+    tiny = {
+        "name": "tiny",
+        "family": "causal",
+        "base": "clinfit/tiny",
+        "compare_base": False,
+        "train": {"epochs": 2, "learning_rate": 3e-3, "batch_size": 8, "max_length": 64},
+        "search": {
+            "trials": 2,
+            "over": {"train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}, "lora.rank": [4, 8]},
+        },
+    }
+    result = run(write(tmp_path / "study", models=[tiny], seeds=[1]), out=tmp_path / "run", console=quiet())
+    assert result.ok
+    folder, outcome = RunFolder(tmp_path / "run").model("tiny", 1), outcome_of(tmp_path / "run", "tiny-seed1")
+    point, record = outcome["point"], folder.read_record()
+    details = record["stages"]["1"]["details"]
+    assert details["peak_learning_rate"] == pytest.approx(point["train.learning_rate"])
+    assert read_json(folder.model(1) / "adapter/adapter_config.json")["r"] == point["lora.rank"]
+    assert details["adapter"]["rank"] == point["lora.rank"] == record["spec"]["lora"]["rank"]
+    assert record["spec"]["train"]["learning_rate"] == point["train.learning_rate"]
+    assert [trial["validations"] for trial in outcome["trials"]] == [2, 2]
+    rows = [json.loads(line) for line in (folder.stage(1) / "log.jsonl").read_text().splitlines()]
+    (kept,) = (row for row in rows if row["step"] == details["best_step"])
+    assert kept["validation_primary"] == pytest.approx(outcome["trials"][outcome["chosen"]]["value"])
+    assert not list(tmp_path.rglob(".search-trial"))
