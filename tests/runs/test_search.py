@@ -389,7 +389,7 @@ def test_a_language_model_is_searched(tmp_path: Path) -> None:
         "family": "causal",
         "base": "clinfit/tiny",
         "compare_base": False,
-        "train": {"epochs": 2, "learning_rate": 3e-3, "batch_size": 8, "max_length": 64},
+        "train": {"epochs": 2, "learning_rate": 3e-3, "batch_size": 8, "max_length": 192},
         "search": {
             "trials": 2,
             "over": {"train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}, "lora.rank": [4, 8]},

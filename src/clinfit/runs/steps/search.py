@@ -224,9 +224,7 @@ def _outcome(study: "optuna.Study", subject: Subject, space: Sequence[Dimension]
     done = [trial for trial in trials if trial["state"] == "done"]
     if not done:
         reason = next((trial["reason"] for trial in trials if trial["reason"]), "")
-        raise ClinfitError(
-            f"none of {len(trials)} trials of the search could be done: {reason}", fix="see the ranges of the search"
-        )
+        raise ClinfitError(f"none of {len(trials)} trials of the search could be done: {reason}")
     best = min if lower else max
     chosen = best(done, key=lambda trial: cast(float, trial["value"]))
     own, over = _own(subject, space), subject.search.over
