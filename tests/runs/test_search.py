@@ -2,13 +2,14 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 
 from clinfit.errors import ClinfitError
@@ -368,8 +369,8 @@ def test_losses_are_those_of_scikit_learn() -> None:
 def test_the_standard_error_is_that_of_a_mean_and_counts_groups() -> None:
     x = np.random.default_rng(1).standard_normal(400)
 
-    def mean(rows: Sequence[int]) -> float:
-        return float(x[np.asarray(rows)].mean())
+    def mean(rows: NDArray[np.int64]) -> float:
+        return float(x[rows].mean())
 
     alone = standard_error([str(k) for k in range(400)], mean, 0)
     assert alone == pytest.approx(1 / 20, rel=0.25)

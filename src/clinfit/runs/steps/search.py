@@ -148,7 +148,8 @@ def _suggested(trial: "optuna.Trial", dimension: Dimension) -> Any:
     """The value of one setting in a trial."""
     name, low, high = dimension.name, dimension.low, dimension.high
     if dimension.values is not None:
-        return json.loads(trial.suggest_categorical(name, [_held(dimension, value) for value in dimension.values]))
+        held = [_held(dimension, value) for value in dimension.values]
+        return json.loads(str(trial.suggest_categorical(name, held)))
     if dimension.whole:
         return as_value(trial.suggest_int(name, int(low), int(high), log=dimension.log), dimension.listed)
     value = trial.suggest_float(name, low, high, log=dimension.log)
