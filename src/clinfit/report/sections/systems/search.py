@@ -127,9 +127,11 @@ def _importance(outcome: SearchOutcome) -> str:
         return ""
     if outcome["importance"] is None:
         return "Importance of the settings is told from 10 finished trials with different values on."
+    found = noise(outcome)
+    chance = " Since the points can hardly be told apart, it may well describe chance." if found and found.hides else ""
     return (
         "Importance is the share that each setting has in what sets the best tenth of the trials apart (PED-ANOVA; "
-        "Watanabe and others, 2023). It describes these trials, and is rough where they are few."
+        f"Watanabe and others, 2023). It describes these trials, and is rough where they are few.{chance}"
     )
 
 
