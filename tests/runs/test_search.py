@@ -30,6 +30,7 @@ from clinfit.runs.steps.trials import Subject, Worth, record_losses, standard_er
 from clinfit.study.data import Data
 from clinfit.study.load import load_study
 from clinfit.study.models import Classical
+from clinfit.study.quick import limited
 from clinfit.study.search import Range, Search
 from clinfit.study.tasks import Classification
 from small_study import write_study
@@ -396,7 +397,8 @@ def test_a_language_model_is_searched(tmp_path: Path) -> None:
             "over": {"train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}, "lora.rank": [4, 8]},
         },
     }
-    result = run(write(tmp_path / "study", models=[tiny], seeds=[1]), out=tmp_path / "run", console=quiet())
+    study = limited(load_study(write(tmp_path / "study", models=[tiny], seeds=[1])), 45)
+    result = run(study, out=tmp_path / "run", console=quiet())
     assert result.ok
     folder, outcome = RunFolder(tmp_path / "run").model("tiny", 1), outcome_of(tmp_path / "run", "tiny-seed1")
     point, record = outcome["point"], folder.read_record()
