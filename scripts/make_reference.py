@@ -47,7 +47,7 @@ top-level keys that begin with `x-` may hold such blocks, and are ignored. A mod
 `schema/study.schema.json`, which `clinfit schema` prints as well.
 """
 
-PLAIN_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+PLAIN_TYPES = {Any: "any value", str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 BOUNDS = {Gt: ("gt", ">"), Ge: ("ge", "≥"), Lt: ("lt", "<"), Le: ("le", "≤")}
 
 

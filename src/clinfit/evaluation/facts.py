@@ -8,13 +8,15 @@ import pandas as pd
 
 from clinfit.evaluation.external_results import CaseMixRow
 from clinfit.evaluation.results import Characteristics, FreezeResult
+from clinfit.evaluation.search_results import SearchOutcome
 from clinfit.evaluation.system_results import ThresholdDict, WeightsDict
 from clinfit.findings import FindingDict
 
 
 class ModelFacts(TypedDict, total=False):
     """What a run knows of a model and predictions do not. stage_seconds, stage_perplexity: training
-    time, and perplexity of general text (scoring/general_text.py), by number of the stage; that of 0 is the base's."""
+    time, and perplexity of general text (scoring/general_text.py), by number of the stage; that of 0 is the base's.
+    search: how its hyperparameters were chosen."""
 
     family: str
     train_seconds: float | None
@@ -26,6 +28,7 @@ class ModelFacts(TypedDict, total=False):
     alarms: list[str]
     status: Literal["done", "failed", "running"]
     reason: str
+    search: SearchOutcome
 
 
 class Importance(TypedDict):

@@ -47,6 +47,7 @@ from clinfit.evaluation.analyses.texts import (
     written,
 )
 from clinfit.evaluation.checks import items, probabilities, study, systems
+from clinfit.evaluation.checks.search import check_search
 from clinfit.evaluation.checks.shortened import check_shortened
 from clinfit.evaluation.claims.pairs import check_declared
 from clinfit.evaluation.context import Analysis, Check, Context, SystemAnalysis
@@ -77,6 +78,7 @@ class Kind:
 CHECKS: Mapping[str, Check] = {
     "runs": study.check_runs,
     "contamination": study.check_contamination,
+    "search": check_search,
     "primary": study.check_primary,
     "labels": items.check_labels,
     "items": items.check_same_items,

@@ -45,6 +45,15 @@ def unheard(done: int, total: int, text: str) -> None:
     """Progress that nobody asked for."""
 
 
+#: Called at each validation of a training with (step, share of the steps that are done, loss, primary; larger is
+#: better). What it raises ends the fit.
+Validated = Callable[[int, float, float, float | None], None]
+
+
+def unwatched(step: int, share: float, loss: float, primary: float | None) -> None:
+    """Validations that nobody asked for."""
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What one stage teaches.
@@ -183,12 +192,14 @@ class Workspace:
         estimated. gold: (n,) label indices; of a multilabel task (n, K) whether each label holds. Models take it as a
         function, since nothing in them knows a metric.
     track: names of experiment trackers to write to.
+    validated: told of every validation of the training; families that do not train step by step have none.
     """
 
     folder: Path
     progress: Progress = unheard
     primary: Callable[[str, NDArray[Any], NDArray[np.float64]], float | None] = no_primary
     track: Sequence[str] = ()
+    validated: Validated = unwatched
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,12 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
     for name, served in answered(pack).items():
         yield from evaluation(name, served, results["tasks"].get(name), results["confidence"], pack["run"])
     yield from ("", "## Training", "")
+    if (searched := model["details"].get("search")) is not None:
+        yield (
+            f"Hyperparameters were chosen by a search of {searched['trials']} trials, compared by "
+            f"{searched['compared_by']} on {searched['records']} validation records; the table has the chosen ones."
+        )
+        yield ""
     yield from facts(model)
     yield from ("", "## Identity", "")
     yield f"- study (SHA-256): `{study['sha256']}`"

@@ -286,6 +286,8 @@ def model_facts(record: dict[str, Any]) -> ModelFacts:
     facts = ModelFacts(family=record["family"], status=record["status"])
     if record["reason"]:
         facts["reason"] = record["reason"]
+    if "search" in record:
+        facts["search"] = record["search"]
     if stages:
         facts["train_seconds"] = sum(stage["seconds"] for stage in stages)
         facts["stage_seconds"] = {number: stage["seconds"] for number, stage in record["stages"].items()}

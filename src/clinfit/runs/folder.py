@@ -11,6 +11,9 @@ from clinfit.files import LATEST, followed
 RECORD_FORMAT = "clinfit-run/2"
 FIRST_FORMAT = "clinfit-run/1"
 
+#: What a search for hyperparameters writes into the folder of its run, and what came out, below it.
+SEARCH, OUTCOME = "search", "search.json"
+
 #: What every run.json holds from its first moment on (docs/architecture.md).
 RECORD_KEYS = {"format", "study", "model", "seed", "family", "spec", "steps", "stages", "status", "reason"}
 

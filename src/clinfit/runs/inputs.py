@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def prepare(study: Study, out: Path | str | None, models: Sequence[str] | None, 
         for name, task in study.tasks.items()
     }
     check_bases(study, chosen)
+    check_searches(study, chosen, data)
     folder = RunFolder(Path(out) if out else Path("runs") / study.name / study_hash(study)[:8])
     refuse_other_study(folder, study)
     refuse_other_data(folder, data)
@@ -123,6 +125,28 @@ def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:
             from clinfit.models.estimates.precheck import check_base
 
             check_base(spec, study.tasks_of(spec))
+
+
+def check_searches(study: Study, specs: Sequence[ModelSpec], data: Mapping[str, TaskData]) -> None:
+    """Raise ClinfitError where a search has nothing to search with, or no validation records to compare points on."""
+    for spec in specs:
+        if spec.searched is None:
+            continue
+        if find_spec("optuna") is None:
+            raise ClinfitError(
+                f"model {spec.name} has a `search`, and Optuna is not installed", fix="pip install 'clinfit[search]'"
+            )
+        for name in study.tasks_of(spec):
+            if not any(in_split(found, "validation") for found in _divisions(data[name])):
+                raise ClinfitError(
+                    f"model {spec.name} has a `search`, and task {name} has no validation records",
+                    expected="validation records to compare points on",
+                    fix="give data.split a share of validation, such as {train: 0.6, validation: 0.2, test: 0.2}",
+                )
+
+
+def _divisions(data: TaskData) -> list[list[Record]]:
+    return list(data.folds.values()) if data.folds else [data.records]
 
 
 @cache

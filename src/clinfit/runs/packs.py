@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from clinfit.evaluation.results import Results
+from clinfit.evaluation.search_results import SearchOutcome
 from clinfit.files import read_json
 from clinfit.packs.write import Trained, write_packs
 from clinfit.runs.finish import records
@@ -49,10 +50,19 @@ def trained_model(folder: ModelFolder, record: dict[str, Any]) -> Trained:
         seed=record["seed"],
         stage=stage,
         sha256=ended["model"],
-        details=ended["details"],
+        details=ended["details"] | searched(record),
         model=folder.model(stage),
         pack=folder.pack,
     )
+
+
+def searched(record: dict[str, Any]) -> dict[str, Any]:
+    """What a pack tells of the search that chose the hyperparameters of its model; nothing where there was none."""
+    if "search" not in record:
+        return {}
+    outcome: SearchOutcome = record["search"]
+    told = {"trials": len(outcome["trials"]), "compared_by": outcome["metric"], "records": outcome["records"]}
+    return {"search": told | {"value": outcome["trials"][outcome["chosen"]]["value"], "chosen": outcome["point"]}}
 
 
 def last_stage(record: dict[str, Any]) -> int:

@@ -16,6 +16,7 @@ from clinfit.study.fold_checks import fold_checks
 from clinfit.study.messages import Place, Problem, did_you_mean, shown
 from clinfit.study.model_checks import model_checks, stage_checks
 from clinfit.study.parts import Parts
+from clinfit.study.search_checks import search_checks
 from clinfit.study.tasks import Multilabel, MultipleChoice, Task
 
 #: Names that a prompt may use beside the task's inputs, by kind of task (see prompts/template.py).
@@ -37,6 +38,7 @@ def cross_checks(parts: Parts) -> Iterator[Problem]:
     yield from fold_checks(parts)
     yield from model_checks(parts)
     yield from stage_checks(parts)
+    yield from search_checks(parts)
     yield from evaluation_checks(parts)
 
 

@@ -21,7 +21,7 @@ def model_checks(parts: Parts) -> Iterator[Problem]:
         if isinstance(model, Baseline):
             yield from _patterns(place, model, parts)
         else:
-            yield from _class_weights(place, model, parts)
+            yield from label_settings(place, model, parts)
     if parts.all_models and parts.models:
         answered = {name for model in parts.models.values() for name in model.tasks or parts.answered(model)}
         for name, task in parts.tasks.items():
@@ -61,7 +61,7 @@ def _patterns(place: Place, model: Baseline, parts: Parts) -> Iterator[Problem]:
         )
 
 
-def _class_weights(place: Place, model: ModelSpec, parts: Parts) -> Iterator[Problem]:
+def label_settings(place: Place, model: ModelSpec, parts: Parts) -> Iterator[Problem]:
     """Weights, sampling and the like act on tasks with one answer a record; names are labels of one of these."""
     tasks = {name: task for name, task in parts.answered(model).items() if task.kind != "multilabel"}
     for setting in ("class_weights", "sampling", "oversample"):

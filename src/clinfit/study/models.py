@@ -4,12 +4,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from clinfit.study.search import Search
 from clinfit.study.section import Fraction, Name, Section, Seed
 from clinfit.study.stages import Stage, StageSettings
 from clinfit.study.tasks import Task, Writing, lexicon_of
 
 Weight = Annotated[float, Field(gt=0)]
 LabelWeights = Literal["none", "balanced"] | dict[str, Weight]
+
+SEARCH = "settings of this block that are chosen by trying them on validation (the extra `search`)"
 
 
 class ModelSection(Section):
@@ -39,6 +42,11 @@ class ModelSection(Section):
     def repeats(self) -> bool:
         """Whether every seed is a run of its own."""
         return self.seeded
+
+    @property
+    def searched(self) -> Search | None:
+        """How its hyperparameters are searched; None where they stand in the study."""
+        return None
 
     @property
     def named_words(self) -> bool:
@@ -155,6 +163,13 @@ class Classical(ModelSection):
     )
     trees: int = Field(default=300, ge=1, description="random-forest: number of trees")
     max_depth: int | None = Field(default=None, ge=1, description="random-forest, gradient-boosting: depth limit")
+    rounds: int = Field(default=100, ge=1, description="gradient-boosting: number of trees that are added up")
+    learning_rate: float = Field(default=0.1, gt=0, description="gradient-boosting: share of each tree that is added")
+    search: Search | None = Field(default=None, description=SEARCH)
+
+    @property
+    def searched(self) -> Search | None:
+        return self.search
 
     @property
     def named_words(self) -> bool:
@@ -260,6 +275,11 @@ class Neural(ModelSection):
         description="also measure how much the model needs each input, by shuffling it on validation: 5 answers an "
         "input for each of at most 500 records. Classical models are always asked",
     )
+    search: Search | None = Field(default=None, description=SEARCH)
+
+    @property
+    def searched(self) -> Search | None:
+        return self.search
 
     @property
     def asked_importance(self) -> bool:

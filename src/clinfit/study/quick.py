@@ -1,22 +1,24 @@
 """A study made small, to see in a minute or two what a run of it would give: `clinfit run STUDY --quick`."""
 
 from clinfit.study.data import SplitRule
-from clinfit.study.models import ModelSpec, Neural
+from clinfit.study.models import Baseline, ModelSpec, Neural
 from clinfit.study.schema import Study
 
-#: Records of each task, of its training records alone; passes over them; bootstrap resamples.
-RECORDS, EPOCHS, RESAMPLES = 160, 1.0, 200
+#: Records of each task, of its training records alone; passes over them; bootstrap resamples; trials of a search.
+RECORDS, EPOCHS, RESAMPLES, TRIALS = 160, 1.0, 200, 2
 
 #: What the reader of any output is told.
 QUICK = (
-    f"A quick run: about {RECORDS} of the training records, {EPOCHS:g} epoch, {RESAMPLES} resamples. It shows what a "
-    "run gives; its figures say nothing of the models. Validation and test records of the study were not touched."
+    f"A quick run: about {RECORDS} of the training records, {EPOCHS:g} epoch, {RESAMPLES} resamples, "
+    f"{TRIALS} trials of a search. It shows what a run gives; its figures say nothing of the models. Validation and "
+    "test records of the study were not touched."
 )
 
 
 def quickened(study: Study) -> Study:
-    """The study with few records, one epoch, one seed and few resamples, under a name of its own: it shares no folder
-    with the whole one, and nothing of it is ever taken for a step of that. A cross-validation is divided once."""
+    """The study with few records, one epoch, one seed, few resamples and few trials of a search, under a name of its
+    own: it shares no folder with the whole one, and nothing of it is ever taken for a step of that. A cross-validation
+    is divided once."""
     if study.quick:
         return study
     tasks = {
@@ -54,6 +56,8 @@ def limited(study: Study, records: int) -> Study:
 
 
 def _model(spec: ModelSpec) -> ModelSpec:
+    if not isinstance(spec, Baseline) and spec.search is not None:
+        spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": TRIALS})})
     if not isinstance(spec, Neural):
         return spec
     epochs = min(EPOCHS, spec.train.epochs)

@@ -146,6 +146,9 @@ def train(
         log.write(row)
         accelerator.log({k: v for k, v in row.items() if isinstance(v, int | float)}, step=position.step)
         workspace.progress(position.step, schedule.steps, progress_line(row))
+        if "validation_loss" in row:
+            share = 1.0 if position.stopped_early else position.step / schedule.steps
+            workspace.validated(position.step, share, row["validation_loss"], row["validation_primary"])
         last = position.step == schedule.steps or position.stopped_early
         if accelerator.is_main_process and (last or position.step % settings.checkpoint_every == 0 or due()):
             position.scaler = gear.scaler.state_dict()

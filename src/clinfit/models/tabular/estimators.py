@@ -281,7 +281,8 @@ class _TaskFit:
         if spec.kind == "random-forest":
             return RandomForestClassifier(spec.trees, max_depth=spec.max_depth, n_jobs=-1, random_state=seed)
         without: Any = False  # the stub knows only the string 'auto'
-        return HistGradientBoostingClassifier(max_depth=spec.max_depth, early_stopping=without, random_state=seed)
+        boosted = {"max_iter": spec.rounds, "learning_rate": spec.learning_rate, "max_depth": spec.max_depth}
+        return HistGradientBoostingClassifier(**boosted, early_stopping=without, random_state=seed)
 
     # ------------------------------------------------------------ unequal classes
 

@@ -33,6 +33,7 @@ from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.systems.importance import importance_view
 from clinfit.report.sections.systems.language import language_view
 from clinfit.report.sections.systems.model_facts import model_facts
+from clinfit.report.sections.systems.search import search_view
 from clinfit.report.sections.systems.systems import cost_view, systems_view
 
 #: The chapters of a task in the appendix, in their order, with what each holds.
@@ -58,6 +59,7 @@ VIEWS = (
     View("freeze", freeze_view, ("freeze",), FINDINGS),
     View("checks", canaries_view, ("canaries",), FINDINGS),
     View("facts", model_facts),
+    View("search", search_view),
     View("importance", importance_view, ("importance", "weights")),
     View("clinical", panels, ("curves",), ANSWERS),
     View("thresholds", explorer, ("threshold",), ANSWERS),

@@ -75,9 +75,8 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
         findings += [replace(one, title=f"{name}: {one.title}") for one in found] if several else found
     if prepared:
         console.print(_estimates_table(prepared))
-        console.print(
-            _in_all(len(study.seeds) * max(len(folds), 1) * sum(model.estimate.seconds for model in prepared))
-        )
+        fits = [(len(study.seeds_of(model.spec)) + _trials(model.spec), model.estimate.seconds) for model in prepared]
+        console.print(_in_all(max(len(folds), 1) * sum(number * seconds for number, seconds in fits)))
     findings.sort(key=lambda finding: list(LEVEL_STYLES).index(finding.level))
     _print_findings(console, findings)
     return findings
@@ -109,9 +108,9 @@ def _settings(model: ModelSpec) -> str:
     """What a reader wants to know first; `docs/reference.md` lists the rest."""
     if not isinstance(model, Neural):
         given = model.model_dump(
-            exclude={"name", "tasks", "family", "kind", "patterns", "c_grid"}, exclude_defaults=True
+            exclude={"name", "tasks", "family", "kind", "patterns", "c_grid", "search"}, exclude_defaults=True
         )
-        return ", ".join(f"{key} {value}" for key, value in given.items())
+        return ", ".join([*(f"{key} {value}" for key, value in given.items()), *_searched(model)])
     from clinfit.training.precision import default_device, resolve_precision
 
     train = model.train
@@ -129,7 +128,14 @@ def _settings(model: ModelSpec) -> str:
     return (
         f"{adapter}; {train.epochs:g} {epochs}{steps}, learning rate {train.learning_rate:g}, "
         f"batch {train.batch_size}, at most {train.max_length} tokens, {precision}"
+        + "".join(f"; {words}" for words in _searched(model))
     )
+
+
+def _searched(model: ModelSpec) -> list[str]:
+    """That settings are searched, and which; nothing where none are."""
+    search = model.searched
+    return [] if search is None else [f"search of {search.trials} trials over {', '.join(search.over)}"]
 
 
 def _stage_lists(study: Study) -> Iterator[tuple[list[Stage], list[str]]]:
@@ -265,11 +271,20 @@ def _estimates_table(prepared: Sequence["Prepared"]) -> Table:
             f"{size.parameters / 1e6:,.1f} M",
             f"{size.trained / 1e6:,.2f} M",
             f"{model.estimate.memory / 1e9:.1f} GB",
-            _duration(model.estimate.seconds),
+            _duration(model.estimate.seconds) + (f" x {1 + trials}" if (trials := _trials(model.spec)) else ""),
         )
-    table.caption = "for one seed, with this machine to itself; a rough figure (models/estimates/estimate.py)"
+    table.caption = "for one seed, with this machine to itself; a rough figure (models/estimates/estimate.py)" + (
+        "; x N: with the trials of its search, less where trials are stopped early"
+        if any(_trials(model.spec) for model in prepared)
+        else ""
+    )
     table.caption_justify = "left"
     return table
+
+
+def _trials(model: ModelSpec) -> int:
+    """Fits of the search of a model, as if none of them were stopped early."""
+    return 0 if model.searched is None else model.searched.trials
 
 
 def _in_all(seconds: float) -> str:

@@ -52,6 +52,8 @@ def print_plan(
 
 def what(step: Step) -> str:
     """A step in words."""
+    if step.action == "search":
+        return "search hyperparameters"
     if step.action == "fit":
         return f"fit stage {step.stage}"
     if step.action == "importance":

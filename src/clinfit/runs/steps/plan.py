@@ -14,6 +14,7 @@ import clinfit
 from clinfit.data.load import TaskData
 from clinfit.data.records import Split
 from clinfit.files import hash_json
+from clinfit.runs.folder import SEARCH
 from clinfit.runs.steps import abstention, contrast
 from clinfit.runs.steps.item_scores import deciding
 from clinfit.study.data import Fold
@@ -35,7 +36,7 @@ CHAINED = {"train", "start"}
 
 #: Fields of a causal model that change nothing before training: models that differ only here share stage 0.
 TRAINING_ONLY = {
-    "name", "seeds", "stages", "method", "shots", "lora", "class_weights", "focal_gamma", "sampling", "train",
+    "name", "seeds", "stages", "method", "shots", "lora", "class_weights", "focal_gamma", "sampling", "train", "search",
 }  # fmt: skip
 READ_BEFORE_TRAINING = {"max_length", "shorten", "precision"}
 
@@ -44,6 +45,9 @@ SHUFFLED = {"classification", "multilabel"}
 
 #: Kinds of task that a free answer may be asked of beside the probabilities.
 ANSWERED_FREELY = {"classification", "multiple-choice"}
+
+#: Part of the inputs of every search: other numbers for the same trials need another one.
+SEARCH_VERSION = 1
 
 #: The worker of models without a pretrained base.
 CLASSICAL = "classical"
@@ -55,15 +59,16 @@ Identity = Callable[[str, str | None], Mapping[str, Any]]
 @dataclass(frozen=True)
 class Step:
     """One thing to do; `fit` writes the model of a stage, `answer` one predictions table, `score-items` the scores of
-    its texts, `importance` what a model answers while its inputs are shuffled, `abstention` whether it declines when
-    the context is not there, `contrast` how unlikely it finds references with a fault.
+    its texts, `search` the hyperparameters that the fits of its run take, `importance` what a model answers while its
+    inputs are shuffled, `abstention` whether it declines when the context is not there, `contrast` how unlikely it
+    finds references with a fault.
 
     inputs: SHA-256 over all that decides the outcome. needs: ids of the steps that must be done before. worker: steps
     with one key share a process and a base. task and split are None for a fit.
     """
 
     id: str
-    action: Literal["fit", "answer", "score-items", "importance", "abstention", "contrast"]
+    action: Literal["search", "fit", "answer", "score-items", "importance", "abstention", "contrast"]
     run: str
     stage: int
     task: str | None
@@ -76,6 +81,11 @@ class Step:
     def writes(self) -> str:
         """What it writes, relative to the folder of its run."""
         return str(PurePosixPath(self.id).relative_to(self.run))
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Of a fit: the fits that it goes on from, without the search that chose its settings."""
+        return tuple(need for need in self.needs if not need.endswith(f"/{SEARCH}"))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Step":
@@ -160,8 +170,12 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
             yield from _answered(study, run, 0, question, {"model": before}, None, identity)
     fits: dict[int, Step] = {}
     through = stages_of(study, run.spec)
+    search = _search(study, data, run, through[0], base) if run.spec.searched is not None and through else None
+    if search is not None:
+        yield search
     for taught in through:
-        fit = fits[taught.number] = _fit(study, data, run, taught, [fits[start] for start in taught.starts], base)
+        starts = [fits[start] for start in taught.starts]
+        fit = fits[taught.number] = _fit(study, data, run, taught, starts, base, search)
         yield fit
         for question in questions:
             # A classifier has no answer to what it never learned.
@@ -172,8 +186,33 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
         yield from (_importance(run, question, last) for question in questions if _shuffles(study, question, learned))
 
 
+def _search(study: Study, data: Mapping[str, TaskData], run: Run, taught: Taught, base: Any) -> Step:
+    """The search of a model, by its first seed: what it finds holds for all of them, so that in every other run the
+    step is the same and is copied."""
+    spec, weights = run.spec, taught.all_weights
+    inputs = hash_json(
+        {
+            "clinfit": _version(),
+            "search": SEARCH_VERSION,
+            "spec": spec.model_dump(mode="json", exclude=ASKED_OF_IT | OF_OTHER_STAGES),
+            "base": base,
+            "seed": study.seeds_of(spec)[0],
+            "tasks": [_asked(name, task) for name, task in study.tasks_of(spec).items()],
+            "records": [[name, weight, data[name].fingerprint] for name, weight in weights.items()],
+            "primary": {name: study.settings(name).primary for name in weights},
+        }
+    )
+    return Step(f"{run.name}/{SEARCH}", "search", run.name, taught.number, None, None, inputs, (), worker_key(spec))
+
+
 def _fit(
-    study: Study, data: Mapping[str, TaskData], run: Run, taught: Taught, starts: Sequence[Step], base: Any
+    study: Study,
+    data: Mapping[str, TaskData],
+    run: Run,
+    taught: Taught,
+    starts: Sequence[Step],
+    base: Any,
+    search: Step | None,
 ) -> Step:
     spec, weights = run.spec, taught.all_weights
     primary = isinstance(spec, Neural) and spec.train.select_by == "primary"
@@ -188,12 +227,13 @@ def _fit(
             "records": [[name, weight, data[name].fingerprint] for name, weight in weights.items()],
             "rehearsed": sorted(taught.rehearsed),
             "start": [step.inputs for step in starts],
+            "search": search and search.inputs,
             "stage": taught.stage.model_dump(mode="json", exclude=CHAINED | {"merge"})
             | {"merge": taught.stage.merge and taught.stage.merge.model_dump(mode="json", exclude={"stages"})},
             "primary": {name: study.settings(name).primary for name in weights} if primary else None,
         }
     )
-    needs = tuple(step.id for step in starts)
+    needs = tuple(step.id for step in [*starts, *([search] if search is not None else [])])
     name = f"{run.name}/stages/{taught.number}/model"
     return Step(name, "fit", run.name, taught.number, None, None, inputs, needs, worker_key(spec))
 

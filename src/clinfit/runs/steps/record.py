@@ -3,6 +3,8 @@
     steps    what a step writes -> {inputs, of, sha256}
              inputs: the step's own (plan.py). of: SHA-256 of the trained model that it began with or asked, null for
              the base. sha256: of what it wrote, null until it is done
+    search   of a model whose hyperparameters are searched: the outcome (search.py), once it is there; `spec` then holds
+             the chosen values
     stages   number -> what a fit tells of itself (`FitSummary`), and the SHA-256 of its model
 
 A step is done when its inputs, the model that it began with, and the hash of what it wrote all hold.
@@ -17,21 +19,26 @@ from pathlib import Path
 from typing import Any
 
 from clinfit.errors import ClinfitError
-from clinfit.files import hash_file, hash_folder, hash_json, write_json
+from clinfit.files import hash_file, hash_folder, hash_json, read_json, write_json
 from clinfit.runs.control.status import now
-from clinfit.runs.folder import RECORD_FORMAT, ModelFolder, RunFolder
+from clinfit.runs.folder import OUTCOME, RECORD_FORMAT, ModelFolder, RunFolder
 from clinfit.runs.steps.plan import Run, Step
+from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study
+from clinfit.study.search import filled_in, with_point
 
 
 def why_to_do(step: Step, record: Mapping[str, Any], folder: Path) -> str | None:
     """Why a step of this run has to be done, None when it is done. folder: of the run."""
     entry = record["steps"].get(step.writes)
     if entry is None or (entry["sha256"] is None and not is_changed(step, record)):
-        return "not finished" if step.action == "fit" and (folder / step.writes).parent.is_dir() else "not begun"
+        begun = {"fit": (folder / step.writes).parent, "search": folder / step.writes}.get(step.action)
+        return "not finished" if begun is not None and begun.is_dir() else "not begun"
     if is_changed(step, record):
         return "what decides it changed"
     if entry["of"] != model_of(step, record):
+        if step.action == "fit":
+            return "its hyperparameters were searched again, or what it goes on from was trained again"
         answers = step.action in ("score-items", "abstention")
         return "its answers were written again" if answers else "its model was trained again"
     return None if digest(folder / step.writes) == entry["sha256"] else "its file is missing or was changed"
@@ -64,6 +71,9 @@ def note_done(step: Step, record: dict[str, Any], folder: ModelFolder) -> None:
     record["steps"][step.writes] = {"inputs": step.inputs, "of": model_of(step, record), "sha256": found}
     if step.action == "fit":
         record["stages"][str(step.stage)]["model"] = found
+    if step.action == "search":
+        record["search"] = read_json(folder.path / step.writes / OUTCOME)
+        record["spec"] = filled_in(record["spec"], record["search"]["point"])
     write_json(folder.record, record)
 
 
@@ -79,14 +89,19 @@ def open_record(runs: RunFolder, study: Study, run: Run, steps: Sequence[Step], 
         _set_aside(runs, folder, say)
         found = None
     record = deepcopy(found) or blank_record(study, run)
-    record["spec"] = run.spec.model_dump(mode="json")
     _keep_planned(record, steps, folder)
+    record["spec"] = searched_spec(run.spec, record).model_dump(mode="json")
     done = record["status"] == "done" and all(why_to_do(step, record, folder.path) is None for step in steps)
     if not done:
         record |= {"status": "running", "reason": None}
     if record != found:
         write_json(folder.record, record)
     return not done
+
+
+def searched_spec(spec: ModelSpec, record: Mapping[str, Any]) -> ModelSpec:
+    """A model with the settings that its search has chosen, as it stands where there was none yet."""
+    return with_point(spec, record["search"]["point"]) if "search" in record else spec
 
 
 def close_record(folder: ModelFolder, reason: str | None) -> None:
@@ -131,6 +146,8 @@ def _keep_planned(record: dict[str, Any], steps: Sequence[Step], folder: ModelFo
     """The steps of the plan in its order, with what is known of them; files of other answers are removed."""
     known = record["steps"]
     record["steps"] = planned(known, steps)
+    if any(step.action == "search" and record["steps"][step.writes]["sha256"] is None for step in steps):
+        record.pop("search", None)
     stages = {str(step.stage) for step in steps}
     record["stages"] = {number: facts for number, facts in record["stages"].items() if number in stages}
     for writes, entry in known.items():

@@ -48,7 +48,7 @@ def copy_outcome(step: Step, record: dict[str, Any], folder: ModelFolder, other:
     if step.action in ("answer", "score-items", "abstention", "contrast"):
         with new_file(folder.path / step.writes) as copy:
             shutil.copyfile(other.path / step.writes, copy)
-    elif step.action == "importance":
+    elif step.action in ("importance", "search"):
         with new_folder(folder.path / step.writes) as copy:
             shutil.copytree(other.path / step.writes, copy, dirs_exist_ok=True)
     else:

@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any, cast
@@ -25,10 +25,10 @@ from clinfit.data.records import Record, in_split
 from clinfit.files import DiskError, disk_errors, hash_json, new_folder, write_json, write_parquet, write_text
 from clinfit.locks import locked
 from clinfit.machine import peak_memory_bytes
-from clinfit.models.base import Lesson, Mergeable, Model, TextOutputs, Workspace, Writer, WrittenText
+from clinfit.models.base import Lesson, Mergeable, Model, Workspace, Writer
 from clinfit.models.families import create_model, load_model
 from clinfit.predictions import Source, predictions_table, read_predictions
-from clinfit.runs.control.status import Advance, Listener, telling
+from clinfit.runs.control.status import Listener, telling
 from clinfit.runs.folder import ModelFolder
 from clinfit.runs.steps.abstention import abstention_table
 from clinfit.runs.steps.contrast import contrast_table
@@ -37,9 +37,11 @@ from clinfit.runs.steps.importance import write_importance
 from clinfit.runs.steps.item_scores import score_table
 from clinfit.runs.steps.place import Place, place_of
 from clinfit.runs.steps.plan import Run, Step, free_tokens, runs_of
-from clinfit.runs.steps.record import model_of, note_done, why_to_do
+from clinfit.runs.steps.record import model_of, note_done, searched_spec, why_to_do
 from clinfit.runs.steps.reuse import from_elsewhere
-from clinfit.runs.steps.written import WrittenTexts
+from clinfit.runs.steps.search import run_search
+from clinfit.runs.steps.trials import Subject
+from clinfit.runs.steps.written import WrittenTexts, write_left, write_texts
 from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.tasks import Generation, Writing
@@ -97,6 +99,7 @@ class Worker:
             place = self.place
             if not from_elsewhere(step, run, record, place.folder, place.siblings, self.listener.say):
                 act = {
+                    "search": self._search,
                     "fit": self._fit,
                     "answer": self._answer,
                     "score-items": self._score_items,
@@ -107,13 +110,31 @@ class Worker:
                 act[step.action](step, run, record)
             note_done(step, record, folder)
 
-    # ------------------------------------------------------------ fit
+    # ------------------------------------------------------------ search and fit
+
+    def _search(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        study, folder = self.place.study, self.place.folder.run(step.run)
+        (taught,) = stages_of(study, run.spec)
+        seed, tasks = study.seeds_of(run.spec)[0], study.tasks_of(run.spec)
+        subject = Subject(
+            spec=run.spec,
+            tasks=tasks,
+            seed=seed,
+            lesson=self._lesson(taught, run, []),
+            bases=self._bases(run),
+            primary=self._primary,
+            seeded=lambda: seed_everything(run.spec, seed),
+        )
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            primary = study.settings(next(iter(tasks))).primary
+            run_search(subject, folder.path / step.writes, step.inputs, primary, advance)
 
     def _fit(self, step: Step, run: Run, record: dict[str, Any]) -> None:
         folder = self.place.folder.run(step.run)
         (taught,) = (taught for taught in stages_of(self.place.study, run.spec) if taught.number == step.stage)
-        starts = [self.place.folder.written(need) for need in step.needs]
-        model = self._untrained(run)
+        starts = [self.place.folder.written(need) for need in step.starts]
+        spec = searched_spec(run.spec, record)
+        model = self._untrained(run) if spec is run.spec else self._created(run, spec)
         seed_everything(run.spec, run.seed)
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             workspace = Workspace(folder.stage(step.stage), advance, self._primary, self.place.study.track)
@@ -155,10 +176,12 @@ class Worker:
     def _untrained(self, run: Run) -> Model:
         """The model before any training, the same object for stage 0 and the first fit."""
         if self._model is None or self._model[:2] != (run.name, 0):
-            seed_everything(run.spec, run.seed)
-            tasks = self.place.study.tasks_of(run.spec)
-            self._model = (run.name, 0, create_model(run.spec, tasks, run.seed, self._bases(run)))
+            self._model = (run.name, 0, self._created(run, run.spec))
         return self._model[2]
+
+    def _created(self, run: Run, spec: ModelSpec) -> Model:
+        seed_everything(spec, run.seed)
+        return create_model(spec, self.place.study.tasks_of(spec), run.seed, self._bases(run))
 
     def _bases(self, run: Run) -> "Bases | None":
         """The base in memory that this worker's models share; None for models without one."""
@@ -179,11 +202,11 @@ class Worker:
             advance(0, len(records), "")
             model = self._asked(step, run, folder)
             if isinstance(task, Writing):
-                outputs = _texts(cast(Writer, model), step.task, records, task.max_new_tokens, written, advance)
+                outputs = write_texts(cast(Writer, model), step.task, records, task.max_new_tokens, written, advance)
             else:
                 outputs = model.predict(step.task, records, progress=advance)
                 if limit := free_tokens(run.spec, task):
-                    _write(cast(Writer, model), step.task, records, limit, written, advance)
+                    write_left(cast(Writer, model), step.task, records, limit, written, advance)
                     outputs = outputs.with_texts(written.outputs([one.id for one in records]))
         source = Source(run.name, run.spec.name, run.seed, step.stage, run.fold)
         table = predictions_table(source, step.task, task, step.split, records, outputs)
@@ -262,36 +285,12 @@ class Worker:
             what = "drawing examples" if isinstance(run.spec, Neural) and run.spec.prompting else what
             return what + (f", stage {step.stage}" if several else "")
         about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split
+        if step.action == "search":
+            return "searching hyperparameters"
         if step.action == "importance":
             return f"asking what it needs of {step.task}"
         after = " before training" if step.stage == 0 else f" after stage {step.stage}" if several else ""
         return DOING[step.action].format(about=about) + after
-
-
-def _texts(
-    model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Advance
-) -> TextOutputs:
-    """What the model writes, and how unlikely it finds the references: that first, since a reference may be longer than
-    the base reads, and writing takes hours."""
-    losses = model.likelihood(task, records)
-    _write(model, task, records, limit, written, advance)
-    return replace(written.outputs([record.id for record in records]), losses=losses)
-
-
-def _write(
-    model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Advance
-) -> None:
-    """Let the model write what is not written yet."""
-    left = [record for record in records if record.id not in written]
-
-    def keep(index: int, text: WrittenText) -> None:
-        written.add(left[index].id, text)
-        advance(len(written), len(records), "written")
-
-    try:
-        model.generate(task, left, limit, done=keep)
-    finally:
-        written.save()
 
 
 def seed_everything(spec: ModelSpec, seed: int) -> None:

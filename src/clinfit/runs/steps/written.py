@@ -10,11 +10,12 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from clinfit.data.records import Record
 from clinfit.files import write_text
-from clinfit.models.base import TextOutputs, WrittenText
+from clinfit.models.base import Progress, TextOutputs, Writer, WrittenText
 
 #: Seconds between two files: a kill loses no more, beside the texts that were not finished.
 EVERY = 30.0
@@ -61,3 +62,29 @@ class WrittenTexts:
     def remove(self) -> None:
         """Take them off the disk: the table holds them."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def write_texts(
+    model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Progress
+) -> TextOutputs:
+    """What the model writes, and how unlikely it finds the references: that first, since a reference may be longer than
+    the base reads, and writing takes hours."""
+    losses = model.likelihood(task, records)
+    write_left(model, task, records, limit, written, advance)
+    return replace(written.outputs([record.id for record in records]), losses=losses)
+
+
+def write_left(
+    model: Writer, task: str, records: Sequence[Record], limit: int, written: WrittenTexts, advance: Progress
+) -> None:
+    """Let the model write what is not written yet."""
+    left = [record for record in records if record.id not in written]
+
+    def keep(index: int, text: WrittenText) -> None:
+        written.add(left[index].id, text)
+        advance(len(written), len(records), "written")
+
+    try:
+        model.generate(task, left, limit, done=keep)
+    finally:
+        written.save()

@@ -17,6 +17,7 @@ from clinfit.report.section import section
 from clinfit.report.sections.first.verdict import where, why_model
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.systems.models import run_name
+from clinfit.report.sections.systems.search import searched_words
 from clinfit.report.tables import cell_of, the_model
 from clinfit.study.schema import Study, study_hash
 
@@ -95,7 +96,8 @@ def _mechanism(system: SystemResult, record: Mapping[str, Any]) -> list[Line]:
     kinds = (f"{system['family']} model" if system["family"] else "", spec.get("kind", ""))
     base = f"base {spec['base']}" if spec.get("base") else ""
     told = ", ".join(filter(None, [*kinds, base]))
-    return [Line(told) if told else _missing("kind of model"), Line(f"decision: {_decision(system)}")]
+    searched = [Line(searched_words(record["search"]))] if "search" in record else []
+    return [Line(told) if told else _missing("kind of model"), *searched, Line(f"decision: {_decision(system)}")]
 
 
 def _decision(system: SystemResult) -> str:
