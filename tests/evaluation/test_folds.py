@@ -92,6 +92,33 @@ def test_differences_have_the_corrected_resampled_t_test(predictions: pd.DataFra
     assert f"Of {N * REPEATS} answers (3 to each item)" in comparison["sentence"]
 
 
+def without_events(predictions: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """The label no for every record of a fold of the first repeat."""
+    own = of(predictions)
+    there = predictions["id"].isin(own.loc[(own["repeat"] == 1) & (own["fold"] == fold), "id"])
+    return predictions.assign(gold=predictions["gold"].mask(there, "no"))
+
+
+def test_a_fold_without_events_is_left_out_of_the_test_and_nothing_else_decides() -> None:
+    """Ranking well in every fold that can tell is better than a constant answer, whatever a threshold makes of it."""
+    predictions = without_events(table(), 2)
+    result = evaluate(study(), predictions)["tasks"]["t"]
+    (comparison,) = [c for c in result["comparisons"] if (c["reference"], c["new"]) == ("one", "other")]
+    row = comparison["rows"][0]
+    assert row["method"] == "corrected resampled t-test, 11 of 12 folds" and row["p"] is not None
+    assert "over 11 of 12 folds; in the others it is undefined" in row["sentence"]
+    assert not any("to be better than always answering" in line for line in result["verdict"])
+
+
+def test_with_less_than_two_folds_nothing_is_tested() -> None:
+    predictions = table(repeats=1)
+    for fold in (1, 2, 3):
+        predictions = without_events(predictions, fold)
+    result = evaluate(study(), predictions)["tasks"]["t"]
+    (comparison,) = [c for c in result["comparisons"] if (c["reference"], c["new"]) == ("one", "other")]
+    assert comparison["rows"][0]["reason"] == "undefined in 3 of 4 folds: no interval"
+
+
 def test_the_corrected_t_test_is_wider_than_the_plain_one() -> None:
     d = np.array([0.02, 0.05, -0.01, 0.03, 0.04, 0.0, 0.06, 0.01, 0.02, 0.03])
     found = corrected_t(float(d.mean()), d, 5, 0.95)

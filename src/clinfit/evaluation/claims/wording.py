@@ -56,6 +56,7 @@ def evidence(found: PairedDifference, p_holm: float | None, confidence: float) -
     if found.low is not None and found.high is not None:
         low, high = change(found.metric, found.low), change(found.metric, found.high)
         parts.append(f"{100 * confidence:g} % interval {low} to {high}")
+        parts += [found.reason] if found.reason is not None else []
     else:
         parts.append(found.reason or "no interval")
     if found.p is not None and found.test is not None:
