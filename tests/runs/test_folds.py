@@ -12,6 +12,7 @@ from rich.console import Console
 from scipy.sparse import csr_array
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -22,6 +23,7 @@ from clinfit.files import read_json
 from clinfit.predictions import read_predictions
 from clinfit.runs.compare import compare_runs
 from clinfit.runs.execute import Result, run
+from clinfit.runs.external.answers import evaluate_files
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.freeze import freeze_study
@@ -122,6 +124,35 @@ def test_the_decisions_are_those_that_the_figures_count(done: Result) -> None:
     assert lasso["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
     chosen = [set(part["threshold"]) for _, part in own.groupby(["repeat", "fold"])]
     assert all(len(values) == 1 for values in chosen) and len(set.union(*chosen)) > 1
+
+
+def test_evaluating_the_decisions_gives_the_figures_again(done: Result, tmp_path: Path) -> None:
+    path = RunFolder(done.folder).decisions("t")
+    study = load_study(RunFolder(done.folder).study)
+    again = evaluate_files([path], tmp_path / "again", study=study)["tasks"]["t"]
+    assert not again["withheld"] and done.results is not None
+    ours = {system["name"]: system["metrics"] for system in done.results["tasks"]["t"]["systems"]}
+    for system in again["systems"]:
+        for name, metric in system["metrics"].items():
+            assert metric["value"] == pytest.approx(ours[system["name"]][name]["value"]), name
+        assert system["metrics"]["accuracy"]["n"] == 90
+
+
+def test_a_file_of_one_repeat_is_evaluated_by_fold(done: Result, tmp_path: Path) -> None:
+    table = pd.read_parquet(RunFolder(done.folder).decisions("t"))
+    own = table[(table["model"] == "forest") & (table["repeat"] == 2)].drop(columns="repeat")
+    own.to_csv(tmp_path / "one.csv", index=False)
+    found = evaluate_files([tmp_path / "one.csv"], tmp_path / "out", positive="yes")["tasks"]["predictions"]
+    (forest,) = (system for system in found["systems"] if system["name"] == "forest")
+    aurocs = [roc_auc_score(part["gold"] == "yes", part["p_yes"]) for _, part in own.groupby("fold")]
+    assert forest["metrics"]["auroc"]["value"] == pytest.approx(np.mean(aurocs))
+    assert found["sections"].get("cross_validation", {}).get("folds") == 3
+    own.assign(fold=own["fold"].where(own["id"] != "r7")).to_csv(tmp_path / "gap.csv", index=False)
+    with pytest.raises(ClinfitError, match=r"column fold: 1 cells are empty \(id r7\)"):
+        evaluate_files([tmp_path / "gap.csv"], tmp_path / "out")
+    own.assign(model="other").drop(columns="fold").to_csv(tmp_path / "once.csv", index=False)
+    with pytest.raises(ClinfitError, match="once.csv does not"):
+        evaluate_files([tmp_path / "one.csv", tmp_path / "once.csv"], tmp_path / "out")
 
 
 def test_report_and_packs(done: Result) -> None:
