@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, precision_score, roc_auc_score
 
 from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.facts import Facts
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.statistics.resampled_t import corrected_t
 from clinfit.evaluation.system_results import SystemResult
@@ -58,6 +59,19 @@ def test_other_metrics_are_those_of_each_repeat_averaged(predictions: pd.DataFra
     assert metrics["brier"]["value"] == pytest.approx(brier)
     assert metrics["accuracy"]["n"] == N and system(result)["n"] == N and result["counts"]["test"]["n"] == N
     assert metrics["sensitivity"]["n"] == sum(k % 3 == 0 for k in range(N))
+
+
+def test_a_record_counts_once_however_many_repeats_answer_it(predictions: pd.DataFrame, result: TaskResult) -> None:
+    classes = system(result)["sections"].get("classes") or []
+    events = sum(k % 3 == 0 for k in range(N))
+    assert {row["label"]: row["support"] for row in classes} == {"no": N - events, "yes": events}
+    assert classes[1]["prevalence"] == pytest.approx(events / N)
+    said = (of(predictions)["predicted"] == "yes").mean()
+    assert classes[1]["predicted"] == round(said * N) and classes[1]["predicted_proportion"] == pytest.approx(said)
+    facts = Facts(leaks={"t": {"exact": ["r3", "r4"]}})
+    findings = evaluate(study(), predictions, facts)["tasks"]["t"]["findings"]
+    (leak,) = [finding for finding in findings if finding["code"] == "leaking-test-items"]
+    assert leak["title"].startswith(f"2 of {N} test items leak")
 
 
 def test_intervals_resample_items_with_all_their_answers() -> None:

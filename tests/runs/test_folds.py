@@ -1,6 +1,7 @@
 """A cross-validation from study file to report: every command that works on a study folder knows of folds."""
 
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,7 @@ def test_report_and_packs(done: Result) -> None:
     assert "3-fold cross-validation, repeated twice" in page and "Out of fold: 90 records" in page
     assert "On the test split" not in page and "Records of each fold" in page
     assert "To serve the model" in page
+    assert re.search(r"both are wrong on \d+ answers, 2 a record\.", page)
     assert page.count("those of the other folds were trained alike") == 3
 
 
