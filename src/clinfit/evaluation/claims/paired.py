@@ -89,7 +89,9 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     label = new.engine.ranked_label(new.answers, metric)
     if label is not None and not new.grouped:
         test = delong_paired(reference.delong(label), new.delong(label), new.confidence)
-        base = PairedDifference(metric, before, after, test.difference, method="DeLong, paired", test="DeLong", p=test.p)
+        base = PairedDifference(
+            metric, before, after, test.difference, method="DeLong, paired", test="DeLong", p=test.p
+        )
         if test.low is None:
             return replace(base, reason="no variance: no interval", alike=True)
         return replace(base, low=test.low, high=test.high)
