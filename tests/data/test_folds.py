@@ -101,6 +101,26 @@ def test_findings_name_every_input_and_say_in_how_many_folds(tmp_path: Path) -> 
     assert re.search(r"in \d of 5 folds$", duplicates.evidence)
 
 
+def test_validation_is_taken_as_the_rule_says_of_labels(tmp_path: Path) -> None:
+    """Two folds of a label of three: one of them has a single record left to learn from."""
+    table = records(60)
+    table["label"] = [int(k < 3) for k in range(60)]
+    table.to_csv(tmp_path / "data.csv", index=False)
+    assert len(loaded(tmp_path, {"folds": 2, "stratify": False, "seed": 1}).folds) == 2
+    said = r"into 2 splits \(training and validation of repeat 1, fold \d\): the label 'yes' 1 time"
+    with pytest.raises(ClinfitError, match=said):
+        loaded(tmp_path, {"folds": 2})
+
+
+def test_repeats_that_divide_alike_are_refused(tmp_path: Path) -> None:
+    table = records(60)
+    table["patient"] = [f"p{k // 12}" for k in range(60)]
+    table.to_csv(tmp_path / "data.csv", index=False)
+    assert len(loaded(tmp_path, {"folds": 5}, group="patient").folds) == 5
+    with pytest.raises(ClinfitError, match="2 of 3 repeats divide the records as another one does"):
+        loaded(tmp_path, {"folds": 5, "repeats": 3}, group="patient")
+
+
 def test_a_label_of_too_few_records_stops_it(tmp_path: Path) -> None:
     table = records(60)
     table["label"] = [int(k < 3) for k in range(60)]
