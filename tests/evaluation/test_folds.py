@@ -9,6 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, precision_score, roc_auc_score
 
+from clinfit.errors import ClinfitError
+from clinfit.evaluation.across import Run, across
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
 from clinfit.evaluation.results import TaskResult
@@ -175,6 +177,32 @@ def test_an_item_that_is_answered_twice_in_a_repeat_withholds_the_numbers(predic
     double = pd.concat([predictions, of(predictions).head(1)], ignore_index=True)
     result = evaluate(study(), double)["tasks"]["t"]
     assert result["withheld"] and "misaligned-items" in [finding["code"] for finding in result["findings"]]
+
+
+def a_run(name: str, predictions: pd.DataFrame) -> Run:
+    return Run(name, name, f"sha256 of {name}", study(), predictions, Facts())
+
+
+def test_studies_that_divide_otherwise_are_not_compared(predictions: pd.DataFrame) -> None:
+    one = a_run("a", predictions)
+    assert not across([one, a_run("b", predictions)])["left_out"]
+    others = {
+        "other folds": predictions.assign(fold=predictions["fold"] % K + 1),
+        "3 folds": predictions.assign(fold=predictions["fold"].clip(upper=K - 1)),
+        "2 repeats": predictions[predictions["repeat"] < 3],
+        "no folds": predictions[predictions["repeat"] == 1].drop(columns=["repeat", "fold"]),
+    }
+    for name, table_ in others.items():
+        with pytest.raises(ClinfitError, match=f"a and {name} divide the same records otherwise") as error:
+            across([one, a_run(name, table_)])
+        assert "the same folds, repeats and seed" in "".join(error.value.lines())
+
+
+def test_systems_of_other_folds_are_not_set_side_by_side(predictions: pd.DataFrame) -> None:
+    other = predictions["model"] == "other"
+    mixed = predictions.assign(fold=predictions["fold"].mask(other, predictions["fold"] % K + 1))
+    result = evaluate(study(), mixed)["tasks"]["t"]
+    assert result["withheld"] and any("in other folds" in finding["evidence"] for finding in result["findings"])
 
 
 def test_errors_and_doubtful_labels_name_a_record_once(predictions: pd.DataFrame, result: TaskResult) -> None:

@@ -152,7 +152,7 @@ def test_a_file_of_one_repeat_is_evaluated_by_fold(done: Result, tmp_path: Path)
     with pytest.raises(ClinfitError, match=r"column fold: 1 cells are empty \(id r7\)"):
         evaluate_files([tmp_path / "gap.csv"], tmp_path / "out")
     own.assign(model="other").drop(columns="fold").to_csv(tmp_path / "once.csv", index=False)
-    with pytest.raises(ClinfitError, match="once.csv does not"):
+    with pytest.raises(ClinfitError, match=r"once\.csv does not"):
         evaluate_files([tmp_path / "one.csv", tmp_path / "once.csv"], tmp_path / "out")
 
 

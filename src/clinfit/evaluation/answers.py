@@ -227,6 +227,11 @@ class Rows:
         folds = self.answers.folds
         return self.ids if folds is None else pd.MultiIndex.from_arrays([self.ids, folds.repeat])
 
+    def divided_as(self, other: "Rows") -> bool:
+        """Whether each answer is of the same fold as the other's; both have the same keys."""
+        one, two = self.answers.folds, other.answers.folds
+        return one is None or two is None or bool(np.array_equal(one.fold, two.fold))
+
     def part(self, items: Ints) -> "Rows":
         """The rows of one fold, as those of a study that divides once."""
         answers = replace(self.answers.take(items), folds=None)

@@ -46,8 +46,8 @@ class Difference(TypedDict):
 
 
 class Flips(TypedDict):
-    """Answers (one an item, or one a repeat) in which the two systems differ. fixed: reference wrong, new right; broken:
-    the other way round."""
+    """Answers (one an item, or one a repeat) in which the two systems differ. fixed: reference wrong, new right;
+    broken: the other way round."""
 
     fixed: int
     broken: int

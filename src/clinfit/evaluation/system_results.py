@@ -31,8 +31,8 @@ class ClassResult(TypedDict):
 
 
 class Confusion(TypedDict):
-    """Rows are gold labels, columns predicted labels and, last, `unparsed`; the cells sum to the answers: n, or n for each repeat of a
-    cross-validation."""
+    """Rows are gold labels, columns predicted labels and, last, `unparsed`; the cells sum to the answers: n, or
+    n for each repeat of a cross-validation."""
 
     rows: list[str]
     columns: list[str]

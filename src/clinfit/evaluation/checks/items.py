@@ -42,16 +42,18 @@ def _misaligned(system: System, first: System) -> list[Finding]:
     rows, others = system.test, first.test
     repeated = len(rows) - int(rows.keys.nunique())
     same = rows.keys.equals(others.keys)
-    differing = 0 if same else len(rows.keys.symmetric_difference(others.keys))
+    differing = 0 if same else len({*rows.keys} ^ {*others.keys})
     golds = differing_golds(system, first) if same else 0
-    if not repeated and same and not golds:
+    divided = same and not rows.divided_as(others)
+    if not repeated and same and not golds and not divided:
         return []
+    folds = ", the same items in other folds" if divided else ""
     return [
         Finding(
             "error",
             "misaligned-items",
             f"{system.name} was not tested on the same items as {first.name}, each once",
-            f"{differing} ids in one of the two only, {repeated} repeated ids, {golds} different gold labels",
+            f"{differing} ids in one of the two only, {repeated} repeated ids, {golds} different gold labels{folds}",
             "predict the same test split with every model",
             system.name,
         )

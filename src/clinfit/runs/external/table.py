@@ -7,8 +7,8 @@ A file holds one row an item and model:
     decision                     where it is there, the answer in place of `predicted`: the label under a threshold
     p_<label>                    probability of each label; of two labels one is enough. May be left out
     model, seed, stage           who answered; default: the name of the file, 0, 1. Stage 0 is "before"
-    repeat, fold                 of a cross-validation: which division gave the answer, in whole numbers. With fold alone
-                                 it is one repeat; one fold only, or no column fold: no cross-validation
+    repeat, fold                 of a cross-validation: which division gave the answer, in whole numbers. Without
+                                 repeat it is one; one fold only, or no column fold: no cross-validation
     split                        test (the default), validation (thresholds are chosen there) or train (counted only)
     group, status, raw, label_mass, prompt_tokens, output_tokens, seconds: as in `clinfit.predictions`, may be left out
 
