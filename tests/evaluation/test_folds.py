@@ -1,5 +1,6 @@
 """Metrics, decisions and comparisons of a cross-validation, from out-of-fold predictions."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -133,6 +134,64 @@ def test_with_less_than_two_folds_nothing_is_tested() -> None:
     result = evaluate(study(), predictions)["tasks"]["t"]
     (comparison,) = [c for c in result["comparisons"] if (c["reference"], c["new"]) == ("one", "other")]
     assert comparison["rows"][0]["reason"] == "undefined in 3 of 4 folds: no interval"
+
+
+def test_an_auroc_says_over_how_many_folds_it_is() -> None:
+    predictions = table(repeats=1)
+    some = system(evaluate(study(), without_events(predictions, 2))["tasks"]["t"])
+    for name in ("auroc", "auprc"):
+        assert some["metrics"][name]["reason"] == "in 3 of 4 folds; the others hold one class"
+    # Every fold holds one class, and all of them both.
+    order = predictions["fold"].where(predictions["split"] == "test", predictions["fold"] % K + 1)
+    gold = np.where(order % 2 == 0, "yes", "no")
+    none = system(evaluate(study(primary="accuracy"), predictions.assign(gold=gold))["tasks"]["t"])
+    for name in ("auroc", "auprc"):
+        metric = none["metrics"][name]
+        assert (metric["value"], metric["reason"]) == (None, "one class in every fold")
+    json.dumps(none, allow_nan=False)
+
+
+def test_calibration_is_tested_with_the_records_as_clusters(result: TaskResult) -> None:
+    one = system(result)["metrics"]
+    for name in ("calibration_intercept", "calibration_slope"):
+        assert one[name]["method"] == "Wald, robust by item"
+        low, high = one[name]["low"], one[name]["high"]
+        assert low is not None and high is not None and low < (one[name]["value"] or 0) < high
+    again = table(repeats=1)
+    pair = [
+        system(evaluate(study(), rows)["tasks"]["t"]) for rows in (again, pd.concat([again, again.assign(repeat=2)]))
+    ]
+    ends = [[found["metrics"]["calibration_slope"][key] for key in ("value", "low", "high")] for found in pair]
+    assert ends[0] == pytest.approx(ends[1])
+
+
+def test_a_second_repeat_makes_calibration_no_surer() -> None:
+    once = table(repeats=1)
+    twice = pd.concat([once, once.assign(repeat=2)], ignore_index=True)
+    one, two = (system(evaluate(study(), rows)["tasks"]["t"]) for rows in (once, twice))
+    for name in ("ece", "ece_null", "ici"):
+        assert one["metrics"][name]["value"] == pytest.approx(two["metrics"][name]["value"]), name
+        assert one["metrics"][name]["n"] == two["metrics"][name]["n"]
+    curves = two["sections"].get("curves")
+    assert curves is not None and all(point["low"] is None for point in curves["calibration"])
+
+
+def test_few_events_stay_few_however_often_they_are_answered() -> None:
+    """Ten events in twelve repeats' folds are no 30."""
+    predictions = table()
+    gold = np.where(predictions["id"].str[1:].astype(int) % 8 == 0, "yes", "no")
+    metrics = system(evaluate(study(), predictions.assign(gold=gold))["tasks"]["t"])["metrics"]
+    for name in ("calibration_slope", "ici"):
+        assert (metrics[name]["value"], metrics[name]["reason"]) == (None, "fewer than 20 items of a class")
+
+
+def test_a_calibration_without_an_interval_is_not_called_right() -> None:
+    """80 records of eight patients."""
+    predictions = table(repeats=1)
+    patients = "p" + (predictions["id"].str[1:].astype(int) // 10).astype(str)
+    result = evaluate(study(), predictions.assign(group=patients))["tasks"]["t"]
+    (said,) = [line for line in result["verdict"] if line.startswith("Calibration")]
+    assert "not tested" in said and "no error is shown" not in said
 
 
 def test_the_corrected_t_test_is_wider_than_the_plain_one() -> None:

@@ -210,7 +210,8 @@ def carve_validation(
 ) -> list[Split]:
     """The splits with `rule.validation_of_train` of the training records as validation, divided as by `assign_splits`.
 
-    within: what messages say of the training records. The test records stay. Raises ClinfitError where validation has records already, or training has too few.
+    within: what messages say of the training records. The test records stay. Raises ClinfitError where validation has
+    records already, or training has too few.
     """
     if "validation" in splits:
         raise ClinfitError(

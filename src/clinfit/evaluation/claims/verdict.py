@@ -175,6 +175,8 @@ def _calibration(model: Measured) -> list[str]:
     )
     if said:
         return [f"Calibration: the probabilities of {model.name} are {' and '.join(said)}: {values}; ideal 0 and 1."]
+    if None in (intercept.low, slope.low):
+        return [f"Calibration: the probabilities of {model.name} have {values}, not tested; ideal 0 and 1."]
     return [f"Calibration: no error is shown in the probabilities of {model.name}: {values}; ideal 0 and 1."]
 
 
