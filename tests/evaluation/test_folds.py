@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, precision_score, roc_auc_sc
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.across import Run, across
+from clinfit.evaluation.checks.systems import _bias
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
 from clinfit.evaluation.results import TaskResult
@@ -183,6 +184,30 @@ def test_few_events_stay_few_however_often_they_are_answered() -> None:
     metrics = system(evaluate(study(), predictions.assign(gold=gold))["tasks"]["t"])["metrics"]
     for name in ("calibration_slope", "ici"):
         assert (metrics[name]["value"], metrics[name]["reason"]) == (None, "fewer than 20 items of a class")
+
+
+def by_code(result: TaskResult, code: str) -> list[Any]:
+    return [finding for finding in result["findings"] if finding["code"] == code]
+
+
+def test_findings_count_records_and_not_answers() -> None:
+    predictions = table()
+    predictions.loc[predictions["id"].isin(["r0", "r1", "r3"]), ["predicted", "status"]] = [None, "unparsed"]
+    few = predictions[predictions["id"].str[1:].astype(int) < 24]
+    result = evaluate(study(), few)["tasks"]["t"]
+    assert by_code(result, "few-groups") == []  # 24 records, each a group
+    (unparsed, _) = by_code(result, "unparsed")
+    assert unparsed["evidence"] == "no: 3 of 48, yes: 6 of 24"
+    patients = few.assign(group="p" + (few["id"].str[1:].astype(int) // 2).astype(str))
+    (groups,) = by_code(evaluate(study(), patients)["tasks"]["t"], "few-groups")
+    assert groups["title"] == "The 24 test items come from 12 groups only"
+
+
+def test_a_label_given_too_often_by_chance_is_no_bias_because_it_is_answered_ten_times() -> None:
+    """Five of 40 items are wrongly called yes, and none is missed: p = 0.06."""
+    assert _bias("one", "yes", given=30, support=25, right=25, n=40, remedy="", repeats=1) == []
+    assert _bias("one", "yes", given=300, support=250, right=250, n=400, remedy="", repeats=10) == []
+    assert len(_bias("one", "yes", given=300, support=250, right=250, n=400, remedy="", repeats=1)) == 1
 
 
 def test_a_calibration_without_an_interval_is_not_called_right() -> None:

@@ -174,6 +174,11 @@ def items_of(answers: "Answers | LabelAnswers") -> int:
     return len(answers) // repeats_of(answers)
 
 
+def counted(answers: "Answers | LabelAnswers") -> str:
+    """What answers are counted by in a message."""
+    return "items" if repeats_of(answers) == 1 else "answers"
+
+
 def support_of_fold(answers: "Answers | LabelAnswers") -> Ints:
     """(K,) items of each label in a fold, on average; where records are divided once, in all."""
     folds = answers.folds
