@@ -13,11 +13,13 @@ from sklearn.metrics import average_precision_score, precision_score, roc_auc_sc
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.across import Run, across
 from clinfit.evaluation.checks.systems import _bias
+from clinfit.evaluation.claims.wording import recalibration_words, threshold_words
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.statistics.resampled_t import corrected_t
 from clinfit.evaluation.system_results import SystemResult
+from clinfit.report.sections.performance.explorer import threshold_table
 from clinfit.study.evaluation import Threshold
 from predicted_folds import REPEATS, K, N, study, table
 
@@ -210,6 +212,21 @@ def test_a_label_given_too_often_by_chance_is_no_bias_because_it_is_answered_ten
     assert len(_bias("one", "yes", given=300, support=250, right=250, n=400, remedy="", repeats=1)) == 1
 
 
+def test_recalibration_of_the_folds_is_told_with_what_it_changed(predictions: pd.DataFrame) -> None:
+    one = system(evaluate(study(calibration="platt"), predictions)["tasks"]["t"])["sections"].get("recalibration")
+    assert one is not None and (one["kind"], one["n"], one["parameters"]) == ("platt", N // K, {})
+    assert one["before"]["brier"]["value"] is not None
+    assert recalibration_words(one) == f"platt, each fold's own, fitted on about {N // K} validation items"
+
+
+def test_a_fold_that_could_not_be_recalibrated_is_a_finding(predictions: pd.DataFrame) -> None:
+    there = (predictions["split"] == "validation") & (predictions["fold"] == 2) & (predictions["repeat"] == 1)
+    result = evaluate(study(calibration="platt"), predictions[~there])["tasks"]["t"]
+    assert ["in 1 of 12 folds" in finding["title"] for finding in by_code(result, "recalibration-fallback")] == [
+        True
+    ] * 2
+
+
 def test_a_calibration_without_an_interval_is_not_called_right() -> None:
     """80 records of eight patients."""
     predictions = table(repeats=1)
@@ -239,6 +256,10 @@ def test_thresholds_are_those_of_each_fold(predictions: pd.DataFrame) -> None:
     assert all(row["n"] == row["validation"] == N // K for row in folds)
     assert len({row["threshold"]["value"] for row in folds}) > K
     assert all(row["recalibration"] is not None and row["recalibration"]["n"] == N // K for row in folds)
+    rows = threshold_table(found, "yes", None).rows
+    (own,) = [(words, texts) for words, texts, is_own in rows if is_own]
+    assert own[0].startswith("each fold's own, median 0.") and own[1][-2:] == ["not estimable"] * 2
+    assert threshold_words(found).startswith("positive from each fold's own probability on (median 0.")
     # What another fold's validation says changes nothing here.
     changed = predictions.copy()
     there = (changed["split"] == "validation") & (changed["fold"] == 2)

@@ -1,5 +1,6 @@
 """A cross-validation from study file to report: every command that works on a study folder knows of folds."""
 
+import html
 import io
 import re
 import shutil
@@ -23,12 +24,14 @@ from clinfit.errors import ClinfitError
 from clinfit.files import read_json
 from clinfit.predictions import read_predictions
 from clinfit.runs.compare import compare_runs
-from clinfit.runs.execute import Result, run
+from clinfit.runs.control.status import Monitor
+from clinfit.runs.execute import Result, conclude, run
 from clinfit.runs.external.answers import evaluate_files
-from clinfit.runs.finish import evaluate_run
+from clinfit.runs.finish import evaluate_run, of_all_folds
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.freeze import freeze_study
 from clinfit.runs.steps.dry_run import print_plan
+from clinfit.runs.steps.failures import Failure
 from clinfit.runs.steps.plan import plan
 from clinfit.study.load import load_study
 from clinfit.study.quick import quickened
@@ -163,6 +166,10 @@ def test_report_and_packs(done: Result) -> None:
     assert "3-fold cross-validation, repeated twice" in page and "Out of fold: 90 records" in page
     assert "On the test split" not in page and "Records of each fold" in page
     assert "To serve the model" in page
+    assert "threshold each fold's own, median 0." in html.unescape(page)
+    text = re.sub(r"\s+", " ", (done.folder / "summary.md").read_text(encoding="utf-8"))
+    assert "90 test records" not in text and "90 records, out of fold in 3-fold cross-validation" in text
+    assert "on the test split" not in page and "Time to fit, all folds" in page
     assert re.search(r"both are wrong on \d+ answers, 2 a record\.", page)
     assert page.count("those of the other folds were trained alike") == 3
 
@@ -185,6 +192,23 @@ def test_going_on_after_a_fold_was_lost_ends_the_same(done: Result, tmp_path: Pa
     # Two studies with the same folds can be compared.
     across = compare_runs([done.folder, whole.folder], tmp_path / "compared")
     assert not across["left_out"]
+
+
+def test_a_reason_counts_the_folds_that_there_are(done: Result) -> None:
+    """Of six folds one has failed, and the others have not begun."""
+    model = RunFolder(done.folder).run("lasso-seed42-repeat1-fold1")
+    facts = of_all_folds([(model, model.read_record() | {"status": "failed", "reason": "no memory"})])
+    assert facts["lasso-seed42"].get("reason") == "1 of 6 folds: no memory"
+
+
+def test_a_lost_fold_of_every_model_ends_with_what_failed(done: Result, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    for name in ("forest", "lasso", "majority"):
+        shutil.rmtree(folder.run(f"{name}-seed42-repeat2-fold1").path)
+    failed = {"lasso-seed42-repeat2-fold1": Failure("no memory", fixable=False)}
+    ended = conclude(load_study(folder.study), failed, Monitor(folder, quiet()), "")
+    assert (ended.results, ended.report, ended.failed) == (None, None, failed)
 
 
 def test_dry_run_shows_every_fold(done: Result) -> None:
@@ -258,4 +282,5 @@ def test_other_kinds_and_unlike_folds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ClinfitError) as error:
         load_study(write(tmp_path, tasks=tasks, models=MODELS[:2]))
     told = "\n".join(error.value.lines())
+    assert "here no folds, and folds 3, repeats 1 in one: write split: {folds: 3, repeats: 1}" in told
     assert "all tasks of a study have the same `folds`" in told and "the kind is multilabel" in told
