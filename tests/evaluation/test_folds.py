@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import average_precision_score, precision_score, roc_auc_score
 
@@ -40,6 +41,11 @@ def system(result: TaskResult, name: str = "one") -> SystemResult:
 
 def of(predictions: pd.DataFrame, model: str = "one", split: str = "test") -> pd.DataFrame:
     return pd.DataFrame(predictions[(predictions["model"] == model) & (predictions["split"] == split)])
+
+
+def numbers_of(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """The k of the record rk, of each row."""
+    return np.array([int(str(name)[1:]) for name in rows["id"]])
 
 
 def by_fold(rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
@@ -182,7 +188,7 @@ def test_a_second_repeat_makes_calibration_no_surer() -> None:
 def test_few_events_stay_few_however_often_they_are_answered() -> None:
     """Ten events in twelve repeats' folds are no 30."""
     predictions = table()
-    gold = np.where(predictions["id"].str[1:].astype(int) % 8 == 0, "yes", "no")
+    gold = np.where(numbers_of(predictions) % 8 == 0, "yes", "no")
     metrics = system(evaluate(study(), predictions.assign(gold=gold))["tasks"]["t"])["metrics"]
     for name in ("calibration_slope", "ici"):
         assert (metrics[name]["value"], metrics[name]["reason"]) == (None, "fewer than 20 items of a class")
@@ -195,12 +201,12 @@ def by_code(result: TaskResult, code: str) -> list[Any]:
 def test_findings_count_records_and_not_answers() -> None:
     predictions = table()
     predictions.loc[predictions["id"].isin(["r0", "r1", "r3"]), ["predicted", "status"]] = [None, "unparsed"]
-    few = predictions[predictions["id"].str[1:].astype(int) < 24]
+    few = pd.DataFrame(predictions[numbers_of(predictions) < 24])
     result = evaluate(study(), few)["tasks"]["t"]
     assert by_code(result, "few-groups") == []  # 24 records, each a group
     (unparsed, _) = by_code(result, "unparsed")
     assert unparsed["evidence"] == "no: 3 of 48, yes: 6 of 24"
-    patients = few.assign(group="p" + (few["id"].str[1:].astype(int) // 2).astype(str))
+    patients = few.assign(group=[f"p{k // 2}" for k in numbers_of(few)])
     (groups,) = by_code(evaluate(study(), patients)["tasks"]["t"], "few-groups")
     assert groups["title"] == "The 24 test items come from 12 groups only"
 
@@ -230,7 +236,7 @@ def test_a_fold_that_could_not_be_recalibrated_is_a_finding(predictions: pd.Data
 def test_a_calibration_without_an_interval_is_not_called_right() -> None:
     """80 records of eight patients."""
     predictions = table(repeats=1)
-    patients = "p" + (predictions["id"].str[1:].astype(int) // 10).astype(str)
+    patients = [f"p{k // 10}" for k in numbers_of(predictions)]
     result = evaluate(study(), predictions.assign(group=patients))["tasks"]["t"]
     (said,) = [line for line in result["verdict"] if line.startswith("Calibration")]
     assert "not tested" in said and "no error is shown" not in said

@@ -151,7 +151,7 @@ def test_a_file_of_one_repeat_is_evaluated_by_fold(done: Result, tmp_path: Path)
     aurocs = [roc_auc_score(part["gold"] == "yes", part["p_yes"]) for _, part in own.groupby("fold")]
     assert forest["metrics"]["auroc"]["value"] == pytest.approx(np.mean(aurocs))
     assert found["sections"].get("cross_validation", {}).get("folds") == 3
-    own.assign(fold=own["fold"].where(own["id"] != "r7")).to_csv(tmp_path / "gap.csv", index=False)
+    own.assign(fold=pd.Series(own["fold"]).where(own["id"] != "r7")).to_csv(tmp_path / "gap.csv", index=False)
     with pytest.raises(ClinfitError, match=r"column fold: 1 cells are empty \(id r7\)"):
         evaluate_files([tmp_path / "gap.csv"], tmp_path / "out")
     own.assign(model="other").drop(columns="fold").to_csv(tmp_path / "once.csv", index=False)

@@ -124,8 +124,13 @@ def calibration(
     of_intercept = _robust(one, outcome, expit(logit + intercept[0][0]), clusters)
     design = np.column_stack([one, logit])
     of_slope = _robust(design, outcome, expit(design @ slope[0]), clusters)
-    found = (intercept[0][0], of_intercept[0], slope[0][1], of_slope[1])
-    return Calibration(*(float(x) for x in found), freedom=len(np.unique(clusters)) - 1)
+    return Calibration(
+        intercept=float(intercept[0][0]),
+        intercept_error=float(of_intercept[0]),
+        slope=float(slope[0][1]),
+        slope_error=float(of_slope[1]),
+        freedom=len(np.unique(clusters)) - 1,
+    )
 
 
 def _robust(design: Floats, outcome: NDArray[np.bool_], fitted: Floats, clusters: NDArray[np.int64]) -> Floats:
