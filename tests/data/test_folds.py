@@ -1,12 +1,16 @@
 """Records divided into the folds of a repeated cross-validation."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from clinfit.data.audit import audit
 from clinfit.data.load import TaskData, load_task
 from clinfit.data.records import in_split
 from clinfit.errors import ClinfitError
@@ -69,6 +73,52 @@ def test_groups_stay_in_one_fold_and_out_of_each_others_splits(tmp_path: Path) -
 def test_without_validation_the_whole_training_part_is_learned_from(tmp_path: Path) -> None:
     data = loaded(tmp_path, {"folds": 5, "validation_of_train": 0})
     assert {len(in_split(divided, "train")) for divided in data.folds.values()} == {48}
+
+
+def test_findings_name_every_input_and_say_in_how_many_folds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({name: rng.standard_normal(60) for name in ("a", "b", "c")})
+    table["label"] = np.arange(60) % 2
+    table[["a", "b"]] += 20 * np.arange(60)[:, None] % 40
+    table["note"] = [f"seen on day {k} of the {k * 7} in ward {k * 13}" for k in range(60)]
+    for k in (52, 54, 56, 58):
+        table.loc[k] = table.loc[k - 10]
+    table.to_csv(tmp_path / "data.csv", index=False)
+    block = {
+        "labels": ["0", "1"],
+        "data": {
+            "path": "data.csv",
+            "inputs": {"note": "note", **{name: {"column": name, "type": "number"} for name in ("a", "b", "c")}},
+            "label": "label",
+            "split": {"folds": 5},
+        },
+    }
+    models = [{"name": "lasso", "family": "classical", "kind": "lasso"}]
+    task = load_study(write_study(tmp_path, tasks={"t": block}, models=models)).tasks["t"]
+    found = audit(task, load_task("t", task, tmp_path))
+    assert {finding.title.split()[2] for finding in found if finding.code == "input-tells-label"} == {"a", "b"}
+    (duplicates,) = [finding for finding in found if finding.code == "duplicates-across-splits"]
+    assert re.search(r"in \d of 5 folds$", duplicates.evidence)
+
+
+def test_validation_is_taken_as_the_rule_says_of_labels(tmp_path: Path) -> None:
+    """Two folds of a label of three: one of them has a single record left to learn from."""
+    table = records(60)
+    table["label"] = [int(k < 3) for k in range(60)]
+    table.to_csv(tmp_path / "data.csv", index=False)
+    assert len(loaded(tmp_path, {"folds": 2, "stratify": False, "seed": 1}).folds) == 2
+    said = r"into 2 splits \(training and validation of repeat 1, fold \d\): the label 'yes' 1 time"
+    with pytest.raises(ClinfitError, match=said):
+        loaded(tmp_path, {"folds": 2})
+
+
+def test_repeats_that_divide_alike_are_refused(tmp_path: Path) -> None:
+    table = records(60)
+    table["patient"] = [f"p{k // 12}" for k in range(60)]
+    table.to_csv(tmp_path / "data.csv", index=False)
+    assert len(loaded(tmp_path, {"folds": 5}, group="patient").folds) == 5
+    with pytest.raises(ClinfitError, match="2 of 3 repeats divide the records as another one does"):
+        loaded(tmp_path, {"folds": 5, "repeats": 3}, group="patient")
 
 
 def test_a_label_of_too_few_records_stops_it(tmp_path: Path) -> None:

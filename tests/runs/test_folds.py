@@ -1,6 +1,8 @@
 """A cross-validation from study file to report: every command that works on a study folder knows of folds."""
 
+import html
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from rich.console import Console
 from scipy.sparse import csr_array
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -21,11 +24,14 @@ from clinfit.errors import ClinfitError
 from clinfit.files import read_json
 from clinfit.predictions import read_predictions
 from clinfit.runs.compare import compare_runs
-from clinfit.runs.execute import Result, run
-from clinfit.runs.finish import evaluate_run
+from clinfit.runs.control.status import Monitor
+from clinfit.runs.execute import Result, conclude, run
+from clinfit.runs.external.answers import evaluate_files
+from clinfit.runs.finish import evaluate_run, of_all_folds
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.freeze import freeze_study
 from clinfit.runs.steps.dry_run import print_plan
+from clinfit.runs.steps.failures import Failure
 from clinfit.runs.steps.plan import plan
 from clinfit.study.load import load_study
 from clinfit.study.quick import quickened
@@ -124,6 +130,35 @@ def test_the_decisions_are_those_that_the_figures_count(done: Result) -> None:
     assert all(len(values) == 1 for values in chosen) and len(set.union(*chosen)) > 1
 
 
+def test_evaluating_the_decisions_gives_the_figures_again(done: Result, tmp_path: Path) -> None:
+    path = RunFolder(done.folder).decisions("t")
+    study = load_study(RunFolder(done.folder).study)
+    again = evaluate_files([path], tmp_path / "again", study=study)["tasks"]["t"]
+    assert not again["withheld"] and done.results is not None
+    ours = {system["name"]: system["metrics"] for system in done.results["tasks"]["t"]["systems"]}
+    for system in again["systems"]:
+        for name, metric in system["metrics"].items():
+            assert metric["value"] == pytest.approx(ours[system["name"]][name]["value"]), name
+        assert system["metrics"]["accuracy"]["n"] == 90
+
+
+def test_a_file_of_one_repeat_is_evaluated_by_fold(done: Result, tmp_path: Path) -> None:
+    table = pd.read_parquet(RunFolder(done.folder).decisions("t"))
+    own = table[(table["model"] == "forest") & (table["repeat"] == 2)].drop(columns="repeat")
+    own.to_csv(tmp_path / "one.csv", index=False)
+    found = evaluate_files([tmp_path / "one.csv"], tmp_path / "out", positive="yes")["tasks"]["predictions"]
+    (forest,) = (system for system in found["systems"] if system["name"] == "forest")
+    aurocs = [roc_auc_score(part["gold"] == "yes", part["p_yes"]) for _, part in own.groupby("fold")]
+    assert forest["metrics"]["auroc"]["value"] == pytest.approx(np.mean(aurocs))
+    assert found["sections"].get("cross_validation", {}).get("folds") == 3
+    own.assign(fold=pd.Series(own["fold"]).where(own["id"] != "r7")).to_csv(tmp_path / "gap.csv", index=False)
+    with pytest.raises(ClinfitError, match=r"column fold: 1 cells are empty \(id r7\)"):
+        evaluate_files([tmp_path / "gap.csv"], tmp_path / "out")
+    own.assign(model="other").drop(columns="fold").to_csv(tmp_path / "once.csv", index=False)
+    with pytest.raises(ClinfitError, match=r"once\.csv does not"):
+        evaluate_files([tmp_path / "one.csv", tmp_path / "once.csv"], tmp_path / "out")
+
+
 def test_report_and_packs(done: Result) -> None:
     assert done.packs == {} and not list(done.folder.glob("models/*/pack"))
     assert done.report is not None
@@ -131,6 +166,11 @@ def test_report_and_packs(done: Result) -> None:
     assert "3-fold cross-validation, repeated twice" in page and "Out of fold: 90 records" in page
     assert "On the test split" not in page and "Records of each fold" in page
     assert "To serve the model" in page
+    assert "threshold each fold's own, median 0." in html.unescape(page)
+    text = re.sub(r"\s+", " ", (done.folder / "summary.md").read_text(encoding="utf-8"))
+    assert "90 test records" not in text and "90 records, out of fold in 3-fold cross-validation" in text
+    assert "on the test split" not in page and "Time to fit, all folds" in page
+    assert re.search(r"both are wrong on \d+ answers, 2 a record\.", page)
     assert page.count("those of the other folds were trained alike") == 3
 
 
@@ -152,6 +192,23 @@ def test_going_on_after_a_fold_was_lost_ends_the_same(done: Result, tmp_path: Pa
     # Two studies with the same folds can be compared.
     across = compare_runs([done.folder, whole.folder], tmp_path / "compared")
     assert not across["left_out"]
+
+
+def test_a_reason_counts_the_folds_that_there_are(done: Result) -> None:
+    """Of six folds one has failed, and the others have not begun."""
+    model = RunFolder(done.folder).run("lasso-seed42-repeat1-fold1")
+    facts = of_all_folds([(model, model.read_record() | {"status": "failed", "reason": "no memory"})])
+    assert facts["lasso-seed42"].get("reason") == "1 of 6 folds: no memory"
+
+
+def test_a_lost_fold_of_every_model_ends_with_what_failed(done: Result, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    for name in ("forest", "lasso", "majority"):
+        shutil.rmtree(folder.run(f"{name}-seed42-repeat2-fold1").path)
+    failed = {"lasso-seed42-repeat2-fold1": Failure("no memory", fixable=False)}
+    ended = conclude(load_study(folder.study), failed, Monitor(folder, quiet()), "")
+    assert (ended.results, ended.report, ended.failed) == (None, None, failed)
 
 
 def test_dry_run_shows_every_fold(done: Result) -> None:
@@ -225,4 +282,5 @@ def test_other_kinds_and_unlike_folds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ClinfitError) as error:
         load_study(write(tmp_path, tasks=tasks, models=MODELS[:2]))
     told = "\n".join(error.value.lines())
+    assert "here no folds, and folds 3, repeats 1 in one: write split: {folds: 3, repeats: 1}" in told
     assert "all tasks of a study have the same `folds`" in told and "the kind is multilabel" in told

@@ -5,7 +5,8 @@ text.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 from itertools import combinations
 from statistics import median
 
@@ -53,39 +54,60 @@ MUCH_MISSING = 0.3
 def audit(task: Task, data: TaskData, duplicates: Duplicates | None = None) -> list[Finding]:
     """All findings about the records, errors first. duplicates: as `find_duplicates` gives them, where known.
 
-    Of a cross-validation the findings about any fold of the first repeat, each kind once.
+    Of a cross-validation what is said of records is said once, of all of them; of the divisions of the first repeat
+    each kind of finding once, the worst, with the number of folds it is found in.
     """
+    duplicates = duplicates or find_duplicates(data.records)
+    if not data.folds:
+        found = [*_of_division(task, data.records, duplicates), *label_findings(task, data.records)]
+        return _worst_first([*found, *_of_records(task, data, duplicates)])
+    # Every record is one to learn from, and none is one of a single test split.
+    learned = [replace(record, split="train") for record in data.records]
+    found = [*label_findings(task, learned), *_of_records(task, data, duplicates)]
+    return _worst_first([*found, *_of_folds(task, data, duplicates, {finding.code for finding in found})])
+
+
+def _of_division(task: Task, records: Sequence[Record], duplicates: Duplicates) -> Iterator[Finding]:
+    """What depends on how the records are divided."""
+    yield from _group_leakage(records)
+    yield from _no_validation(records)
+    yield from split_findings(task, records)
+    yield from _cross_split(records, duplicates)
+
+
+def _of_folds(task: Task, data: TaskData, duplicates: Duplicates, known: Set[str]) -> Iterator[Finding]:
+    """Of the folds of the first repeat. known: codes of what is said of all records."""
+    folds = [data.of(fold).records for fold in data.folds if fold.repeat == 1]
+    kinds: dict[str, list[Finding]] = {}
+    for records in folds:
+        found = _worst_first([*_of_division(task, records, duplicates), *label_findings(task, records)])
+        for code, finding in {finding.code: finding for finding in reversed(found)}.items():
+            if code not in known | OF_ONE_TEST_SPLIT:
+                kinds.setdefault(code, []).append(finding)
+    for several in kinds.values():
+        worst = _worst_first(several)[0]
+        often = f"in {len(several)} of {len(folds)} folds"
+        yield replace(worst, evidence=f"{worst.evidence}; {often}" if worst.evidence else often)
+
+
+def _of_records(task: Task, data: TaskData, duplicates: Duplicates) -> Iterator[Finding]:
+    """What is said of the records, each of which is tested in a cross-validation."""
     records = data.records
-    duplicates = duplicates or find_duplicates(records)
-    if data.folds:
-        every = (
-            finding for fold in data.folds if fold.repeat == 1 for finding in audit(task, data.of(fold), duplicates)
-        )
-        kinds = {finding.code: finding for finding in reversed(list(every)) if finding.code not in OF_ONE_TEST_SPLIT}
-        return _worst_first(kinds.values())
-    found = [
-        *_quick(task),
-        *_group_leakage(records),
-        *_no_validation(records),
-        *split_findings(task, records),
-        *label_findings(task, records),
-        *_cross_split(records, duplicates),
-        *_conflicting_labels(task, records, duplicates),
-        *_within_split(records, duplicates),
-        *_coarse_inputs(records, duplicates),
-        *input_findings(task, records),
-        *giveaways(task, records),
-        *_records_in_prompt(task, records),
-        *_one_number(data),
-        *_missing(task, records),
-        *_text_lengths(task, records),
-        *_identifiers(task, records),
-        *_repeated_columns(data),
-        *_drift(data),
-        *_other_sheets(data),
-        *set_findings(task),
-    ]
-    return _worst_first(found)
+    yield from _quick(task)
+    yield from _conflicting_labels(task, records, duplicates)
+    yield from _within_split(records, duplicates)
+    yield from _coarse_inputs(records, duplicates)
+    yield from input_findings(task, records)
+    yield from giveaways(task, records)
+    yield from _records_in_prompt(task, records)
+    yield from _one_number(data)
+    yield from _missing(task, records)
+    yield from _text_lengths(task, records)
+    yield from _identifiers(task, records)
+    yield from _repeated_columns(data)
+    yield from _drift(data)
+    yield from _other_sheets(data)
+    yield from set_findings(task)
 
 
 def _worst_first(findings: Iterable[Finding]) -> list[Finding]:

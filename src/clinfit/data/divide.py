@@ -41,11 +41,12 @@ def _folds(task: Task, groups: Sequence[str], targets: Sequence[Target], kept: S
     rule, labels = task.data.split, labels_to_learn(task)
     kept_targets, kept_groups = [targets[at] for at in kept], [groups[at] for at in kept]
     divisions = []
-    for codes in assign_folds(kept_targets, kept_groups, labels, rule):
+    for repeat, codes in enumerate(assign_folds(kept_targets, kept_groups, labels, rule), start=1):
         for fold in range(rule.folds or 0):
             splits: list[Split] = ["test" if code == fold else "train" for code in codes]
             if rule.validation_of_train:
-                splits = carve_validation(splits, kept_targets, kept_groups, labels, rule)
+                within = f" (training and validation of repeat {repeat}, fold {fold + 1})"
+                splits = carve_validation(splits, kept_targets, kept_groups, labels, rule, within)
             check_splits(splits, kept_targets, labels, ["train", "test"])
             divisions.append(dict(zip(kept, splits, strict=True)))
     return divisions

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from clinfit.data.records import SPLITS, Split, Target, labels_in
@@ -48,7 +49,7 @@ def assign_splits(
             fix="split: {train: 0.6, validation: 0.2, test: 0.2}",
         )
     rng = np.random.default_rng(rule.seed)
-    return [SPLITS[code] for code in _divided(targets, groups, labels, ratios, rule.stratify, rng, "split")]
+    return [SPLITS[code] for code in _divided(targets, groups, labels, ratios, rule.stratify, rng, ("split", ""))]
 
 
 def assign_folds(
@@ -58,10 +59,16 @@ def assign_folds(
     into equal parts, and each repeat by draws of its own."""
     folds = rule.folds or 0
     ratios = np.full(folds, 1 / folds)
-    return [
-        _divided(targets, groups, labels, ratios, rule.stratify, np.random.default_rng([rule.seed, repeat]), "fold")
-        for repeat in range(rule.repeats)
-    ]
+    draws = [np.random.default_rng([rule.seed, repeat]) for repeat in range(rule.repeats)]
+    codes = [_divided(targets, groups, labels, ratios, rule.stratify, rng, ("fold", "")) for rng in draws]
+    alike = len(codes) - len({tuple(pd.factorize(one)[0].tolist()) for one in codes})
+    if alike:
+        raise ClinfitError(
+            f"{alike} of {rule.repeats} repeats divide the records as another one does",
+            expected=f"records ({len(set(groups))} groups) that can be divided into {folds} folds in several ways",
+            fix="write split: {repeats: 1}, or fewer folds",
+        )
+    return codes
 
 
 def _divided(
@@ -71,9 +78,9 @@ def _divided(
     ratios: NDArray[np.float64],
     stratify: bool,
     rng: np.random.Generator,
-    part: str,
+    part: tuple[str, str],
 ) -> NDArray[np.int64]:
-    """(n,) part of each record, by the ratios of the parts. part: what messages call one."""
+    """(n,) part of each record, by the ratios of the parts. part: what messages call one, and where they are."""
     wanted = np.flatnonzero(ratios)
     units = len(set(groups))
     _enough_units(units, len(targets), len(wanted), part)
@@ -199,10 +206,12 @@ def carve_validation(
     groups: Sequence[str],
     labels: Sequence[str],
     rule: SplitRule,
+    within: str = "",
 ) -> list[Split]:
-    """The splits with `rule.validation_of_train` of the training records as validation, divided by `assign_splits`.
+    """The splits with `rule.validation_of_train` of the training records as validation, divided as by `assign_splits`.
 
-    The test records stay. Raises ClinfitError where validation has records already, or training has too few.
+    within: what messages say of the training records. The test records stay. Raises ClinfitError where validation has
+    records already, or training has too few.
     """
     if "validation" in splits:
         raise ClinfitError(
@@ -212,13 +221,10 @@ def carve_validation(
         )
     train = [at for at, split in enumerate(splits) if split == "train"]
     share = rule.validation_of_train
-    # Two parts, of which `assign_splits` calls the second one test.
-    parts = assign_splits(
-        [targets[at] for at in train],
-        [groups[at] for at in train],
-        labels,
-        SplitRule(train=1 - share, validation=0.0, test=share, seed=rule.seed),
-    )
+    # Two parts, the second of which has the code of test.
+    ratios, rng = np.array([1 - share, 0.0, share]), np.random.default_rng(rule.seed)
+    own, of = [targets[at] for at in train], [groups[at] for at in train]
+    parts = [SPLITS[code] for code in _divided(own, of, labels, ratios, rule.stratify, rng, ("split", within))]
     carved = list(splits)
     for at, part in zip(train, parts, strict=True):
         carved[at] = "validation" if part == "test" else "train"
@@ -394,18 +400,18 @@ def groups_that_straddle(groups: Sequence[str], splits: Sequence[Split | None]) 
     return list(straddling)
 
 
-def _enough_units(units: int, records: int, parts: int, part: str) -> None:
+def _enough_units(units: int, records: int, parts: int, part: tuple[str, str]) -> None:
     if units < parts:
         what = f"{records} record{'s' * (records != 1)}" + (f" in {units} group(s)" if units != records else "")
         raise ClinfitError(
-            f"the data hold {what}, too few for {parts} {part}s",
+            f"the data hold {what}, too few for {parts} {part[0]}s{part[1]}",
             expected=f"at least {parts}, and some hundreds for figures that mean something",
             fix="check data.path and data.limit",
         )
 
 
 def _enough_of_each_label(
-    targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], parts: int, part: str
+    targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], parts: int, part: tuple[str, str]
 ) -> None:
     counts = Counter(label for target in targets for label in labels_in(target))
     holders: dict[str, set[str]] = {}
@@ -420,7 +426,7 @@ def _enough_of_each_label(
             for label in rare
         )
         raise ClinfitError(
-            f"too few records for a stratified division into {parts} {part}s: the label {told}",
-            expected=f"at least {parts} {'groups' if grouped else 'records'} of each label, one a {part}",
+            f"too few records for a stratified division into {parts} {part[0]}s{part[1]}: the label {told}",
+            expected=f"at least {parts} {'groups' if grouped else 'records'} of each label, one a {part[0]}",
             fix="add records, take the label out, or write split: {stratify: false}",
         )

@@ -12,10 +12,11 @@ from typing import TypedDict
 import pandas as pd
 
 from clinfit.errors import ClinfitError, nearest
-from clinfit.evaluation.answers import Rows
+from clinfit.evaluation.answers import Rows, repeats_of
 from clinfit.evaluation.claims.comparisons import Pair
 from clinfit.evaluation.claims.paired import check_same_items
 from clinfit.evaluation.claims.ranking import best_simple
+from clinfit.evaluation.claims.wording import in_words
 from clinfit.evaluation.context import Context, Measured
 from clinfit.evaluation.evaluate import run_analyses, task_context, with_analyses, with_numbers
 from clinfit.evaluation.facts import Facts, TaskFacts, task_facts
@@ -241,7 +242,13 @@ def _same_question(first: Run, run: Run) -> None:
 
 def _same_items(first: Run, one: Rows, run: Run, other: Rows) -> None:
     """Raise ClinfitError unless both runs have the same test items with the same gold labels and groups."""
+    repeats, others = repeats_of(one.answers), repeats_of(other.answers)
+    same_ids = set(one.ids) == set(other.ids)
+    if same_ids and ((one.answers.folds is None) != (other.answers.folds is None) or repeats != others):
+        raise _divided_otherwise(first, one, run, other)
     check_same_items(first.name, list(one.keys), run.name, list(other.keys))
+    if not one.divided_as(other):
+        raise _divided_otherwise(first, one, run, other)
     for what, values, others in (
         ("gold label", one.answers.gold, other.answers.gold),
         ("group", one.groups, other.groups),
@@ -252,6 +259,21 @@ def _same_items(first: Run, one: Rows, run: Run, other: Rows) -> None:
                 expected=f"the same {what} of every test item",
                 fix="run both studies on the same data",
             )
+
+
+def _divided_otherwise(first: Run, one: Rows, run: Run, other: Rows) -> ClinfitError:
+    """Models of unlike training sets: the folds cannot be paired."""
+    told = [f"{name}: {_folds_in_words(rows)}" for name, rows in ((first.name, one), (run.name, other))]
+    return ClinfitError(
+        f"{first.name} and {run.name} divide the same records otherwise ({'; '.join(told)})",
+        expected="the same division in both, so that each fold is compared with itself",
+        fix="give both studies the same folds, repeats and seed in data.split, and run them again",
+    )
+
+
+def _folds_in_words(rows: Rows) -> str:
+    folds, repeats = rows.answers.folds, repeats_of(rows.answers)
+    return "one division" if folds is None else in_words(len(folds.parts) // repeats, repeats)
 
 
 def _other_inputs(runs: Sequence[Run]) -> Iterator[Finding]:

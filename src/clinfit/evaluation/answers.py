@@ -174,6 +174,11 @@ def items_of(answers: "Answers | LabelAnswers") -> int:
     return len(answers) // repeats_of(answers)
 
 
+def counted(answers: "Answers | LabelAnswers") -> str:
+    """What answers are counted by in a message."""
+    return "items" if repeats_of(answers) == 1 else "answers"
+
+
 def support_of_fold(answers: "Answers | LabelAnswers") -> Ints:
     """(K,) items of each label in a fold, on average; where records are divided once, in all."""
     folds = answers.folds
@@ -226,6 +231,11 @@ class Rows:
         """What stands once: an item, or in a cross-validation an item in a repeat."""
         folds = self.answers.folds
         return self.ids if folds is None else pd.MultiIndex.from_arrays([self.ids, folds.repeat])
+
+    def divided_as(self, other: "Rows") -> bool:
+        """Whether each answer is of the same fold as the other's; both have the same keys."""
+        one, two = self.answers.folds, other.answers.folds
+        return one is None or two is None or bool(np.array_equal(one.fold, two.fold))
 
     def part(self, items: Ints) -> "Rows":
         """The rows of one fold, as those of a study that divides once."""

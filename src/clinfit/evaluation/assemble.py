@@ -109,7 +109,7 @@ def measured_system(context: Context, item: Measured, sections: SystemSections) 
 def withheld_system(context: Context, system: System, why: str, sections: SystemSections) -> SystemResult:
     """An entry without numbers: the headline metrics are withheld."""
     names = context.engine.headline(system.test.answers, context.primary)
-    metric = Metric(None, n=len(system.test)).withheld(why)
+    metric = Metric(None, n=items_of(system.test.answers)).withheld(why)
     return _system(context, system, dict.fromkeys(names, metric), sections)
 
 

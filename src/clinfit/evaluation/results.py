@@ -46,7 +46,8 @@ class Difference(TypedDict):
 
 
 class Flips(TypedDict):
-    """Items on which the two systems differ. fixed: reference wrong, new right; broken: the other way round."""
+    """Answers (one an item, or one a repeat) in which the two systems differ. fixed: reference wrong, new right;
+    broken: the other way round."""
 
     fixed: int
     broken: int

@@ -19,7 +19,8 @@ class MetricDict(TypedDict):
 
 
 class ClassResult(TypedDict):
-    """One label of one system. predicted: items given this label; proportions are of all items, unparsed included."""
+    """One label of one system. predicted: items given this label, in repeats on average; proportions are of all
+    items, unparsed included."""
 
     label: str
     support: int
@@ -30,7 +31,8 @@ class ClassResult(TypedDict):
 
 
 class Confusion(TypedDict):
-    """Rows are gold labels, columns predicted labels and, last, `unparsed`; the cells sum to n."""
+    """Rows are gold labels, columns predicted labels and, last, `unparsed`; the cells sum to the answers: n, or
+    n for each repeat of a cross-validation."""
 
     rows: list[str]
     columns: list[str]

@@ -229,7 +229,9 @@ def _task_lines(name: str, task: TaskResult, confidence: float) -> Iterator[str]
     if counts:
         labels = ", ".join(f"{label} {counts['labels'].get(label, 0)}" for label in task["labels"])
         shown = labels if len(task["labels"]) <= TOLD else counted(task)
-        yield from (f"{counts['n']} test records{': ' if shown else ''}{shown}.", "")
+        divided = section(task, "cross_validation")
+        of = "test records" if divided is None else f"records, out of fold in {divided['words']}"
+        yield from (f"{counts['n']} {of}{': ' if shown else ''}{shown}.", "")
     yield from (f"- {sentence}" for sentence in task["verdict"])
     columns = columns_of(task)[:SUMMARY_COLUMNS]
     yield from ("", f"| system | {' | '.join(column.title for column in columns)} |", f"|---|{'---:|' * len(columns)}")

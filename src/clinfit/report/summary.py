@@ -12,6 +12,7 @@ from clinfit.findings import FindingDict
 from clinfit.report.format import Cell
 from clinfit.report.glossary import definition
 from clinfit.report.kinds import kind_of
+from clinfit.report.section import section
 from clinfit.report.tables import baseline, by_rank, cell_of
 
 
@@ -50,7 +51,9 @@ def summary_table(name: str, task: TaskResult, confidence: float) -> Table:
     """The primary metric with its interval and a few others without; the baseline of the comparisons has a mark."""
     others = [metric for metric in kind_of(task).short(task) if metric != task["primary"]]
     n = task["counts"].get("test", {"n": 0})["n"]
-    table = Table(title=f"{name}: {n} test records", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    divided = section(task, "cross_validation")
+    records = f"{n} test records" if divided is None else f"{n} records, out of fold in {divided['words']}"
+    table = Table(title=f"{name}: {records}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("system", no_wrap=True)
     table.add_column(f"{definition(task['primary']).title} [{confidence:.0%}]".replace("[", "\\["), justify="right")
     for metric in others:

@@ -97,6 +97,19 @@ def metric_of(system: SystemResult, name: str, label: str | None = None) -> Metr
     return next((entry["metrics"].get(name) for entry in classes if entry["label"] == label), None)
 
 
+def threshold_in_force(system: SystemResult) -> str:
+    """The threshold of a system that has one: 0.310; of a cross-validation each fold has its own."""
+    threshold = section(system, "threshold")
+    shown = f"{threshold['value']:.3f}"
+    return f"each fold's own, median {shown}" if thresholds_of_folds(system) else shown
+
+
+def thresholds_of_folds(system: SystemResult) -> bool:
+    """Whether each fold has chosen a threshold, so that no single one is in force."""
+    threshold = section(system, "threshold")
+    return bool(section(system, "folds")) and threshold is not None and threshold["split"] is not None
+
+
 def cell_of(system: SystemResult, name: str, label: str | None = None) -> Cell:
     return metric_cell(metric_of(system, name, label), percent=definition(name).percent)
 
@@ -224,7 +237,8 @@ def cost_table(task: TaskResult) -> Grid:
             NOTHING if system["moment"] == "before" else number_cell(cost.get("peak_memory_mb"), megabytes),
         ]
         rows.append((system["name"], cells))
-    heads = ["System", "Time to fit", "Parameters", "of them trained", "Time a record, median", "95th percentile"]
+    fit = "Time to fit" if section(task, "cross_validation") is None else "Time to fit, all folds"
+    heads = ["System", fit, "Parameters", "of them trained", "Time a record, median", "95th percentile"]
     heads += ["Prompt tokens, mean", "Memory, at most"]
     return Grid("Cost", heads, rows)
 

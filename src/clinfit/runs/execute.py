@@ -21,7 +21,7 @@ from clinfit.files import DiskError, disk_errors, point_latest, remove_leftovers
 from clinfit.locks import locked
 from clinfit.report.summary import print_summary
 from clinfit.runs.control.status import Monitor, new_console, set_state
-from clinfit.runs.finish import evaluate_run, records
+from clinfit.runs.finish import evaluate_run, whole
 from clinfit.runs.inputs import Prepared, describe_data, only_failed, prepare, write_inputs
 from clinfit.runs.packs import write_run_packs
 from clinfit.runs.steps.environment import describe_environment
@@ -126,7 +126,7 @@ def refuse_launcher() -> None:
 def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: str) -> Result:
     """Metrics, report and packs of all models that are done; the report's path is the last line."""
     folder = monitor.folder
-    if not any(record["status"] == "done" for _, record in records(folder)):
+    if not whole(folder):  # of a cross-validation one fold may be missing of every model
         monitor.update(state="failed")
         return Result(folder.path, None, None, {}, failed)
     results = evaluate_run(folder, study, again)

@@ -261,12 +261,17 @@ def of_all_folds(found: Sequence[tuple[ModelFolder, dict[str, Any]]]) -> dict[st
     """What is known of each run; of a cross-validation of all folds of a model and seed together: the sum of the times,
     the largest peak, every alarm once, and the first reason why one did not end."""
     known: dict[str, list[ModelFacts]] = {}
+    of: dict[str, int] = {}
     for model, record in found:
-        known.setdefault(name_of(model, record), []).append(model_facts(record))
-    return {name: folds[0] if len(folds) == 1 else _summed(folds) for name, folds in known.items()}
+        name = name_of(model, record)
+        known.setdefault(name, []).append(model_facts(record))
+        if record.get("fold") is not None:
+            of[name] = record["fold"]["of"]
+    return {name: _summed(folds, of[name]) if name in of else folds[0] for name, folds in known.items()}
 
 
-def _summed(folds: Sequence[ModelFacts]) -> ModelFacts:
+def _summed(folds: Sequence[ModelFacts], of: int) -> ModelFacts:
+    """of: how many folds there are, some of which may not have begun."""
     open_ = [facts for facts in folds if facts.get("status") != "done"]
     summed = ModelFacts(**(open_ or folds)[0])
     times = [time for facts in folds if (time := facts.get("train_seconds")) is not None]
@@ -276,7 +281,7 @@ def _summed(folds: Sequence[ModelFacts]) -> ModelFacts:
     stages = sorted({number for facts in folds for number in facts.get("stage_seconds", {})})
     summed["stage_seconds"] = {n: sum(facts.get("stage_seconds", {}).get(n, 0.0) for facts in folds) for n in stages}
     if open_:
-        summed["reason"] = f"{len(open_)} of {len(folds)} folds: {open_[0].get('reason', 'not finished')}"
+        summed["reason"] = f"{len(open_)} of {of} folds: {open_[0].get('reason', 'not finished')}"
     return summed
 
 

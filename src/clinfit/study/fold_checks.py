@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from clinfit.study.data import SplitRule
 from clinfit.study.evaluation import DecisionSettings
 from clinfit.study.messages import Place, Problem, shown
 from clinfit.study.parts import Parts
@@ -16,6 +17,14 @@ NO_PACK = (
 )
 
 
+def _words(rule: SplitRule) -> str:
+    return "no folds" if rule.folds is None else f"folds {rule.folds}, repeats {rule.repeats}"
+
+
+def _wanted(rule: SplitRule) -> str:
+    return "without folds" if rule.folds is None else f"{{folds: {rule.folds}, repeats: {rule.repeats}}}"
+
+
 def fold_checks(parts: Parts) -> Iterator[Problem]:
     """All tasks have the same folds, are of a kind that has them, and no setting asks for one model of one split."""
     divided = {name: task.data.split for name, task in parts.tasks.items()}
@@ -25,7 +34,10 @@ def fold_checks(parts: Parts) -> Iterator[Problem]:
     for name, rule in divided.items():
         here: Place = ("tasks", name, "data", "split")
         if rule.divisions != first.divisions:
-            text = f"{shown(here)}: all tasks of a study have the same `folds` and `repeats`, or none has any"
+            text = (
+                f"{shown(here)}: all tasks of a study have the same `folds` and `repeats`, or none has any; here "
+                f"{_words(rule)}, and {_words(first)} in {next(iter(divided))}: write split: {_wanted(first)}"
+            )
             yield Problem(here, text)
         task = parts.tasks[name]
         if rule.folds and task.kind not in FOLDED:
@@ -38,4 +50,6 @@ def fold_checks(parts: Parts) -> Iterator[Problem]:
     for position, model in parts.models.items():
         if getattr(model, "importance", None):
             place: Place = ("models", position, "importance")
-            yield Problem(place, f"{shown(place)}: importance is asked of one model, and `folds` train several")
+            yield Problem(
+                place, f"{shown(place)}: importance is asked of one model, and `folds` train several; leave it out"
+            )

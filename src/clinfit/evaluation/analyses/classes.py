@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, confusion
+from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, confusion, items_of, repeats_of
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.label_sets import LabelSets
 from clinfit.evaluation.metrics.metric import Metric
@@ -32,7 +32,7 @@ def withheld_counts(context: Context, system: System, reason: str) -> dict[str, 
     answers: LabelAnswers = system.test.answers
     answers = answers.take(answers.gold != UNPARSED)
     answers = replace(answers, probabilities=np.full(answers.probabilities.shape, np.nan))
-    metric = Metric(None, n=len(system.test)).withheld(reason)
+    metric = Metric(None, n=items_of(answers)).withheld(reason)
     nothing: dict[str, Metric] = dict.fromkeys(BY_LABEL, metric)
     return {
         "classes": class_table(answers, dict.fromkeys(answers.labels, nothing)),
@@ -55,8 +55,8 @@ def withheld_label_sets(context: Context, system: System, reason: str) -> dict[s
 
 def class_table(answers: LabelAnswers, metrics: Mapping[str, Mapping[str, Metric]]) -> list[ClassResult]:
     """metrics: label -> name -> metric."""
-    counts = confusion(answers)
-    return _table(answers.labels, len(answers), counts.sum(axis=1), counts[:, :-1].sum(axis=0), metrics)
+    given = confusion(answers)[:, :-1].sum(axis=0)
+    return _table(answers.labels, len(answers), answers.support, given, metrics, repeats_of(answers))
 
 
 def _set_table(answers: LabelSets, metrics: Mapping[str, Mapping[str, Metric]]) -> list[ClassResult]:
@@ -64,15 +64,21 @@ def _set_table(answers: LabelSets, metrics: Mapping[str, Mapping[str, Metric]]) 
 
 
 def _table(
-    labels: Sequence[str], n: int, support: Ints, given: Ints, metrics: Mapping[str, Mapping[str, Metric]]
+    labels: Sequence[str],
+    n: int,
+    support: Ints,
+    given: Ints,
+    metrics: Mapping[str, Mapping[str, Metric]],
+    repeats: int = 1,
 ) -> list[ClassResult]:
-    """support, given: (K,) of the n items those that have each label, and that were given it."""
+    """support: (K,) items of each label. given: (K,) of the n answers those that give it. repeats: answers to an item,
+    whose mean is shown in whole items."""
     return [
         ClassResult(
             label=label,
             support=int(support[k]),
-            predicted=int(given[k]),
-            prevalence=int(support[k]) / n if n else None,
+            predicted=round(int(given[k]) / repeats),
+            prevalence=int(support[k]) * repeats / n if n else None,
             predicted_proportion=int(given[k]) / n if n else None,
             metrics={name: metric.as_dict() for name, metric in metrics[label].items()},
         )

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import Ints, LabelAnswers
+from clinfit.evaluation.answers import Ints, LabelAnswers, repeats_of
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.decisions.net_benefit import net_benefit_curve, threshold_sweep
 from clinfit.evaluation.metrics.calibration_curve import fit_calibration_curve
@@ -51,11 +51,11 @@ def curves(answers: LabelAnswers, confidence: float, clusters: Ints | None = Non
     parsed = answers.parsed
     sweep = threshold_sweep(hit, scores, parsed)
     benefit = net_benefit_curve(sweep, hit, scores, parsed, confidence, clusters)
-    smooth = fit_calibration_curve(hit, scores, clusters)
+    smooth = fit_calibration_curve(hit, scores, clusters, repeats_of(answers))
     return Curves(
         roc=_thin(roc),
         precision_recall=_thin(precision_recall),
-        calibration=_calibration_bins(hit, scores, confidence),
+        calibration=_calibration_bins(hit, scores, None if answers.folds is not None else confidence),
         calibration_curve=[] if smooth is None else smooth.points(confidence),
         histogram=histogram,
         sweep=sweep.tolist(),
@@ -69,15 +69,18 @@ def _thin(points: NDArray[np.float64]) -> list[list[float]]:
     return points[keep].tolist()
 
 
-def _calibration_bins(hit: NDArray[np.bool_], scores: NDArray[np.float64], confidence: float) -> list[CalibrationBin]:
-    """Up to ten bins of equal size by score; items with the same score stay together."""
+def _calibration_bins(
+    hit: NDArray[np.bool_], scores: NDArray[np.float64], confidence: float | None
+) -> list[CalibrationBin]:
+    """Up to ten bins of equal size by score; items with the same score stay together. confidence: None for bins without
+    intervals, where several answers of a bin are about one item."""
     bins = np.unique(np.quantile(scores, np.linspace(0, 1, 11)[1:-1]))
     place = np.searchsorted(bins, scores, side="left")
     result: list[CalibrationBin] = []
     for code in np.unique(place):
         inside = place == code
         n, events = int(inside.sum()), int(hit[inside].sum())
-        low, high = wilson(events, n, confidence)
+        low, high = (None, None) if confidence is None else wilson(events, n, confidence)
         result.append(
             CalibrationBin(mean_probability=float(scores[inside].mean()), observed=events / n, low=low, high=high, n=n)
         )

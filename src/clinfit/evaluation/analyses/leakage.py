@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from clinfit.evaluation.analyses.subsets import OUTSIDE, score_subsets
+from clinfit.evaluation.answers import items_of
 from clinfit.evaluation.claims.wording import number
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import METRICS
@@ -27,7 +28,7 @@ def leakage(context: MeasuredContext) -> Outcome:
     """Every system with all test items and without those that leak."""
     result = with_and_without(context.measured, context.facts.leaks, context.primary)
     best = context.ranked[0]
-    return result, check_leakage(result, best.name, len(best.answers), context.primary)
+    return result, check_leakage(result, best.name, items_of(best.answers), context.primary)
 
 
 def leakage_counts(context: Context) -> Outcome:

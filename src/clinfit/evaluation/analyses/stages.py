@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.stats import norm
 
+from clinfit.evaluation.answers import items_of
 from clinfit.evaluation.claims.non_inferiority import margin_words
 from clinfit.evaluation.claims.paired import PairedDifference, paired_difference
 from clinfit.evaluation.claims.wording import change, number, title, unit
@@ -162,11 +163,11 @@ def _mean(context: MeasuredContext, measured: BySeed) -> Metric:
         return items[0].metrics.get(context.primary) or undefined("not defined for this task")
     values = [_defined(item.scored.estimates, context.primary) for item in items]
     if None in values:
-        return undefined("not estimable with every seed", n=len(items[0].answers))
+        return undefined("not estimable with every seed", n=items_of(items[0].answers))
     drawn = np.mean([item.scored.replicates[context.primary] for item in items], axis=0)
     low, high, _ = percentile(drawn, context.confidence)
     method = f"{items[0].scored.resamples.method}, mean of {len(items)} seeds"
-    return Metric(float(np.mean(cast(list[float], values))), low, high, method, n=len(items[0].answers))
+    return Metric(float(np.mean(cast(list[float], values))), low, high, method, n=items_of(items[0].answers))
 
 
 def _defined(estimates: Mapping[str, float], metric: str) -> float | None:
@@ -207,7 +208,7 @@ class Pair:
     @property
     def n(self) -> int:
         """Test items."""
-        return len(next(iter(self.now.values())).answers)
+        return items_of(next(iter(self.now.values())).answers)
 
 
 def _changes(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from clinfit.data.support import check_support, few_test_questions, few_test_texts, set_support
+from clinfit.evaluation.answers import items_of
 from clinfit.evaluation.context import Context, Outcome
 from clinfit.evaluation.systems import System
 from clinfit.findings import Finding
@@ -42,16 +43,18 @@ def _misaligned(system: System, first: System) -> list[Finding]:
     rows, others = system.test, first.test
     repeated = len(rows) - int(rows.keys.nunique())
     same = rows.keys.equals(others.keys)
-    differing = 0 if same else len(rows.keys.symmetric_difference(others.keys))
+    differing = 0 if same else len({*rows.keys} ^ {*others.keys})
     golds = differing_golds(system, first) if same else 0
-    if not repeated and same and not golds:
+    divided = same and not rows.divided_as(others)
+    if not repeated and same and not golds and not divided:
         return []
+    folds = ", the same items in other folds" if divided else ""
     return [
         Finding(
             "error",
             "misaligned-items",
             f"{system.name} was not tested on the same items as {first.name}, each once",
-            f"{differing} ids in one of the two only, {repeated} repeated ids, {golds} different gold labels",
+            f"{differing} ids in one of the two only, {repeated} repeated ids, {golds} different gold labels{folds}",
             "predict the same test split with every model",
             system.name,
         )
@@ -107,14 +110,14 @@ def check_scored(context: Context) -> Outcome:
 def check_groups(context: Context) -> Outcome:
     """Whether there are enough groups to resample."""
     groups = context.systems[0].test.groups
-    n = len(np.unique(groups))
-    if n == len(groups) or n >= FEW_GROUPS:
+    n, items = len(np.unique(groups)), items_of(context.systems[0].test.answers)
+    if n == items or n >= FEW_GROUPS:
         return None, []
     return None, [
         Finding(
             "warn",
             "few-groups",
-            f"The {len(groups)} test items come from {n} groups only",
+            f"The {items} test items come from {n} groups only",
             f"intervals and tests resample whole groups; with fewer than {FEW_GROUPS} the intervals are too narrow",
             "test on more groups (patients, documents), not on more items of the same ones",
         )

@@ -3,7 +3,7 @@ that say no more than the answers, some that rank the wrong way round."""
 
 import numpy as np
 
-from clinfit.evaluation.answers import Floats, LabelAnswers
+from clinfit.evaluation.answers import Floats, LabelAnswers, counted, items_of, repeats_of
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.findings import Finding
@@ -23,14 +23,15 @@ def check_missing(context: Context) -> Outcome:
         if not without.any() or not answers.has_probabilities.any():
             continue
         by_label = ", ".join(
-            f"{label}: {int(without[answers.has_label(k)].sum())} of {answers.support[k]}"
+            f"{label}: {int(without[answers.has_label(k)].sum())} of {answers.support[k] * repeats_of(answers)}"
             for k, label in enumerate(answers.labels)
         )
         found.append(
             Finding(
                 "warn",
                 "missing-probabilities",
-                f"{system.name}: {int(without.sum())} of {len(answers)} items have an answer and no probabilities",
+                f"{system.name}: {int(without.sum())} of {len(answers)} {counted(answers)} have an answer and no "
+                "probabilities",
                 by_label,
                 "figures made of probabilities have no value, or rank these items last: give probabilities for all "
                 "items, and say why they are missing",
@@ -47,7 +48,7 @@ def check_hard(context: Context) -> Outcome:
             "warn",
             "hard-probabilities",
             f"{system.name} gives probabilities of 0 and 1 only",
-            f"{int(system.test.answers.has_probabilities.sum())} items",
+            f"{int(system.test.answers.has_probabilities.sum())} {counted(system.test.answers)}",
             "its AUROC, calibration and decision curve say no more than its answers do: give the probabilities "
             "themselves, or read accuracy, sensitivity and specificity",
             system.name,
@@ -71,7 +72,7 @@ def check_constant(context: MeasuredContext, item: Measured) -> Outcome:
     if item.system.rule or not len(known) or len(np.unique(item.answers.predicted)) < 2:
         return None, []
     label = int(known.mean(axis=0).argmax())
-    if known[:, label].min() < SURE or raw.support[label] >= COMMON * len(raw):
+    if known[:, label].min() < SURE or raw.support[label] >= COMMON * items_of(raw):
         return None, []
     name, said = item.name, raw.labels[label]
     return None, [
@@ -79,8 +80,8 @@ def check_constant(context: MeasuredContext, item: Measured) -> Outcome:
             "warn",
             "constant-probabilities",
             f"{name} gives {said!r} a probability of at least {_down(known[:, label])} for every item",
-            f"{int(raw.support[label])} of {len(raw)} items are {said!r}; what a threshold makes of the rest is in the "
-            "last digits",
+            f"{int(raw.support[label])} of {items_of(raw)} items are {said!r}; what a threshold makes of the rest is "
+            "in the last digits",
             "look at the prompt and at label mass (clinfit diagnose): the model answers before it has read; a gain on "
             "such a base says that training was needed, not what the base knows",
             name,

@@ -2,7 +2,7 @@
 
 from scipy.stats import binomtest
 
-from clinfit.evaluation.answers import LabelAnswers, confusion
+from clinfit.evaluation.answers import LabelAnswers, confusion, repeats_of
 from clinfit.evaluation.claims.wording import number
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice
@@ -23,7 +23,7 @@ def check_unparsed(context: MeasuredContext, item: Measured) -> Outcome:
     if lost.mean() <= UNPARSED_LIMIT:
         return None, []
     by_label = ", ".join(
-        f"{label}: {int(lost[answers.has_label(k)].sum())} of {answers.support[k]}"
+        f"{label}: {int(lost[answers.has_label(k)].sum())} of {answers.support[k] * repeats_of(answers)}"
         for k, label in enumerate(answers.labels)
     )
     title = f"{name}: {100 * lost.mean():.1f} % of the answers cannot be read and count as wrong"
@@ -101,7 +101,7 @@ def check_predictions(context: MeasuredContext, item: Measured) -> Outcome:
 
 def _predictions(name: str, answers: LabelAnswers, choice: ThresholdChoice) -> list[Finding]:
     counts = confusion(answers)
-    given, support, n = counts[:, :-1].sum(0), counts.sum(1), len(answers)
+    given, support, n, repeats = counts[:, :-1].sum(0), counts.sum(1), len(answers), repeats_of(answers)
     found = []
     if (given > 0).sum() == 1 and counts[:, -1].sum() == 0:
         label = answers.labels[int(given.argmax())]
@@ -110,7 +110,7 @@ def _predictions(name: str, answers: LabelAnswers, choice: ThresholdChoice) -> l
                 "warn",
                 "constant-predictor",
                 f"{name} answers {label!r} for every item",
-                f"{n} items, {int(support[given.argmax()])} of them {label!r}",
+                f"{n // repeats} items, {int(support[given.argmax()]) // repeats} of them {label!r}",
                 "it has learned nothing or has collapsed: check labels, learning rate and class weights",
                 name,
             )
@@ -119,18 +119,26 @@ def _predictions(name: str, answers: LabelAnswers, choice: ThresholdChoice) -> l
         if support[k] and not given[k]:
             title = f"{name} never answers {label!r}"
             advice = "weight this class, or sample it more often"
-            found.append(Finding("warn", "never-predicted", title, f"{int(support[k])} items have it", advice, name))
+            found.append(
+                Finding("warn", "never-predicted", title, f"{int(support[k]) // repeats} items have it", advice, name)
+            )
         remedy = _remedy(choice) if len(answers.labels) == 2 else "weight the classes"
-        found += _bias(name, label, int(given[k]), int(support[k]), int(counts[k, k]), n, remedy)
+        found += _bias(name, label, int(given[k]), int(support[k]), int(counts[k, k]), n, remedy, repeats)
     return found[:1] + found[2:] if len(answers.labels) == 2 and len(found) == 2 else found
 
 
-def _bias(name: str, label: str, given: int, support: int, right: int, n: int, remedy: str) -> list[Finding]:
-    """Alert when a label is given far more or less often than it occurs, more than chance would."""
+def _bias(
+    name: str, label: str, given: int, support: int, right: int, n: int, remedy: str, repeats: int
+) -> list[Finding]:
+    """Alert when a label is given far more or less often than it occurs, more than chance would.
+
+    Of n answers, repeats of them to each item, which are not independent: the test counts as many as there are items.
+    """
     wrongly_given, missed = given - right, support - right
     if abs(given - support) <= BIAS_LIMIT * n:
         return []
-    if binomtest(wrongly_given, wrongly_given + missed, 0.5).pvalue >= 0.05:
+    wrong = round((wrongly_given + missed) / repeats)
+    if not wrong or binomtest(min(round(wrongly_given / repeats), wrong), wrong, 0.5).pvalue >= 0.05:
         return []
     more = "more" if given > support else "less"
     return [

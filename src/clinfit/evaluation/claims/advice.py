@@ -113,7 +113,7 @@ def _line(context: MeasuredContext, use: Use, fitting: Sequence[Candidate]) -> s
     values = ", ".join(
         f"{title(name).lower()} {with_interval(name, metrics[name], context.confidence)}" for name in use.shown
     )
-    line = f"{use.name}: {best.item.name}, best on validation, {decision(best.choice)}; on test {values}."
+    line = f"{use.name}: {best.item.name}, best on validation, {decision(best.choice, best.test)}; on test {values}."
     line += f" {_of_hundred(best.test)}"
     if rival is None:
         return line
@@ -124,10 +124,12 @@ def _line(context: MeasuredContext, use: Use, fitting: Sequence[Candidate]) -> s
     return f"{line} It is not shown to be better than {rival.item.name}, which is simpler: {facts}."
 
 
-def decision(choice: ThresholdChoice) -> str:
+def decision(choice: ThresholdChoice, answers: LabelAnswers) -> str:
     """How the probability becomes the answer: at a threshold of 0.310 (chosen on validation)."""
     if choice.value is None:
         return "taking the most probable label"
+    if answers.folds is not None and choice.split:
+        return f"at each fold's own threshold (chosen on {choice.split}, median {choice.value:.3f})"
     where = f"chosen on {choice.split}" if choice.split else "as the study fixes it"
     return f"at a threshold of {choice.value:.3f} ({where})"
 

@@ -53,8 +53,8 @@ class ConstantAnswers:
         found = paired_difference(metric, constant, system)
         if found.reference is None:
             return None
-        if found.low is None and found.difference is not None:
-            # All resamples agree, as they do for perfect answers: the labels themselves then decide.
+        if found.alike:
+            # All resamples or folds agree, as they do for perfect answers: the labels themselves then decide.
             found = paired_difference(self._engine.exact, constant, system)
         shown = found.gain > 0 and (found.p is None or found.p < 1 - system.confidence)
         return None if shown else constant.estimates[metric]

@@ -8,7 +8,7 @@ the study, and the better system beats the constant answers.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,7 +41,8 @@ def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: S
 class PairedDifference:
     """One metric, new minus reference, before any correction for the number of comparisons.
 
-    test, p: None where there is no interval. reason: why there is no interval or no difference.
+    test, p: None where there is no interval. reason: why there is no interval or no difference. alike: whether there is
+    none because all resamples, or all folds, give the same difference.
     """
 
     metric: str
@@ -54,6 +55,7 @@ class PairedDifference:
     test: str | None = None
     p: float | None = None
     reason: str | None = None
+    alike: bool = False
 
     @property
     def name(self) -> str:
@@ -87,10 +89,12 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     label = new.engine.ranked_label(new.answers, metric)
     if label is not None and not new.grouped:
         test = delong_paired(reference.delong(label), new.delong(label), new.confidence)
-        reason = None if test.low is not None else "no variance: no interval"
-        return PairedDifference(
-            metric, before, after, test.difference, test.low, test.high, "DeLong, paired", "DeLong", test.p, reason
+        base = PairedDifference(
+            metric, before, after, test.difference, method="DeLong, paired", test="DeLong", p=test.p
         )
+        if test.low is None:
+            return replace(base, reason="no variance: no interval", alike=True)
+        return replace(base, low=test.low, high=test.high)
     return _paired_bootstrap(metric, before, after, reference, new)
 
 
@@ -99,15 +103,18 @@ def _corrected_t(metric: str, before: float, after: float, reference: Scored, ne
     changes with the training sets too."""
     pairs = zip(reference.of_folds, new.of_folds, strict=True)
     drawn = np.array([other.get(metric, np.nan) - one.get(metric, np.nan) for one, other in pairs])
-    if np.isnan(drawn).any():
-        reason = f"undefined in {int(np.isnan(drawn).sum())} of {len(drawn)} folds"
-        return PairedDifference(metric, before, after, after - before, reason=reason)
-    found = corrected_t(after - before, drawn, len(np.unique(new.answers.folds.fold)), new.confidence)
+    known, base = drawn[np.isfinite(drawn)], PairedDifference(metric, before, after, after - before)
+    if len(known) < 2:
+        return replace(base, reason=f"undefined in {len(drawn) - len(known)} of {len(drawn)} folds: no interval")
+    found = corrected_t(after - before, known, len(np.unique(new.answers.folds.fold)), new.confidence)
     if found is None:
-        return PairedDifference(metric, before, after, after - before, reason="all folds agree: no interval")
+        return replace(base, reason="all folds agree: no interval", alike=True)
     low, high, p = found
-    name = "corrected resampled t-test"
-    return PairedDifference(metric, before, after, after - before, low, high, f"{name}, {len(drawn)} folds", name, p)
+    name, folds, reason = "corrected resampled t-test", f"{len(drawn)} folds", None
+    if len(known) < len(drawn):
+        folds = f"{len(known)} of {folds}"
+        reason = f"over {folds}; in the others it is undefined"
+    return replace(base, low=low, high=high, method=f"{name}, {folds}", test=name, p=p, reason=reason)
 
 
 def _paired_proportion(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:
@@ -132,7 +139,7 @@ def _paired_bootstrap(metric: str, before: float, after: float, reference: Score
             metric, before, after, base.difference, reason=f"undefined in {100 * lost:.0f} % of the resamples"
         )
     if high - low < 1e-12 and abs(after - before) > 1e-12:
-        return PairedDifference(metric, before, after, base.difference, reason="all resamples agree: no interval")
+        return replace(base, reason="all resamples agree: no interval", alike=True)
     method = f"paired {new.resamples.method}"
     return PairedDifference(
         metric, before, after, base.difference, low, high, method, "paired bootstrap", bootstrap_p(drawn)

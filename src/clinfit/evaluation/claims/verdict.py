@@ -99,7 +99,8 @@ def _why(context: MeasuredContext) -> str:
     of = f"the {most} {seeds}{title} of {chosen['among']}"
     if chosen["split"] == "validation":
         return f", chosen on validation ({of}, {number(context.primary, chosen['value'])})"
-    return f", picked on this test set for want of validation answers ({of}), so that its figures are too good"
+    tested = "this test set" if context.model.answers.folds is None else "the records that test it"
+    return f", picked on {tested} for want of validation answers ({of}), so that its figures are too good"
 
 
 def _lead(context: MeasuredContext, model: Measured) -> list[str]:
@@ -175,6 +176,8 @@ def _calibration(model: Measured) -> list[str]:
     )
     if said:
         return [f"Calibration: the probabilities of {model.name} are {' and '.join(said)}: {values}; ideal 0 and 1."]
+    if None in (intercept.low, slope.low):
+        return [f"Calibration: the probabilities of {model.name} have {values}, not tested; ideal 0 and 1."]
     return [f"Calibration: no error is shown in the probabilities of {model.name}: {values}; ideal 0 and 1."]
 
 

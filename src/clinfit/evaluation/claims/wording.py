@@ -56,6 +56,7 @@ def evidence(found: PairedDifference, p_holm: float | None, confidence: float) -
     if found.low is not None and found.high is not None:
         low, high = change(found.metric, found.low), change(found.metric, found.high)
         parts.append(f"{100 * confidence:g} % interval {low} to {high}")
+        parts += [found.reason] if found.reason is not None else []
     else:
         parts.append(found.reason or "no interval")
     if found.p is not None and found.test is not None:
@@ -69,7 +70,14 @@ def evidence(found: PairedDifference, p_holm: float | None, confidence: float) -
 
 def threshold_words(system: SystemResult) -> str:
     """How the system's probability becomes a decision: the rule, the threshold and where it was chosen."""
-    return rule_and_threshold(system["sections"].get("threshold"))
+    threshold = system["sections"].get("threshold")
+    if system["sections"].get("folds") and threshold and threshold["value"] is not None and threshold["split"]:
+        caution = f" ({threshold['note']})" if threshold["note"] else ""
+        return (
+            f"positive from each fold's own probability on (median {threshold['value']:.4g}), chosen on about "
+            f"{threshold['n']} {threshold['split']} items of the fold for {threshold['words']}{caution}"
+        )
+    return rule_and_threshold(threshold)
 
 
 def rule_and_threshold(threshold: ThresholdDict | None) -> str:
@@ -90,6 +98,9 @@ def recalibration_words(recalibration: RecalibrationDict | None) -> str:
     """The map of the probabilities and where it was fitted."""
     if recalibration is None:
         return "none"
+    if recalibration["kind"] != "none" and not recalibration["parameters"]:
+        note = f" ({recalibration['note']})" if recalibration["note"] else ""
+        return f"{recalibration['kind']}, each fold's own, fitted on about {recalibration['n']} validation items{note}"
     parameters, where = recalibration["parameters"], f"fitted on {recalibration['n']} {recalibration['split']} items"
     match recalibration["kind"]:
         case "temperature":

@@ -1,6 +1,7 @@
 """From probabilities to what is done with an item, as sections of a system's results; and what a reader must know of
 choices made on validation."""
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -39,12 +40,24 @@ def threshold(context: MeasuredContext, item: Measured) -> Outcome:
 
 def recalibration(context: MeasuredContext, item: Measured) -> Outcome:
     """The map of the probabilities, with the metrics that they had before it."""
-    fitted = item.decision.recalibration
+    fitted = item.decision.recalibration or _over_folds(item.decision)
     if item.system.rule or fitted is None:
         return None, []
     before = {} if fitted.kind == "none" else _before(context, item)
     section = RecalibrationDict(**fitted.as_dict(), before={name: metric.as_dict() for name, metric in before.items()})
     return section, _check_recalibration(item, fitted, before)
+
+
+def _over_folds(decision: Decision) -> Recalibration | None:
+    """The maps of the folds in one: their kind and the mean number of items, and no parameters, which are each fold's
+    own. None where there are none."""
+    maps = [found for one in decision.folds.values() if (found := one.recalibration) is not None]
+    if not maps:
+        return None
+    fitted = next((one for one in maps if one.kind != "none"), maps[0])
+    notes = [one.note for one in maps if one.note is not None]
+    note = f"in {len(notes)} of {len(maps)} folds: {notes[0]}" if notes else None
+    return replace(fitted, parameters={}, n=round(float(np.mean([one.n for one in maps]))), note=note)
 
 
 def _before(context: MeasuredContext, item: Measured) -> dict[str, Metric]:

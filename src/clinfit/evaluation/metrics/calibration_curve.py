@@ -58,20 +58,21 @@ class CalibrationFit:
 
 
 def fit_calibration_curve(
-    outcome: NDArray[np.bool_], probabilities: Floats, clusters: Ints | None = None
+    outcome: NDArray[np.bool_], probabilities: Floats, clusters: Ints | None = None, repeats: int = 1
 ) -> CalibrationFit | None:
     """The curve with as many knots as the data allow: five, four, three, else a straight line on the logit scale.
 
     Each coefficient beside the intercept needs CALIBRATION_EVENTS items of the rarer class (five knots need 80): with
     fewer, a flexible curve shows noise as miscalibration (Van Calster et al., 2016).
 
-    outcome, probabilities, clusters: (n,); clusters hold the code of each item's group. None with fewer than
+    outcome, probabilities, clusters: (n,); clusters hold the code of each item's group. repeats: answers to an
+    item, which all have one outcome. None with fewer than
     CALIBRATION_EVENTS items of a class or groups, and where not even the line exists: a constant prediction, or one
     that separates the classes.
     """
     events = int(outcome.sum())
     groups = len(outcome) if clusters is None else int(clusters.max()) + 1
-    smallest = min(events, len(outcome) - events, groups)
+    smallest = min(events // repeats, (len(outcome) - events) // repeats, groups)
     levels, place = _levels(probabilities)
     weights = np.bincount(place).astype(np.float64)
     hits = np.bincount(place, weights=outcome).astype(np.float64)

@@ -1,18 +1,19 @@
 """The metrics table of one system: each value with its interval, its counts, and a reason where it has none.
 
-Intervals: Wilson for shares, DeLong on the logit scale for AUROC, log scale for ratios, Wald for calibration,
-bootstrap for the rest. When items come in groups, formulas that need independent items give way to the
-bootstrap over groups.
+Intervals: Wilson for shares, DeLong on the logit scale for AUROC, log scale for ratios, Wald for calibration
+(robust to groups where items come in these), bootstrap for the rest. When items come in groups, other formulas that
+need independent items give way to the bootstrap over groups.
 """
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from clinfit.evaluation.answers import UNPARSED, LabelAnswers, confusion, repeats_of
 from clinfit.evaluation.metrics.calibration_curve import INDICES, calibration_indices, fit_calibration_curve
-from clinfit.evaluation.metrics.engine import Scored
+from clinfit.evaluation.metrics.engine import RANKINGS, Scored
 from clinfit.evaluation.metrics.metric import Metric, undefined
 from clinfit.evaluation.metrics.probabilities import (
     CALIBRATION_EVENTS,
@@ -28,6 +29,7 @@ from clinfit.evaluation.statistics.intervals import Interval, log_ratio, ratio_o
 Floats = NDArray[np.float64]
 
 NO_PROBABILITIES = "the system gives no probabilities"
+ONE_CLASS = "one class in every fold"
 
 
 def overall_metrics(scored: Scored) -> dict[str, Metric]:
@@ -82,6 +84,9 @@ def _metric(scored: Scored, name: str) -> Metric:
     n, events = _counts(answers, name)
     value = scored.estimates.get(name, float("nan"))
     reason = _undefined_reason(answers, name) if np.isnan(value) else _remark(answers, name)
+    if name in RANKINGS and answers.has_probabilities.any():
+        folds = _of_folds(scored, name)
+        reason = folds if folds is not None and np.isnan(value) else _joined(reason, folds)
     if np.isnan(value):
         return undefined(reason or "not estimable", n, events)
     base = Metric(value, n=n, events=events, reason=reason)
@@ -147,8 +152,10 @@ def _auroc(scored: Scored, label: int) -> Metric:
         name = "auroc" if answers.positive == label else f"auroc:{answers.labels[label]}"
         # The other label of a binary task has the same AUROC, and so the same resamples.
         name = name if name in scored.replicates else "auroc"
-        base = Metric(scored.estimates[name], n=n, events=events, reason=reason)
-        return _bootstrapped(scored, name, base)
+        value, folds = scored.estimates[name], _of_folds(scored, name)
+        if np.isnan(value):
+            return undefined(folds or "not estimable", n, events)
+        return _bootstrapped(scored, name, Metric(value, n=n, events=events, reason=_joined(reason, folds)))
     estimate = scored.delong(label)
     base = Metric(estimate.auroc, n=n, events=events, reason=reason)
     interval = delong_interval(estimate, scored.confidence)
@@ -171,40 +178,42 @@ def _calibration_metrics(scored: Scored) -> dict[str, Metric]:
     if answers.positive is None:
         top = answers.probabilities.argmax(1)
         outcome, confidence = top == answers.gold, answers.probabilities.max(1)
-        return _calibration_error(outcome, confidence) | _classwise_error(answers)
+        return _calibration_error(answers, outcome, confidence) | _classwise_error(answers)
     outcome = answers.gold == answers.positive
     events = int(outcome.sum())
     confidence = answers.probabilities[:, answers.positive]
     if events in (0, n):
         return {name: undefined(_one_class(answers, answers.positive), n, events) for name in names}
-    few = min(events, n - events) < CALIBRATION_EVENTS
-    fit = None if few else calibration(outcome, confidence)
+    repeats, clusters = repeats_of(answers), scored.resamples.clusters
+    few = min(events, n - events) // repeats < CALIBRATION_EVENTS
+    fit = None if few else calibration(outcome, confidence, clusters)
     if few:
         why = f"fewer than {CALIBRATION_EVENTS} items of a class"
     else:
         why = "the model is constant, or its probabilities separate the classes"
     table = _recalibration(fit, why, n, events, scored)
-    clusters = scored.resamples.clusters
-    curve = fit_calibration_curve(outcome, confidence, clusters)
+    curve = fit_calibration_curve(outcome, confidence, clusters, repeats)
     if clusters is not None and not few and int(clusters.max()) + 1 < CALIBRATION_EVENTS:
         why = f"fewer than {CALIBRATION_EVENTS} groups"
     table |= calibration_indices(curve, why, n, events, scored.confidence)
-    table |= _calibration_error(outcome, confidence)
+    table |= _calibration_error(answers, outcome, confidence)
     return {name: replace(metric, events=events) for name, metric in table.items()}
 
 
 def _recalibration(fit: Calibration | None, why: str, n: int, events: int, scored: Scored) -> dict[str, Metric]:
     if fit is None:
         return {name: undefined(why, n, events) for name in ("calibration_intercept", "calibration_slope")}
-    z = z_value(scored.confidence)
-    if scored.grouped:  # Wald errors take items for independent: with eight alike in a group they cover half the time
-        reason = "items share groups, so Wald's interval does not hold"
-        if scored.answers.folds is not None:
-            reason = "the answers are those of several folds' models, so Wald's interval does not hold"
+    if fit.freedom is not None and fit.freedom + 1 < CALIBRATION_EVENTS:
+        reason = f"fewer than {CALIBRATION_EVENTS} {scored.resamples.unit}s: no interval"
         values = {"calibration_intercept": fit.intercept, "calibration_slope": fit.slope}
         return {name: Metric(value, n=n, events=events, reason=reason) for name, value in values.items()}
+    # Plain Wald errors take items for independent: with eight alike in a group they cover half the time.
+    method = "Wald" if fit.freedom is None else f"Wald, robust by {scored.resamples.unit}"
+    reach = z_value(scored.confidence)
+    if fit.freedom is not None:
+        reach = float(student.ppf(0.5 + scored.confidence / 2, fit.freedom))
     return {
-        name: Metric(value, value - z * error, value + z * error, "Wald", n, events)
+        name: Metric(value, value - reach * error, value + reach * error, method, n, events)
         for name, value, error in (
             ("calibration_intercept", fit.intercept, fit.intercept_error),
             ("calibration_slope", fit.slope, fit.slope_error),
@@ -212,8 +221,8 @@ def _recalibration(fit: Calibration | None, why: str, n: int, events: int, score
     }
 
 
-def _calibration_error(outcome: np.ndarray, confidence: np.ndarray) -> dict[str, Metric]:
-    error, null = calibration_error(outcome, confidence)
+def _calibration_error(answers: LabelAnswers, outcome: np.ndarray, confidence: np.ndarray) -> dict[str, Metric]:
+    error, null = _error_of_repeats(answers, outcome, confidence)
     n = len(outcome)
     return {
         "ece": Metric(error, n=n, reason=f"10 bins of equal width; a perfect model would show {null:.3f} at this n"),
@@ -221,10 +230,22 @@ def _calibration_error(outcome: np.ndarray, confidence: np.ndarray) -> dict[str,
     }
 
 
+def _error_of_repeats(
+    answers: LabelAnswers, outcome: np.ndarray, confidence: np.ndarray, seed: int = 0
+) -> tuple[float, float]:
+    """The error, and that of a perfect model, of each repeat, averaged: its outcomes are those of n items, not of as
+    many as there are answers."""
+    repeats = np.zeros(len(outcome)) if answers.folds is None else answers.folds.repeat
+    parts = [repeats == repeat for repeat in np.unique(repeats)]
+    error, null = np.mean([calibration_error(outcome[part], confidence[part], seed) for part in parts], axis=0)
+    return float(error), float(null)
+
+
 def _classwise_error(answers: LabelAnswers) -> dict[str, Metric]:
     """Mean over labels of the error of P(label) (Kull et al., 2019)."""
     pairs = [
-        calibration_error(answers.gold == k, answers.probabilities[:, k], seed=k) for k in range(len(answers.labels))
+        _error_of_repeats(answers, answers.gold == k, answers.probabilities[:, k], k)
+        for k in range(len(answers.labels))
     ]
     error, null = (float(value) for value in np.mean(pairs, axis=0))
     reason = f"10 bins of equal width; a perfect model would show {null:.3f} at this n"
@@ -288,6 +309,18 @@ def _one_class(answers: LabelAnswers, label: int) -> str:
         return f"one class: no {kind} in the test set"
     others = "negatives" if label == answers.positive else f"items other than {answers.labels[label]!r}"
     return f"one class: no {others} in the test set"
+
+
+def _of_folds(scored: Scored, name: str) -> str | None:
+    """Over which folds of a cross-validation a ranking is averaged, where it is not over all."""
+    known = [np.isfinite(values.get(name, np.nan)) for values in scored.of_folds]
+    if all(known):
+        return None
+    return f"in {sum(known)} of {len(known)} folds; the others hold one class" if any(known) else ONE_CLASS
+
+
+def _joined(*reasons: str | None) -> str | None:
+    return "; ".join(reason for reason in reasons if reason is not None) or None
 
 
 def _worst_case(answers: LabelAnswers) -> str | None:

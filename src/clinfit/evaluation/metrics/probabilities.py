@@ -92,18 +92,25 @@ def log_loss_terms(gold: NDArray[np.int64], probabilities: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Intercept (slope held at 1) and slope of the logistic recalibration model, each with its standard error."""
+    """Intercept (slope held at 1) and slope of the logistic recalibration model, each with its standard error.
+
+    freedom: degrees of freedom of the errors; None where items are independent, and a normal quantile serves.
+    """
 
     intercept: float
     intercept_error: float
     slope: float
     slope_error: float
+    freedom: int | None = None
 
 
-def calibration(outcome: NDArray[np.bool_], probabilities: Floats) -> Calibration | None:
+def calibration(
+    outcome: NDArray[np.bool_], probabilities: Floats, clusters: NDArray[np.int64] | None = None
+) -> Calibration | None:
     """Cox's recalibration of P(positive): logit P(y) = a + logit p, and a + b logit p.
 
-    None when it does not exist: all probabilities equal, or the classes separated by them.
+    clusters: (n,) code of each item's group, where items come in groups; errors are then robust to it. None when the
+    model does not exist: all probabilities equal, or the classes separated by them.
     """
     held = np.clip(probabilities, EDGE, 1 - EDGE)
     logit = np.log(held / (1 - held))
@@ -112,7 +119,27 @@ def calibration(outcome: NDArray[np.bool_], probabilities: Floats) -> Calibratio
     slope = logistic(np.column_stack([one, logit]), outcome, offset=np.zeros_like(logit))
     if intercept is None or slope is None:
         return None
-    return Calibration(*(float(x) for x in (intercept[0][0], intercept[1][0], slope[0][1], slope[1][1])))
+    if clusters is None:
+        return Calibration(*(float(x) for x in (intercept[0][0], intercept[1][0], slope[0][1], slope[1][1])))
+    of_intercept = _robust(one, outcome, expit(logit + intercept[0][0]), clusters)
+    design = np.column_stack([one, logit])
+    of_slope = _robust(design, outcome, expit(design @ slope[0]), clusters)
+    return Calibration(
+        intercept=float(intercept[0][0]),
+        intercept_error=float(of_intercept[0]),
+        slope=float(slope[0][1]),
+        slope_error=float(of_slope[1]),
+        freedom=len(np.unique(clusters)) - 1,
+    )
+
+
+def _robust(design: Floats, outcome: NDArray[np.bool_], fitted: Floats, clusters: NDArray[np.int64]) -> Floats:
+    """(d,) standard errors by the sandwich over groups (Liang & Zeger, Biometrika 73, 1986), times G / (G - 1)."""
+    inverse = np.linalg.inv((design * (fitted * (1 - fitted))[:, None]).T @ design)
+    residual = outcome - fitted
+    sums = np.column_stack([np.bincount(clusters, weights=residual * column) for column in design.T])
+    groups = len(np.unique(clusters))
+    return np.sqrt(np.diag(groups / max(groups - 1, 1) * inverse @ (sums.T @ sums) @ inverse))
 
 
 def logistic(

@@ -157,7 +157,8 @@ def held_out(run: "ReportInputs") -> Answer:
         return parts
     names = for_tasks(run, lambda _, task: definition(task["primary"]).title)
     chosen = all("validation" in task["counts"] for task in run.results["tasks"].values())
-    text = f"primary metric {names} on the test split"
+    divided = any(section(task, "cross_validation") for task in run.results["tasks"].values())
+    text = f"primary metric {names} {'out of fold' if divided else 'on the test split'}"
     text += "; what was chosen by scores was chosen on validation" if chosen else ""
     freezes = [section(task, "freeze") for task in run.results["tasks"].values() if section(task, "freeze") is not None]
     if not freezes:

@@ -29,6 +29,7 @@ from clinfit.runs.external.table import (
     other_spellings,
     probability_columns,
     read_source,
+    refuse_partly_divided,
     refuse_same_system,
 )
 from clinfit.runs.finish import write_outcome
@@ -78,6 +79,7 @@ def evaluate_files(
     ((task_name, asked),) = study.tasks.items()
     tables = [as_predictions(source, task_name, asked) for source in sources]
     refuse_same_system(sources, tables)
+    refuse_partly_divided(sources, tables)
     table = pd.concat(tables, ignore_index=True)
     found = [
         *other_spellings(table, asked, named=named),

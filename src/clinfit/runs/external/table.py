@@ -7,6 +7,8 @@ A file holds one row an item and model:
     decision                     where it is there, the answer in place of `predicted`: the label under a threshold
     p_<label>                    probability of each label; of two labels one is enough. May be left out
     model, seed, stage           who answered; default: the name of the file, 0, 1. Stage 0 is "before"
+    repeat, fold                 of a cross-validation: which division gave the answer, in whole numbers. Without
+                                 repeat it is one; one fold only, or no column fold: no cross-validation
     split                        test (the default), validation (thresholds are chosen there) or train (counted only)
     group, status, raw, label_mass, prompt_tokens, output_tokens, seconds: as in `clinfit.predictions`, may be left out
 
@@ -36,6 +38,7 @@ from clinfit.findings import Finding
 from clinfit.predictions import COLUMNS, PROBABILITY, SEPARATOR, predicted_texts
 from clinfit.study.data import Data
 from clinfit.study.evaluation import Subgroup
+from clinfit.study.fold_checks import FOLDED
 from clinfit.study.tasks import Task
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
@@ -45,6 +48,8 @@ KEY = ["model", "seed", "stage", "split"]
 ANSWERS = ("decision", "predicted")
 #: Names that join tables, and so have one form in all of them; labels are compared as they are typed.
 NAMES = ("id", "group")
+#: Which division of a cross-validation a row is of.
+DIVISION = ("repeat", "fold")
 NUMBERS = ("label_mass", "prompt_tokens", "output_tokens", "seconds")
 
 #: Rounded probabilities may miss 1 by this much; they are divided by their sum.
@@ -111,6 +116,7 @@ def as_predictions(source: Source, name: str, task: Task) -> pd.DataFrame:
         "model": [name or source.path.stem for name in model],
         "seed": _whole(source, "seed", 0, ids),
         "stage": _whole(source, "stage", 1, ids),
+        **_folds(source, task, ids),
         "task": name,
         "kind": task.kind,
         "split": _splits(source, ids),
@@ -125,7 +131,8 @@ def as_predictions(source: Source, name: str, task: Task) -> pd.DataFrame:
     }
     columns |= {name: _numbers(source, name, ids) for name in NUMBERS}
     columns["run"] = [f"{m}-seed{s}" for m, s in zip(columns["model"], columns["seed"], strict=True)]
-    table = pd.DataFrame({name: columns[name] for name in [*COLUMNS, "label_mass"]})
+    folds = [name for name in DIVISION if name in columns]
+    table = pd.DataFrame({name: columns[name] for name in [*COLUMNS, *folds, "label_mass"]})
     for k, label in enumerate(labels):
         table[PROBABILITY + label] = probabilities[:, k]
     return table
@@ -176,6 +183,36 @@ def _whole(source: Source, column: str, default: int, ids: Sequence[Any]) -> np.
     if odd:
         raise source.error(f"column {column}: {len(odd)} cells are no whole numbers", odd, expected="0, 1, 2, ...")
     return values.astype(np.int64)
+
+
+def _folds(source: Source, task: Task, ids: Sequence[Any]) -> dict[str, np.ndarray]:
+    """The columns repeat and fold of a cross-validation; none where records were divided once."""
+    if "fold" not in source.cells.columns or task.kind not in FOLDED:
+        return {}
+    for column in DIVISION:
+        values = _numbers(source, column, ids)
+        empty = [ids[row] for row in np.flatnonzero(np.isnan(values)).tolist()]
+        if empty and column in source.cells.columns:
+            raise source.error(
+                f"column {column}: {len(empty)} cells are empty",
+                empty,
+                expected="the fold (and the repeat) of every row, in whole numbers",
+                fix="fill them in, or take the columns repeat and fold out of the file",
+            )
+    folds = {column: _whole(source, column, 1, ids) for column in DIVISION}
+    return folds if len(np.unique(np.column_stack(list(folds.values())), axis=0)) > 1 else {}
+
+
+def refuse_partly_divided(sources: Sequence[Source], tables: Sequence[pd.DataFrame]) -> None:
+    """Either all files are of a cross-validation, or none is."""
+    divided = [source.name for source, table in zip(sources, tables, strict=True) if "fold" in table]
+    once = [source.name for source, table in zip(sources, tables, strict=True) if "fold" not in table]
+    if divided and once:
+        raise ClinfitError(
+            f"{divided[0]} says of each row which fold it is of, and {once[0]} does not",
+            expected="a column fold (and repeat) in every file, or in none",
+            fix=f"add it to {once[0]}, or evaluate the files by themselves",
+        )
 
 
 def _probabilities(source: Source, kind: "Cells", labels: Sequence[str], ids: Sequence[Any]) -> np.ndarray:

@@ -80,6 +80,8 @@ def from_other_run(step: Step, run: Run, record: dict[str, Any], runs: RunFolder
     if step.action == "answer":  # which name the run that gave them
         answers = read_predictions(other.path / step.writes)
         own = answers.assign(run=run.name, model=run.spec.name, seed=run.seed)
+        if run.fold is not None:
+            own = own.assign(repeat=run.fold.repeat, fold=run.fold.fold)
         write_parquet(folder.path / step.writes, own)
         return True
     copy_outcome(step, record, folder, other)

@@ -10,7 +10,7 @@ from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.sections.answers.per_hundred import PerHundred, per_hundred, prevalence_table
 from clinfit.report.sections.subject import Subject
-from clinfit.report.tables import Grid, cell_of, number_cell
+from clinfit.report.tables import Grid, cell_of, number_cell, threshold_in_force
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def matrix(system: SystemResult) -> Matrix:
     rule = (
         ""
         if threshold is None or threshold["value"] is None
-        else f"threshold {threshold['value']:.3f} ({threshold['rule']})"
+        else f"threshold {threshold_in_force(system)} ({threshold['rule']})"
     )
     rows = []
     for label, counts in zip(confusion["rows"], confusion["counts"], strict=True):

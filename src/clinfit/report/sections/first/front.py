@@ -16,7 +16,7 @@ from clinfit.report.kinds import asked, kind_of
 from clinfit.report.section import section
 from clinfit.report.sections.answers.labels import f1_figure
 from clinfit.report.sections.first.next_steps import Step, next_steps
-from clinfit.report.sections.first.verdict import VerdictView, findings, scope, verdict_view, where
+from clinfit.report.sections.first.verdict import VerdictView, findings, scope, tested, verdict_view, where
 from clinfit.report.sections.performance import panels
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.systems.systems import forest
@@ -177,7 +177,9 @@ def counts(subject: Subject) -> list[panels.Shown]:
     figure = counts_figure(
         model["name"], confusion["rows"], confusion["columns"][:last], lines, f"{subject.anchor}-front-counts"
     )
-    return [panels.Shown(figure, "Test records by truth (rows) and answer (columns). Blue is right, orange is wrong.")]
+    counted = tested(subject.task)
+    told = f"{counted[0].upper()}{counted[1:]}, by truth (rows) and answer (columns)"
+    return [panels.Shown(figure, f"{told}. Blue is right, orange is wrong.")]
 
 
 def labels(subject: Subject) -> list[panels.Shown]:

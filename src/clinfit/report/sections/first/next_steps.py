@@ -54,6 +54,10 @@ def _choice(task: TaskResult) -> list[Step]:
 def _calibration(model: SystemResult) -> list[Step]:
     """Where an interval excludes its ideal; where probabilities were recalibrated, another thing is to be done."""
     if not any(_off(model, name, ideal) for name, ideal in IDEAL.items()):
+        known = [metric for name in IDEAL if (metric := metric_of(model, name)) is not None]
+        if any(metric["value"] is not None and metric["low"] is None for metric in known):
+            text = "Whether the probabilities can be read as risks is not tested: judge by the calibration curve."
+            return [Step(text, "clinical")]
         return []
     recalibration = section(model, "recalibration")
     if recalibration is None or recalibration["kind"] == "none":

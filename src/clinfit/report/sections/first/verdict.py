@@ -116,7 +116,8 @@ def tested(task: TaskResult) -> str:
 def headline(task: TaskResult) -> list[tuple[str, Cell]]:
     """The few numbers of the box: how many records, the model with its calibration, and what it has to beat."""
     n = task["counts"]["test"]["n"] if "test" in task["counts"] else 0
-    items = [("Test records", Cell(count(n), "", repr(n))), *([_asked(task, n)] if task["labels"] else [])]
+    records = "Test records" if section(task, "cross_validation") is None else "Records, out of fold"
+    items = [(records, Cell(count(n), "", repr(n))), *([_asked(task, n)] if task["labels"] else [])]
     model, reference, title = the_model(task), baseline(task), definition(task["primary"]).title
     if model is not None:
         items += [("The model", Cell(model["name"])), (title, cell_of(model, task["primary"]))]

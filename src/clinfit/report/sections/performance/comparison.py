@@ -8,6 +8,7 @@ from clinfit.evaluation.results import Comparison, Difference, TaskResult
 from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.format import NOTHING, Cell, decimal, interval, metric_cell, p_value, per_cent, signed
 from clinfit.report.kinds import kind_of
+from clinfit.report.sections.first.verdict import tested
 from clinfit.report.sections.subject import Subject
 from clinfit.report.tables import metric_of
 
@@ -200,4 +201,5 @@ def _agreement(comparison: Comparison, task: TaskResult) -> str:
     flips, right = comparison["flips"], kind_of(task).right
     if flips is None:
         return ""
-    return f"Both are {right} on {flips['both_right']} and both are wrong on {flips['both_wrong']} of the records."
+    counted = f"both are wrong on {flips['both_wrong']} {tested(task)}"
+    return f"Both are {right} on {flips['both_right']} and {counted}."

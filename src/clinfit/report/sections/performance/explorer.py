@@ -15,6 +15,7 @@ from clinfit.report.format import decimal, per_cent
 from clinfit.report.section import section
 from clinfit.report.sections.performance.panels import DRAWN, drawn_systems
 from clinfit.report.sections.subject import Subject
+from clinfit.report.tables import threshold_in_force, thresholds_of_folds
 
 #: Thresholds of the table, beside those of the study.
 USUAL = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -83,9 +84,16 @@ def threshold_table(system: SystemResult, event: str, declared: Sequence[float] 
     points = [entry for entry in points if entry[0].threshold != made.threshold]
     points = sorted([*points, (made, True)], key=lambda entry: entry[0].threshold)
     rows = [
-        (f"{point.threshold:.3f}" if own else f"{point.threshold:.2f}", values(point), own) for point, own in points
+        (threshold_words(system, point) if own else f"{point.threshold:.2f}", values(point), own)
+        for point, own in points
     ]
+    if thresholds_of_folds(system):  # decisions under several thresholds have no net benefit at one
+        rows = [(words, [*texts[:-2], *["not estimable"] * 2] if own else texts, own) for words, texts, own in rows]
     return ThresholdTable(system["name"], rule_of(system), rows)
+
+
+def threshold_words(system: SystemResult, point: OperatingPoint) -> str:
+    return threshold_in_force(system) if thresholds_of_folds(system) else f"{point.threshold:.3f}"
 
 
 def rule_of(system: SystemResult) -> str:
@@ -94,7 +102,7 @@ def rule_of(system: SystemResult) -> str:
     if threshold["value"] is None:
         return "0.5 (the more probable label is taken)"
     where = f", chosen on {threshold['split']}" if threshold["split"] else ""
-    return f"{threshold['value']:.3f} ({threshold['rule']}{where})"
+    return f"{threshold_in_force(system)} ({threshold['rule']}{where})"
 
 
 def slider_data(system: SystemResult, event: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from clinfit.report.format import decimal
 from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
-from clinfit.report.tables import cell_of, metric_of, model_first
+from clinfit.report.tables import cell_of, metric_of, model_first, threshold_in_force
 
 #: More curves than this in one plot cannot be told apart.
 DRAWN = 7
@@ -198,7 +198,7 @@ def avoided_sentence(drawn: Drawn, declared: Sequence[float] | None) -> str:
 def risks(drawn: Drawn, event: str, name: str) -> Shown:
     threshold = section(drawn.system, "threshold")["value"]
     in_force = decision_threshold(drawn.system)
-    rule = "0.5 (the more probable label is taken)" if threshold is None else f"{threshold:.3f}"
+    rule = "0.5 (the more probable label is taken)" if threshold is None else threshold_in_force(drawn.system)
     return Shown(
         figures.risk_figure(drawn.name, drawn.curves["histogram"], event, in_force, name),
         f"A useful model pushes the two groups apart. Dashed: the decision threshold, {rule}.",
