@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clinfit.evaluation.analyses.field_canaries import run_field_canaries
 from clinfit.evaluation.metrics.extraction import EXTRACTION
 from clinfit.evaluation.metrics.fields import columns_of, field_scores
 from clinfit.evaluation.statistics.bootstrap import Resamples
@@ -48,6 +49,23 @@ def test_an_invalid_answer_is_wrong_in_every_denominator() -> None:
     assert [found[f"{count}:signs"] for count in ("right", "correct", "given", "true")] == [0, 0, 2, 2]
 
 
+def test_an_invalid_answer_costs_where_the_reference_has_no_value() -> None:
+    """Two of three answers are garbage to records without a value: 1 right of 3 given, 1 true."""
+    fields = {"drug": ExtractedField(required=False)}
+    found = [
+        field_scores(output, reference, fields, "stop")
+        for output, reference in [
+            ('{"drug": "aspirin"}', '{"drug": "aspirin"}'), ("garbage", '{"drug": null}'), ("garbage", '{"drug": null}')
+        ]
+    ]  # fmt: skip
+    assert [[row[f"{count}:drug"] for count in ("correct", "given", "true")] for row in found] == [
+        [1, 1, 1], [0, 1, 0], [0, 1, 0]
+    ]  # fmt: skip
+    assert [row["right:drug"] for row in found] == [1, 0, 0]
+    empty = scores("no", '{"drug": null, "dose": 1, "signs": []}')
+    assert [empty[f"given:{name}"] for name in FIELDS] == [1, 1, 1]
+
+
 def answers_of(outputs: list[str], references: list[str]) -> Any:
     rows = [scores(output, reference) for output, reference in zip(outputs, references, strict=True)]
     table = pd.DataFrame({SCORE + name: [row[name] for row in rows] for name in columns_of(FIELDS)}, dtype=np.float64)
@@ -83,3 +101,8 @@ def test_what_the_verdict_says_of_invalid_answers() -> None:
         "Of its answers, 2 of 3 are no valid object and count as wrong in everything: no JSON object in 1; a value is "
         "of another type in 1."
     ]
+
+
+def test_the_canaries_pass_and_one_holds_a_reference_without_a_value() -> None:
+    found = {each["name"]: each for each in run_field_canaries()}
+    assert all(each["passed"] for each in found.values()) and "half of it no object" in found

@@ -2,7 +2,8 @@
 
 Strings are compared after the normaliser of all text metrics (metrics/text/normalise.py), numbers by value, lists as
 sets of strings. A text that is no valid object is nothing but wrong: all its fields are wrong, and it counts as if it
-had given as many wrong values as its reference has, so that it stands in the denominator of precision too.
+had given as many wrong values of each field as its reference has, and one where that has none, so that it stands in the
+denominator of precision too.
 """
 
 from collections.abc import Mapping
@@ -37,10 +38,14 @@ def field_scores(
     right = []
     for name in fields:
         true = _compared(gold[name])
-        given = true if said.values is None else _compared(said.values[name])
-        correct = set() if said.values is None else true & given
-        right.append(said.values is not None and true == given)
-        counts = (right[-1], len(correct), len(given), len(true))
+        given = None if said.values is None else _compared(said.values[name])
+        right.append(true == given)
+        counts = (
+            right[-1],
+            0 if given is None else len(true & given),
+            max(1, len(true)) if given is None else len(given),
+            len(true),
+        )
         scores |= {f"{count}:{name}": float(value) for count, value in zip(OF_FIELD, counts, strict=True)}
     scores["all_fields"] = float(all(right))
     return scores
