@@ -47,6 +47,8 @@ def test_a_valid_object_is_read_whatever_its_order_and_white_space() -> None:
         ("[" * 100_000, ("not_json",)),
         (json.dumps(GOOD).replace("2.5", "9" * 5000), ("not_json",)),
         (json.dumps(GOOD).replace("2.5", "1e999"), ("wrong_type",)),
+        (json.dumps(GOOD).replace("2.5", "9" * 310), ("wrong_type",)),
+        (json.dumps(GOOD).replace("3,", "9" * 310 + ","), ("wrong_type",)),
         (json.dumps(GOOD | {"Drug": "x"}), ("extra_field",)),
         (json.dumps(GOOD)[:-1] + ', "drug": "other"}', ("extra_field",)),
         (json.dumps(GOOD | {"drug": None}), ("missing_field",)),
