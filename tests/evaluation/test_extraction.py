@@ -36,6 +36,15 @@ def test_strings_by_the_normaliser_numbers_by_value_lists_as_sets() -> None:
     assert (partly["right:signs"], partly["correct:signs"], partly["given:signs"]) == (0, 1, 3)
 
 
+def test_values_of_a_declared_list_are_compared_as_they_are() -> None:
+    fields = {
+        "size": ExtractedField(values=["<5", "<=5", "the 5"]),
+        "marks": ExtractedField(type="list", values=["<5", "<=5"]),
+    }
+    found = field_scores('{"size": "<=5", "marks": ["<5", "<=5"]}', '{"size": "<5", "marks": ["<5"]}', fields, "stop")
+    assert (found["right:size"], found["correct:size"], found["right:marks"], found["given:marks"]) == (0, 0, 0, 2)
+
+
 def test_no_value_is_right_where_there_is_none_and_counts_as_no_value() -> None:
     found = scores(NONE, NONE)
     assert found["all_fields"] == 1 and found["true:drug"] == found["given:drug"] == 0
