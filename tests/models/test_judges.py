@@ -85,21 +85,25 @@ def test_minilm_finds_other_words_for_one_thing_alike() -> None:
     assert len(vectors) == len(scorer.tokenizer(output, add_special_tokens=False)["input_ids"])
 
 
-def test_summac_is_the_mean_of_the_best_premise(tmp_path: Path) -> None:
+def test_summac_takes_its_two_largest_from_premises_of_their_own(tmp_path: Path) -> None:
     folder = nli_base(tmp_path / "nli")
     scorer = NliScorer(Nli(classifier=str(folder)))
     output, source = ["Tumour growth.", "Blood pressure fell."], ["Lung carcinoma.", "The drug each day.", "Title: 3"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    margins = {}
+    said = {}
     for premise, hypothesis in product(source, output):
         read = tokenizer(premise, hypothesis, return_tensors="pt")
         with torch.inference_mode():
             _, entailed, contradicted = model(**read).logits[0].softmax(-1).tolist()
-        margins[premise, hypothesis] = entailed - contradicted
-    best = [max(margins[premise, hypothesis] for premise in source) for hypothesis in output]
+        said[premise, hypothesis] = (entailed, contradicted)
+    best = [
+        max(said[premise, hypothesis][0] for premise in source)
+        - max(said[premise, hypothesis][1] for premise in source)
+        for hypothesis in output
+    ]
     assert scorer.score(output, source) == pytest.approx(sum(best) / 2, abs=1e-6)
-    assert len({round(each, 4) for each in margins.values()}) == 6
+    assert len({round(entailed - contradicted, 4) for entailed, contradicted in said.values()}) == 6
     assert scorer.score(output * 20, source) == pytest.approx(sum(best) / 2, abs=1e-6), "more than a batch of pairs"
     assert math.isnan(scorer.score([], source)) and math.isnan(scorer.score(output, []))
     assert math.isfinite(scorer.score([" ".join(["growth"] * 500)], source))

@@ -1,9 +1,9 @@
 """What one text is worth of which declared fields are asked: counts of one item, from two JSON texts.
 
 Strings are compared after the normaliser of all text metrics (metrics/text/normalise.py), but those of a declared list
-as they are: a normaliser may make one of two. Numbers are compared by value, lists as sets of strings. A text that is no valid object is nothing but wrong: all its fields are wrong, and it counts as if it
-had given as many wrong values of each field as its reference has, and one where that has none, so that it stands in the
-denominator of precision too.
+as they are: a normaliser may make one of two. Numbers are compared by value, lists as sets of strings. A text that is
+no valid object is nothing but wrong: all its fields are wrong, and it counts as if it had given as many wrong values of
+each field as its reference has, and one where that has none, so that it stands in the denominator of precision too.
 """
 
 from collections.abc import Mapping

@@ -6,8 +6,9 @@ tokens of the largest cosine with any token of the output, precision the reverse
 weights of rare words and not rescaled, so that only differences between systems mean anything. Texts are cut to what
 the encoder reads. An output without a token is 0.
 
-SummaC-ZS (Laban et al., 2022): for each sentence of the output the largest P(entailment) - P(contradiction) over the
-sentences of the source, as premises; the mean over the output's sentences. Pairs are cut to what the classifier reads.
+SummaC-ZS (Laban et al., 2022): for each sentence of the output the largest P(entailment) over the sentences of the
+source, as premises, less the largest P(contradiction) over them, perhaps of another sentence; the mean over the
+output's sentences. Pairs are cut to what the classifier reads.
 """
 
 from collections.abc import Iterator, Sequence
@@ -121,12 +122,13 @@ class NliScorer:
         if not output or not source:
             return float("nan")
         pairs = list(product(source, output))
-        found = np.concatenate([self._margins(pairs[k : k + BATCH]) for k in range(0, len(pairs), BATCH)])
-        return float(found.reshape(len(source), len(output)).max(axis=0).mean())
+        found = np.concatenate([self._said(pairs[k : k + BATCH]) for k in range(0, len(pairs), BATCH)])
+        entailed, contradicted = found.reshape(len(source), len(output), 2).max(axis=0).T
+        return float((entailed - contradicted).mean())
 
     @torch.inference_mode()
-    def _margins(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """(pairs,) P(entailment) - P(contradiction) of (premise, hypothesis)."""
+    def _said(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """(pairs, 2) P(entailment) and P(contradiction) of (premise, hypothesis)."""
         read: Any = self.tokenizer(
             [premise for premise, _ in pairs],
             [hypothesis for _, hypothesis in pairs],
@@ -136,7 +138,7 @@ class NliScorer:
             max_length=self.longest,
         )
         said = self.model(**read.to(self.model.device)).logits.double().softmax(-1).cpu().numpy()
-        return said[:, self.entailment] - said[:, self.contradiction]
+        return said[:, [self.entailment, self.contradiction]]
 
 
 def _label(names: dict[int, str], word: str, asked: Nli) -> int:
