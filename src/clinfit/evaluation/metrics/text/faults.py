@@ -7,6 +7,7 @@ that is given, so that one seed makes one fault. Numbers and names are such that
 import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import cast
 
 from clinfit.evaluation.metrics.text.entities import Kind, mentions
@@ -33,9 +34,11 @@ def number_changed(text: str, source: str, rng: random.Random) -> str | None:
     if not numbers:
         return None
     number = rng.choice(numbers)
-    for value in (float(number[0]) * 10, float(number[0]) + 3, float(number[0]) + 57):
-        changed = text[: number.start()] + f"{value:g}" + text[number.end() :]
-        if len(unsupported(quantities(changed), quantities(source + text))) > 0:
+    value = Decimal(number[0])
+    for other in (value * 10, value + 3, value + 57):
+        # Digits alone: an exponent, or a zero behind the point that no author writes, would give the fault away.
+        changed = text[: number.start()] + format(other.normalize(), "f") + text[number.end() :]
+        if len(unsupported(quantities(changed), quantities(source + "\n" + text))) > 0:
             return changed
     return None
 
