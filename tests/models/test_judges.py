@@ -68,6 +68,18 @@ def test_bertscore_is_greedy_matching(layer: int | None) -> None:
     assert found[1] == pytest.approx(1) and found[2] == 0
 
 
+def test_bertscore_reads_in_an_order_of_its_own_and_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the order of the items nor that of a set may move a digit."""
+    monkeypatch.setattr("clinfit.models.texts.judges.BATCH", 4)
+    scorer, read = BertScorer(BertScore(encoder=str(bert_base()))), list[list[str]]()
+    vectors = scorer._vectors
+    monkeypatch.setattr(scorer, "_vectors", lambda texts: [read.append([*texts]), vectors(texts)][1])
+    outputs, references = [f"Tumour {letter}." for letter in "hgfedcba"], [f"Growth {letter}." for letter in "ponmlkji"]
+    found = scorer.scores(outputs, references)
+    assert read == [sorted([*outputs[at : at + 4], *references[at : at + 4]]) for at in (4, 0)]
+    assert found[::-1].tolist() == scorer.scores(outputs[::-1], references[::-1]).tolist()
+
+
 def test_f1_of_vectors_by_hand() -> None:
     x, y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     assert f1(torch.stack([x]), torch.stack([x, y])) == pytest.approx(2 * 1 * 0.5 / 1.5)

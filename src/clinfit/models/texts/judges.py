@@ -59,22 +59,42 @@ class BertScorer:
         base = local_base(asked.encoder)
         config = load_config(base)
         if config.is_encoder_decoder:
-            raise ClinfitError(f"{asked.encoder!r} reads and writes in two parts", expected="an encoder, such as BERT")
+            raise ClinfitError(
+                f"{asked.encoder!r} reads and writes in two parts",
+                expected="an encoder, such as BERT",
+                fix="name the folder of one, or clinfit/minilm",
+            )
         layers = int(config.get_text_config().num_hidden_layers)
         if asked.layer is not None and asked.layer > layers:
-            raise ClinfitError(f"bertscore.layer is {asked.layer}; {asked.encoder!r} has {layers} layers")
+            raise ClinfitError(
+                f"bertscore.layer is {asked.layer}; {asked.encoder!r} has {layers} layers",
+                expected=f"a layer from 0 (the embeddings) to {layers}",
+                fix="leave bertscore.layer out for the last one",
+            )
         self.layer = layers if asked.layer is None else asked.layer
         self.tokenizer = load_tokenizer(base.name)
         model, new = load_weights(AutoModel, base, "fp32", may_lack_head=True)
         if lacking := [key for key in new if not POOLERS & set(key.split("."))]:  # a pooler is not asked
-            raise ClinfitError(f"{asked.encoder!r} lacks {len(lacking)} of its weights, among them {lacking[0]}")
+            raise ClinfitError(
+                f"{asked.encoder!r} lacks {len(lacking)} of its weights, among them {lacking[0]}",
+                expected="every weight of the encoder in *.safetensors",
+                fix="download the folder again, whole",
+            )
         self.model = model.to(default_device())  # type: ignore[arg-type]
         self.longest = longest_input(self.model.config, self.tokenizer)
 
     def scores(self, outputs: Sequence[str], references: Sequence[str]) -> Floats:
         """(n,) F1; nan where the reference has no token."""
-        vectors = dict(self._vectors(sorted({*outputs, *references}, key=len)))
-        return np.array([f1(vectors[a], vectors[b]) for a, b in zip(outputs, references, strict=True)])
+        pairs = list(zip(outputs, references, strict=True))
+        scores = np.full(len(pairs), np.nan)
+        order = sorted(range(len(pairs)), key=lambda at: (len(pairs[at][0]), pairs[at]))
+        for start in range(0, len(order), BATCH):  # the vectors of all texts would fill the memory
+            batch = order[start : start + BATCH]
+            # In an order of their own, since what stands beside a text moves its last digits.
+            texts = sorted({text for at in batch for text in pairs[at]}, key=lambda text: (len(text), text))
+            vectors = dict(self._vectors(texts))
+            scores[batch] = [f1(*(vectors[text] for text in pairs[at])) for at in batch]
+        return scores
 
     @torch.inference_mode()
     def _vectors(self, texts: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
