@@ -274,6 +274,7 @@ def test_a_changed_table_is_not_evaluated(done: RunFolder, place: Path) -> None:
         ({"abstention": {"inputs": ["context", "question"]}}, "names all inputs"),
         ({"abstention": {"inputs": ["context"], "phrases": ["..."]}}, "phrases"),
         ({"abstention": {"inputs": ["context"], "phrases": []}}, "phrases"),
+        ({"abstention": {"inputs": ["context"], "phrases": ["I do not know", "The"]}}, "nothing but articles"),
         ({"abstention": {"inputs": ["context"], "items": 0}}, "items"),
         ({"abstention": {"input": ["context"]}}, "inputs"),
         ({"abstention": True}, "abstention"),
