@@ -114,8 +114,8 @@ class Renderer:
         return name, []
 
     def _beside(self, record: Record, name: str) -> Inputs:
-        """The inputs with that text cut out. Other texts, when they are long too, are shortened to half of the room that
-        the prompt leaves, so that pieces are not of a few words."""
+        """The inputs with that text cut out. Other texts, when they are long too, are shortened to half of the room
+        that the prompt leaves, so that pieces are not of a few words."""
         texts = [other for other in longest_first(self.task, record.inputs) if record.inputs.get(other)]
         inputs = {**record.inputs, name: CUT}
         bare, alone = self._sizes([record.inputs | dict.fromkeys(texts, CUT), inputs])

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import cast
 
 from clinfit.evaluation.metrics.text.entities import Kind, mentions
-from clinfit.evaluation.metrics.text.normalise import sentences, tokens
+from clinfit.evaluation.metrics.text.normalise import sentences, tokens, written
 from clinfit.evaluation.metrics.text.numbers import quantities, unsupported
 
 #: Kind -> (entity, a name of it as it was written), sorted: what one name may be swapped for.
@@ -36,8 +36,8 @@ def number_changed(text: str, source: str, rng: random.Random) -> str | None:
     number = rng.choice(numbers)
     value = Decimal(number[0])
     for other in (value * 10, value + 3, value + 57):
-        # Digits alone: an exponent, or a zero behind the point that no author writes, would give the fault away.
-        changed = text[: number.start()] + format(other.normalize(), "f") + text[number.end() :]
+        # An exponent, or a zero behind the point that no author writes, would give the fault away.
+        changed = text[: number.start()] + written(other) + text[number.end() :]
         if len(unsupported(quantities(changed), quantities(source + "\n" + text))) > 0:
             return changed
     return None
