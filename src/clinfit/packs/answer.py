@@ -33,7 +33,8 @@ class Answer:
     record is for a person to decide, `invalid` for a text that is no object of the fields. notes: on each value of the
     record that training has not seen, with that value and no other. prediction_set: the labels of the set, where
     referral is by sets. dropped_tokens: tokens of the record's text that the model did not see, None where that is not
-    known. pack: SHA-256 of the pack. engine: what computed it.
+    known. pieces, rounds: that a long record was read in, 0 of one read at once; None where all are. pack: SHA-256 of
+    the pack. engine: what computed it.
     """
 
     task: str
@@ -51,6 +52,8 @@ class Answer:
     engine: str
     finish_reason: FinishReason | None = None
     extracted: dict[str, Any] | None = None
+    pieces: int | None = None
+    rounds: int | None = None
 
 
 def answers_table(answers: Sequence[Answer], labels: Sequence[str], *, sets: bool) -> pd.DataFrame:
