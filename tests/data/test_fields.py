@@ -47,6 +47,8 @@ def test_a_valid_object_is_read_whatever_its_order_and_white_space() -> None:
         ("[" * 100_000, ("not_json",)),
         (json.dumps(GOOD).replace("2.5", "9" * 5000), ("not_json",)),
         (json.dumps(GOOD).replace("2.5", "1e999"), ("wrong_type",)),
+        (json.dumps(GOOD).replace("2.5", "9" * 310), ("wrong_type",)),
+        (json.dumps(GOOD).replace("3,", "9" * 310 + ","), ("wrong_type",)),
         (json.dumps(GOOD | {"Drug": "x"}), ("extra_field",)),
         (json.dumps(GOOD)[:-1] + ', "drug": "other"}', ("extra_field",)),
         (json.dumps(GOOD | {"drug": None}), ("missing_field",)),
@@ -108,6 +110,23 @@ def test_a_column_of_objects_and_one_column_a_field_are_the_same_references() ->
     assert read_targets(task, cells, IDS) == expected
     assert known_targets(task, cells.assign(c_days=[3, "many"])) == [expected[0], None]
     assert known_targets(task, cells.drop(columns="c_side")) == [None, None]
+
+
+def numbers_of(cells: list[Any], kind: str, decimal: str = ".") -> list[Any]:
+    """What the cells are as references of one field; None where they are none."""
+    data = {"path": "t.csv", "inputs": {"text": "text"}, "label": {"columns": {"x": "c"}}, "decimal": decimal}
+    task = task_from({"kind": "extraction", "fields": {"x": kind}, "data": data})
+    read = known_targets(task, pd.DataFrame({"c": pd.Series(cells, dtype=object)}))
+    return [None if target is None else json.loads(str(target))["x"] for target in read]
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_a_reference_keeps_every_digit_and_a_boolean_is_no_number(kind: str) -> None:
+    cells = ["12345678901234567", 12345678901234567, "-0012", " +7 ", "5.0"]
+    assert numbers_of(cells, kind) == [12345678901234567, 12345678901234567, -12, 7, 5]
+    assert numbers_of(["true", "FALSE", True, "9" * 400, "1_2"], kind) == [None] * 5
+    assert numbers_of(["12345678901234567", "1.234"], kind, ",") == [12345678901234567, None]
+    assert numbers_of(["2.5"], kind) == ([2.5] if kind == "number" else [None])
 
 
 def test_a_reference_that_is_no_object_is_counted_and_named_by_id_alone() -> None:

@@ -22,7 +22,10 @@ F1 = RNG.random(N)
 
 def study() -> Study:
     asked = {"primary": "token_f1", "abstention": {"inputs": ["context", "age"]}, "contrast": 9}
-    data = {"path": "t.csv", "inputs": {"context": "context", "age": {"column": "age", "type": "number"}}}
+    data = {
+        "path": "t.csv",
+        "inputs": {"question": "question", "context": "context", "age": {"column": "age", "type": "number"}},
+    }
     task = {"kind": "generation", "data": data, "evaluation": asked}
     tiny = {"name": "tiny", "family": "causal", "base": "clinfit/tiny"}
     lead = {"name": "lead", "family": "baseline", "kind": "lead"}
@@ -48,7 +51,7 @@ def asked(declined: dict[str, int], confidence: Any, groups: int = N) -> pd.Data
     rows = []
     for condition, n in (("given", N), ("removed", 10), ("swapped", 10)):
         for k in range(n):
-            row = {"condition": condition, "id": f"t{k:03}", "group": f"tg{k % groups}"}
+            row = {"condition": condition, "id": f"t{k:03}", "group": f"tg{k % groups}", "context": True}
             row |= {"declined": k < declined[condition], "empty": condition == "swapped" and k == n - 1}
             given = condition == "given"
             rows.append(row | {"nats": -confidence[k] * 4 if given else np.nan, "tokens": 4.0 if given else np.nan})
@@ -91,6 +94,14 @@ def test_shares_are_counted_with_wilsons_interval() -> None:
     assert named == "tiny answers all the same: 9 of 10 (90.0 %) of the records asked without their context and age"
     _, findings = system(facts(abstention=asked({"given": 2, "removed": 2, "swapped": 9}, F1)))
     assert not {"answers-without-context", "declines-with-context"} & {finding["code"] for finding in findings}
+
+
+def test_records_that_have_no_context_are_not_counted_among_those_that_do() -> None:
+    table = asked({"given": 3, "removed": 1, "swapped": 0}, F1)
+    lacking = (table["condition"] == "given") & table["id"].isin(["t000", "t001", f"t{N - 1:03}"])
+    said = system(facts(abstention=table.assign(context=~lacking)))[0]["abstention"]
+    assert (said["given"]["events"], said["given"]["n"]) == (1, N - 3), "two of three that decline lack a context"
+    assert said["risk"]["n"] == N, "risk and coverage are of all texts"
 
 
 def test_a_likelihood_that_ranks_as_the_metric_has_the_smallest_area() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clinfit.evaluation.analyses.field_canaries import run_field_canaries
 from clinfit.evaluation.metrics.extraction import EXTRACTION
 from clinfit.evaluation.metrics.fields import columns_of, field_scores
 from clinfit.evaluation.statistics.bootstrap import Resamples
@@ -35,6 +36,15 @@ def test_strings_by_the_normaliser_numbers_by_value_lists_as_sets() -> None:
     assert (partly["right:signs"], partly["correct:signs"], partly["given:signs"]) == (0, 1, 3)
 
 
+def test_values_of_a_declared_list_are_compared_as_they_are() -> None:
+    fields = {
+        "size": ExtractedField(values=["<5", "<=5", "the 5"]),
+        "marks": ExtractedField(type="list", values=["<5", "<=5"]),
+    }
+    found = field_scores('{"size": "<=5", "marks": ["<5", "<=5"]}', '{"size": "<5", "marks": ["<5"]}', fields, "stop")
+    assert (found["right:size"], found["correct:size"], found["right:marks"], found["given:marks"]) == (0, 0, 0, 2)
+
+
 def test_no_value_is_right_where_there_is_none_and_counts_as_no_value() -> None:
     found = scores(NONE, NONE)
     assert found["all_fields"] == 1 and found["true:drug"] == found["given:drug"] == 0
@@ -46,6 +56,23 @@ def test_an_invalid_answer_is_wrong_in_every_denominator() -> None:
     found = scores(f"Here it is: {GOLD}")
     assert found["valid_output"] == found["all_fields"] == 0 and found["not_json"] == 1
     assert [found[f"{count}:signs"] for count in ("right", "correct", "given", "true")] == [0, 0, 2, 2]
+
+
+def test_an_invalid_answer_costs_where_the_reference_has_no_value() -> None:
+    """Two of three answers are garbage to records without a value: 1 right of 3 given, 1 true."""
+    fields = {"drug": ExtractedField(required=False)}
+    found = [
+        field_scores(output, reference, fields, "stop")
+        for output, reference in [
+            ('{"drug": "aspirin"}', '{"drug": "aspirin"}'), ("garbage", '{"drug": null}'), ("garbage", '{"drug": null}')
+        ]
+    ]  # fmt: skip
+    assert [[row[f"{count}:drug"] for count in ("correct", "given", "true")] for row in found] == [
+        [1, 1, 1], [0, 1, 0], [0, 1, 0]
+    ]  # fmt: skip
+    assert [row["right:drug"] for row in found] == [1, 0, 0]
+    empty = scores("no", '{"drug": null, "dose": 1, "signs": []}')
+    assert [empty[f"given:{name}"] for name in FIELDS] == [1, 1, 1]
 
 
 def answers_of(outputs: list[str], references: list[str]) -> Any:
@@ -83,3 +110,8 @@ def test_what_the_verdict_says_of_invalid_answers() -> None:
         "Of its answers, 2 of 3 are no valid object and count as wrong in everything: no JSON object in 1; a value is "
         "of another type in 1."
     ]
+
+
+def test_the_canaries_pass_and_one_holds_a_reference_without_a_value() -> None:
+    found = {each["name"]: each for each in run_field_canaries()}
+    assert all(each["passed"] for each in found.values()) and "half of it no object" in found

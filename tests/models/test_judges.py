@@ -68,6 +68,18 @@ def test_bertscore_is_greedy_matching(layer: int | None) -> None:
     assert found[1] == pytest.approx(1) and found[2] == 0
 
 
+def test_bertscore_reads_in_an_order_of_its_own_and_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the order of the items nor that of a set may move a digit."""
+    monkeypatch.setattr("clinfit.models.texts.judges.BATCH", 4)
+    scorer, read = BertScorer(BertScore(encoder=str(bert_base()))), list[list[str]]()
+    vectors = scorer._vectors
+    monkeypatch.setattr(scorer, "_vectors", lambda texts: [read.append([*texts]), vectors(texts)][1])
+    outputs, references = [f"Tumour {letter}." for letter in "hgfedcba"], [f"Growth {letter}." for letter in "ponmlkji"]
+    found = scorer.scores(outputs, references)
+    assert read == [sorted([*outputs[at : at + 4], *references[at : at + 4]]) for at in (4, 0)]
+    assert found[::-1].tolist() == scorer.scores(outputs[::-1], references[::-1]).tolist()
+
+
 def test_f1_of_vectors_by_hand() -> None:
     x, y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     assert f1(torch.stack([x]), torch.stack([x, y])) == pytest.approx(2 * 1 * 0.5 / 1.5)
@@ -85,21 +97,25 @@ def test_minilm_finds_other_words_for_one_thing_alike() -> None:
     assert len(vectors) == len(scorer.tokenizer(output, add_special_tokens=False)["input_ids"])
 
 
-def test_summac_is_the_mean_of_the_best_premise(tmp_path: Path) -> None:
+def test_summac_takes_its_two_largest_from_premises_of_their_own(tmp_path: Path) -> None:
     folder = nli_base(tmp_path / "nli")
     scorer = NliScorer(Nli(classifier=str(folder)))
     output, source = ["Tumour growth.", "Blood pressure fell."], ["Lung carcinoma.", "The drug each day.", "Title: 3"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    margins = {}
+    said = {}
     for premise, hypothesis in product(source, output):
         read = tokenizer(premise, hypothesis, return_tensors="pt")
         with torch.inference_mode():
             _, entailed, contradicted = model(**read).logits[0].softmax(-1).tolist()
-        margins[premise, hypothesis] = entailed - contradicted
-    best = [max(margins[premise, hypothesis] for premise in source) for hypothesis in output]
+        said[premise, hypothesis] = (entailed, contradicted)
+    best = [
+        max(said[premise, hypothesis][0] for premise in source)
+        - max(said[premise, hypothesis][1] for premise in source)
+        for hypothesis in output
+    ]
     assert scorer.score(output, source) == pytest.approx(sum(best) / 2, abs=1e-6)
-    assert len({round(each, 4) for each in margins.values()}) == 6
+    assert len({round(entailed - contradicted, 4) for entailed, contradicted in said.values()}) == 6
     assert scorer.score(output * 20, source) == pytest.approx(sum(best) / 2, abs=1e-6), "more than a batch of pairs"
     assert math.isnan(scorer.score([], source)) and math.isnan(scorer.score(output, []))
     assert math.isfinite(scorer.score([" ".join(["growth"] * 500)], source))

@@ -9,7 +9,7 @@ import pytest
 from clinfit.data.records import Record
 from clinfit.models.base import WrittenText
 from clinfit.models.causal import CausalModel
-from clinfit.models.texts.long_input import MOST_ROUNDS
+from clinfit.models.texts.long_input import MOST_ROUNDS, readings
 from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal, Lora, Train
 from clinfit.study.tasks import task_from
@@ -55,11 +55,35 @@ def test_the_last_prompt_holds_what_was_written_to_the_pieces(made: CausalModel)
     for _ in range(MOST_ROUNDS):
         if not renderer.encode(record).dropped:
             break
-        name, texts = renderer.divided(record)
-        parts = [Record(f"p{k}", "p", {"text": text}) for k, text in enumerate(texts)]
+        name, found = renderer.divided(record)
+        parts = [Record(f"p{k}", "p", dict(inputs)) for k, inputs in enumerate(found)]
         written = [text.strip() for text in made.generate(TASK, parts, 6).texts]
         record = replace(record, inputs={name: "\n".join(text for text in written if text)})
     assert made.generate(TASK, RECORDS, 6).texts[3] == made.generate(TASK, [record], 6).texts[0]
+
+
+def test_a_second_long_text_is_read_in_pieces_too(tiny_base: Path) -> None:
+    data = {"path": "unused.csv", "inputs": {"text": "text", "history": "history"}}
+    made = writer(tiny_base, max_length=128, prompt="Shorten: {{ text }} {{ history }}", data=data)
+    record = Record("r", "r", {"text": LONG, "history": LONG[:2000].replace("tumour", "fever")})
+    name, found = made.opened(TASK).renderers[TASK].divided(record)
+    assert name == "text" and " ".join(str(inputs["text"]) for inputs in found).split() == LONG.split()
+    assert 20 < len(found) < 80, "half of the room is its own"
+    assert {str(inputs["history"])[:8] for inputs in found} == {"Sentence"}
+    told = made.generate(TASK, [record], 6)
+    assert told.rounds is not None and told.dropped_tokens is not None
+    assert told.rounds[0] >= 2 and told.dropped_tokens[0] == 0
+
+
+def test_where_nothing_is_written_to_the_pieces_the_record_is_shortened(tiny_base: Path) -> None:
+    made = writer(tiny_base)
+    renderer = made.opened(TASK).renderers[TASK]
+    ((one,),) = [group for group in readings(made.tasks[TASK], [RECORDS[1]], [renderer.encode(RECORDS[1])]) if group]
+    for k, (_, read) in enumerate(one.prompts(renderer)):
+        assert one.take(k, " ", "stop", 1, 0.0, read) is None
+    one.put_together(renderer)
+    ((key, read),) = one.prompts(renderer)
+    assert key == "r1" and read == renderer.encode(RECORDS[1]) and read.dropped > 0
 
 
 def test_a_record_is_written_alike_whatever_stands_beside_it(made: CausalModel) -> None:

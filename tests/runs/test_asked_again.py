@@ -198,7 +198,8 @@ def test_no_text_stands_in_what_is_written(done: RunFolder) -> None:
             content = path.read_bytes()
             assert CANARY.encode() not in content and b"He was given" not in content
     found = written(done, "abstention")
-    assert list(found) == ["condition", "id", "group", "declined", "empty", "nats", "tokens"]
+    assert list(found) == ["condition", "id", "group", "context", "declined", "empty", "nats", "tokens"]
+    assert found["context"].all()
     assert found["condition"].value_counts().to_dict() == {"given": found["id"].nunique(), "removed": 4, "swapped": 4}
 
 
@@ -270,8 +271,10 @@ def test_a_changed_table_is_not_evaluated(done: RunFolder, place: Path) -> None:
     [
         ({"abstention": {"inputs": ["abstract"]}}, "evaluation.abstention.inputs names"),
         ({"abstention": {"inputs": []}}, "inputs"),
+        ({"abstention": {"inputs": ["context", "question"]}}, "names all inputs"),
         ({"abstention": {"inputs": ["context"], "phrases": ["..."]}}, "phrases"),
         ({"abstention": {"inputs": ["context"], "phrases": []}}, "phrases"),
+        ({"abstention": {"inputs": ["context"], "phrases": ["I do not know", "The"]}}, "nothing but articles"),
         ({"abstention": {"inputs": ["context"], "items": 0}}, "items"),
         ({"abstention": {"input": ["context"]}}, "inputs"),
         ({"abstention": True}, "abstention"),

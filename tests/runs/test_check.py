@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from peft import LoraConfig, get_peft_model
 from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, PretrainedConfig
@@ -83,6 +84,25 @@ def test_records_that_lose_text_are_a_finding_before_training(study: Study) -> N
     longer = study.models[1].model_copy(update={"train": Train(max_length=400, batch_tokens=400)})
     _, findings = printed(study.model_copy(update={"models": [longer]}), show_record=False)
     assert "shortened-records" not in [one.code for one in findings]
+
+
+def test_of_texts_what_answers_read_and_which_metrics_cannot_be_computed(study: Study) -> None:
+    content = yaml.safe_load(STUDY)
+    (name,) = content["tasks"]
+    table = pd.read_csv(study.folder / "notes.csv").assign(summary="A dry cough.")
+    table.to_csv(study.folder / "texts.csv", index=False)
+    data = content["tasks"][name]["data"] | {"path": "texts.csv", "label": "summary"}
+    asked = {"bertscore": {"encoder": "./no-such-folder"}, "primary": "rougeL"}
+    task = {"kind": "generation", "max_new_tokens": 8, "data": data, "evaluation": asked, "long_input": "map-reduce"}
+    tiny = {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"max_length": 72}}
+    path = study.folder / "texts.yaml"
+    path.write_text(yaml.safe_dump({"name": "texts", "tasks": {name: task}, "models": [tiny]}))
+    text, findings = printed(load_study(path), show_record=False)
+    (lost,) = (one for one in findings if one.code == "metric-cannot-run")
+    assert lost.level == "error" and "no-such-folder" in lost.title and lost.advice
+    (cut,) = (one for one in findings if one.code == "shortened-records")
+    assert cut.title.endswith("in training and likelihood") and "answers read all of them in pieces" in cut.advice
+    assert "answers read them in pieces" in text
 
 
 def test_what_is_the_same_of_several_models_is_said_once(study: Study) -> None:

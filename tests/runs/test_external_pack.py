@@ -13,8 +13,10 @@ from clinfit.data.seen import SeenCategories, SeenNumbers
 from clinfit.errors import ClinfitError
 from clinfit.packs.read import load_pack
 from clinfit.runs.execute import run
+from clinfit.runs.external import pack
 from clinfit.runs.external.pack import case_mix, evaluate_pack
 from kinds import dataset
+from two_layer import llama_base
 
 STUDY = """\
 name: wards
@@ -196,6 +198,39 @@ evaluation: {bootstrap: 100}
     assert found["tasks"]["note"]["sections"]["external"]["records"] == 20  # type: ignore[typeddict-item]
     page = (tmp_path / "external" / "report.html").read_text(encoding="utf-8")
     assert "Seen 3 times" not in page
+
+
+@pytest.mark.slow
+def test_pieces_and_rounds_of_long_records_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"id": f"r{k}", "text": f"Case {k} fell. Seen. " * (12 if k % 2 else 1), "note": "Fell."} for k in range(24)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "data.csv", index=False)
+    pd.DataFrame(rows[:4]).to_csv(tmp_path / "new.csv", index=False)
+    (tmp_path / "study.yaml").write_text(
+        f"""
+name: notes
+tasks:
+  note:
+    {{kind: generation, max_new_tokens: 4, long_input: map-reduce,
+     data: {{path: data.csv, id: id, inputs: {{text: text}}, label: note}}}}
+models:
+  - name: small
+    family: causal
+    base: {llama_base()}
+    compare_base: false
+    lora: {{rank: 2}}
+    train: {{max_steps: 1, max_length: 120, precision: fp32}}
+evaluation: {{bootstrap: 100}}
+"""
+    )
+    result = run(tmp_path / "study.yaml", out=tmp_path / "run")
+    tables: list[pd.DataFrame] = []
+    evaluated = pack.evaluate
+    monkeypatch.setattr(pack, "evaluate", lambda *words: [tables.append(words[1]), evaluated(*words)][1])
+    evaluate_pack(result.packs["small-seed42"], tmp_path / "new.csv", tmp_path / "external")
+    (table,) = tables
+    assert (table["pieces"] > 1).tolist() == (table["rounds"] > 0).tolist() == [False, True, False, True]
 
 
 def test_the_metric_is_the_one_of_the_study(folder: Path) -> None:

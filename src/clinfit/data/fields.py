@@ -108,12 +108,19 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _number(value: Any, *, whole: bool) -> tuple[FieldValue, Fault | None]:
-    """1.0 is a whole number, as in JSON Schema; true and "1" are no numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """1.0 is a whole number, as in JSON Schema; true and "1" are no numbers, nor is one beyond the range of floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
         return None, "wrong_type"
-    if float(value).is_integer():
+    if isinstance(value, int) or value.is_integer():
         return int(value), None
     return (None, "wrong_type") if whole else (value, None)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of a whole number of more than 308 digits
+        return False
 
 
 def _no_number(name: str) -> Any:

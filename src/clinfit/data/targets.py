@@ -12,9 +12,11 @@ An empty cell of a column that stands for one label is an error and not a no: wh
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -25,6 +27,8 @@ from clinfit.data.fields import FAULTS, Extracted, Fault, canonical, read_object
 from clinfit.data.labels import LabelMap
 from clinfit.data.records import Target
 from clinfit.data.values import (
+    BOOLEANS,
+    as_bool,
     as_comma_number,
     as_number,
     as_paragraphs,
@@ -240,7 +244,16 @@ def _field_values(cells: Sequence[Any], field: ExtractedField, decimal: str) -> 
         flags = zip(cells, _indicators(cells), strict=True)
         return [None if is_missing(cell) else {} if flag is None else flag for cell, flag in flags]
     number = as_number if decimal == "." else as_comma_number
-    return [_or_no_type(as_text if field.type == "string" else number, cell) for cell in cells]
+    read = as_text if field.type == "string" else partial(_reference_number, number)
+    return [_or_no_type(read, cell) for cell in cells]
+
+
+def _reference_number(number: Callable[[Any], float | None], cell: Any) -> float | None:
+    """Every digit of a whole number, where an input keeps 15; true and false are no numbers. Else ValueError."""
+    text = str(cell).strip()
+    if as_bool(cell) is not None or text.casefold() in BOOLEANS:
+        raise ValueError("a boolean")
+    return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else number(cell)
 
 
 def _or_no_type(read: Callable[[Any], Any], cell: Any) -> Any:

@@ -266,10 +266,10 @@ class AskedAgain(TypedDict):
 class AbstentionDict(TypedDict):
     """Whether a system declines to answer when what it should answer from is not there, and when it is.
 
-    inputs: the context. phrases: by which declining is recognised. given: share of all test answers that decline
-    (wrongly). removed, swapped: answers to records whose context was taken away, or is another record's. confidence:
-    what the items are ranked by. risk: the mean of 1 - the primary metric over the items that have both; aurc: the area
-    under the risk-coverage curve, whose points are [coverage, risk], thinned.
+    inputs: the context. phrases: by which declining is recognised. given: share of the answers to test records with a
+    context of their own that decline (wrongly). removed, swapped: answers to records whose context was taken away, or
+    is another record's. confidence: what the items are ranked by. risk: the mean of 1 - the primary metric over the
+    items that have both; aurc: the area under the risk-coverage curve, whose points are [coverage, risk], thinned.
     """
 
     inputs: list[str]

@@ -34,8 +34,9 @@ class Answer:
     record is for a person to decide, `invalid` for a text that is no object of the fields. notes: on each value of the
     record that training has not seen, with that value and no other. prediction_set: the labels of the set, where
     referral is by sets. dropped_tokens: tokens of the record's text that the model did not see, None where that is not
-    known. pack: SHA-256 of the pack. engine: what computed it. mentions: where the record's texts, as they were given,
-    name types of the task's lexicon; None of tasks without one.
+    known. pieces, rounds: that a long record was read in, 0 of one read at once; None where all are. pack: SHA-256 of
+    the pack. engine: what computed it. mentions: where the record's texts, as they were given, name types of the task's
+    lexicon; None of tasks without one.
     """
 
     task: str
@@ -54,6 +55,8 @@ class Answer:
     finish_reason: FinishReason | None = None
     extracted: dict[str, Any] | None = None
     mentions: tuple[Mention, ...] | None = None
+    pieces: int | None = None
+    rounds: int | None = None
 
     @property
     def named(self) -> frozenset[str]:

@@ -28,7 +28,7 @@ from clinfit.data.seen import as_seen
 from clinfit.data.values import shown_ids
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import followed
-from clinfit.models.base import Model
+from clinfit.models.base import Model, TextOutputs
 from clinfit.models.families import load_model
 from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table
 from clinfit.packs.content import MODEL, PROBES, Content, read_content
@@ -77,7 +77,10 @@ class Pack:
         outputs = ask(self.model, task, records)
         decisions = said(served, outputs, len(records))
         sets = None if decisions.sets is None else label_sets(labels, decisions.sets)
-        dropped, engine = outputs.dropped_tokens, self.engine
+        rounds = (outputs.pieces, outputs.rounds) if isinstance(outputs, TextOutputs) else (None, None)
+        counts = [outputs.dropped_tokens, *rounds]
+        counted = [[None if of is None else int(of[i]) for of in counts] for i in range(len(records))]
+        engine = self.engine
         objects = [object_of(served.task, text) for text in decisions.decided]
         return [
             Answer(
@@ -95,12 +98,14 @@ class Pack:
                     *notes_on_text(served.task, record, decisions.decided[i], objects[i]),
                 ),
                 prediction_set=None if sets is None else sets[i],
-                dropped_tokens=None if dropped is None else int(dropped[i]),
+                dropped_tokens=counted[i][0],
                 pack=self.content.sha256,
                 engine=engine,
                 finish_reason=None if decisions.finish_reasons is None else decisions.finish_reasons[i],
                 extracted=None if (found := objects[i]) is None else found.values,
                 mentions=None if lexicon is None else mentions_in(lexicon, given[i].inputs),
+                pieces=counted[i][1],
+                rounds=counted[i][2],
             )
             for i, record in enumerate(records)
         ]

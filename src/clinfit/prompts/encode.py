@@ -98,20 +98,31 @@ class Renderer:
         """
         return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
 
-    def divided(self, record: Record) -> tuple[str, list[str]]:
-        """The longest text input of a record that is too long, and that text in pieces: the record with any of them in
-        its place fits. No pieces where it would not fit even with a word of it."""
+    def divided(self, record: Record) -> tuple[str, list[Inputs]]:
+        """The longest text input of a record that is too long, and the record's inputs with each piece of that text in
+        its place, all of which fit. No pieces where it would not fit even with a word of it."""
         name = longest_first(self.task, record.inputs)[0]
-        text = str(record.inputs.get(name) or "")
-        (alone,) = self._sizes([{**record.inputs, name: CUT}])
+        text, others = str(record.inputs.get(name) or ""), self._beside(record, name)
+        (alone,) = self._sizes([others])
         room = self.max_length - alone
         while room > 0:
-            found = pieces(self.tokenizer, text, room)
-            beyond = max(self._sizes([{**record.inputs, name: piece} for piece in found]), default=0) - self.max_length
+            found = [{**others, name: piece} for piece in pieces(self.tokenizer, text, room)]
+            beyond = max(self._sizes(found), default=0) - self.max_length
             if beyond <= 0:
                 return name, found
             room -= beyond
         return name, []
+
+    def _beside(self, record: Record, name: str) -> Inputs:
+        """The inputs with that text cut out. Other texts, when they are long too, are shortened to half of the room
+        that the prompt leaves, so that pieces are not of a few words."""
+        texts = [other for other in longest_first(self.task, record.inputs) if record.inputs.get(other)]
+        inputs = {**record.inputs, name: CUT}
+        bare, alone = self._sizes([record.inputs | dict.fromkeys(texts, CUT), inputs])
+        half = (bare + self.max_length) // 2
+        if bare >= self.max_length or alone <= half:
+            return inputs
+        return shortened(self._form, replace(record, inputs=inputs), alone, half, self.shorten).inputs
 
     def _sizes(self, inputs: Sequence[Inputs]) -> list[int]:
         asked = self._form.ask(inputs)

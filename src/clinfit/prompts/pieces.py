@@ -17,7 +17,8 @@ def pieces(tokenizer: Any, text: str, room: int) -> list[str]:
     starts, total = [start for start, _ in offsets], len(offsets)
     if not total:
         return []
-    ends = sorted({bisect_left(starts, match.end()) for match in SENTENCE_END.finditer(text)} | {total})
+    # The first token that begins behind the sentence, in the space or behind it: a token may hold the space before it.
+    ends = sorted({bisect_left(starts, match.start()) for match in SENTENCE_END.finditer(text)} | {total})
     even = ceil(total / ceil(total / room))
     found, begin = list[str](), 0
     while begin < total:

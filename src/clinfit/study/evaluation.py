@@ -1,8 +1,9 @@
 """What is reported, how probabilities become decisions, against what: for the study, and by kind for single tasks."""
 
+import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from clinfit.study.section import Fraction, Section, Seed
 
@@ -245,6 +246,14 @@ class Abstention(Section):
         description="an answer declines when its first sentence holds one of these, word by word",
     )
     seed: Seed = Field(default=0, description="of the choice of records")
+
+    @field_validator("phrases")
+    @classmethod
+    def _more_than_articles(cls, phrases: list[str]) -> list[str]:
+        """Articles are left out before phrases are looked for, and nothing would be left of such a phrase."""
+        if odd := [phrase for phrase in phrases if {*re.findall(r"\w+", phrase.casefold())} <= {"a", "an", "the"}]:
+            raise ValueError(f"phrases {odd} are nothing but articles, which do not count; add the words that decline")
+        return phrases
 
 
 class BertScore(Section):

@@ -215,6 +215,11 @@ class Generation(Writing):
         asked = self.evaluation and self.evaluation.abstention
         if asked and (odd := [name for name in asked.inputs if name not in self.data.inputs]):
             raise ValueError(f"evaluation.abstention.inputs names {odd}, not among the inputs {list(self.data.inputs)}")
+        if asked and not {*self.data.inputs} - {*asked.inputs}:
+            raise ValueError(
+                "evaluation.abstention.inputs names all inputs, so that nothing is asked without them, and those of "
+                "another are another record; name those that hold the answer, and leave out what asks for it"
+            )
         return self
 
 

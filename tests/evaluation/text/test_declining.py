@@ -41,3 +41,7 @@ def test_answers(text: str) -> None:
 
 def test_the_list_is_the_studys() -> None:
     assert declines("Keine Angabe.", ["keine Angabe"]) and not declines("I do not know.", ["keine Angabe"])
+
+
+def test_a_phrase_of_articles_stands_nowhere() -> None:
+    assert not declines("The drug is warfarin.", ["the"])

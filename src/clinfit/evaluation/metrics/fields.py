@@ -1,8 +1,9 @@
 """What one text is worth of which declared fields are asked: counts of one item, from two JSON texts.
 
-Strings are compared after the normaliser of all text metrics (metrics/text/normalise.py), numbers by value, lists as
-sets of strings. A text that is no valid object is nothing but wrong: all its fields are wrong, and it counts as if it
-had given as many wrong values as its reference has, so that it stands in the denominator of precision too.
+Strings are compared after the normaliser of all text metrics (metrics/text/normalise.py), but those of a declared list
+as they are: a normaliser may make one of two. Numbers are compared by value, lists as sets of strings. A text that is
+no valid object is nothing but wrong: all its fields are wrong, and it counts as if it had given as many wrong values of
+each field as its reference has, and one where that has none, so that it stands in the denominator of precision too.
 """
 
 from collections.abc import Mapping
@@ -35,23 +36,26 @@ def field_scores(
     scores["valid_output"] = float(said.values is not None)
     scores["cut_off"] = None if finish_reason is None else cut_off(finish_reason)
     right = []
-    for name in fields:
-        true = _compared(gold[name])
-        given = true if said.values is None else _compared(said.values[name])
-        correct = set() if said.values is None else true & given
-        right.append(said.values is not None and true == given)
-        counts = (right[-1], len(correct), len(given), len(true))
+    for name, field in fields.items():
+        true = _compared(gold[name], field)
+        given = None if said.values is None else _compared(said.values[name], field)
+        right.append(true == given)
+        counts = (
+            right[-1],
+            0 if given is None else len(true & given),
+            max(1, len(true)) if given is None else len(given),
+            len(true),
+        )
         scores |= {f"{count}:{name}": float(value) for count, value in zip(OF_FIELD, counts, strict=True)}
     scores["all_fields"] = float(all(right))
     return scores
 
 
-def _compared(value: FieldValue) -> set[Any]:
+def _compared(value: FieldValue, field: ExtractedField) -> set[Any]:
     """The values of a field as they are compared; none where there is none."""
     if value is None:
         return set()
-    if isinstance(value, list):
-        return {normalise(text) or text.strip() for text in value}
-    if isinstance(value, str):
-        return {normalise(value) or value.strip()}
-    return {value}
+    values = value if isinstance(value, list) else [value]
+    if field.values is not None:
+        return {*values}
+    return {normalise(one) or one.strip() if isinstance(one, str) else one for one in values}

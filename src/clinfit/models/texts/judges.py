@@ -6,8 +6,9 @@ tokens of the largest cosine with any token of the output, precision the reverse
 weights of rare words and not rescaled, so that only differences between systems mean anything. Texts are cut to what
 the encoder reads. An output without a token is 0.
 
-SummaC-ZS (Laban et al., 2022): for each sentence of the output the largest P(entailment) - P(contradiction) over the
-sentences of the source, as premises; the mean over the output's sentences. Pairs are cut to what the classifier reads.
+SummaC-ZS (Laban et al., 2022): for each sentence of the output the largest P(entailment) over the sentences of the
+source, as premises, less the largest P(contradiction) over them, perhaps of another sentence; the mean over the
+output's sentences. Pairs are cut to what the classifier reads.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,22 +59,42 @@ class BertScorer:
         base = local_base(asked.encoder)
         config = load_config(base)
         if config.is_encoder_decoder:
-            raise ClinfitError(f"{asked.encoder!r} reads and writes in two parts", expected="an encoder, such as BERT")
+            raise ClinfitError(
+                f"{asked.encoder!r} reads and writes in two parts",
+                expected="an encoder, such as BERT",
+                fix="name the folder of one, or clinfit/minilm",
+            )
         layers = int(config.get_text_config().num_hidden_layers)
         if asked.layer is not None and asked.layer > layers:
-            raise ClinfitError(f"bertscore.layer is {asked.layer}; {asked.encoder!r} has {layers} layers")
+            raise ClinfitError(
+                f"bertscore.layer is {asked.layer}; {asked.encoder!r} has {layers} layers",
+                expected=f"a layer from 0 (the embeddings) to {layers}",
+                fix="leave bertscore.layer out for the last one",
+            )
         self.layer = layers if asked.layer is None else asked.layer
         self.tokenizer = load_tokenizer(base.name)
         model, new = load_weights(AutoModel, base, "fp32", may_lack_head=True)
         if lacking := [key for key in new if not POOLERS & set(key.split("."))]:  # a pooler is not asked
-            raise ClinfitError(f"{asked.encoder!r} lacks {len(lacking)} of its weights, among them {lacking[0]}")
+            raise ClinfitError(
+                f"{asked.encoder!r} lacks {len(lacking)} of its weights, among them {lacking[0]}",
+                expected="every weight of the encoder in *.safetensors",
+                fix="download the folder again, whole",
+            )
         self.model = model.to(default_device())  # type: ignore[arg-type]
         self.longest = longest_input(self.model.config, self.tokenizer)
 
     def scores(self, outputs: Sequence[str], references: Sequence[str]) -> Floats:
         """(n,) F1; nan where the reference has no token."""
-        vectors = dict(self._vectors(sorted({*outputs, *references}, key=len)))
-        return np.array([f1(vectors[a], vectors[b]) for a, b in zip(outputs, references, strict=True)])
+        pairs = list(zip(outputs, references, strict=True))
+        scores = np.full(len(pairs), np.nan)
+        order = sorted(range(len(pairs)), key=lambda at: (len(pairs[at][0]), pairs[at]))
+        for start in range(0, len(order), BATCH):  # the vectors of all texts would fill the memory
+            batch = order[start : start + BATCH]
+            # In an order of their own, since what stands beside a text moves its last digits.
+            texts = sorted({text for at in batch for text in pairs[at]}, key=lambda text: (len(text), text))
+            vectors = dict(self._vectors(texts))
+            scores[batch] = [f1(*(vectors[text] for text in pairs[at])) for at in batch]
+        return scores
 
     @torch.inference_mode()
     def _vectors(self, texts: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
@@ -121,12 +142,13 @@ class NliScorer:
         if not output or not source:
             return float("nan")
         pairs = list(product(source, output))
-        found = np.concatenate([self._margins(pairs[k : k + BATCH]) for k in range(0, len(pairs), BATCH)])
-        return float(found.reshape(len(source), len(output)).max(axis=0).mean())
+        found = np.concatenate([self._said(pairs[k : k + BATCH]) for k in range(0, len(pairs), BATCH)])
+        entailed, contradicted = found.reshape(len(source), len(output), 2).max(axis=0).T
+        return float((entailed - contradicted).mean())
 
     @torch.inference_mode()
-    def _margins(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """(pairs,) P(entailment) - P(contradiction) of (premise, hypothesis)."""
+    def _said(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """(pairs, 2) P(entailment) and P(contradiction) of (premise, hypothesis)."""
         read: Any = self.tokenizer(
             [premise for premise, _ in pairs],
             [hypothesis for _, hypothesis in pairs],
@@ -136,7 +158,7 @@ class NliScorer:
             max_length=self.longest,
         )
         said = self.model(**read.to(self.model.device)).logits.double().softmax(-1).cpu().numpy()
-        return said[:, self.entailment] - said[:, self.contradiction]
+        return said[:, [self.entailment, self.contradiction]]
 
 
 def _label(names: dict[int, str], word: str, asked: Nli) -> int:

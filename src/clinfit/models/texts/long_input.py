@@ -2,8 +2,10 @@
 
 A record that fits is asked at once. The longest text of any other is divided at sentence ends (prompts/pieces.py), the
 model answers the same prompt with each piece in the place of the text, and the answers, one a line, take that place for
-the next round. Nothing of the record is left out, unless MOST_ROUNDS are not enough, or a round did not make the text
-shorter: what then stands there is shortened as every prompt is, and counted as dropped.
+the next round. Where a second text is long, too, it stands beside the pieces shortened, to half of the room, and is
+divided itself in a later round, when it is the longest. Nothing of the record is left out, unless MOST_ROUNDS are not
+enough, a round did not make the record shorter, or nothing was written to its pieces: what then stands there is
+shortened as every prompt is, and counted as dropped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +25,7 @@ TOGETHER = 16
 @dataclass
 class Reading:
     """One record on its way to its text. index: its place among those asked. read: its prompt as it is now. counted:
-    whether pieces are told of. length: of the text that is divided, before the last round."""
+    whether pieces are told of. length: characters of its texts before the last round."""
 
     index: int
     record: Record
@@ -41,14 +43,14 @@ class Reading:
         """What is asked next, each with what its draws are seeded by: the record, or its pieces."""
         self._open = {}
         if self.read.dropped and self.counted and self.rounds < MOST_ROUNDS:
-            self._name, texts = renderer.divided(self.record)
-            length = sum(map(len, texts))
-            if texts and (self.length is None or length < self.length):
+            self._name, found = renderer.divided(self.record)
+            length = sum(len(str(self.record.inputs.get(name) or "")) for name in renderer.task.text_inputs)
+            if found and (self.length is None or length < self.length):
                 self.length = length
-                self.rounds, self.pieces = self.rounds + 1, self.pieces + len(texts)
-                self._open = dict.fromkeys(range(len(texts)))
-                parts = [replace(self.record, inputs={**self.record.inputs, self._name: text}) for text in texts]
-                keys = [f"{self.record.id} {self.rounds} {k}" for k in range(len(texts))]
+                self.rounds, self.pieces = self.rounds + 1, self.pieces + len(found)
+                self._open = dict.fromkeys(range(len(found)))
+                parts = [replace(self.record, inputs=dict(inputs)) for inputs in found]
+                keys = [f"{self.record.id} {self.rounds} {k}" for k in range(len(found))]
                 return list(zip(keys, renderer.encode_all(parts), strict=True))
         return [(self.record.id, self.read)]
 
@@ -65,8 +67,10 @@ class Reading:
         return WrittenText(text, reason, tokens, self.seconds, self.prompt_tokens, read.dropped, pieces, rounds)
 
     def put_together(self, renderer: Renderer) -> None:
-        """The texts to the pieces become the text that is read next."""
+        """The texts to the pieces become the text that is read next; without any the record stays as it is."""
         joined = "\n".join(text.strip() for text in self._open.values() if text and text.strip())
+        if not joined:
+            return
         self.record = replace(self.record, inputs={**self.record.inputs, self._name: joined})
         self.read = renderer.encode(self.record)
 

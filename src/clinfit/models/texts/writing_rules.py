@@ -58,17 +58,21 @@ class Examples:
 def usual_object(task: Extraction, train: Sequence[Record]) -> Examples:
     """What `majority` keeps: the most frequent value of each field; of equally frequent ones the first of training.
 
-    Nobody should be recognised by it: of values that the study does not itself name, only those that SMALL_CELL records
-    share are told, and EMPTY stands where there is none.
+    Nobody should be recognised by it: of values that the study does not itself name, only those that SMALL_CELL people
+    (groups of records) share are told, and EMPTY stands where there is none.
     """
-    objects = [json.loads(str(record.target)) for record in train]
-    values = {name: _usual([each[name] for each in objects], field) for name, field in task.declared.items()}
+    objects = [(record.group, json.loads(str(record.target))) for record in train]
+    values = {
+        name: _usual([(group, each[name]) for group, each in objects], field) for name, field in task.declared.items()
+    }
     return Examples([], [canonical(values)])
 
 
-def _usual(values: Sequence[Any], field: ExtractedField) -> FieldValue:
-    counts = Counter(json.dumps(value) for value in values)
-    told = [text for text, count in counts.items() if count >= SMALL_CELL or _tells_nothing(field)]
+def _usual(values: Sequence[tuple[str, Any]], field: ExtractedField) -> FieldValue:
+    """values: of every record, each with its group."""
+    texts = [(group, json.dumps(value)) for group, value in values]
+    counts, people = Counter(text for _, text in texts), Counter(text for _, text in {*texts})
+    told = [text for text in counts if people[text] >= SMALL_CELL or _tells_nothing(field)]
     if told:
         return json.loads(max(told, key=counts.__getitem__))
     return EMPTY[field.type] if field.values is None or field.type == "list" else field.values[0]

@@ -17,8 +17,11 @@ from clinfit.data.audit import audit
 from clinfit.data.catalog.findings import contamination
 from clinfit.data.load import TaskData, load_task
 from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_in
+from clinfit.errors import ClinfitError
 from clinfit.evaluation.claims.wording import in_words
 from clinfit.findings import Finding
+from clinfit.runs.steps.item_scores import check_judges
+from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
 from clinfit.study.schema import Study, study_hash
 from clinfit.study.stages import Stage
@@ -57,6 +60,7 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
     folds = study.folds
     first = {name: found.of(folds[0]) if folds else found for name, found in data.items()}
     prepared, findings = _prepared(study, first)
+    findings += _metrics_that_cannot_be_computed(study)
     for name, task in study.tasks.items():
         source = f"{task.kind}, {len(data[name].records)} records from {data[name].source}"
         console.print(Text(f"\nTask {name}: {source}", style="bold"))
@@ -89,6 +93,19 @@ def _prepared(study: Study, data: Mapping[str, TaskData]) -> tuple[list["Prepare
     from clinfit.runs.checking.models import prepare
 
     return prepare(study, data)
+
+
+def _metrics_that_cannot_be_computed(study: Study) -> list[Finding]:
+    """Those that need weights of their own, which are not there or are of another kind; a run stops at the first."""
+    found: list[Finding] = []
+    for name in study.tasks:
+        if isinstance(settings := study.settings(name), GenerationEvaluation):
+            try:
+                check_judges(settings)
+            except ClinfitError as error:
+                advice = "; ".join(part for part in (error.expected, error.fix) if part)
+                found.append(Finding("error", "metric-cannot-run", f"{name}: {error.found}", advice=advice))
+    return found
 
 
 # ---------------------------------------------------------------- study and data
@@ -225,6 +242,8 @@ def _facts(model: "Prepared", reading: "Reading") -> Text:
     limit = model.spec.train.max_length
     text.append(f"{reading.shortened} of {reading.records} records are shortened to {limit} tokens ", style="")
     text.append(f"(the longest has {reading.whole})", style="")
+    if reading.in_pieces:
+        text.append("; in training and likelihood: answers read them in pieces", style="")
     if reading.examples:
         text.append(f"\n  {reading.examples}", style="")
     for answer, ids in reading.answers.items():

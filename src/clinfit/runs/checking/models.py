@@ -19,7 +19,7 @@ from clinfit.prompts.template import document
 from clinfit.runs.steps.plan import answers_before_training
 from clinfit.study.models import Causal, Encoder, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Generation, Task
 from clinfit.study.taught import stages_of
 from clinfit.training.precision import default_device, resolve_precision
 
@@ -32,7 +32,8 @@ class Reading:
     record before it is shortened.
     answers: tokens of each answer that the model can give. first: the first training record. thinking: what became of
     the reasoning that its template would begin (prompts/chat.py). examples: how many stand in every prompt, and whence.
-    All four only of models that read prompts.
+    in_pieces: whether answers read a long record in pieces (`long_input: map-reduce`), so that only training and
+    likelihood lose text. All five only of models that read prompts.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Reading:
     first: Encoded | None = None
     thinking: Literal["none", "off", "stripped"] = "none"
     examples: str = ""
+    in_pieces: bool = False
 
     @property
     def records(self) -> int:
@@ -134,6 +136,9 @@ def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) ->
         for label in data.task.labels
     }
     found = shortened_findings(spec.name, "records", dropped, read, held)
+    if reading.in_pieces:
+        advice = "answers read all of them in pieces (long_input: map-reduce); raise train.max_length to train on more"
+        found = [replace(one, title=f"{one.title} in training and likelihood", advice=advice) for one in found]
     return [replace(one, title=f"{reading.task}: {one.title}") for one in found] if several else found
 
 
@@ -167,6 +172,7 @@ def _prompts(spec: Causal, name: str, task: Task, records: Sequence[Record], tok
         first=next(item for item, record in zip(encoded, records, strict=True) if record.split == "train"),
         thinking=renderer.thinking,
         examples=f"{told_examples(examples, task.labels)}; with seed {seed}" if examples else "",
+        in_pieces=isinstance(task, Generation) and task.long_input == "map-reduce",
     )
 
 

@@ -116,8 +116,7 @@ def _table(pack: Pack, name: str, task: Task, records: Sequence[Record], answers
     """The pack's answers as predictions: recalibrated probabilities and what it decided, or texts with their scores."""
     content = pack.content
     source = Source(content.run, content.model.spec["name"], content.model.seed, content.model.stage)
-    lost = [answer.dropped_tokens for answer in answers]
-    dropped = None if None in lost else np.array(lost, dtype=np.int64)
+    dropped = _counts([answer.dropped_tokens for answer in answers])
     if isinstance(task, Writing):
         texts = predictions_table(source, name, task, "test", records, _texts(pack, name, records, answers, dropped))
         unknown = pd.array([None] * len(texts), dtype="Int64")
@@ -145,8 +144,16 @@ def _texts(
         tokens=tokens,
         seconds=np.zeros(len(answers)),
         dropped_tokens=dropped,
+        pieces=_counts([answer.pieces for answer in answers]),
+        rounds=_counts([answer.rounds for answer in answers]),
         losses=cast(Writer, pack.model).likelihood(name, records) if pack.model.spec.neural else None,
     )
+
+
+def _counts(each: Sequence[int | None]) -> NDArray[np.int64] | None:
+    """A count of each answer; None where it is not known of all."""
+    known = [count for count in each if count is not None]
+    return np.array(known, dtype=np.int64) if len(known) == len(each) else None
 
 
 def _external(

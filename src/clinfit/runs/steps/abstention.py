@@ -1,10 +1,11 @@
 """Whether a model declines when what it should answer from is not there: some test records, asked again.
 
-    abstention/<task>-stage<n>.parquet    condition, id, group, declined, empty, nats, tokens; no text
+    abstention/<task>-stage<n>.parquet    condition, id, group, context, declined, empty, nats, tokens; no text
 
 `given`: every test record as it was answered, with how unlikely the model finds its own text, which evaluation ranks
-the items by. `removed`: records whose context was taken away. `swapped`: others that have the context of a record of
-another group. What is kept of a text that is written here is whether it declines, from the moment it is written.
+the items by; `context` says whether it has one of its own. `removed`: records whose context was taken away. `swapped`:
+others that have the context of a record of another group. What is kept of a text that is written here is whether it
+declines, from the moment it is written.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from clinfit.study.evaluation import Abstention
 from clinfit.study.tasks import Generation
 
 #: Raised when texts are read otherwise than before.
-VERSION = 1
+VERSION = 2
 
 Condition = Literal["removed", "swapped"]
 #: What an answer is, in the place of its text.
@@ -34,7 +35,7 @@ DECLINED, EMPTY, ANSWERED = "declined", "empty", "answered"
 def without_context(records: Sequence[Record], asked: Abstention) -> list[tuple[Condition, Record]]:
     """The records as they are asked again: a seeded choice whose context is removed, and as many others whose context
     is another record's. Records without a context are left out, and so are swaps that no other group has one for."""
-    known = [record for record in records if any(_given(record, name) for name in asked.inputs)]
+    known = [record for record in records if _has_context(record, asked)]
     order = sorted(known, key=lambda record: _draw(asked.seed, record.id))
     items = min(asked.items, len(order) // 2)
     found: list[tuple[Condition, Record]] = [
@@ -78,7 +79,7 @@ def abstention_table(
     finally:
         written.save()
     said = written.outputs([record.id for _, record in again]).texts
-    rows = [_row(condition, record, what) for (condition, record), what in zip(again, said, strict=True)]
+    rows = [_row(condition, record, what, True) for (condition, record), what in zip(again, said, strict=True)]
     return pd.DataFrame([*_given_rows(model, name, asked, records, answers), *rows])
 
 
@@ -92,13 +93,15 @@ def _given_rows(
     nats = np.full(n, np.nan) if losses is None else losses.nats
     tokens = np.full(n, np.nan) if losses is None else losses.tokens.astype(np.float64)
     return [
-        _row("given", record, _said(texts[record.id], asked)) | {"nats": nats[at], "tokens": tokens[at]}
+        _row("given", record, _said(texts[record.id], asked), _has_context(record, asked))
+        | {"nats": nats[at], "tokens": tokens[at]}
         for at, record in enumerate(records)
     ]
 
 
-def _row(condition: str, record: Record, said: str) -> dict[str, Any]:
-    kept = {"condition": condition, "id": record.id, "group": record.group}
+def _row(condition: str, record: Record, said: str, context: bool) -> dict[str, Any]:
+    """context: whether the record has one of its own, as it stands in the data."""
+    kept = {"condition": condition, "id": record.id, "group": record.group, "context": context}
     return kept | {"declined": said == DECLINED, "empty": said == EMPTY, "nats": np.nan, "tokens": np.nan}
 
 
@@ -106,9 +109,9 @@ def _said(text: str, asked: Abstention) -> str:
     return EMPTY if empty(text) else DECLINED if declines(text, asked.phrases) else ANSWERED
 
 
-def _given(record: Record, name: str) -> bool:
-    value = record.inputs.get(name)
-    return value is not None and bool(str(value).strip())
+def _has_context(record: Record, asked: Abstention) -> bool:
+    values = [record.inputs.get(name) for name in asked.inputs]
+    return any(value is not None and str(value).strip() for value in values)
 
 
 def _context(record: Record, asked: Abstention) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
 from clinfit.study.tasks import Extraction, TextTask
 
 #: Raised when a metric is computed otherwise than before, so that texts are scored again.
-VERSION = 1
+VERSION = 2
 #: The same of the metrics that need weights of their own.
-JUDGES = 1
+JUDGES = 2
 #: Texts between two words to whoever waits.
 EVERY = 20
 

@@ -18,4 +18,5 @@ def declines(output: str, phrases: Sequence[str]) -> bool:
 
 
 def _holds(words: Sequence[str], phrase: Sequence[str]) -> bool:
-    return any(words[at : at + len(phrase)] == phrase for at in range(len(words) - len(phrase) + 1))
+    """Whether the phrase stands among the words; one without a token (articles alone) stands nowhere."""
+    return bool(phrase) and any(words[at : at + len(phrase)] == phrase for at in range(len(words) - len(phrase) + 1))

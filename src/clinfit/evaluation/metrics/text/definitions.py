@@ -196,7 +196,8 @@ JUDGED: dict[str, Described] = {
     ),
     "nli": Described(
         "Entailed by the source", "higher", "source", True, False,
-        "mean over the text's sentences of the largest P(entailment) - P(contradiction) by any sentence of the source "
+        "mean over the text's sentences of the largest P(entailment) by any sentence of the source less the largest "
+        "P(contradiction) by any "
         "(SummaC-ZS; Laban et al., 2022)",
     ),
 }  # fmt: skip

@@ -7,10 +7,11 @@ that is given, so that one seed makes one fault. Numbers and names are such that
 import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import cast
 
 from clinfit.evaluation.metrics.text.entities import Kind, mentions
-from clinfit.evaluation.metrics.text.normalise import sentences, tokens
+from clinfit.evaluation.metrics.text.normalise import sentences, tokens, written
 from clinfit.evaluation.metrics.text.numbers import quantities, unsupported
 
 #: Kind -> (entity, a name of it as it was written), sorted: what one name may be swapped for.
@@ -33,9 +34,11 @@ def number_changed(text: str, source: str, rng: random.Random) -> str | None:
     if not numbers:
         return None
     number = rng.choice(numbers)
-    for value in (float(number[0]) * 10, float(number[0]) + 3, float(number[0]) + 57):
-        changed = text[: number.start()] + f"{value:g}" + text[number.end() :]
-        if len(unsupported(quantities(changed), quantities(source + text))) > 0:
+    value = Decimal(number[0])
+    for other in (value * 10, value + 3, value + 57):
+        # An exponent, or a zero behind the point that no author writes, would give the fault away.
+        changed = text[: number.start()] + written(other) + text[number.end() :]
+        if len(unsupported(quantities(changed), quantities(source + "\n" + text))) > 0:
             return changed
     return None
 
