@@ -106,7 +106,7 @@ class Renderer:
         (alone,) = self._sizes([others])
         room = self.max_length - alone
         while room > 0:
-            found = [{**others, name: piece} for piece in pieces(self.tokenizer, text, room)]
+            found: list[Inputs] = [{**others, name: piece} for piece in pieces(self.tokenizer, text, room)]
             beyond = max(self._sizes(found), default=0) - self.max_length
             if beyond <= 0:
                 return name, found

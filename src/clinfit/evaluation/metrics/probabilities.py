@@ -120,7 +120,12 @@ def calibration(
     if intercept is None or slope is None:
         return None
     if clusters is None:
-        return Calibration(*(float(x) for x in (intercept[0][0], intercept[1][0], slope[0][1], slope[1][1])))
+        return Calibration(
+            intercept=float(intercept[0][0]),
+            intercept_error=float(intercept[1][0]),
+            slope=float(slope[0][1]),
+            slope_error=float(slope[1][1]),
+        )
     of_intercept = _robust(one, outcome, expit(logit + intercept[0][0]), clusters)
     design = np.column_stack([one, logit])
     of_slope = _robust(design, outcome, expit(design @ slope[0]), clusters)
