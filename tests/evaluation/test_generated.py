@@ -174,6 +174,7 @@ def test_every_language_model_has_its_part_and_no_other(with_free: tuple[Study, 
         "prompt_tokens": [0, 9.75, 19.5, 29.25, 39],
         "label_mass": pytest.approx([0, 0.25, 0.5, 0.75, 1]),
         "shortened": 3,
+        "pieces": None,
     }
     codes = {finding["code"]: finding["level"] for finding in task["findings"] if finding["system"] == "tiny (after)"}
     assert codes["free-answers-unread"] == codes["free-answers-differ"] == "warn"
@@ -195,4 +196,5 @@ def test_the_likelihood_is_what_everything_else_is_computed_from(with_free: tupl
 
 def test_tables_of_older_versions_do_not_know_what_was_shortened() -> None:
     rows = table(["No"], ["No"], [None], prompt_tokens=[3], label_mass=[np.nan])
-    assert language_facts(rows) == {"n": 1, "prompt_tokens": [3] * 5, "label_mass": None, "shortened": None}
+    unknown = dict.fromkeys(("label_mass", "shortened", "pieces"))
+    assert language_facts(rows) == {"n": 1, "prompt_tokens": [3] * 5, **unknown}

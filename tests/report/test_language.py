@@ -52,6 +52,7 @@ def written(cases: dict[str, ReportInputs]) -> Callable[[], ReportInputs]:
                         "prompt_tokens": [97, 180, 212, 251, 480],
                         "label_mass": [0.1, 0.25, 0.875, 0.9, 0.95],
                         "shortened": 3,
+                        "pieces": None,
                     },
                 },
             }

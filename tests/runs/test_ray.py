@@ -224,6 +224,8 @@ def test_a_cluster_of_its_own_ends_with_its_driver(
     while not (pid.exists() and pid.read_text()):
         assert process.poll() is None and time.monotonic() < until, process.communicate()
         time.sleep(0.1)
+    told = "  keyword-seed42: running, stage 1: training"
+    assert soon(lambda: any(line.startswith(told) for line in status_lines(RunFolder(Path("apart/stopped")))))
     process.send_signal(number)
     process.communicate(timeout=120)
     assert process.returncode == (130 if number == signal.SIGINT else -number)

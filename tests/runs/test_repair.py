@@ -21,7 +21,7 @@ from clinfit.runs import execute, inputs
 from clinfit.runs.compare import compare_runs
 from clinfit.runs.execute import Result
 from clinfit.runs.finish import environments, facts_of, training_logs
-from clinfit.runs.folder import RunFolder, answers_in, existing_run
+from clinfit.runs.folder import RECORD_FORMAT, RECORD_KEYS, RunFolder, answers_in, existing_run
 from clinfit.runs.packs import write_run_packs
 from clinfit.runs.steps import worker
 from clinfit.study.load import load_study
@@ -197,7 +197,8 @@ def test_a_model_that_was_interrupted_is_not_called_failed(small: Path) -> None:
 def test_a_log_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "models/tiny-seed42"
     (folder / "stages/1").mkdir(parents=True)
-    (folder / "run.json").write_text("{}")
+    record = dict.fromkeys(RECORD_KEYS) | {"format": RECORD_FORMAT, "status": "failed"}
+    (folder / "run.json").write_text(json.dumps(record))
     (folder / "stages/1/log.jsonl").write_text('{"step": 1}\n{"ste')
     assert training_logs(RunFolder(tmp_path)) == {("tiny-seed42", 1): [{"step": 1}]}
 
