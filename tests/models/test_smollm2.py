@@ -111,7 +111,7 @@ def test_a_cache_that_cannot_be_written_names_the_setting(gguf: Path, monkeypatc
 PROCESS = """
     import os, signal, sys
     from pathlib import Path
-    from clinfit.models import gguf_llama, smollm2
+    from clinfit.models.bases import gguf_llama, smollm2
     smollm2.GGUF_SHA256, killed, log = sys.argv[1], sys.argv[2] == "killed", Path(sys.argv[3])
     save_file = gguf_llama.save_file
     def save(weights, file, metadata):
