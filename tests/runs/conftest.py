@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from clinfit.runs.control.status import Monitor
 from clinfit.runs.execute import Result
 from clinfit.runs.steps.failures import Failure
 from clinfit.study.schema import Study
-from spoiled import SPOIL
+from spoiled import spoil_workers
 
 
 @pytest.fixture
@@ -31,11 +32,4 @@ def spoil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     place = tmp_path / "spoiled"
     place.mkdir()
     monkeypatch.setenv("PYTHONPATH", f"{place}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    site = place / "sitecustomize.py"
-
-    def spoil(code: str) -> None:
-        site.unlink(missing_ok=True)
-        if code:
-            site.write_text(SPOIL.format(spoil=code))
-
-    yield spoil
+    yield partial(spoil_workers, place)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from clinfit.runs.cluster.parcels import pack, unpack
 from clinfit.runs.control.status import status_lines
 from clinfit.runs.folder import RunFolder
 from executed import ALWAYS, KEYWORD, MAJORITY, RULES, answers, causal, models, run
-from spoiled import SPOIL
+from spoiled import spoil_workers
 
 StudyMaker = Callable[..., Path]
 
@@ -74,15 +75,8 @@ def cluster(site: Path) -> Iterator[Any]:
 @pytest.fixture
 def spoil_nodes(site: Path) -> Iterator[Callable[[str], None]]:
     """As `spoil`, for the workers on the nodes."""
-    path = site / "sitecustomize.py"
-
-    def spoil(code: str) -> None:
-        path.unlink(missing_ok=True)
-        if code:
-            path.write_text(SPOIL.format(spoil=code))
-
-    yield spoil
-    path.unlink(missing_ok=True)
+    yield partial(spoil_workers, site)
+    spoil_workers(site, "")
 
 
 def on_cluster(study: Path, out: str) -> Any:

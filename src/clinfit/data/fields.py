@@ -57,11 +57,8 @@ def read_object(text: str, fields: Mapping[str, ExtractedField]) -> Extracted:
 
     A field that must have a value is missing where it is null; one that need not may also be left out.
     """
-    try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return Extracted(None, ("not_json",))
-    if not isinstance(pairs, _Pairs):
+    pairs = object_pairs(text)
+    if pairs is None:
         return Extracted(None, ("not_json",))
     given = dict(pairs)
     found: set[Fault] = set()
@@ -75,6 +72,16 @@ def read_object(text: str, fields: Mapping[str, ExtractedField]) -> Extracted:
     return Extracted(None, tuple(fault for fault in FAULTS if fault in found)) if found else Extracted(values)
 
 
+def object_pairs(text: str) -> list[tuple[str, Any]] | None:
+    """Names and values of a JSON object (RFC 8259: no NaN), a name as often as it stands there; None of other texts. An
+    object within it is a value of no JSON type, which no field and no input takes."""
+    try:
+        found = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    return found.pairs if isinstance(found, _Pairs) else None
+
+
 def read_value(value: Any, field: ExtractedField) -> tuple[FieldValue, Fault | None]:
     """A value as its field declares it, or what is wrong with it."""
     if value is None:
@@ -85,7 +92,7 @@ def read_value(value: Any, field: ExtractedField) -> tuple[FieldValue, Fault | N
         return _number(value, whole=field.type == "integer")
     several = field.type == "list"
     texts = value if several else [value]
-    if not isinstance(texts, list) or isinstance(texts, _Pairs) or not all(isinstance(text, str) for text in texts):
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return None, "wrong_type"
     if field.values is not None and not {*texts} <= {*field.values}:
         return None, "outside_list"
@@ -103,8 +110,11 @@ def told(field: ExtractedField) -> str:
     return what if field.required else f"{what}, or null"
 
 
-class _Pairs(list[tuple[str, Any]]):
+@dataclass(frozen=True)
+class _Pairs:
     """A JSON object with every name as often as it stands there."""
+
+    pairs: list[tuple[str, Any]]
 
 
 def _number(value: Any, *, whole: bool) -> tuple[FieldValue, Fault | None]:

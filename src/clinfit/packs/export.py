@@ -16,6 +16,7 @@ import numpy as np
 
 from clinfit.errors import ClinfitError
 from clinfit.files import followed, new_folder, write_json
+from clinfit.models.saved import Saved, read_saved
 from clinfit.packs.content import MODEL, Content, read_content
 from clinfit.packs.probes import Floats, ask_probes
 from clinfit.packs.read import Pack, load_pack
@@ -49,15 +50,21 @@ def export_merged(pack_folder: Path, out: Path, precision: Precision) -> list[Ch
 
     Raises ClinfitError for packs without one adapter to merge, and where something is in the way.
     """
-    content = read_content(followed(pack_folder))
-    _check_mergeable(content)
+    folder = followed(pack_folder)
+    saved = _mergeable(read_content(folder), folder / MODEL)
     if out.exists():
         raise ClinfitError(f"{out} is there already", fix="name another folder with --out, or remove it")
-    pack, saved = load_pack(pack_folder), followed(pack_folder) / MODEL
-    with new_folder(out) as folder:
-        _write_weights(pack, saved, folder, precision)
-        changes = _changes(pack, folder)
-        write_json(folder / NOTE, _note(pack, saved, precision, changes))
+    from clinfit.models.bases.pretrained import load_tokenizer
+    from clinfit.models.neural import TOKENIZER
+
+    pack, spec = load_pack(folder), saved.spec
+    tokenizer = load_tokenizer(spec.base, spec.revision, folder / MODEL / TOKENIZER)
+    with new_folder(out) as begun:
+        _write_weights(spec, folder / MODEL, begun, precision)
+        tokenizer.save_pretrained(begun)
+        changes = _changes(pack, spec, begun)
+        tasks = {change.task: _asked(pack, spec, tokenizer, change) for change in changes}
+        write_json(begun / NOTE, _note(pack.content, spec, precision) | {"tasks": tasks})
     return changes
 
 
@@ -87,7 +94,8 @@ def export_gguf(merged: Path, out: Path, converter: Path) -> None:
     begun.rename(out)
 
 
-def _check_mergeable(content: Content) -> None:
+def _mergeable(content: Content, folder: Path) -> Saved[Causal]:
+    """The saved model of a pack that has one adapter for all its tasks. Raises ClinfitError for others."""
     spec = content.model.spec
     if content.model.family != "causal" or spec.get("method") != "lora":
         raise ClinfitError(
@@ -95,45 +103,33 @@ def _check_mergeable(content: Content) -> None:
             expected="a model of `family: causal` with `method: lora`",
             fix="serve the pack as it is: `clinfit serve`, or `clinfit predict`",
         )
+    saved = read_saved(folder, Causal)
+    if saved.others:
+        raise ClinfitError(
+            f"the pack of {content.run} has an adapter a task",
+            expected="one adapter for all tasks: only one can be merged into a base",
+            fix="export the pack of a model that was trained with `adapter: continue`",
+        )
+    return saved
 
 
-def _write_weights(pack: Pack, saved: Path, folder: Path, precision: Precision) -> None:
+def _write_weights(spec: Causal, saved: Path, folder: Path, precision: Precision) -> None:
     """PEFT's own merge of the saved adapter into the base, in fp32, then rounded."""
     from peft import PeftModel
 
     from clinfit.models.bases.pretrained import find_base, load_causal
     from clinfit.models.neural import ADAPTER
-    from clinfit.models.saved import read_saved
     from clinfit.training.precision import DTYPES, default_device
 
-    model = read_saved(saved, Causal)
-    if model.others:
-        raise ClinfitError(
-            f"the pack of {pack.content.run} has an adapter a task",
-            expected="one adapter for all tasks: only one can be merged into a base",
-            fix="export the pack of a model that was trained with `adapter: continue`",
-        )
-    base = find_base(model.spec.base, model.spec.revision)
-    adapted: Any = PeftModel.from_pretrained(
-        cast(Any, load_causal(base, "fp32", default_device())), str(saved / ADAPTER)
-    )
-    merged = adapted.merge_and_unload(safe_merge=True).to(DTYPES[precision])
-    merged.save_pretrained(folder)
-    _tokenizer(saved, model.spec).save_pretrained(folder)
+    base: Any = load_causal(find_base(spec.base, spec.revision), "fp32", default_device())
+    merged: Any = PeftModel.from_pretrained(base, str(saved / ADAPTER))
+    merged.merge_and_unload(safe_merge=True).to(DTYPES[precision]).save_pretrained(folder)
 
 
-def _tokenizer(saved: Path, spec: Causal) -> Any:
-    from clinfit.models.bases.pretrained import load_tokenizer
-    from clinfit.models.neural import TOKENIZER
-
-    return load_tokenizer(spec.base, spec.revision, saved / TOKENIZER)
-
-
-def _changes(pack: Pack, folder: Path) -> list[Change]:
+def _changes(pack: Pack, spec: Causal, folder: Path) -> list[Change]:
     """Both are asked here and now, one probe at a time."""
     from clinfit.models.families import create_model
 
-    spec = Causal.model_validate(pack.content.model.spec)
     alone = spec.model_copy(update={"base": str(folder), "revision": None, "quantization": "none"})
     merged = create_model(alone, pack.model.tasks, pack.content.model.seed)
     found = []
@@ -147,25 +143,22 @@ def _changes(pack: Pack, folder: Path) -> list[Change]:
     return found
 
 
-def _note(pack: Pack, saved: Path, precision: Precision, changes: list[Change]) -> dict[str, Any]:
-    """What the folder is, how it is asked, and how far it is from what was evaluated. Its record is made up."""
-    content = pack.content
-    spec = Causal.model_validate(content.model.spec)
-    tokenizer = _tokenizer(saved, spec)
+def _note(content: Content, spec: Causal, precision: Precision) -> dict[str, Any]:
+    """What the folder is."""
     return {
         "format": FORMAT,
         "study": content.study.name,
         "run": content.run,
         "pack": content.sha256,
-        "base": content.model.spec["base"],
+        "base": spec.base,
         "precision": precision,
-        "tasks": {change.task: _asked(pack, spec, tokenizer, change) for change in changes},
         "beware": "What was evaluated is the pack. Labels were chosen by their likelihood behind the prompt, under its "
         "threshold and recalibration: other ways of asking are not what the report is about.",
     }
 
 
 def _asked(pack: Pack, spec: Causal, tokenizer: Any, change: Change) -> dict[str, Any]:
+    """How a task is asked, shown by a made-up record, and how far the answers are from those of the pack."""
     from clinfit.prompts.encode import Renderer
 
     task = pack.tasks[change.task].task

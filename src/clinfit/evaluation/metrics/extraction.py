@@ -11,18 +11,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clinfit.data.fields import FAULTS
-from clinfit.evaluation.answers import Bools, Floats, Ints
+from clinfit.evaluation.answers import Floats, Ints
 from clinfit.evaluation.field_answers import ALL, FieldAnswers, read_field_answers
 from clinfit.evaluation.metrics.classification_table import resampled
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
 from clinfit.evaluation.metrics.fields import OF_ITEM
-from clinfit.evaluation.metrics.generation import LIKELIHOOD, TextScorer, corpus_metric
+from clinfit.evaluation.metrics.generation import (
+    LIKELIHOOD,
+    TextScorer,
+    corpus_metric,
+    most_probable,
+    share,
+    yes_or_no,
+)
 from clinfit.evaluation.metrics.metric import Metric, undefined
-from clinfit.evaluation.statistics.intervals import wilson
 
 #: Of the values of all fields together.
 MICRO = ("field_f1", "field_precision", "field_recall")
@@ -94,11 +99,7 @@ def _share(scored: Scored, metric: str, scores: Floats) -> Metric:
     known = scores[np.isfinite(scores)]
     if not len(known):
         return undefined("no items" if not len(scores) else "not known of these texts")
-    base = Metric(scored.estimates[metric], n=len(known), events=int(known.sum()))
-    if scored.grouped:
-        return resampled(base, scored.replicates[metric], scored.resamples, scored.confidence)
-    low, high = wilson(int(known.sum()), len(known), scored.confidence)
-    return base if low is None else replace(base, low=low, high=high, method="Wilson")
+    return share(scored, metric, Metric(scored.estimates[metric], n=len(known), events=int(known.sum())))
 
 
 def _ratio(scored: Scored, metric: str, name: str, sums: dict[str, int]) -> Metric:
@@ -109,12 +110,6 @@ def _ratio(scored: Scored, metric: str, name: str, sums: dict[str, int]) -> Metr
     events = None if name == "f1" else sums["correct"]
     base = Metric(scored.estimates[metric], n=n, events=events, reason="of values, not of items")
     return resampled(base, scored.replicates[metric], scored.resamples, scored.confidence)
-
-
-def most_probable(
-    labels: Sequence[str], positive: str | None, gold: NDArray[np.object_], probabilities: Floats
-) -> FieldAnswers:
-    raise ValueError("fields are not the most probable of anything")
 
 
 def compared_metrics(answers: FieldAnswers, primary: str) -> list[str]:
@@ -130,12 +125,6 @@ def subgroup_metrics(answers: FieldAnswers, primary: str) -> list[str]:
 
 def headline(answers: FieldAnswers, primary: str) -> list[str]:
     return list(dict.fromkeys([primary, "field_f1", "valid_output"]))
-
-
-def proportion(answers: FieldAnswers, metric: str) -> tuple[Bools, Bools] | None:
-    """(hits, inside) of what is yes or no of every item."""
-    scores = answers.score(metric) if metric in OF_ITEM else np.array([np.nan])
-    return (scores == 1, np.ones(len(answers), dtype=bool)) if np.isfinite(scores).all() else None
 
 
 def constant_answers(answers: FieldAnswers, proportions: Floats) -> dict[str, FieldAnswers]:
@@ -187,7 +176,7 @@ EXTRACTION = Engine(
     subgroup_metrics=subgroup_metrics,
     headline=headline,
     primary=lambda metric, labels: metric,
-    proportion=proportion,
+    proportion=yes_or_no(OF_ITEM),
     ranked_label=lambda answers, metric: None,
     constant=constant_answers,
     fair=frozenset({*MICRO, ALL, "valid_output"}),

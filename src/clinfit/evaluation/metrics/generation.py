@@ -5,7 +5,7 @@ is over the items that have it. Perplexity is exp(sum of nats / sum of tokens), 
 log 2 and the bytes: both are of the references, so that every system with likelihoods is asked of the same texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -99,11 +99,16 @@ def _mean(scored: Scored, name: str) -> Metric:
     if n < len(answers):
         base = replace(base, reason=f"{len(answers) - n} of {len(answers)} items have nothing to count")
     if name in YES_OR_NO:
-        base = replace(base, events=int(scores[np.isfinite(scores)].sum()))
-        if not scored.grouped:
-            low, high = wilson(base.events or 0, n, scored.confidence)
-            return base if low is None else replace(base, low=low, high=high, method="Wilson")
+        return share(scored, name, replace(base, events=int(scores[np.isfinite(scores)].sum())))
     return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
+
+
+def share(scored: Scored, name: str, base: Metric) -> Metric:
+    """A share of items with its interval: Wilson's, or of groups that of the resamples."""
+    if scored.grouped:
+        return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
+    low, high = wilson(base.events or 0, base.n, scored.confidence)
+    return base if low is None else replace(base, low=low, high=high, method="Wilson")
 
 
 def corpus_metric(scored: Scored, name: str) -> Metric:
@@ -155,10 +160,15 @@ def headline(answers: TextAnswers, primary: str) -> list[str]:
     return list(dict.fromkeys([primary, "token_f1", "number_precision"]))
 
 
-def proportion(answers: TextAnswers, metric: str) -> tuple[Bools, Bools] | None:
-    """(hits, inside) of what is yes or no of every item."""
-    scores = answers.score(metric) if metric in YES_OR_NO else np.array([np.nan])
-    return (scores == 1, np.ones(len(answers), dtype=bool)) if np.isfinite(scores).all() else None
+def yes_or_no(names: Collection[str]) -> Callable[[TextAnswers, str], tuple[Bools, Bools] | None]:
+    """names: of the metrics that are 0 or 1 of every item. (hits, inside) of one of these, (n,) each; None of others,
+    and where an item has no score."""
+
+    def proportion(answers: TextAnswers, metric: str) -> tuple[Bools, Bools] | None:
+        scores = answers.score(metric) if metric in names else np.array([np.nan])
+        return (scores == 1, np.ones(len(answers), dtype=bool)) if np.isfinite(scores).all() else None
+
+    return proportion
 
 
 def constant_answers(answers: TextAnswers, proportions: Floats) -> dict[str, TextAnswers]:
@@ -228,7 +238,7 @@ GENERATION = Engine(
     subgroup_metrics=subgroup_metrics,
     headline=headline,
     primary=lambda metric, labels: metric,
-    proportion=proportion,
+    proportion=yes_or_no(YES_OR_NO),
     ranked_label=lambda answers, metric: None,
     constant=constant_answers,
     fair=FAIR,

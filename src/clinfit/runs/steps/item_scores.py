@@ -42,26 +42,36 @@ class Scoring:
     """How the texts of a kind of task are scored.
 
     deciding: (task, its settings, identity of a base by its name) to what decides a score beside text and record.
-    names: of the scores. score: (task, record, output, reference, why it ended) to the scores of a text.
+    names: of the scores. score: (task, record, output, reference, why it ended) to the scores of a text. judge: (task,
+    its settings, records, answers) to the scores of all texts at once that need weights of their own, by metric.
     """
 
     deciding: Callable[[TextTask, TaskEvaluation, Identity], dict[str, Any]]
     names: Callable[[TextTask], Sequence[str]]
     score: Callable[[TextTask, Record, str, str, str | None], Scores]
+    judge: Callable[[TextTask, TaskEvaluation, Sequence[Record], pd.DataFrame], Mapping[str, NDArray[np.float64]]]
 
 
 def _text_deciding(task: TextTask, settings: TaskEvaluation, identity: Identity) -> dict[str, Any]:
     """The metrics, the packages that compute some of them, and the weights that the study names for others."""
     found: dict[str, Any] = {"metrics": list(METRICS), "packages": packages(), "sources": task.sources}
-    if isinstance(settings, GenerationEvaluation) and settings.bertscore is not None:
-        found["bertscore"] = [JUDGES, settings.bertscore.layer, identity(settings.bertscore.encoder, None)]
-    if isinstance(settings, GenerationEvaluation) and settings.nli is not None:
-        found["nli"] = [JUDGES, identity(settings.nli.classifier, None)]
+    asked = cast(GenerationEvaluation, settings)
+    if asked.bertscore is not None:
+        found["bertscore"] = [JUDGES, asked.bertscore.layer, identity(asked.bertscore.encoder, None)]
+    if asked.nli is not None:
+        found["nli"] = [JUDGES, identity(asked.nli.classifier, None)]
     return found
 
 
 def _text_scores(task: TextTask, record: Record, output: str, reference: str, reason: str | None) -> Scores:
     return item_scores(output, [reference], source_text(task, record.inputs), reason)
+
+
+def _text_judge(
+    task: TextTask, settings: TaskEvaluation, records: Sequence[Record], answers: pd.DataFrame
+) -> dict[str, NDArray[np.float64]]:
+    sources = {record.id: source_text(task, record.inputs) for record in records}
+    return judged(cast(GenerationEvaluation, settings), answers, sources)
 
 
 def _field_scores(task: TextTask, record: Record, output: str, reference: str, reason: str | None) -> Scores:
@@ -70,11 +80,12 @@ def _field_scores(task: TextTask, record: Record, output: str, reference: str, r
 
 #: By kind of task.
 SCORINGS: dict[str, Scoring] = {
-    "generation": Scoring(_text_deciding, lambda task: list(METRICS), _text_scores),
+    "generation": Scoring(_text_deciding, lambda task: list(METRICS), _text_scores, _text_judge),
     "extraction": Scoring(
         lambda task, settings, identity: {"metrics": list(OF_ITEM)},  # the fields stand in the answers that are scored
         lambda task: columns_of(cast(Extraction, task).declared),
         _field_scores,
+        lambda task, settings, records, answers: {},
     ),
 }
 
@@ -103,9 +114,7 @@ def score_table(
         SCORE + name: np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
         for name in scoring.names(task)
     }
-    if isinstance(settings, GenerationEvaluation):
-        sources = {record.id: source_text(task, record.inputs) for record in records}
-        columns |= {SCORE + name: scores for name, scores in judged(settings, answers, sources).items()}
+    columns |= {SCORE + name: scores for name, scores in scoring.judge(task, settings, records, answers).items()}
     return pd.concat([pd.DataFrame({"id": answers["id"].astype(str)}), pd.DataFrame(columns)], axis=1)
 
 

@@ -15,6 +15,7 @@ from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 from fastapi.responses import StreamingResponse
 
+from clinfit.data.fields import object_pairs
 from clinfit.serve.kinds import TEXTS
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
@@ -105,23 +106,13 @@ def _item(model: ServedModel, text: str) -> str | RecordIn:
     names = list(model.task.data.columns)
     if len(names) == 1:
         return text
-    wrong = Problem("invalid-record", f"the task reads several inputs: send one JSON object with {', '.join(names)}")
+    pairs = object_pairs(text) or []
     try:
-        inputs = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-        return RecordIn(inputs=inputs)
-    except (ValueError, RecursionError):
-        raise wrong from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names stand there once; else it is not known which value is meant."""
-    if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("a name stands there twice")
-    return found
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+        if len(inputs := dict(pairs)) == len(pairs) > 0:
+            return RecordIn(inputs=inputs)
+    except ValueError:
+        pass
+    raise Problem("invalid-record", f"the task reads several inputs: send one JSON object with {', '.join(names)}")
 
 
 def _check_answered(item: ItemOut, several: bool) -> None:
