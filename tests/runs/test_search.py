@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from clinfit.models.families import load_model
 from clinfit.runs.checking.check import check_study
 from clinfit.runs.execute import Result, run
 from clinfit.runs.folder import RunFolder
-from clinfit.runs.inputs import check_searches
+from clinfit.runs.inputs import check_searches, prepare
 from clinfit.runs.steps import search as search_step
 from clinfit.runs.steps import trials
 from clinfit.runs.steps.dry_run import print_plan
@@ -212,6 +213,75 @@ def test_a_killed_search_goes_on_with_the_same_trials(
     (journal.parent / f"{JOURNAL}.lock").symlink_to(journal)
     run(study, out=tmp_path / "run", console=quiet())
     assert told(outcome_of(tmp_path / "run")) == told(outcome_of(done.folder))
+
+
+def test_killed_between_two_settings_or_after_the_last_validation_it_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the journal holds of a trial changes neither what is drawn next nor where the trial ends early."""
+
+    def value(_: Subject, point: Mapping[str, Any], scratch: Path, progress: Any, report: Any) -> Worth:
+        for validation in (1, 2, 3):
+            report(validation, validation / 3, float(point["trees"] - (validation == 3) * point["max_depth"]))
+        if len(seen) > dying.get("trial", 99):
+            raise KeyboardInterrupt
+        return Worth(float(point["trees"]), None)
+
+    def suggests(trial: Any, dimension: Any) -> Any:
+        if dimension.name == "trees":
+            seen.append(trial.number)
+        elif dying.get("setting") == trial.number:
+            raise KeyboardInterrupt
+        return suggested(trial, dimension)
+
+    about = subject({"trees": Range(low=1, high=500), "max_depth": Range(low=1, high=400)}, number=14)
+    suggested, seen, dying = search_step._suggested, list[int](), dict[str, int]()
+    monkeypatch.setattr(search_step, "_suggested", suggests)
+    undisturbed = searched(about, tmp_path / "whole", monkeypatch, value)
+    for where, number in (("setting", 8), ("trial", 8)):
+        seen.clear()
+        dying[where] = number
+        with pytest.raises(KeyboardInterrupt):
+            searched(about, tmp_path / where, monkeypatch, value)
+        dying.clear()
+        assert told(searched(about, tmp_path / where, monkeypatch, value)) == told(undisturbed)
+
+
+def test_a_fault_of_the_program_is_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def value(*_: Any) -> Worth:
+        raise TypeError("ours")
+
+    about = subject({"trees": Range(low=1, high=16)})
+    with pytest.raises(TypeError):
+        searched(about, tmp_path, monkeypatch, value)
+    outcome = searched(about, tmp_path, monkeypatch, lambda _, point, *__: Worth(point["trees"], 0.1))
+    assert [trial["state"] for trial in outcome["trials"]] == ["done"] * 12
+
+
+def test_a_whole_number_in_a_list_is_the_setting_s_own_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 stands for 1.0 of a number with decimals, which the block's own point is held as."""
+    spec = Classical(
+        name="m",
+        family="classical",
+        kind="gradient-boosting",
+        learning_rate=1,
+        search=Search(trials=3, over={"learning_rate": [1, 0.1, 0.3]}),
+    )
+    about = replace(subject({"trees": [5, 6]}), spec=spec)
+    outcome = searched(about, tmp_path, monkeypatch, lambda _, point, *__: Worth(-point["learning_rate"], 0.1))
+    assert outcome["trials"][0]["point"] == {"learning_rate": 1.0} and outcome["point"] == {"learning_rate": 0.1}
+
+
+def test_a_search_is_done_again_where_the_stage_trains_otherwise(tmp_path: Path) -> None:
+    inputs = []
+    for rate in (5e-4, 5e-2):
+        model = {"name": "tiny", "family": "causal", "base": "clinfit/tiny"}
+        model |= {"search": {"trials": 2, "over": {"lora.rank": [2, 4]}}}
+        stages = [{"train": {"t": 1}, "settings": {"learning_rate": rate}}]
+        study = load_study(write(tmp_path / "study", models=[model], stages=stages))
+        steps = prepare(study, tmp_path / "run", None, fresh=True).steps
+        inputs.append({step.inputs for step in steps if step.action == "search"})
+    assert not inputs[0] & inputs[1]
 
 
 @pytest.mark.slow

@@ -64,6 +64,16 @@ def test_what_cannot_be_searched_is_told_with_its_line(tmp_path: Path, model: st
     assert "study.yaml:4: models[0]" in found or "study.yaml:4: trial" in found or "study.yaml:4: search" in found
 
 
+def test_values_that_are_one_number_are_refused(tmp_path: Path) -> None:
+    assert "each once" in refused(tmp_path, TINY, "trials: 2, over: {train.epochs: [1, 1.0]}")
+
+
+def test_what_the_stage_sets_itself_is_not_searched(tmp_path: Path) -> None:
+    stages = "stages: [{train: {t: 1}, settings: {epochs: 2}}]\n"
+    found = refused(tmp_path, TINY, "trials: 2, over: {train.epochs: [1, 2]}", tail=stages)
+    assert "trains with its own settings.epochs" in found
+
+
 def test_several_stages_are_refused(tmp_path: Path) -> None:
     stages = "stages: [{train: {t: 1}}, {train: {t: 1}}]\n"
     assert "this model has several stages" in refused(tmp_path, FOREST, "trials: 2, over: {trees: [5, 6]}", tail=stages)

@@ -94,9 +94,10 @@ def space_of(spec: BaseModel, over: Mapping[str, Range | list[Any]]) -> list[Dim
 
 
 def dimension_of(spec: BaseModel, name: str, tried: Range | list[Any]) -> Dimension:
-    """One setting; raises ValidationError where the setting refuses the lower end of a range."""
+    """One setting, with values as it takes them (1 of a number with decimals is 1.0). Raises ValidationError where it
+    refuses a value of the list, or the lower end of the range."""
     if isinstance(tried, list):
-        return Dimension(name, values=tuple(tried))
+        return Dimension(name, values=tuple(setting(with_point(spec, {name: value}), name) for value in tried))
     listed = isinstance(setting(spec, name), list)
     found = setting(with_point(spec, {name: as_value(tried.low, listed)}), name)
     whole = isinstance(found[0] if listed else found, int)

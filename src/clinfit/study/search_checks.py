@@ -15,6 +15,7 @@ from clinfit.study.search import (
     USED_BY,
     Search,
     as_value,
+    dimension_of,
     filled_in,
     searchable,
     setting,
@@ -63,15 +64,20 @@ def _ranges(place: Place, position: int, model: ModelSpec, search: Search, parts
         if name not in known:
             yield Problem(here, f"{shown(here)}: {_not_searched(name, model, known)}")
             continue
+        if overridden := _overridden(name, model, parts):
+            yield Problem(here, f"{shown(here)}: {overridden}")
+            continue
         if isinstance(tried, list):
             values = tried
-            if len({json.dumps(value, sort_keys=True) for value in tried}) < max(2, len(tried)):
-                yield Problem(here, f"{shown(here)} needs two values or more, each once")
         else:
             listed = isinstance(setting(model, name), list)
             values = [as_value(tried.low, listed), as_value(tried.high, listed)]
         refused = [text for value in values for text in _refused(position, model, name, value, parts)]
         yield from (Problem(here, f"{shown(here)}: {text}") for text in dict.fromkeys(refused))
+        if isinstance(tried, list) and not refused:
+            different = {json.dumps(value, sort_keys=True) for value in dimension_of(model, name, tried).values or ()}
+            if len(different) < max(2, len(tried)):
+                yield Problem(here, f"{shown(here)} needs two values or more, each once")
 
 
 def _not_searched(name: str, model: ModelSpec, known: list[str]) -> str:
@@ -83,6 +89,15 @@ def _not_searched(name: str, model: ModelSpec, known: list[str]) -> str:
     inside = next((other for other in known if other.endswith(f".{name}")), None)
     hint = f"did you mean {inside}?" if inside else did_you_mean(name, known, what="settings that may be searched")
     return f"{name} is no setting of {model.name}; {hint}"
+
+
+def _overridden(name: str, model: ModelSpec, parts: Parts) -> str | None:
+    """Why trying a setting would change nothing: the stage has it as its own."""
+    section, _, own = name.partition(".")
+    stages = model.stages or list(parts.stages.values())
+    if section != "train" or all(getattr(stage.settings, own, None) is None for stage in stages):
+        return None
+    return f"the stage trains with its own settings.{own}, whatever is tried here; leave one of them out"
 
 
 def _refused(position: int, model: ModelSpec, name: str, value: Any, parts: Parts) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clinfit.runs.steps.environment import THREAD_SETTINGS
 from clinfit.runs.steps.place import Place
-from clinfit.runs.steps.plan import Step, worker_key
+from clinfit.runs.steps.plan import Step, runs_of, worker_key
 from clinfit.study.models import Neural
 
 
@@ -43,16 +43,21 @@ def thread_settings(place: Place) -> dict[str, str]:
 
 
 def demands(place: Place, steps: Sequence[Step], nodes: Sequence[Mapping[str, Any]]) -> dict[str, Demand]:
-    """By worker key. CPUs: one a thread, but no more than the largest node has. A neural model asks for a GPU where the
-    cluster has any, and for the memory that `clinfit check` estimates."""
-    largest = max((int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]), default=1)
-    cpus = max(1, min(int(thread_settings(place)["OMP_NUM_THREADS"]), largest))
+    """By worker key. CPUs: one a thread, but no more than the largest node has that is large enough otherwise. A neural
+    model asks for a GPU where the cluster has any, and for the memory that `clinfit check` estimates."""
     gpus = int(any(node["Resources"].get("GPU", 0) >= 1 for node in nodes if node["Alive"]))
-    keys = dict.fromkeys(step.worker for step in steps)
-    neural = [spec for spec in place.study.models if isinstance(spec, Neural) and worker_key(spec) in keys]
+    asked = {step.run for step in steps}
+    specs = {run.spec.name: run.spec for run in runs_of(place.study) if run.name in asked}
+    neural = [spec for spec in specs.values() if isinstance(spec, Neural)]
     memory = _memory(place, neural) if neural else {}
     of_neural = {worker_key(spec) for spec in neural}
-    return {key: Demand(cpus, gpus if key in of_neural else 0, memory.get(key, 0)) for key in keys}
+    threads = int(thread_settings(place)["OMP_NUM_THREADS"])
+    found = {}
+    for key in dict.fromkeys(step.worker for step in steps):
+        demand = Demand(1, gpus if key in of_neural else 0, memory.get(key, 0))
+        largest = max((int(node["Resources"]["CPU"]) for node in nodes if demand.fits(node)), default=1)
+        found[key] = replace(demand, cpus=min(threads, largest))
+    return found
 
 
 def _memory(place: Place, specs: Sequence[Neural]) -> dict[str, int]:

@@ -15,14 +15,14 @@ from types import ModuleType
 from typing import Any
 
 from clinfit.errors import ClinfitError
-from clinfit.files import DiskError, disk_errors
+from clinfit.files import DiskError
 from clinfit.runs.cluster import shipping
 from clinfit.runs.cluster.connect import check_installed, connected
 from clinfit.runs.cluster.demands import Demand, demands, seats, thread_settings
 from clinfit.runs.cluster.station import Station, versions
 from clinfit.runs.cluster.told import Told
 from clinfit.runs.steps.executors import Observer, inherited, note
-from clinfit.runs.steps.failures import Failure, failure_of
+from clinfit.runs.steps.failures import Failure, attempted
 from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Step
 from clinfit.runs.steps.worker_process import epitaph
@@ -242,6 +242,12 @@ class _Work:
                 raise DiskError(f"on a node of the cluster: {found}", expected=expected, fix=fix)
             case {"event": "ready"}:
                 seat.ready = True
+                self._losses.pop(seat.key, None)
+            case {"event": "untaken"}:
+                assert seat.held is not None
+                self.told.end(seat.held)
+                seat.left.appendleft(seat.held)
+                seat.held = None
             case {"event": "done", "failure": failure}:
                 assert seat.held is not None and parcel is not None
                 step, seat.held = seat.held, None
@@ -257,7 +263,7 @@ class _Work:
             _, failure = self._attempt(step, partial(shipping.take_in, step, parcel, self.place))
             seat.has.add(step.id)
         else:
-            shipping.keep_trace(step, parcel, failure, self.place)
+            self._attempt(step, partial(shipping.keep_trace, step, parcel, failure, self.place))
         note(step, failure, self.failures, self.observer)
 
     def _go_on(self, seat: _Seat) -> None:
@@ -281,13 +287,7 @@ class _Work:
 
     def _attempt(self, step: Step, act: Callable[[], Any]) -> tuple[Any, Failure | None]:
         """What the driver does for a step itself fails that step alone, such as when another process holds its run."""
-        try:
-            with disk_errors(self.place.folder.run(step.run).path):
-                return act(), None
-        except DiskError:
-            raise
-        except Exception as error:
-            return None, failure_of(error)
+        return attempted(self.place.folder.run(step.run).path, act)
 
     def _give(self, seat: _Seat, step: Step) -> None:
         missing = [id for id in shipping.needed(step, self._planned) if id not in seat.has]
@@ -328,6 +328,8 @@ class _Work:
         step, runs = seat.held, self._waiting[seat.key]
         if step is None and not seat.ready and runs:
             step = runs[0].popleft()
+            if not runs[0]:
+                runs.popleft()
         if step is not None:
             self.told.end(step)
             note(step, failure, self.failures, self.observer)

@@ -12,7 +12,7 @@ from pathlib import Path
 def pack(contents: Mapping[str, Path | bytes]) -> bytes:
     """Name in the archive -> a file, a folder with all below it, or bytes. Not compressed: weights hardly shrink."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
         for name, content in contents.items():
             if isinstance(content, bytes):
                 archive.writestr(name, content)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clinfit.errors import ClinfitError
-from clinfit.files import scratch_folder, write_bytes, write_json
+from clinfit.files import hash_json, scratch_folder, write_bytes, write_json
 from clinfit.locks import locked
 from clinfit.runs.cluster.parcels import pack, unpack
 from clinfit.runs.folder import ModelFolder
@@ -46,10 +46,10 @@ def bases_of(place: Place, steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
     from clinfit.models.bases.pretrained import find_base
 
     found = {}
-    for number, (name, revision) in enumerate(sorted(names, key=str)):
+    for name, revision in sorted(names, key=str):
         base = find_base(name, revision)
         own = Path(name).expanduser().is_dir()
-        folder = f"{BASES}/{number}" if own else None
+        folder = f"{BASES}/{hash_json([name, revision])[:16]}" if own else None  # one parcel serves all workers
         found[f"{name}@{revision}"] = {"revision": revision, "identity": base.as_dict(), "folder": folder}
     return found
 

@@ -52,8 +52,7 @@ class Station:
     """A worker on this node. Its folders: `study` as a run folder, `records`, `bases`."""
 
     def __init__(self) -> None:
-        self._swept = SweptFolder("clinfit-")
-        self._folder = self._swept.path
+        self._swept: SweptFolder | None = None
         self._worker: WorkerProcess | None = None
         self._outcome: tuple[str, Sequence[str]] = ("", ())
 
@@ -62,6 +61,7 @@ class Station:
 
         order: the worker's first, with paths relative to this folder.
         """
+        self._swept = SweptFolder("clinfit-")  # not earlier: a full disk is told by a call, and not by the end of all
         for parcel in parcels:
             unpack(parcel, self._folder)
         brought = order["brought"]
@@ -81,7 +81,8 @@ class Station:
         for parcel in parcels:
             unpack(parcel, self._folder)
         self._outcome = (models, outcome)
-        self._worker.send(step)
+        if not self._worker.send(step):  # it has died meanwhile, and never held the step
+            return [{"event": "untaken"}], None, self._worker.wait(LAST_BREATH)
         return self.hear()
 
     def hear(self) -> Heard:
@@ -99,7 +100,13 @@ class Station:
         if self._worker is not None and not self._worker.ended:
             self._worker.stop()
             self._worker.wait()
-        self._swept.remove()
+        if self._swept is not None:
+            self._swept.remove()
+
+    @property
+    def _folder(self) -> Path:
+        assert self._swept is not None
+        return self._swept.path
 
     def _brought(self, failed: bool) -> bytes:
         models, names = self._outcome

@@ -2,11 +2,16 @@
 
 import tempfile
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import clinfit
 from clinfit.errors import ClinfitError
+from clinfit.files import DiskError, disk_errors, write_text
+
+Result = TypeVar("Result")
 
 PACKAGE = Path(clinfit.__file__).parent
 
@@ -46,6 +51,23 @@ def failure_of(error: BaseException) -> Failure:
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
     where = f" at {Path(ours[-1].filename).relative_to(PACKAGE)}:{ours[-1].lineno}" if ours else ""
     return Failure(type(error).__name__ + where, False)
+
+
+def attempted(folder: Path, act: Callable[[], Result]) -> tuple[Result | None, Failure | None]:
+    """What was done for the run of a folder, or how it failed; the traceback of what nobody can fix is kept there.
+
+    Raises DiskError, after which nothing can go on.
+    """
+    try:
+        with disk_errors(folder):
+            return act(), None
+    except DiskError:
+        raise
+    except Exception as error:
+        failure = failure_of(error)
+        if not failure.fixable:
+            write_text(folder / "error.log", traceback_text(error))
+        return None, failure
 
 
 def save_traceback(error: BaseException) -> Path | None:

@@ -51,7 +51,7 @@ def place_of(order: dict[str, Any]) -> Place:
         _put_bases(brought["bases"])
     return Place(
         study=study,
-        data={name: _brought(brought, name, study.tasks[name]) for name in names}
+        data={name: brought_data(Path(brought["records"]), name, study.tasks[name]) for name in names}
         if brought is not None
         else {name: data_of(folder, study, name) for name in names},
         folder=folder,
@@ -65,8 +65,17 @@ def place_of(order: dict[str, Any]) -> Place:
 
 def as_brought(data: TaskData) -> dict[str, Any]:
     """A task's records in JSON: what steps need of them, and no column that the study does not read."""
-    folds = [[fold.repeat, fold.fold, _rows(records)] for fold, records in data.folds.items()]
-    return {"fingerprint": data.fingerprint, "records": [] if folds else _rows(data.records), "folds": folds}
+    first = _rows(next(iter(data.folds.values()), data.records))
+    folds = [
+        [fold.repeat, fold.fold, [_differing(own, row) for own, row in zip(_rows(records), first, strict=True)]]
+        for fold, records in data.folds.items()
+    ]
+    return {"fingerprint": data.fingerprint, "records": first, "folds": folds}
+
+
+def _differing(row: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fold has otherwise than the first one: mostly the split alone."""
+    return {name: value for name, value in row.items() if value != first[name]}
 
 
 def _rows(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -82,10 +91,15 @@ def _target(value: Any) -> Target | None:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _brought(brought: Mapping[str, Any], name: str, task: Task) -> TaskData:
-    content = read_json(Path(brought["records"]) / f"{name}.json")
-    folds = {Fold(repeat, fold): _records(rows) for repeat, fold, rows in content["folds"]}
-    data = TaskData(task, _records(content["records"]), content["fingerprint"], "", DataNotes(0))
+def brought_data(folder: Path, name: str, task: Task) -> TaskData:
+    """A task's records from what `as_brought` made. Raises ClinfitError when they are not those that were sent."""
+    content = read_json(folder / f"{name}.json")
+    first = content["records"]
+    folds = {
+        Fold(repeat, fold): _records([row | own for row, own in zip(first, others, strict=True)])
+        for repeat, fold, others in content["folds"]
+    }
+    data = TaskData(task, [] if folds else _records(first), content["fingerprint"], "", DataNotes(0))
     found = data.with_folds(list(folds), list(folds.values())) if folds else data
     if (found.fingerprint if folds else fingerprint(data.records)) != content["fingerprint"]:
         raise ClinfitError(

@@ -189,20 +189,33 @@ def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Id
 def _search(study: Study, data: Mapping[str, TaskData], run: Run, taught: Taught, base: Any) -> Step:
     """The search of a model, by its first seed: what it finds holds for all of them, so that in every other run the
     step is the same and is copied."""
-    spec, weights = run.spec, taught.all_weights
     inputs = hash_json(
-        {
-            "clinfit": _version(),
+        _trained_on(study, data, run.spec, taught, base)
+        | {
             "search": SEARCH_VERSION,
-            "spec": spec.model_dump(mode="json", exclude=ASKED_OF_IT | OF_OTHER_STAGES),
-            "base": base,
-            "seed": study.seeds_of(spec)[0],
-            "tasks": [_asked(name, task) for name, task in study.tasks_of(spec).items()],
-            "records": [[name, weight, data[name].fingerprint] for name, weight in weights.items()],
-            "primary": {name: study.settings(name).primary for name in weights},
+            "seed": study.seeds_of(run.spec)[0],
+            "primary": {name: study.settings(name).primary for name in taught.all_weights},
         }
     )
-    return Step(f"{run.name}/{SEARCH}", "search", run.name, taught.number, None, None, inputs, (), worker_key(spec))
+    worker = worker_key(run.spec)
+    return Step(f"{run.name}/{SEARCH}", "search", run.name, taught.number, None, None, inputs, (), worker)
+
+
+def _trained_on(
+    study: Study, data: Mapping[str, TaskData], spec: ModelSpec, taught: Taught, base: Any
+) -> dict[str, Any]:
+    """What decides a training but for its seed, and what it starts from; trials of a search are trainings, too."""
+    stage = taught.stage
+    return {
+        "clinfit": _version(),
+        "spec": spec.model_dump(mode="json", exclude=ASKED_OF_IT | OF_OTHER_STAGES),
+        "base": base,
+        "tasks": [_asked(name, task) for name, task in study.tasks_of(spec).items()],
+        # A list, since the order of the records counts.
+        "records": [[name, weight, data[name].fingerprint] for name, weight in taught.all_weights.items()],
+        "stage": stage.model_dump(mode="json", exclude=CHAINED | {"merge"})
+        | {"merge": stage.merge and stage.merge.model_dump(mode="json", exclude={"stages"})},
+    }
 
 
 def _fit(
@@ -217,19 +230,12 @@ def _fit(
     spec, weights = run.spec, taught.all_weights
     primary = isinstance(spec, Neural) and spec.train.select_by == "primary"
     inputs = hash_json(
-        {
-            "clinfit": _version(),
-            "spec": spec.model_dump(mode="json", exclude=ASKED_OF_IT | OF_OTHER_STAGES),
-            "base": base,
+        _trained_on(study, data, spec, taught, base)
+        | {
             "seed": run.seed,
-            "tasks": [_asked(name, task) for name, task in study.tasks_of(spec).items()],
-            # A list, since the order of the records counts.
-            "records": [[name, weight, data[name].fingerprint] for name, weight in weights.items()],
             "rehearsed": sorted(taught.rehearsed),
             "start": [step.inputs for step in starts],
             "search": search and search.inputs,
-            "stage": taught.stage.model_dump(mode="json", exclude=CHAINED | {"merge"})
-            | {"merge": taught.stage.merge and taught.stage.merge.model_dump(mode="json", exclude={"stages"})},
             "primary": {name: study.settings(name).primary for name in weights} if primary else None,
         }
     )

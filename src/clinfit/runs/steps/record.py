@@ -23,6 +23,7 @@ from clinfit.files import hash_file, hash_folder, hash_json, read_json, write_js
 from clinfit.runs.control.status import now
 from clinfit.runs.folder import OUTCOME, RECORD_FORMAT, ModelFolder, RunFolder
 from clinfit.runs.steps.plan import Run, Step
+from clinfit.runs.steps.written import remove_written
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study
 from clinfit.study.search import filled_in, with_point
@@ -66,7 +67,7 @@ def model_of(step: Step, record: Mapping[str, Any]) -> str | None:
 
 
 def note_done(step: Step, record: dict[str, Any], folder: ModelFolder) -> None:
-    """Note that a step is done, from what stands on the disk."""
+    """Note that a step is done, from what stands on the disk; texts that were kept until then go."""
     found = digest(folder.path / step.writes)
     record["steps"][step.writes] = {"inputs": step.inputs, "of": model_of(step, record), "sha256": found}
     if step.action == "fit":
@@ -75,6 +76,7 @@ def note_done(step: Step, record: dict[str, Any], folder: ModelFolder) -> None:
         record["search"] = read_json(folder.path / step.writes / OUTCOME)
         record["spec"] = filled_in(record["spec"], record["search"]["point"])
     write_json(folder.record, record)
+    remove_written(folder.path / step.writes)
 
 
 def open_record(runs: RunFolder, study: Study, run: Run, steps: Sequence[Step], say: Callable[[str], None]) -> bool:

@@ -3,9 +3,9 @@
     search/journal.jsonl   Optuna's own journal, all that happens to a trial: from it a killed search goes on
     search/search.json     the outcome (`SearchOutcome`), written at the end
 
-A search that was killed ends with the trials of one that was not. Every trial has a sampler of its own, whose seed
-depends on the search's seed and the trial's number alone; a trial that was under way begins again with the point that
-the journal holds of it.
+A search that was killed ends with the trials of one that was not. Every setting of every trial has a sampler of its
+own, whose seed depends on the search's seed and on both numbers alone; a trial that was under way begins again with
+what the journal holds of it.
 
 The first trial is the block's own point, where the space holds it. Of a space with no more points than trials all are
 tried, in an order drawn by the seed. Otherwise points are drawn by the tree-structured Parzen estimator (Bergstra et
@@ -27,7 +27,6 @@ import numpy as np
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER
-from clinfit.evaluation.metrics.engines import ENGINES
 from clinfit.evaluation.search_results import SearchOutcome, TrialDict
 from clinfit.files import DiskError, write_json
 from clinfit.models.base import Progress
@@ -61,7 +60,7 @@ def run_search(subject: Subject, folder: Path, key: str, primary: str, progress:
     study = _opened(folder / JOURNAL, key)
     ahead = _ahead(subject, space)
     total = subject.search.trials
-    while (trial := _next(study, subject, ahead, total)) is not None:
+    while (trial := _next(study, ahead, total)) is not None:
         _attempt(study, trial, subject, space, folder.parent / SCRATCH, progress)
         progress(trial.number + 1, total, f"trial {trial.number + 1} of {total}")
     write_json(folder / OUTCOME, _outcome(study, subject, space, primary))
@@ -124,9 +123,7 @@ def _every(dimension: Dimension) -> list[Any]:
     return list(range(int(dimension.low), int(dimension.high) + 1))
 
 
-def _next(
-    study: "optuna.Study", subject: Subject, ahead: Sequence[Mapping[str, Any]], total: int
-) -> "optuna.Trial | None":
+def _next(study: "optuna.Study", ahead: Sequence[Mapping[str, Any]], total: int) -> "optuna.Trial | None":
     """The trial that comes next: the one that was under way, or a new one; None after the last."""
     import optuna
 
@@ -135,13 +132,24 @@ def _next(
     begun = sum(trial.state != optuna.trial.TrialState.WAITING for trial in known)
     if ended >= total:
         return None
-    seed = int(np.random.SeedSequence([subject.seed, ended]).generate_state(1)[0])
-    study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=False)
     if ended < begun:
         return optuna.Trial(study, known[ended]._trial_id)
     if ended < len(ahead) and len(known) == ended:
         study.enqueue_trial(dict(ahead[ended]))
     return study.ask()
+
+
+def _point(study: "optuna.Study", trial: "optuna.Trial", space: Sequence[Dimension], seed: int) -> dict[str, Any]:
+    """The point of a trial. Each setting is drawn by a sampler of its own, so that one which a killed search had drawn
+    already changes nothing of the next."""
+    import optuna
+
+    point = {}
+    for place, dimension in enumerate(space):
+        drawn_by = np.random.SeedSequence([seed, trial.number, place]).generate_state(1)[0]
+        study.sampler = optuna.samplers.TPESampler(seed=int(drawn_by), constant_liar=False)
+        point[dimension.name] = _suggested(trial, dimension)
+    return point
 
 
 def _suggested(trial: "optuna.Trial", dimension: Dimension) -> Any:
@@ -171,14 +179,18 @@ def _attempt(
     import optuna
 
     state = optuna.trial.TrialState
-    point = {dimension.name: _suggested(trial, dimension) for dimension in space}
+    point = _point(study, trial, space, subject.seed)
+    held = max(study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
     total, number = subject.search.trials, trial.number + 1
 
     def within(done: int, of: int, text: str) -> None:
         progress(trial.number, total, f"trial {number} of {total}: {done}/{of} {text}".rstrip())
 
     def report(validation: int, share: float, value: float) -> None:
-        trial.report(value, validation)
+        if validation < held:
+            return  # it went on behind this one before it was killed
+        if validation > held:
+            trial.report(value, validation)
         if share < 1 and trial.should_prune():
             raise optuna.TrialPruned
 
@@ -199,7 +211,10 @@ def _attempt(
     except DiskError:
         raise
     except Exception as error:
-        trial.set_user_attr("reason", failure_of(error).reason)
+        failure = failure_of(error)
+        if not failure.fixable:  # a fault of the program, not of the point: the step fails, and is tried again
+            raise
+        trial.set_user_attr("reason", failure.reason)
         value, ended = None, state.FAIL
     trial.set_user_attr("seconds", round(time.perf_counter() - began, 3))
     with warnings.catch_warnings():
@@ -251,6 +266,8 @@ def _metric(subject: Subject, primary: str) -> tuple[str, bool]:
     """What was compared, and whether less of it is better."""
     if subject.search.by == "loss":
         return "loss", True
+    from clinfit.evaluation.metrics.engines import ENGINES  # scipy.stats, which rules never ask for
+
     (task,) = subject.tasks.values()
     name = ENGINES[task.kind].primary(primary, len(task.labels))
     return name, name in LOWER_IS_BETTER

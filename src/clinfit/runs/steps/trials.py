@@ -156,9 +156,11 @@ def _error_of(subject: Subject, task: str, gold: NDArray[Any], probabilities: ND
 
 def record_losses(gold: NDArray[Any], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) negative log-likelihood of each record in nats; with several labels a record the mean over them."""
-    clipped = np.clip(probabilities, 1e-15, 1 - 1e-15)
     if gold.ndim == 1:
-        return -np.log(clipped[np.arange(len(gold)), gold])
+        from clinfit.evaluation.metrics.probabilities import log_loss_terms
+
+        return log_loss_terms(gold, probabilities)
+    clipped = np.clip(probabilities, 1e-15, 1 - 1e-15)
     return -np.where(gold, np.log(clipped), np.log1p(-clipped)).mean(axis=1)
 
 

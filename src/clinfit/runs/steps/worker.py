@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.data.records import Record, in_split
-from clinfit.files import DiskError, disk_errors, hash_json, new_folder, write_json, write_parquet, write_text
+from clinfit.files import DiskError, hash_json, new_folder, write_json, write_parquet
 from clinfit.locks import locked
 from clinfit.machine import peak_memory_bytes
 from clinfit.models.base import Lesson, Mergeable, Model, Workspace, Writer
@@ -32,7 +33,7 @@ from clinfit.runs.control.status import Listener, telling
 from clinfit.runs.folder import ModelFolder
 from clinfit.runs.steps.abstention import abstention_table
 from clinfit.runs.steps.contrast import contrast_table
-from clinfit.runs.steps.failures import Failure, failure_of, traceback_text
+from clinfit.runs.steps.failures import Failure, attempted, failure_of
 from clinfit.runs.steps.importance import write_importance
 from clinfit.runs.steps.item_scores import score_table
 from clinfit.runs.steps.place import Place, place_of
@@ -73,19 +74,10 @@ class Worker:
 
     def attempt(self, step: Step) -> Failure | None:
         """Do a step; how it failed, or None when all is well. Raises DiskError, after which nothing can go on."""
-        folder = self.place.folder.run(step.run)
-        try:
-            with disk_errors(folder.path):
-                self.do(step)
-        except DiskError:
-            raise
-        except Exception as error:
+        _, failure = attempted(self.place.folder.run(step.run).path, partial(self.do, step))
+        if failure is not None:
             self._model = None
-            failure = failure_of(error)
-            if not failure.fixable:
-                write_text(folder.path / "error.log", traceback_text(error))
-            return failure
-        return None
+        return failure
 
     def do(self, step: Step) -> None:
         """Do a step, unless it is done; whatever it raises is passed on."""
@@ -113,6 +105,7 @@ class Worker:
     # ------------------------------------------------------------ search and fit
 
     def _search(self, step: Step, run: Run, record: dict[str, Any]) -> None:
+        self._model = None  # trials are to have the memory
         study, folder = self.place.study, self.place.folder.run(step.run)
         (taught,) = stages_of(study, run.spec)
         seed, tasks = study.seeds_of(run.spec)[0], study.tasks_of(run.spec)
@@ -134,6 +127,8 @@ class Worker:
         (taught,) = (taught for taught in stages_of(self.place.study, run.spec) if taught.number == step.stage)
         starts = [self.place.folder.written(need) for need in step.starts]
         spec = searched_spec(run.spec, record)
+        if spec is not run.spec:
+            self._model = None
         model = self._untrained(run) if spec is run.spec else self._created(run, spec)
         seed_everything(run.spec, run.seed)
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
@@ -211,7 +206,6 @@ class Worker:
         source = Source(run.name, run.spec.name, run.seed, step.stage, run.fold)
         table = predictions_table(source, step.task, task, step.split, records, outputs)
         write_parquet(folder.path / step.writes, table)
-        written.remove()
         record["peak_memory_mb"] = max(record.get("peak_memory_mb") or 0.0, peak_memory())
 
     def _score_items(self, step: Step, run: Run, record: dict[str, Any]) -> None:
@@ -245,7 +239,6 @@ class Worker:
             asked = settings.abstention
             found = abstention_table(model, str(step.task), task, asked, records, table, written, advance)
         write_parquet(folder.path / step.writes, found)
-        written.remove()
 
     def _contrast(self, step: Step, run: Run, record: dict[str, Any]) -> None:
         task, settings, records = self._written_task(step, run)

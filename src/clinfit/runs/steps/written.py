@@ -21,14 +21,19 @@ from clinfit.models.base import Progress, TextOutputs, Writer, WrittenText
 EVERY = 30.0
 
 
+def remove_written(table: Path, but: Path | None = None) -> None:
+    """Take the texts of a table off the disk, whoever wrote it; those of the folder `but` stay."""
+    for folder in table.parent.glob(f".{table.stem}.written-*"):
+        if folder != but:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class WrittenTexts:
     """The texts of one step, by the ids of their records. table: what the step writes. key: a hash."""
 
     def __init__(self, table: Path, key: str) -> None:
         self._folder = table.parent / f".{table.stem}.written-{key[:16]}"
-        for other in table.parent.glob(f".{table.stem}.written-*"):
-            if other != self._folder:
-                shutil.rmtree(other)
+        remove_written(table, but=self._folder)
         paths = sorted(self._folder.glob("*.jsonl"))
         self._files, self._new, self._saved = len(paths), dict[str, WrittenText](), time.monotonic()
         rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line]
@@ -58,10 +63,6 @@ class WrittenTexts:
     def outputs(self, records: Sequence[str]) -> TextOutputs:
         """The texts of these records, in order."""
         return TextOutputs.of([self._texts[record] for record in records])
-
-    def remove(self) -> None:
-        """Take them off the disk: the table holds them."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def write_texts(
