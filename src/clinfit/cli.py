@@ -230,12 +230,12 @@ def export(
     allow_online(online)
     from clinfit.packs.export import export_gguf, export_merged, find_converter
 
-    tool = find_converter(converter) if gguf else None
+    file = out.with_name(out.name + ".gguf")
+    tool = find_converter(converter, file) if gguf else None
     for change in export_merged(pack, out, precision):
         typer.echo(f"against the pack, {change.line()}")
     typer.echo(f"wrote {out}")
     if tool is not None:
-        file = out.with_name(out.name + ".gguf")
         export_gguf(out, file, tool)
         typer.echo(f"wrote {file}")
 

@@ -1,8 +1,11 @@
 """Names of a lexicon in texts: what is found, where, and what is left when they are masked."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from clinfit.data.clean import clean_inputs
 from clinfit.data.mentions import MASK, mentions_in, patterns_of
@@ -84,3 +87,32 @@ def test_every_type_of_the_lexicon_is_found_by_each_of_its_names() -> None:
         names += [f"cancer of the {place}" for place in known.places]
         missed = [name for name in names if label not in PATTERNS.types(name)]
         assert not missed, (label, missed)
+
+
+@pytest.mark.parametrize("text", ["lungs, " * 14_285, ("cancer of " + "lungs " * 6) * 1_300, "cancer of the " * 7_000])
+def test_no_text_takes_long(text: str) -> None:
+    """A plural that is a word of the lexicon as well once doubled the ways to read every one of its words."""
+    began = time.process_time()
+    PATTERNS.find(text)
+    assert time.process_time() - began < 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["acute lymphoblastic leukemia", "chronic myeloid leukaemia", "non-Hodgkin's lymphoma", "head & neck cancer",
+     "non-small cell lung cancer"],
+)  # fmt: skip
+def test_whole_names_are_masked(name: str) -> None:
+    masked = PATTERNS.masked(f"With {name}, as seen.")
+    assert masked in {"With [TYPE], as seen.", "With acute [TYPE], as seen.", "With chronic [TYPE], as seen."}
+
+
+def test_names_are_looked_for_in_each_text_by_itself() -> None:
+    assert mentions_in(LEXICON, {"title": "A mass of the lung", "abstract": "Cancer screening was offered."}) == ()
+    (found,) = mentions_in(LEXICON, {"abstract": ["Seen at last:", "lung cancer"], "title": None})
+    assert (found.type, found.start) == ("lung cancer", 14)
+
+
+def test_a_name_may_not_be_what_masks_are() -> None:
+    with pytest.raises(ValidationError, match="what masked names become"):
+        Lexicon.model_validate({"name": "n", "types": {"a": {"names": ["Type"]}, "b": {"names": ["flu"]}}})

@@ -79,14 +79,16 @@ def test_the_converter_makes_one_file(pack: Path, tmp_path: Path, monkeypatch: p
     words = ["export", str(pack), "--out", str(tmp_path / "merged"), "--precision", "fp32", "--gguf"]
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClinfitError, match="on the path"):
-        find_converter(None)
+        find_converter(None, tmp_path / "none.gguf")
     refused = CliRunner().invoke(app, words)
     assert refused.exit_code != 0 and not (tmp_path / "merged").exists(), "nothing is done before it is found"
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    assert find_converter(None) == script
+    assert find_converter(None, tmp_path / "none.gguf") == script
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0 and "largest change of a probability" in done.output
     assert (tmp_path / "merged.gguf").read_bytes() == b"GGUF"
+    with pytest.raises(ClinfitError, match=r"merged\.gguf is there already"):
+        find_converter(None, tmp_path / "merged.gguf")
     with pytest.raises(ClinfitError, match="did not convert the model: no model"):
         export_gguf(tmp_path, tmp_path / "other.gguf", script)
     assert not list(tmp_path.glob(".*begun"))

@@ -144,7 +144,8 @@ def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]
 
 
 def read_inputs(name: str, task: Task, path: Path) -> list[Record]:
-    """Records of a new file, in its order, to be predicted: the task's columns, types and cleaning, no splits.
+    """Records of a new file, in its order, to be predicted: the task's columns and types, no splits; cleaned,
+    but of a task with a lexicon, whose packs look at texts as they were given and clean them then.
 
     The id column may be absent (then row numbers) and so may the label columns; a label that is missing or unknown
     gives no target.

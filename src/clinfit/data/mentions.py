@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from clinfit.data.values import as_paragraphs
 from clinfit.study.lexicon import Lexicon
 
 #: Stands for every name in a masked text.
@@ -41,7 +42,7 @@ class Patterns:
     def __init__(self, lexicon: Lexicon) -> None:
         head = rf"(?:{_any(lexicon.heads)})" if lexicon.heads else None
         places = [place for known in lexicon.types.values() for place in known.places]
-        filler = _any([*lexicon.between, *places]) if places else ""
+        filler = _any({*lexicon.between, *places} - {*lexicon.heads}) if places else ""
         self._names = {
             label: re.compile("|".join(_parts(known.names, known.places, head, filler)))
             for label, known in lexicon.types.items()
@@ -66,7 +67,7 @@ class Patterns:
 
     def types(self, text: str) -> list[str]:
         """The types that a text names and does not deny, in the order of the lexicon."""
-        named = {mention.type for mention in self.find(text) if not mention.negated}
+        named = named_in(self.find(text))
         return [label for label in self._names if label in named]
 
     def masked(self, text: str) -> str:
@@ -83,12 +84,16 @@ class Patterns:
         return self._denial is not None and self._denial.search(text, max(0, start - 80), start) is not None
 
 
-def mentions_in(lexicon: Lexicon, inputs: Mapping[str, object]) -> tuple[Mention, ...]:
-    """Every mention in the texts of a record, by input."""
+def mentions_in(lexicon: Lexicon, texts: Mapping[str, object]) -> tuple[Mention, ...]:
+    """Every mention in the text inputs of a record, by input; of a list of paragraphs in the text that they make."""
     patterns = patterns_of(lexicon)
-    return tuple(
-        mention for name, text in inputs.items() if isinstance(text, str) for mention in patterns.find(text, name)
-    )
+    read = {name: value if isinstance(value, str) else as_paragraphs(value) for name, value in texts.items()}
+    return tuple(mention for name, text in read.items() if text is not None for mention in patterns.find(text, name))
+
+
+def named_in(mentions: Iterable[Mention]) -> frozenset[str]:
+    """The types that are named and not denied."""
+    return frozenset(mention.type for mention in mentions if not mention.negated)
 
 
 def patterns_of(lexicon: Lexicon) -> Patterns:
@@ -112,14 +117,19 @@ def _parts(names: Sequence[str], places: Sequence[str], head: str | None, filler
     """The patterns of one type; longer names first, so that they are found whole."""
     if places:
         place, amid = f"(?:{_any(places)})", rf"(?:(?:{filler}){LOOSE_GAP}){{0,{AMID}}}"
-        yield rf"{START}{place}{LOOSE_GAP}{amid}{head}{END}"
+        yield rf"{START}{place}{LOOSE_GAP}{amid}+{head}{END}"  # nothing amid them is a head: no need to go back
         yield rf"{START}{head}\s+of\s+{amid}{place}{END}"
     if names:
         yield rf"{START}(?:{_any(names)}){END}"
 
 
 def _any(words: Iterable[str]) -> str:
-    return "|".join(_word(word) for word in sorted(dict.fromkeys(words), key=len, reverse=True))
+    """Any of the words, the longest first. A plural that its singular finds is left out: text that can be read in two
+    ways is read in all of them, which takes exponentially long."""
+    known = {*words}
+    plurals = {word + end for word in known for end in ("s", "es")}
+    kept = [word for word in known if word.isupper() or word not in plurals]
+    return "|".join(_word(word) for word in sorted(kept, key=lambda word: (-len(word), word)))
 
 
 def _word(word: str) -> str:

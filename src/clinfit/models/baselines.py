@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.data.mentions import patterns_of
+from clinfit.data.mentions import mentions_in, named_in
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
@@ -228,9 +228,8 @@ def named_labels(task: Task, records: Sequence[Record]) -> NDArray[np.bool_]:
     """(n, K) which labels the texts of each record name, by the task's lexicon; what is denied is not named."""
     lexicon = lexicon_of(task)
     assert lexicon is not None
-    patterns = patterns_of(lexicon)
-    texts = [name for name, kind in input_types(task).items() if kind == "text"]
-    named = [set(patterns.types(document(record, texts))) for record in records]
+    texts = [{name: record.inputs[name] for name in task.text_inputs} for record in records]
+    named = [named_in(mentions_in(lexicon, own)) for own in texts]
     return np.array([[label in found for label in task.labels] for found in named], dtype=bool).reshape(
         len(records), len(task.labels)
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from clinfit.data.mentions import Mention
+from clinfit.data.mentions import Mention, named_in
 from clinfit.data.records import Target
 from clinfit.models.base import FinishReason
 from clinfit.predictions import PROBABILITY, SEPARATOR, answer_text
@@ -61,7 +61,7 @@ class Answer:
     @property
     def named(self) -> frozenset[str]:
         """The types that the record's texts name and do not deny."""
-        return frozenset(mention.type for mention in self.mentions or () if not mention.negated)
+        return named_in(self.mentions or ())
 
 
 def answers_table(answers: Sequence[Answer], labels: Sequence[str], *, sets: bool) -> pd.DataFrame:

@@ -68,8 +68,11 @@ def export_merged(pack_folder: Path, out: Path, precision: Precision) -> list[Ch
     return changes
 
 
-def find_converter(named: Path | None) -> Path:
-    """llama.cpp's converter: the one that was named, else the one on the path. Raises ClinfitError without any."""
+def find_converter(named: Path | None, out: Path) -> Path:
+    """llama.cpp's converter: the one that was named, else the one on the path. Raises ClinfitError without any, and
+    where its file `out` is there already."""
+    if out.exists():
+        raise ClinfitError(f"{out} is there already", fix="remove it, or name another folder with --out")
     found = shutil.which(CONVERTER) if named is None else named
     if found is None or not Path(found).is_file():
         raise ClinfitError(
@@ -82,8 +85,6 @@ def find_converter(named: Path | None) -> Path:
 
 def export_gguf(merged: Path, out: Path, converter: Path) -> None:
     """Write a merged model as one GGUF file of 16 bits. Raises ClinfitError where the converter fails."""
-    if out.exists():
-        raise ClinfitError(f"{out} is there already", fix="remove it, or name another folder with --out")
     begun = out.with_name(f".{out.name}.begun")
     words = [sys.executable, str(converter), str(merged), "--outfile", str(begun), "--outtype", "f16"]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -103,7 +103,9 @@ class Pack:
                 engine=engine,
                 finish_reason=None if decisions.finish_reasons is None else decisions.finish_reasons[i],
                 extracted=None if (found := objects[i]) is None else found.values,
-                mentions=None if lexicon is None else mentions_in(lexicon, given[i].inputs),
+                mentions=None
+                if lexicon is None
+                else mentions_in(lexicon, {name: given[i].inputs[name] for name in served.task.text_inputs}),
                 pieces=counted[i][1],
                 rounds=counted[i][2],
             )

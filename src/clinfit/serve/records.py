@@ -3,18 +3,20 @@
 A message of reading may quote columns, ids and values, which here are somebody's data: none of it is passed on.
 """
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clinfit.data.load import canonical_records, read_inputs
+from clinfit.data.mentions import MASK
 from clinfit.data.records import Record, Value
 from clinfit.data.values import as_category, as_comma_number, as_number, as_paragraphs
 from clinfit.errors import ClinfitError
 from clinfit.serve.problems import Problem
 from clinfit.serve.settings import Settings
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Task, lexicon_of
 
 #: Types of content that are read as a table, and the file name's end that says so.
 TABLES = {
@@ -42,10 +44,10 @@ def main_text(task: Task) -> str | None:
 
 
 def record_of(task_name: str, task: Task, item: Item, position: int, settings: Settings) -> Record:
-    """The record that an item of a request is, as it was sent: a text, or `{"id": ..., "inputs": {...}}`.
+    """The record that an item of a request is: a text, or `{"id": ..., "inputs": {...}}`. Raises Problem.
 
-    A text is put into the task's text input, and every other input is missing. Raises Problem for what cannot be read;
-    the pack reads it, and counts places in it as it was sent.
+    A text is put into the task's text input, and every other input is missing. It is cleaned here, but of a task with a
+    lexicon, where the pack counts places in the text as it was sent, and cleans it then.
     """
     if isinstance(item, str):
         name = main_text(task)
@@ -59,10 +61,10 @@ def record_of(task_name: str, task: Task, item: Item, position: int, settings: S
     _check_inputs(task, inputs, settings)
     record = Record(record_id, record_id, inputs, task=task_name)
     try:
-        canonical_records(task, [record])
+        (read,) = canonical_records(task, [record])
     except UNREADABLE:
         raise Problem("invalid-record", _unreadable(task, inputs)) from None
-    return record
+    return read if lexicon_of(task) is None else record
 
 
 def _check_inputs(task: Task, inputs: Mapping[str, Any], settings: Settings) -> None:
@@ -190,14 +192,24 @@ def submitted_texts(task: Task, item: Item) -> dict[str, str]:
 
 
 def positions(read: str, sent: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int] | None]:
-    """Where spans of a text as it is read stand in the text as it was sent; None where cleaning has changed them."""
+    """Where spans of a text as it is read stand in the text as it was sent; None where cleaning has changed them.
+    Behind a mask something else stood, which is found by what stands around it within the span."""
     shift = sent.find(read)
     if shift >= 0:
         return [(start + shift, end + shift) for start, end in spans]
     found: list[tuple[int, int] | None] = []
     at = 0
     for start, end in spans:
-        place = sent.find(read[start:end], at)
-        found.append(None if place < 0 else (place, place + end - start))
-        at = at if place < 0 else place + end - start
+        match = _as_sent(read[start:end]).search(sent, at)
+        found.append(match and match.span())
+        at = at if match is None else match.end()
     return found
+
+
+def _as_sent(piece: str) -> re.Pattern[str]:
+    """A piece of a cleaned text as it may have stood there, whole words alone; one of masks only is nowhere."""
+    parts = piece.split(MASK)
+    if len(parts) > 1 and not any(part.strip() for part in parts):
+        return re.compile(r"(?!)")
+    begins, ends = (r"(?<!\w)" if piece[:1].isalnum() else ""), (r"(?!\w)" if piece[-1:].isalnum() else "")
+    return re.compile(begins + ".{1,200}?".join(map(re.escape, parts)) + ends, re.DOTALL)

@@ -48,6 +48,8 @@ class Lexicon(Section):
         words += [word for known in self.types.values() for word in (*known.names, *known.places)]
         if any(not word.strip() for word in words):
             raise ValueError("a name may not be empty")
+        if any(word.casefold() == "type" for word in words):
+            raise ValueError("`type` is what masked names become, and no name")
         if not self.heads and (placed := [name for name, known in self.types.items() if known.places]):
             raise ValueError(f"`places` of {placed[0]!r} need `heads`: cancer, carcinoma")
         return self

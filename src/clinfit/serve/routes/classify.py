@@ -110,12 +110,7 @@ async def outcomes(
     service: Service, model: ServedModel, items: Sequence[Item], *, payer: Key | None = None
 ) -> list[ItemOut]:
     """What is said of each item, in order. payer: who explanations are charged to; None: nothing is explained."""
-    found: dict[int, Record | Problem] = {}
-    for k, item in enumerate(items):
-        try:
-            found[k] = record_of(model.task_name, model.task, item, k, service.settings)
-        except Problem as problem:
-            found[k] = problem
+    found = await asyncio.to_thread(_read, service, model, items)
     records = {k: record for k, record in found.items() if isinstance(record, Record)}
     said = dict(zip(records, await answered(service, model, list(records.values())), strict=True))
     data = []
@@ -133,6 +128,17 @@ async def outcomes(
             )
         data.append(out)
     return data
+
+
+def _read(service: Service, model: ServedModel, items: Sequence[Item]) -> dict[int, Record | Problem]:
+    """Position -> the record of an item, or what is wrong with it. Cleaning long texts takes its time."""
+    found: dict[int, Record | Problem] = {}
+    for k, item in enumerate(items):
+        try:
+            found[k] = record_of(model.task_name, model.task, item, k, service.settings)
+        except Problem as problem:
+            found[k] = problem
+    return found
 
 
 def answer_out(model: ServedModel, index: int, answer: Answer) -> ItemOut:

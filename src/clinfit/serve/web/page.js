@@ -291,7 +291,7 @@ function named(item, input) {
         (one) => ({ className: one.negated ? "denied" : "named", title: words(one) })));
   }
   if (!found.length) nodes.push(element("p", { className: "hint", textContent: "None that the lexicon knows." }));
-  const unsaid = item.types.filter((one) => one.decided && !one.mentioned).map((one) => one.type);
+  const unsaid = item.types.filter((one) => one.decided && !found.some((mention) => mention.type === one.type)).map((one) => one.type);
   if (unsaid.length) nodes.push(element("p", { className: "hint", textContent: "Not named in the text, and the model's inference: " + unsaid.join(", ") + "." }));
   return nodes;
 }
