@@ -153,3 +153,19 @@ def test_what_must_be_known_of_a_threshold_stands_beside_it(make_study, rows):
     assert "(" not in threshold_words(system)
     system["sections"]["threshold"]["note"] = "few items"
     assert threshold_words(system).endswith("(few items)")
+
+
+def test_label_weights_decide_between_more_than_two_labels(make_study, rows) -> None:
+    labels = ("a", "b", "c")
+    plain = forest(outcome(make_study, rows, labels=labels, primary="macro_f1"))
+    task = outcome(make_study, rows, labels=labels, primary="macro_f1", threshold={"rule": "macro-f1"})
+    moved = forest(task)
+    found = moved["sections"]["threshold"]
+    assert (
+        found["value"] is None and found["weights"]["a"] == 1 > found["weights"]["c"] and found["split"] == "validation"
+    )
+    assert moved["metrics"]["macro_f1"]["value"] > plain["metrics"]["macro_f1"]["value"]
+    assert moved["metrics"]["macro_auroc"] == plain["metrics"]["macro_auroc"], "probabilities stay as they are"
+    assert threshold_words(moved).startswith("the largest of weight x probability (a 1, b ")
+    assert "chosen on 400 validation items for the largest macro F1" in threshold_words(moved)
+    assert "small-validation" in codes(outcome(make_study, rows, n=120, labels=labels, threshold={"rule": "macro-f1"}))

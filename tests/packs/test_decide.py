@@ -45,6 +45,18 @@ def test_one_label_by_its_threshold() -> None:
     assert decided.decided == ["no", "yes", "yes"] and not decided.referred.any() and decided.sets is None
 
 
+def test_one_of_three_labels_by_label_weights() -> None:
+    weights = {"no": 1.0, "yes": 0.5, "maybe": 3.0}
+    served = replace(
+        ONE,
+        task=Classification(labels=["no", "yes", "maybe"], data=DATA),
+        thresholds={"": ThresholdChoice("macro-f1", weights=weights)},
+    )
+    decided = decide(served, np.array([[0.3, 0.55, 0.15], [0.2, 0.7, 0.1], [0.1, 0.55, 0.35]]))
+    assert decided.predicted == ["yes", "yes", "yes"] and decided.decided == ["maybe", "yes", "maybe"]
+    assert served.used_thresholds == {} and served.label_weights == weights
+
+
 def test_every_label_has_its_own_threshold_and_none_may_reach_it() -> None:
     decided = decide(MANY, np.array([[0.5, 0.89, 0.1], [0.49, 0.89, 0.19], [0.9, 0.9, 0.9]]))
     assert decided.decided == [("heart",), (), ("heart", "lung", "skin")]

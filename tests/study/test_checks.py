@@ -329,6 +329,44 @@ def test_a_task_may_have_settings_of_its_own(write: Write, task: str, block: Any
         assert message in errors_of(path)
 
 
+@pytest.mark.parametrize(
+    ("labels", "threshold", "said"),
+    [
+        (
+            ["I", "II"],
+            {"rule": "macro-f1"},
+            "macro-f1 needs a task with more than two labels, and grade has two; use f1",
+        ),
+        (["I", "II"], {"rule": "fixed", "weights": {"I": 1, "II": 2}}, "need a task with more than two labels"),
+        (["I", "II", "III"], {"rule": "fixed", "weights": {"I": 1, "IV": 2}}, "grade has the labels I and II and III"),
+        (["I", "II", "III"], {"rule": "fixed", "weights": {"I": 1, "II": 2, "III": 0}}, "must be above 0"),
+        (
+            ["I", "II", "III"],
+            {"rule": "fixed", "value": 0.3},
+            "use argmax or balanced-accuracy or macro-f1, or fixed with",
+        ),
+        (["I", "II", "III"], {"rule": "macro-f1", "weights": {"I": 1, "II": 2}}, "`weights` is for the rule 'fixed'"),
+    ],
+)
+def test_label_weights_fit_the_labels(write: Write, labels: list[str], threshold: Any, said: str) -> None:
+    grade = TASKS["cancer"] | {"labels": labels, "evaluation": {"primary": "macro_f1", "threshold": threshold}}
+    grade.pop("positive", None)
+    assert said in errors_of(write(tasks={"grade": grade}))
+
+
+@pytest.mark.parametrize(
+    "threshold", [{"rule": "macro-f1"}, {"rule": "fixed", "weights": {"I": 1, "II": 2, "III": 0.5}}]
+)
+def test_label_weights_are_taken(write: Write, threshold: Any) -> None:
+    grade = TASKS["cancer"] | {"labels": ["I", "II", "III"], "evaluation": {"threshold": threshold}}
+    grade.pop("positive", None)
+    majority = {"name": "majority", "family": "baseline", "kind": "majority"}
+    assert (
+        load_study(write(tasks={"grade": grade}, models=[majority])).settings("grade").threshold.rule
+        == threshold["rule"]
+    )
+
+
 def test_rules_for_two_labels_name_the_tasks_with_more(write: Write) -> None:
     grade = TASKS["cancer"] | {"labels": ["I", "II", "III"]}
     evaluation = {
@@ -338,7 +376,7 @@ def test_rules_for_two_labels_name_the_tasks_with_more(write: Write) -> None:
         "primary": "f1",
     }
     message = errors_of(write(tasks=TASKS | {"grade": grade}, evaluation=evaluation))
-    assert "youden needs a task with two labels; use argmax; grade may have settings of their own" in message
+    assert "youden needs a task with two labels; use argmax or balanced-accuracy or macro-f1; grade may" in message
     assert "has 4 errors" in message
     own = grade | {"evaluation": {"primary": "macro_f1"}}
     study = load_study(write(tasks=TASKS | {"grade": own}, evaluation=evaluation))

@@ -40,7 +40,8 @@ class Confusion(TypedDict):
 
 
 class ThresholdDict(TypedDict):
-    """`ThresholdChoice.as_dict()`; value is null when the most probable label is taken. words: the rule in words."""
+    """`ThresholdChoice.as_dict()`: value of two labels, weights (label -> factor of its probability) of more; both are
+    null when the most probable label is taken. words: the rule in words."""
 
     rule: str
     value: float | None
@@ -49,6 +50,7 @@ class ThresholdDict(TypedDict):
     achieved: dict[str, float]
     note: str | None
     words: str
+    weights: dict[str, float] | None
 
 
 class ScoringDict(TypedDict):

@@ -53,6 +53,12 @@ class Served:
         return {label: value for label, value in named.items() if label is not None and value is not None}
 
     @property
+    def label_weights(self) -> dict[str, float]:
+        """Label -> what its probability is multiplied by before the largest is taken; empty where nothing is."""
+        choice = self.thresholds.get("")
+        return {} if choice is None or choice.weights is None else choice.weights
+
+    @property
     def has_sets(self) -> bool:
         """Whether answers come with a set of labels."""
         return self.referral is not None and self.referral.has_sets

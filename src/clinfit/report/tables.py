@@ -104,6 +104,14 @@ def threshold_in_force(system: SystemResult) -> str:
     return f"each fold's own, median {shown}" if thresholds_of_folds(system) else shown
 
 
+def rule_in_force(system: SystemResult) -> str:
+    """threshold 0.310 (youden), or label weights (macro-f1); empty where the most probable label is taken."""
+    threshold = section(system, "threshold")
+    if threshold["weights"] is not None:
+        return f"label weights ({threshold['rule']})"
+    return "" if threshold["value"] is None else f"threshold {threshold_in_force(system)} ({threshold['rule']})"
+
+
 def thresholds_of_folds(system: SystemResult) -> bool:
     """Whether each fold has chosen a threshold, so that no single one is in force."""
     threshold = section(system, "threshold")

@@ -318,6 +318,9 @@ class ModelOut(Provenance):
     positive: str | None
     lexicon: str | None = Field(description="whose names an answer finds in the text; such a task has /v1/cancer-types")
     threshold: dict[str, float]
+    label_weights: dict[str, float] = Field(
+        description="of more than two labels: what each probability is multiplied by before the largest is taken"
+    )
     refers: bool = Field(description="whether some records are for a person to decide")
     n: int = Field(description="test records behind `metrics`")
     metrics: dict[str, Any] = Field(description="what the evaluation measured")

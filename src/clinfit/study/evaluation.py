@@ -3,13 +3,14 @@
 import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from clinfit.study.section import Fraction, Section, Seed
 
 
 class Threshold(Section):
-    """How a binary probability becomes a decision; chosen on validation, applied once to test."""
+    """How probabilities become a decision; chosen on validation, applied once to test. Of two labels by a threshold, of
+    more by weights of the labels: the largest weight x probability is taken."""
 
     rule: Literal[
         "argmax",
@@ -20,12 +21,14 @@ class Threshold(Section):
         "specificity",
         "f1",
         "f-beta",
+        "macro-f1",
         "cost",
         "guarantee",
     ] = Field(
         default="argmax",
-        description="argmax: the most probable label; fixed: `value`; youden, balanced-accuracy: largest sensitivity + "
-        "specificity; sensitivity, specificity: at least `value` of it, and then the most of the other; f1: the "
+        description="argmax: the most probable label; fixed: `value`, or `weights`; youden, balanced-accuracy: largest "
+        "sensitivity + specificity, of more than two labels the largest mean recall; macro-f1: of more than two labels "
+        "the largest; sensitivity, specificity: at least `value` of it, and then the most of the other; f1: the "
         "largest; f-beta: the largest F with beta = `value`, so that above 1 a miss weighs more than a false alarm; "
         "cost: the least cost when a miss costs `value` false alarms; guarantee: at least `value` of `metric` with "
         "probability `certainty` (Learn then Test, Angelopoulos et al., 2025)",
@@ -36,6 +39,9 @@ class Threshold(Section):
         description="fixed: the threshold; sensitivity, specificity, guarantee: the floor; f-beta: beta; cost: cost of "
         "a miss in false alarms",
     )
+    weights: dict[str, PositiveFloat] | None = Field(
+        default=None, min_length=2, description="fixed, of more than two labels: what each probability is multiplied by"
+    )
     metric: Literal["sensitivity", "specificity", "ppv"] = Field(
         default="sensitivity", description="guarantee: what is guaranteed"
     )
@@ -45,7 +51,9 @@ class Threshold(Section):
 
     @model_validator(mode="after")
     def _value(self) -> "Threshold":
-        needs = self.rule in {"fixed", "sensitivity", "specificity", "f-beta", "cost", "guarantee"}
+        if self.weights is not None and (self.rule != "fixed" or self.value is not None):
+            raise ValueError("`weights` is for the rule 'fixed' of a task with more than two labels, without `value`")
+        needs = self.rule in {"fixed", "sensitivity", "specificity", "f-beta", "cost", "guarantee"} and not self.weights
         if needs != (self.value is not None):
             raise ValueError(f"threshold rule {self.rule!r} {'needs' if needs else 'takes no'} `value`")
         share = self.rule not in {"f-beta", "cost"}

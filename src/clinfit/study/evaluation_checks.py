@@ -7,6 +7,7 @@ from clinfit.study.evaluation import (
     CommonSettings,
     DecisionSettings,
     Evaluation,
+    Threshold,
     floor_names,
     primaries,
 )
@@ -14,6 +15,8 @@ from clinfit.study.messages import Place, Problem, did_you_mean, shown
 from clinfit.study.parts import Parts
 from clinfit.study.tasks import Task
 
+#: Threshold rules that a task with more than two labels can have; others need a positive class.
+LABEL_WEIGHT_RULES = ("argmax", "balanced-accuracy", "macro-f1")
 #: Metrics that need a positive class.
 _BINARY_METRICS = {"f1", "sensitivity", "specificity", "ppv", "npv"}
 
@@ -83,9 +86,15 @@ def _floors(place: Place, settings: CommonSettings, kinds: set[str]) -> Iterator
 def _two_labels(
     place: Place, settings: CommonSettings, tasks: Mapping[str, Task], *, shared_by_tasks: bool
 ) -> Iterator[Problem]:
-    """Settings that need a positive label, against classification tasks with more than two."""
+    """Settings that need a positive label, against classification tasks with more than two; and label weights, which
+    need more than two."""
     several = [name for name, task in tasks.items() if task.kind == "classification" and not task.binary]
-    if not several or not isinstance(settings, DecisionSettings):
+    if not isinstance(settings, DecisionSettings):
+        return
+    for where, text in _label_weights(settings.threshold, tasks):
+        here = (*place, "threshold", where)
+        yield Problem(here, f"{shown(here)}: {text}")
+    if not several:
         return
     for where, text in _binary_settings(settings):
         here = (*place, *where)
@@ -94,9 +103,27 @@ def _two_labels(
         yield Problem(here, f"{shown(here)}: {text}{own}")
 
 
+def _label_weights(threshold: Threshold, tasks: Mapping[str, Task]) -> Iterator[tuple[str, str]]:
+    """Rules that set weights of labels, against tasks with two labels or with others than they name."""
+    binary = [name for name, task in tasks.items() if task.kind == "classification" and task.binary]
+    if threshold.rule == "macro-f1" and binary:
+        yield "rule", f"macro-f1 needs a task with more than two labels, and {binary[0]} has two; use f1"
+    if threshold.weights is None:
+        return
+    for name, task in tasks.items():
+        if task.kind == "classification" and set(task.labels) != threshold.weights.keys():
+            yield (
+                "weights",
+                f"{_and({*threshold.weights})}, and {name} has the labels {_and({*task.labels})}; name each",
+            )
+        elif name in binary:
+            yield "weights", f"need a task with more than two labels, and {name} has two; use `value`"
+
+
 def _binary_settings(settings: DecisionSettings) -> Iterator[tuple[Place, str]]:
-    if settings.threshold.rule != "argmax":
-        yield ("threshold", "rule"), f"{settings.threshold.rule} needs a task with two labels; use argmax"
+    if settings.threshold.rule not in LABEL_WEIGHT_RULES and settings.threshold.weights is None:
+        text = f"{settings.threshold.rule} needs a task with two labels; use {' or '.join(LABEL_WEIGHT_RULES)}"
+        yield ("threshold", "rule"), text if settings.threshold.rule != "fixed" else f"{text}, or fixed with `weights`"
     if settings.calibration in {"platt", "isotonic"}:
         yield ("calibration",), f"{settings.calibration} needs two labels; temperature has no such need"
     if settings.decision_range is not None:

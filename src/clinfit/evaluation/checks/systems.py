@@ -118,11 +118,11 @@ def _predictions(name: str, answers: LabelAnswers, choice: ThresholdChoice) -> l
     for k, label in enumerate(answers.labels):
         if support[k] and not given[k]:
             title = f"{name} never answers {label!r}"
-            advice = "weight this class, or sample it more often"
+            advice = "weight this class, sample it more often, or choose on validation (evaluation.threshold)"
             found.append(
                 Finding("warn", "never-predicted", title, f"{int(support[k]) // repeats} items have it", advice, name)
             )
-        remedy = _remedy(choice) if len(answers.labels) == 2 else "weight the classes"
+        remedy = _remedy(choice, len(answers.labels))
         found += _bias(name, label, int(given[k]), int(support[k]), int(counts[k, k]), n, remedy, repeats)
     return found[:1] + found[2:] if len(answers.labels) == 2 and len(found) == 2 else found
 
@@ -153,14 +153,17 @@ def _bias(
     ]
 
 
-def _remedy(choice: ThresholdChoice) -> str:
+def _remedy(choice: ThresholdChoice, labels: int) -> str:
     """What to do about answers that lean to one label; a rule that leans on purpose is no fault."""
-    if choice.value is None:
-        return "choose a threshold on validation (evaluation.threshold), or weight the classes"
+    what = "threshold" if labels == 2 else "label weights"
+    if not choice.moved:
+        how = "a threshold" if labels == 2 else "label weights"
+        return f"choose {how} on validation (evaluation.threshold), or weight the classes"
     if choice.split is None:
-        return f"the study fixes the threshold at {choice.value:.4g}: choose one on validation if this is not meant"
+        fixed = "" if choice.value is None else f" at {choice.value:.4g}"
+        return f"the study fixes the {what}{fixed}: let validation choose if this is not meant"
     return (
-        f"the rule {choice.rule} chose the threshold on {choice.split}: if it is not meant to lean this way, take "
+        f"the rule {choice.rule} chose the {what} on {choice.split}: if it is not meant to lean this way, take "
         "another rule, or weight the classes"
     )
 

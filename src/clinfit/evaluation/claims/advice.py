@@ -126,6 +126,8 @@ def _line(context: MeasuredContext, use: Use, fitting: Sequence[Candidate]) -> s
 
 def decision(choice: ThresholdChoice, answers: LabelAnswers) -> str:
     """How the probability becomes the answer: at a threshold of 0.310 (chosen on validation)."""
+    if choice.weights is not None:
+        return f"by label weights ({f'chosen on {choice.split}' if choice.split else 'as the study fixes them'})"
     if choice.value is None:
         return "taking the most probable label"
     if answers.folds is not None and choice.split:

@@ -83,15 +83,21 @@ def threshold_words(system: SystemResult) -> str:
 def rule_and_threshold(threshold: ThresholdDict | None) -> str:
     if threshold is None:
         return "none"
+    if threshold["weights"] is not None:
+        weights = ", ".join(f"{label} {weight:.3g}" for label, weight in threshold["weights"].items())
+        return f"the largest of weight x probability ({weights}), {_chosen(threshold)}"
     if threshold["value"] is None:
         if threshold["note"] is None:
             return threshold["words"]
         return f"the most probable label ({threshold['note'].partition(';')[0]})"
-    start = f"positive from a probability of {threshold['value']:.4g}"
+    return f"positive from a probability of {threshold['value']:.4g}, {_chosen(threshold)}"
+
+
+def _chosen(threshold: ThresholdDict) -> str:
     if threshold["split"] is None:
-        return f"{start}, fixed in the study"
+        return "fixed in the study"
     caution = f" ({threshold['note']})" if threshold["note"] else ""
-    return f"{start}, chosen on {threshold['n']} {threshold['split']} items for {threshold['words']}{caution}"
+    return f"chosen on {threshold['n']} {threshold['split']} items for {threshold['words']}{caution}"
 
 
 def recalibration_words(recalibration: RecalibrationDict | None) -> str:

@@ -33,7 +33,7 @@ def threshold(context: MeasuredContext, item: Measured) -> Outcome:
     if item.system.rule or choice.note is None:
         return choice.as_dict(), []
     code, advice = "threshold-fallback", "set evaluation.threshold to a rule that validation can satisfy"
-    if choice.value is not None:
+    if choice.moved:
         code, advice = "threshold-note", "read the threshold with this in mind"
     return choice.as_dict(), [Finding("warn", code, f"{item.name}: {choice.note}", "", advice, item.name)]
 
@@ -130,7 +130,7 @@ def _maps(decision: Decision) -> bool:
 def check_validation(context: MeasuredContext) -> Outcome:
     """Whether thresholds and recalibration were chosen on enough items: once a task, as all systems have the same."""
     decisions: list[tuple[Measured, Decision]] = [(item, item.decision) for item in context.measured]
-    chosen = [item for item, made in decisions if made.choice.split is not None and made.choice.value is not None]
+    chosen = [item for item, made in decisions if made.choice.split is not None and made.choice.moved]
     fitted = [item for item, made in decisions if any(map(_maps, [made, *made.folds.values()]))]
     used = [name for name, items in (("threshold", chosen), ("recalibration", fitted)) if items]
     if not used:

@@ -11,7 +11,13 @@ import numpy as np
 
 from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, label_codes
 from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
-from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold, choose_threshold, over_folds
+from clinfit.evaluation.decisions.thresholds import (
+    ThresholdChoice,
+    apply_threshold,
+    choose_label_weights,
+    choose_threshold,
+    over_folds,
+)
 from clinfit.evaluation.systems import System
 from clinfit.study.data import Fold
 from clinfit.study.evaluation import (
@@ -138,11 +144,12 @@ def _threshold(rule: Threshold, system: System) -> ThresholdChoice:
     if rule.rule == "argmax" or system.rule or not np.isfinite(system.test.answers.probabilities).any():
         return ThresholdChoice()
     answers: LabelAnswers = system.validation.answers
-    if answers.positive is None:
-        return ThresholdChoice(rule.rule, note="the task has more than two labels; the most probable label is taken")
     read = answers.has_probabilities & answers.parsed
     if rule.rule != "fixed" and not read.any():
         return ThresholdChoice(rule.rule, note="no validation items; the most probable label is taken")
+    if answers.positive is None:
+        readable = np.where(read[:, None], answers.probabilities, np.nan)
+        return choose_label_weights(rule, answers.labels, answers.gold, readable)
     scores = np.where(read, answers.probabilities[:, answers.positive], np.nan)
     choice = choose_threshold(rule, answers.gold == answers.positive, scores)
     if rule.rule == "guarantee" and choice.value is not None and system.validation.grouped:
@@ -152,8 +159,8 @@ def _threshold(rule: Threshold, system: System) -> ThresholdChoice:
 
 
 def under_threshold(answers: LabelAnswers, choice: ThresholdChoice) -> LabelAnswers:
-    """Answers under the threshold; unparsed answers stay unparsed."""
-    return answers if choice.value is None else replace(answers, predicted=_answered(answers, choice))
+    """Answers under the threshold or the label weights; unparsed answers stay unparsed."""
+    return replace(answers, predicted=_answered(answers, choice)) if choice.moved else answers
 
 
 def _answered(answers: LabelAnswers, choice: ThresholdChoice) -> Ints:

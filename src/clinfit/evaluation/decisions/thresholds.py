@@ -1,7 +1,7 @@
-"""How a binary probability becomes a decision: chosen on validation, applied once to test, stored with the model.
+"""How probabilities become a decision: chosen on validation, applied once to test, stored with the model.
 
-Convention, everywhere: positive when P(positive) >= threshold. Without a threshold (`argmax`) the most probable label
-is taken, and of equally probable ones the first declared.
+Convention, everywhere: of two labels positive when P(positive) >= threshold; of more the largest weight x probability
+(`label_weights`). Without either (`argmax`) the most probable label is taken, and of equal ones the first declared.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.evaluation.decisions.guarantee import GRID, STARTS, certified
+from clinfit.evaluation.decisions.label_weights import choose_weights, weighed
 from clinfit.evaluation.system_results import ThresholdDict
 from clinfit.study.evaluation import Threshold
 
@@ -22,10 +23,11 @@ Floats = NDArray[np.float64]
 class ThresholdChoice:
     """The decision rule in force.
 
-    rule: the rule of the study. value: the threshold, None when the most probable label is taken. split, n: where it
-    was chosen and on how many items; None and 0 when nothing had to be chosen. achieved: sensitivity, specificity and
-    the rule's own measure there. note: why it is not what the study asked for. words: the rule as a person would say
-    it.
+    rule: the rule of the study. value: the threshold of two labels; weights: label -> what its probability is
+    multiplied by, of more than two; the most probable label is taken when both are None. split, n: where it was chosen
+    and on how many items; None and 0 when nothing had to be chosen. achieved: sensitivity, specificity and the rule's
+    own measure there; of weights macro F1 and balanced accuracy. note: why it is not what the study asked for. words:
+    the rule as a person would say it.
     """
 
     rule: str = "argmax"
@@ -35,6 +37,12 @@ class ThresholdChoice:
     achieved: dict[str, float] = field(default_factory=dict)
     note: str | None = None
     words: str = "the most probable label"
+    weights: dict[str, float] | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether something else than the most probable label may be taken."""
+        return self.value is not None or self.weights is not None
 
     def as_dict(self) -> ThresholdDict:
         return cast(ThresholdDict, asdict(self))
@@ -48,6 +56,8 @@ def apply_threshold(
     probabilities: Floats, labels: Sequence[str], positive: str | None, choice: ThresholdChoice
 ) -> list[str]:
     """(n, K) probabilities to n labels; evaluation and the served pack both decide here."""
+    if choice.weights is not None:
+        return [str(labels[k]) for k in weighed(probabilities, [choice.weights[label] for label in labels])]
     if choice.value is None:
         return [str(labels[k]) for k in probabilities.argmax(axis=1)]
     if positive is None or len(labels) != 2:
@@ -91,12 +101,34 @@ def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Float
     return replace(fallback, value=float(sweep.thresholds[chosen]), achieved=_achieved(rule, sweep, chosen))
 
 
+def choose_label_weights(
+    rule: Threshold, labels: Sequence[str], gold: NDArray[np.int64], scores: Floats
+) -> ThresholdChoice:
+    """The study's rule for more than two labels: (n,) gold label indices, (n, K) probabilities, nan where no answer can
+    be read. What validation cannot give falls back to the most probable label, with a `note`."""
+    words = rule_words(rule)
+    if rule.weights is not None:
+        return ThresholdChoice(rule.rule, words=words, weights={**rule.weights})
+    fallback = ThresholdChoice(rule.rule, None, "validation", len(gold), words=words)
+    missing = [
+        label for label, count in zip(labels, np.bincount(gold, minlength=len(labels)), strict=True) if not count
+    ]
+    if missing:
+        return replace(fallback, note=f"validation holds no {missing[0]!r}; the most probable label is taken")
+    weights, achieved = choose_weights(rule.rule, gold, scores)
+    if np.ptp(weights) == 0:
+        return replace(fallback, note="no other weights of the labels are better on validation", achieved=achieved)
+    return replace(fallback, achieved=achieved, weights=dict(zip(labels, weights.tolist(), strict=True)))
+
+
 def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
     """What the folds of a cross-validation chose, in one: the median threshold, means of what they achieved on
     validation, and the range in its words. A fold that fell back to the more probable label counts as one half."""
     first = choices[0]
     if all(choice.split is None for choice in choices):
         return first
+    if any(choice.weights is not None for choice in choices):
+        return _weights_of_folds(choices)
     values = [0.5 if choice.value is None else choice.value for choice in choices]
     fallen = [choice.note for choice in choices if choice.note is not None]
     names = [name for name in first.achieved if all(name in choice.achieved for choice in choices)]
@@ -111,6 +143,24 @@ def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
     )
 
 
+def _weights_of_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
+    """Geometric means of the label weights of the folds; a fold without weights has ones."""
+    chosen = [choice for choice in choices if choice.weights is not None]
+    labels = list(chosen[0].weights or {})
+    table = np.array([[(choice.weights or {}).get(label, 1.0) for label in labels] for choice in choices])
+    first = chosen[0]
+    return ThresholdChoice(
+        rule=first.rule,
+        split=first.split,
+        n=round(float(np.mean([choice.n for choice in choices]))),
+        achieved={
+            name: float(np.mean([choice.achieved.get(name, np.nan) for choice in choices])) for name in first.achieved
+        },
+        words=f"{first.words}; each fold its own",
+        weights=dict(zip(labels, np.exp(np.log(table).mean(axis=0)).tolist(), strict=True)),
+    )
+
+
 def rule_words(rule: Threshold) -> str:
     """What the rule asks for, as a person would say it; fits after `chosen for`."""
     value = rule.value or 0.0
@@ -118,12 +168,16 @@ def rule_words(rule: Threshold) -> str:
         case "argmax":
             return "the most probable label"
         case "fixed":
-            return f"the threshold {value:g}, fixed in the study"
+            return (
+                "label weights, fixed in the study" if rule.weights else f"the threshold {value:g}, fixed in the study"
+            )
         case "sensitivity" | "specificity":
             other = "specificity" if rule.rule == "sensitivity" else "sensitivity"
             return f"{rule.rule} of at least {100 * value:g} %, then the largest {other}"
         case "f1":
             return "the largest F1"
+        case "macro-f1":
+            return "the largest macro F1"
         case "f-beta":
             return f"the largest F-beta, beta {value:g}"
         case "cost":
@@ -132,7 +186,11 @@ def rule_words(rule: Threshold) -> str:
             metric = {"ppv": "positive predictive value"}.get(rule.metric, rule.metric)
             return f"{metric} of at least {100 * value:g} % with probability {100 * rule.certainty:g} %"
         case _:
-            return "the largest sensitivity + specificity"
+            return (
+                "the largest balanced accuracy"
+                if rule.rule == "balanced-accuracy"
+                else "the largest sensitivity + specificity"
+            )
 
 
 @dataclass(frozen=True)

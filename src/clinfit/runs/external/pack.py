@@ -18,6 +18,7 @@ from clinfit.data.records import Record
 from clinfit.data.seen import Seen, SeenCategories, SeenNumbers, as_seen
 from clinfit.data.values import SMALL_CELL
 from clinfit.errors import ClinfitError, nearest
+from clinfit.evaluation.decisions.thresholds import ThresholdChoice
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.external_results import CaseMixRow
 from clinfit.evaluation.facts import ExternalFacts, Facts
@@ -98,9 +99,8 @@ def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
     spec: Any = TypeAdapter(ModelSpec).validate_python(content.model.spec)
     model = spec.model_copy(update={"tasks": [name], "stages": None, "seeds": [content.model.seed]})
     task = served.task
-    threshold = served.thresholds.get("")
-    value = None if threshold is None else threshold.value
-    fixed = Threshold() if value is None else Threshold(rule="fixed", value=value)
+    made = served.thresholds.get("", ThresholdChoice())
+    fixed = Threshold(rule="fixed", value=made.value, weights=made.weights) if made.moved else Threshold()
     primary: Any = getattr(task.evaluation, "primary", None) or primaries(task.kind)[0]
     asked = task.model_copy(update={"evaluation": None, "data": task.data.model_copy(update={"path": source})})
     return Study(

@@ -58,6 +58,7 @@ def model_out(model: ServedModel) -> ModelOut:
         positive=model.task.positive_label,
         lexicon=None if (lexicon := lexicon_of(model.task)) is None else lexicon.name,
         threshold=served.used_thresholds,
+        label_weights=served.label_weights,
         refers=served.referral is not None,
         n=entry.n,
         metrics=entry.metrics,

@@ -176,7 +176,8 @@ function reason(one, item) {
     const [label, threshold] = thresholds[0], p = item.probabilities[label];
     return `Probability of ${label}: ${percent(p)}, ${p >= threshold ? "at or above" : "below"} the threshold of ${percent(threshold)} that the evaluation used.`;
   }
-  return thresholds.length ? "A label holds from its own threshold on, as in the evaluation." : "The most probable label.";
+  if (thresholds.length) return "A label holds from its own threshold on, as in the evaluation.";
+  return Object.keys(one.label_weights).length ? "The largest of probability times label weight, as in the evaluation (see the facts of the model)." : "The most probable label.";
 }
 
 function bars(one, item, input) {
@@ -312,8 +313,9 @@ function showFacts(one) {
       return [words, metric.value.toFixed(2) + range + (metric.status === "ok" ? "" : ` (${metric.status})`)];
     });
   const thresholds = Object.entries(one.threshold).map(([label, value]) => `${label} from ${percent(value)}`).join(", ");
+  const weights = Object.entries(one.label_weights).map(([label, value]) => `${label} x ${value.toPrecision(3)}`).join(", ");
   const facts = [["task", `${one.task} (${one.kind})`],
-    ...(writes(one) ? [] : [["labels", one.labels.join(", ")], ["decision", thresholds || "the most probable label"]]),
+    ...(writes(one) ? [] : [["labels", one.labels.join(", ")], ["decision", thresholds || weights || "the most probable label"]]),
     ["handed to a person", one.refers ? "records that the model is not sure of" : "none"], ["model", one.run + (one.base ? ", on " + one.base : ", " + one.family)],
     ["study", one.study], ["pack", one.pack], ["computed by", one.engine]];
   const limits = ["It was measured on the test records of its study and nothing else: other patients, other hospitals and other years may differ.",

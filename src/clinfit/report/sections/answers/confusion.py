@@ -10,7 +10,7 @@ from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.sections.answers.per_hundred import PerHundred, per_hundred, prevalence_table
 from clinfit.report.sections.subject import Subject
-from clinfit.report.tables import Grid, cell_of, number_cell, threshold_in_force
+from clinfit.report.tables import Grid, cell_of, number_cell, rule_in_force
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,7 @@ def matrix(system: SystemResult) -> Matrix:
     """Counts and per cent of each row; the last column is what could not be read as a label."""
     confusion: Confusion = section(system, "confusion")
     threshold = section(system, "threshold")
-    rule = (
-        ""
-        if threshold is None or threshold["value"] is None
-        else f"threshold {threshold_in_force(system)} ({threshold['rule']})"
-    )
+    rule = "" if threshold is None else rule_in_force(system)
     rows = []
     for label, counts in zip(confusion["rows"], confusion["counts"], strict=True):
         total = sum(counts)

@@ -22,6 +22,8 @@ from clinfit.report.tables import Grid, cell_of, model_first, number_cell
 JUDGED = ("brier", "brier_sum", "log_loss", "calibration_intercept", "calibration_slope", "ece")
 
 #: Sections on what becomes of a probability before it is an answer.
+#: What a threshold is judged by; label weights by macro F1 and balanced accuracy.
+SHOWN = ("sensitivity", "specificity", "ppv")
 RULES = ("threshold", "recalibration", "referral", "conformal")
 
 
@@ -84,9 +86,9 @@ def _threshold(system: SystemResult) -> str:
     """The rule, and what the threshold reached where it was chosen and on test."""
     threshold = section(system, "threshold")
     text = threshold_words(system)
-    if threshold["value"] is None:
+    if threshold["value"] is None and threshold["weights"] is None:
         return f"{text}."
-    shown = [name for name in ("sensitivity", "specificity", "ppv") if name in system["metrics"]]
+    shown = [name for name in SHOWN if name in system["metrics"]] or ["macro_f1", "balanced_accuracy"]
     there = ", ".join(_share(name, threshold["achieved"][name]) for name in shown if name in threshold["achieved"])
     test = ", ".join(_measured(name, system["metrics"][name]) for name in shown)
     return f"{text}. " + (f"On {threshold['split']}: {there}. " if there else "") + f"On test: {test}."

@@ -18,7 +18,7 @@ from clinfit.report.sections.first.verdict import where, why_model
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.systems.models import run_name
 from clinfit.report.sections.systems.search import searched_words
-from clinfit.report.tables import cell_of, the_model, threshold_in_force
+from clinfit.report.tables import cell_of, rule_in_force, the_model
 from clinfit.study.schema import Study, study_hash
 
 #: Metrics, the primary one among them.
@@ -107,9 +107,7 @@ def _decision(system: SystemResult) -> str:
     if section(system, "label_thresholds"):
         return "each label from its own probability on, see the table of labels"
     threshold = section(system, "threshold")
-    if threshold is None or threshold["value"] is None:
-        return "the most probable answer"
-    return f"threshold {threshold_in_force(system)}, by the rule {threshold['rule']}"
+    return "the most probable answer" if threshold is None else rule_in_force(system) or "the most probable answer"
 
 
 def _validation(task: TaskResult, system: SystemResult) -> list[Line]:
