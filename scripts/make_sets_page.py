@@ -41,8 +41,7 @@ clinfit data get pubmedqa --online    fetches what is not, goes on where a broke
   files were not at hand.
 - **Pretraining.** Whether a base has seen a set before is told as a finding wherever the two meet. What `clinfit/tiny`
   saw is known; what other bases saw is not, and is told as not known.
-- Sets whose answer is a text (a summary, an answer, a section of a note) can be read as rows; no kind of task writes
-  texts yet.
+- Sets whose answer is a text (a summary, an answer, a section of a note) are for tasks of kind `generation`.
 """
 
 

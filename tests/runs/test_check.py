@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,12 +15,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, GPT2Confi
 
 from clinfit.data.records import Split
 from clinfit.errors import ClinfitError
-from clinfit.models.estimates.estimate import Work, estimate, gemm_rate, model_size
+from clinfit.models.estimates.estimate import WRITING_EFFICIENCY, Work, estimate, gemm_rate, model_size
 from clinfit.runs.checking.check import _in_all, check_study, masked
 from clinfit.runs.checking.models import Reading, work_of
 from clinfit.study.load import load_study
 from clinfit.study.models import Causal, Encoder, Lora, Train
 from clinfit.study.schema import Study
+from clinfit.study.stages import Mix
 from clinfit.training.adapters import add_adapter, parameter_counts
 from model_blocks import small_base
 
@@ -262,6 +264,23 @@ def test_work_counts_every_stage_and_every_task_once_more(tmp_path: Path) -> Non
     assert work.scored_tokens == 3 * 5 * 3 + 2 * 12 * 3, "validation each epoch, then all before and after both stages"
 
 
+def test_work_counts_what_is_written_and_what_an_epoch_shows(tmp_path: Path) -> None:
+    study = several(tmp_path, "[cough, exam]")
+    model = study.models[2]
+    assert isinstance(model, Causal)
+    lengths: dict[Split, list[int]] = {"train": [10, 20, 30], "validation": [5], "test": [7]}
+    readings = [
+        Reading("cough", lengths, {}, 20, {}),
+        Reading("exam", lengths, {}, 20, {}, references=6, most=64),
+    ]
+    work = work_of(study, model, readings)
+    assert work.written_tokens == 64 + 2 * 6, "to the limit before training, then as long as the references"
+    assert work.scored_tokens == 3 * 5 * 3 + (12 + 2 * 12) * 3, "texts are written, and the references read"
+    mixed = [stage.model_copy(update={"mix": Mix(records={"exam": 4})}) for stage in study.stages]
+    work = work_of(study.model_copy(update={"stages": mixed}), model, readings)
+    assert work.train_lengths == [10, 20, 30, 10, 20, 30, 10, 10, 20, 30], "four of the three exam records, one again"
+
+
 # ---------------------------------------------------------------- estimate
 
 LLAMA = LlamaConfig(
@@ -323,6 +342,9 @@ def test_estimates_follow_their_formulas() -> None:
     assert fp32.activations == 2 * bf16.activations == 2 * 4 * size.output_widths * 100
     assert fp32.logits == 10 * 2 * 96 * 12  # ten rows of ten tokens, two answer tokens each
     assert fp32.training == size.trained * 16
+    writing = estimate(spec, size, replace(WORK, written_tokens=1000), "fp32", rate=1e9)
+    decoded = 1000 * 2 * (size.multiplied + 32 * 96)
+    assert writing.seconds - fp32.seconds == pytest.approx(decoded / (1e9 * WRITING_EFFICIENCY["fp32"]))
     twice = estimate(spec, size, WORK, "fp32", rate=2e9)
     assert fp32.seconds == pytest.approx(2 * twice.seconds)
     saving = spec.model_copy(update={"train": Train(epochs=2.0, batch_tokens=100, gradient_checkpointing=True)})

@@ -212,6 +212,31 @@ def test_texts_hold_no_chat_markup_and_do_not_depend_on_their_neighbours(
     assert drawn[::-1] == made.generate(TASK, text_records[:6][::-1], 8, sampling=some).texts
 
 
+def test_on_a_processor_texts_are_written_in_fp32_and_the_weights_stay(
+    text_task: Task, text_records: list[Record], tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = model(text_task, tiny_base, precision="bf16")
+    base = made._ready().model
+    before = {name: weight.detach().clone() for name, weight in base.named_parameters()}
+    assert {weight.dtype for weight in before.values()} == {torch.bfloat16}
+    seen = []
+    step = Generator._step
+    monkeypatch.setattr(
+        Generator, "_step", lambda self, *rest: (seen.append(next(base.parameters()).dtype), step(self, *rest))[1]
+    )
+    written = made.generate(TASK, text_records[:4], 8)
+    assert set(seen) == {torch.float32} and len(written.texts) == 4
+
+    def stop(self: Generator, *rest: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Generator, "_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        made.generate(TASK, text_records[:4], 8)
+    for name, weight in base.named_parameters():
+        assert weight.dtype == torch.bfloat16 and torch.equal(weight, before[name])
+
+
 def test_an_answer_that_would_not_fit_is_refused_with_the_length_that_does(
     text_task: Task, text_records: list[Record], tiny_base: Path
 ) -> None:

@@ -131,7 +131,7 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
             loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish)
             return [one for one in group if one.index not in texts]
 
-        with loaded.autocast():
+        with loaded.writing():
             for group in readings(self.tasks[task], records, renderer.encode_all(records)):
                 while group := write(group):
                     for one in group:

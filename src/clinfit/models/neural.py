@@ -7,6 +7,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ from clinfit.training.adapters import (
 from clinfit.training.checkpoints import set_trainable, trainable
 from clinfit.training.imbalance import Part, check_names, epoch_sizes, mixed_epoch, mixed_weights
 from clinfit.training.loop import Objective, TaskValidation, TrainResult, Validation, train
-from clinfit.training.precision import DTYPES, Precision
+from clinfit.training.precision import DTYPES, Precision, in_fp32
 from clinfit.training.retention.kl import Teacher, base_teacher, previous_teacher
 from clinfit.training.retention.l2 import L2
 from clinfit.training.retention.merging import write_merged, write_together
@@ -70,6 +71,10 @@ class Loaded:
     def autocast(self) -> torch.autocast:
         """The precision that a model was trained in, for every pass through it."""
         return torch.autocast(self.model.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
+
+    def writing(self) -> AbstractContextManager[Any]:
+        """The precision in which texts are written: on a processor fp32, elsewhere that of training."""
+        return in_fp32(self.model) if self.model.device.type == "cpu" else self.autocast()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """The number format that a model computes in, and the device that it computes on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from torch import nn
 
 from clinfit.machine import cpu_has_bf16
 
@@ -24,3 +27,20 @@ def resolve_precision(wanted: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+@contextmanager
+def in_fp32(model: nn.Module) -> Iterator[None]:
+    """The model with its weights in fp32, and behind it as it was, to the bit.
+
+    A pass that adds one token to each text has few rows, and a processor's bf16 product arranges its weights anew for
+    each: to write 32 tokens behind 16 prompts took clinfit/smollm2 four times as long as in fp32, reading them apart.
+    """
+    rounded = [(weight, weight.dtype) for weight in model.parameters() if weight.dtype != torch.float32]
+    try:
+        for weight, _ in rounded:
+            weight.data = weight.data.float()
+        yield
+    finally:
+        for weight, dtype in rounded:
+            weight.data = weight.data.to(dtype)

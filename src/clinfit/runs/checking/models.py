@@ -19,8 +19,8 @@ from clinfit.prompts.template import document
 from clinfit.runs.steps.plan import answers_before_training
 from clinfit.study.models import Causal, Encoder, Neural
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Generation, Task
-from clinfit.study.taught import stages_of
+from clinfit.study.tasks import Generation, Task, Writing
+from clinfit.study.taught import Taught, stages_of
 from clinfit.training.precision import default_device, resolve_precision
 
 
@@ -33,7 +33,8 @@ class Reading:
     answers: tokens of each answer that the model can give. first: the first training record. thinking: what became of
     the reasoning that its template would begin (prompts/chat.py). examples: how many stand in every prompt, and whence.
     in_pieces: whether answers read a long record in pieces (`long_input: map-reduce`), so that only training and
-    likelihood lose text. All five only of models that read prompts.
+    likelihood lose text. references, most: tokens of the references of validation and test, and of texts there that end
+    nowhere; 0 where no text is written. All only of models that read prompts.
     """
 
     task: str
@@ -46,6 +47,8 @@ class Reading:
     thinking: Literal["none", "off", "stripped"] = "none"
     examples: str = ""
     in_pieces: bool = False
+    references: int = 0
+    most: int = 0
 
     @property
     def records(self) -> int:
@@ -173,7 +176,14 @@ def _prompts(spec: Causal, name: str, task: Task, records: Sequence[Record], tok
         thinking=renderer.thinking,
         examples=f"{told_examples(examples, task.labels)}; with seed {seed}" if examples else "",
         in_pieces=isinstance(task, Generation) and task.long_input == "map-reduce",
+        **(_written(task, records, encoded) if isinstance(task, Writing) else {}),
     )
+
+
+def _written(task: Writing, records: Sequence[Record], encoded: Sequence[Encoded]) -> dict[str, int]:
+    asked = [item for item, record in zip(encoded, records, strict=True) if record.split in ("validation", "test")]
+    references = [sum(label >= 0 for label in item.labels) for item in asked]
+    return {"references": sum(references), "most": len(asked) * task.max_new_tokens}
 
 
 def _with_longest_answer(item: Encoded) -> int:
@@ -202,24 +212,40 @@ def _by_split(records: Sequence[Record], lengths: Sequence[int]) -> dict[Split, 
 
 def work_of(study: Study, spec: Causal | Encoder, readings: Sequence[Reading]) -> Work:
     """What all stages train on, and what is scored: validation each epoch, then validation and test of every task after
-    every stage, and before the first one where the base is asked too."""
+    every stage, and before the first one where the base is asked too. A task of texts is read twice, for the text and
+    for the likelihood of its reference; a base that is not trained for it may write on until it is stopped."""
     stages = stages_of(study, spec)
     trained = [] if spec.prompting else stages
-    learned = [(reading, 1.0) for stage in trained for reading in readings if reading.task in stage.weights]
+    learned = [
+        (reading, _shown(stage, reading)) for stage in trained for reading in readings if reading.task in stage.weights
+    ]
     learned += [
         (reading, stage.stage.retain.rehearsal)
         for stage in trained
         for reading in readings
         if reading.task in stage.rehearsed and stage.stage.retain is not None
     ]
-    final = sum(sum(reading.lengths["validation"]) + sum(reading.lengths["test"]) for reading in readings)
-    return Work(
-        train_lengths=[
-            length
-            for reading, share in learned
-            for length in reading.lengths["train"][: round(share * len(reading.lengths["train"]))]
-        ],
-        scored_tokens=round(spec.train.epochs * sum(sum(reading.lengths["validation"]) for reading, _ in learned))
-        + final * (len(stages) + answers_before_training(spec)),
-        answer_tokens=max(reading.answer_tokens for reading in readings),
+    final = sum(
+        (sum(reading.lengths["validation"]) + sum(reading.lengths["test"])) * (2 if reading.most else 1)
+        for reading in readings
     )
+    before = answers_before_training(spec)
+    return Work(
+        train_lengths=[length for reading, share in learned for length in _as_many(reading.lengths["train"], share)],
+        scored_tokens=round(spec.train.epochs * sum(sum(reading.lengths["validation"]) for reading, _ in learned))
+        + final * (len(stages) + before),
+        answer_tokens=max(reading.answer_tokens for reading in readings),
+        written_tokens=sum(len(stages) * reading.references + before * reading.most for reading in readings),
+    )
+
+
+def _shown(stage: Taught, reading: Reading) -> float:
+    """Share of the records of a task that an epoch of the stage shows; with a temperature about all of them."""
+    mix = stage.stage.mix
+    n = len(reading.lengths["train"])
+    return 1.0 if mix is None or mix.records is None else mix.records.get(reading.task, n) / n
+
+
+def _as_many(lengths: list[int], share: float) -> list[int]:
+    whole, rest = divmod(round(share * len(lengths)), len(lengths))
+    return lengths * whole + lengths[:rest]
