@@ -238,3 +238,14 @@ def test_neither_task_is_the_first(place: Path, tmp_path: Path) -> None:
         other = tmp_path / "out" / path.relative_to(place / "out")
         one, two = (read_predictions(found).drop(columns="seconds") for found in (path, other))
         pd.testing.assert_frame_equal(one, two)
+
+
+def test_a_task_that_no_chosen_model_answers_is_left_out_and_told(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("study.yaml", "data.csv"):
+        shutil.copy(place / name, tmp_path / name)
+    result = clinfit.run(tmp_path / "study.yaml", out=tmp_path / "out", models=["words"])
+    assert result.ok and result.results is not None and list(result.results["tasks"]) == ["cancer"]
+    assert "second is not in the report: none of the models that are done answers it" in capsys.readouterr().out
+    assert (tmp_path / "out/report.html").is_file()

@@ -36,12 +36,14 @@ from clinfit.study.taught import stages_of
 def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None) -> Results:
     """Every number of the report.
 
-    predictions: validation and test rows of all systems, concatenated. facts: see facts.py. Raises ClinfitError when a
-    task has no test predictions.
+    predictions: validation and test rows of all systems, concatenated. facts: see facts.py. A task that none of them
+    answers is left out; raises ClinfitError when that is every one.
     """
+    there = set(predictions.loc[predictions["split"] == "test", "task"])
+    answered = [name for name in study.tasks if name in there] or list(study.tasks)
     tasks = {
         name: _evaluate_task(task_context(study, name, predictions, task_facts(facts or Facts(), name)))
-        for name in study.tasks
+        for name in answered
     }
     results = Results(
         format=FORMAT,

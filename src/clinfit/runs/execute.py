@@ -137,6 +137,8 @@ def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: 
     for name, failure in failed.items():
         monitor.say(f"{name} failed: {failure.reason}")
     print_summary(results, monitor.console)
+    for name in study.tasks.keys() - results["tasks"].keys():
+        monitor.say(f"{name} is not in the report: none of the models that are done answers it")
     monitor.say(str(folder.report))
     return Result(folder.path, results, folder.report, packs, failed)
 
