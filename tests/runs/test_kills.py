@@ -19,14 +19,13 @@ KILLS = 10
 RETAINED: dict[str, dict[str, Any]] = {
     "naive": {},
     "rehearsal": {"retain": {"rehearsal": 0.25}},
-    "kl": {"retain": {"kl": 1.0}},
     "merged": {"start": "base"},
 }
 
 
 def ways() -> list[dict[str, Any]]:
     """Dropout, so that the state of the random numbers counts as well."""
-    train = {**causal()["train"], "epochs": 2, "checkpoint_every": 2, "evaluate_every": 3}
+    train = {**causal()["train"], "epochs": 1, "checkpoint_every": 2, "evaluate_every": 3}
     merge = {"merge": {"stages": [1, 2]}}
     return [
         causal(

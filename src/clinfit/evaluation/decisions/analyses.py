@@ -132,7 +132,9 @@ def check_validation(context: MeasuredContext) -> Outcome:
     decisions: list[tuple[Measured, Decision]] = [(item, item.decision) for item in context.measured]
     chosen = [item for item, made in decisions if made.choice.split is not None and made.choice.moved]
     fitted = [item for item, made in decisions if any(map(_maps, [made, *made.folds.values()]))]
-    used = [name for name, items in (("threshold", chosen), ("recalibration", fitted)) if items]
+    weighed = any(made.choice.weights is not None for _, made in decisions)
+    rule = "label weights" if weighed else "threshold"
+    used = [name for name, items in ((rule, chosen), ("recalibration", fitted)) if items]
     if not used:
         return None, []
     answers = (chosen or fitted)[0].validation
@@ -144,7 +146,7 @@ def check_validation(context: MeasuredContext) -> Outcome:
         Finding(
             "warn",
             "small-validation",
-            f"The {' and '.join(used)} {'were' if len(used) > 1 else 'was'} chosen on few validation items: "
+            f"The {' and '.join(used)} {'were' if weighed or len(used) > 1 else 'was'} chosen on few validation items: "
             f"{support.min()} in the smallest class{each}",
             counts,
             f"read what they reach on test, not on validation; {FEW_TO_CHOOSE} items of each class are a sound basis",
