@@ -18,6 +18,7 @@ FAMILIES = {
     "classical": ("clinfit.models.classical", "ClassicalModel"),
     "encoder": ("clinfit.models.encoder", "EncoderModel"),
     "causal": ("clinfit.models.causal", "CausalModel"),
+    "mlx": ("clinfit.models.mlx.model", "MlxModel"),
 }
 #: Families whose models are of another class where nothing is trained (`method: prompt`).
 PROMPTED = {"causal": ("clinfit.models.prompted", "PromptedModel")}

@@ -29,7 +29,7 @@ from clinfit.models.saved import Pretrained, Saved, read_saved, write_saved
 from clinfit.models.targets import Targets, predicted_shares, targets_of
 from clinfit.prompts.batches import token_batches
 from clinfit.study.models import Neural
-from clinfit.study.stages import Merge, Retain
+from clinfit.study.stages import Merge
 from clinfit.study.tasks import Task
 from clinfit.training.adapters import (
     FIRST,
@@ -43,8 +43,9 @@ from clinfit.training.adapters import (
 from clinfit.training.checkpoints import set_trainable, trainable
 from clinfit.training.imbalance import Part, check_names, epoch_sizes, mixed_epoch, mixed_weights
 from clinfit.training.loop import Objective, TaskValidation, TrainResult, Validation, train
+from clinfit.training.losses import Share, share_of_losses
 from clinfit.training.precision import DTYPES, Precision
-from clinfit.training.retention.kl import Teacher, base_teacher, previous_teacher
+from clinfit.training.retention.kl import Teacher, teacher_of
 from clinfit.training.retention.l2 import L2
 from clinfit.training.retention.merging import write_merged, write_together
 from clinfit.training.signature import fit_signature
@@ -132,6 +133,8 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
     #: The family's class of specs, and PEFT's name of what its adapters are for.
     spec_type: ClassVar[type[Neural]]
     task_type: ClassVar[str]
+    #: How the share of a micro-batch in a step's loss is found.
+    share: ClassVar[Share] = staticmethod(share_of_losses)
 
     def __init__(self, spec: SpecT, tasks: Mapping[str, Task], seed: int, bases: Bases | None = None) -> None:
         self.spec, self.tasks, self.seed = spec, tasks, seed
@@ -197,7 +200,7 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         if settings.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable()
         sampling, retain = self.spec.sampling, lesson.retain
-        retained = Retained(_teacher(loaded, retain), earlier)
+        retained = Retained(teacher_of(loaded.model, loaded.adapted, retain), earlier)
         sizes = epoch_sizes(parts, sampling, self.seed, lesson.mix) if lesson.mix is not None else None
         objective = Objective(
             module=self._losses(loaded, lesson.train, read, retained),
@@ -214,6 +217,7 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
             validate=(lambda: self._validation(loaded, looked, workspace)) if looked else None,
             gamma=self.spec.focal_gamma,
             penalty=L2(loaded.model, retain.l2, retain.l2_on) if retain.l2 else None,
+            share=self.share,
         )
         objective.module.train()
         result = train(objective, settings, self.seed, loaded.precision, workspace, signature)
@@ -434,15 +438,6 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         if self._loaded is None:
             self._loaded = self._fresh()
         return self._loaded
-
-
-def _teacher(loaded: Loaded, retain: Retain) -> Teacher | None:
-    """Whom the answers are kept near to."""
-    if not retain.kl:
-        return None
-    if retain.kl_to == "base":
-        return base_teacher(cast(PeftModel, loaded.adapted), retain.kl)
-    return previous_teacher(loaded.model, retain.kl)
 
 
 def _answers(tasks: Mapping[str, Task]) -> list[tuple[str, str, list[str]]]:

@@ -285,6 +285,8 @@ def engine_of(model: Model) -> str:
     """What computes a model's answers on this machine."""
     if not model.spec.neural:
         return {"baseline": "rules", "classical": "scikit-learn"}[model.spec.family]
+    if model.spec.family == "mlx":
+        return "MLX, one record at a time"
     from clinfit.training.precision import default_device
 
     device = default_device().type

@@ -10,7 +10,7 @@ import clinfit
 from clinfit.machine import library_version, memory_gb, processor_flags, processor_name
 
 LIBRARIES = [
-    "accelerate", "numpy", "pandas", "peft", "pyarrow", "pydantic", "safetensors", "scikit-learn", "scipy", "skops",
+    "accelerate", "mlx", "mlx-lm", "numpy", "pandas", "peft", "pyarrow", "pydantic", "safetensors", "scikit-learn", "scipy", "skops",
     "tokenizers", "torch", "transformers",
 ]  # fmt: skip
 
