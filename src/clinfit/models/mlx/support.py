@@ -1,11 +1,10 @@
 """What family `mlx` can stand on: that MLX is installed, and that the base is of a kind that was tried. MLX itself is
 not needed to know."""
 
-from importlib.util import find_spec
-
 from transformers import PretrainedConfig
 
 from clinfit.errors import ClinfitError
+from clinfit.machine import mlx_installed
 from clinfit.models.bases.long_rope import short_length
 from clinfit.scoring.rows import windows_of
 from clinfit.study.models import Neural
@@ -14,14 +13,9 @@ from clinfit.study.models import Neural
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "smollm3")
 
 
-def installed() -> bool:
-    """Whether MLX and its language models are here."""
-    return find_spec("mlx") is not None and find_spec("mlx_lm") is not None
-
-
 def check_supported(spec: Neural, config: PretrainedConfig) -> None:
     """Raise ClinfitError when this machine or this base cannot do what the model asks."""
-    if not installed():
+    if not mlx_installed():
         raise ClinfitError(
             f"model {spec.name} is of family mlx, and MLX is not installed",
             fix="pip install 'clinfit[mlx]', or family: causal, which trains the same adapter by PyTorch",
