@@ -95,5 +95,5 @@ def test_all_faults_come_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"models": []}', '{"models": {"a": 1}}'])
 def test_a_file_of_another_form_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "model_configs.json").write_text(text)
-    with pytest.raises(ClinfitError, match="lists no models|is no JSON"):
+    with pytest.raises(ClinfitError, match=r"lists no models|is no JSON"):
         read_models(tmp_path / "model_configs.json")

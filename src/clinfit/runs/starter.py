@@ -67,10 +67,8 @@ def write_starter(path: Path, data: Path | None = None, models: LanguageModels |
     guess = _guess(columns, source)
     with new_file(prompt) as prompt_draft, new_file(path) as study_draft:
         prompt_draft.write_text(_prompt(guess), encoding="utf-8")
-        study = f"# yaml-language-server: $schema={SCHEMA}\n" + _study(
-            path, prompt, source, settings, guess, models or _tiny
-        )
-        study_draft.write_text(study, encoding="utf-8")
+        study = _study(path, prompt, source, settings, guess, models or _tiny)
+        study_draft.write_text(f"# yaml-language-server: $schema={SCHEMA}\n{study}", encoding="utf-8")
     write_text(path.with_name(SCHEMA), json.dumps(json_schema(), indent=1) + "\n")
 
 
