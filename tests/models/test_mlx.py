@@ -343,3 +343,15 @@ def test_without_mlx_torch_answers_with_what_was_trained(monkeypatch: pytest.Mon
     model = load_model("mlx", folder)
     assert isinstance(model, CausalModel) and type(model).__name__ == "MlxByTorch"
     np.testing.assert_allclose(model.predict(TASK, records).probabilities, expected, atol=1e-4)
+
+
+def test_another_thread_gets_the_same_answers(tmp_path: Path) -> None:
+    """The service loads and tries a model in one thread, and asks it in another."""
+    model, records = made(Mlx, "three"), dataset("three", TASK).part("test")[:3]
+    model.fit(lesson("three"), Workspace(tmp_path))
+    here = model.predict(TASK, records).probabilities
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(lambda: model.predict(TASK, records).probabilities).result()
+        texts = pool.submit(lambda: model.generate(TASK, records, 4).texts).result()
+    np.testing.assert_array_equal(there, here)
+    assert texts == model.generate(TASK, records, 4).texts
