@@ -1,6 +1,7 @@
 """Family mlx beside family causal: losses, adapters, answers and texts are the same but for rounding."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
