@@ -143,6 +143,22 @@ def init(
     typer.echo(f"wrote {path}; next: clinfit check {path}")
 
 
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a list of fine-tunings, such as model_configs.json")],
+    path: Annotated[Path, typer.Argument(metavar="STUDY", help="where to write the study")],
+    data: Annotated[Path | None, typer.Option(help="data file to describe in it")] = None,
+    family: Annotated[Literal["mlx", "causal"], typer.Option(help="what computes the models")] = "mlx",
+) -> None:
+    """Write a starter study with the models of a list of MLX fine-tunings (model_configs.json)."""
+    from clinfit.runs.model_configs import import_models
+
+    written = import_models(file, path, data, family)
+    for line in written.moved:
+        typer.echo(f"output_dir of {line}")
+    typer.echo(f"wrote {written.study}; next: clinfit check {written.study}")
+
+
 @app.command()
 def predict(
     pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],

@@ -43,6 +43,11 @@ def library_version(name: str) -> str | None:
         return None
 
 
+def mlx_installed() -> bool:
+    """Whether MLX and its language models are here."""
+    return all(library_version(name) is not None for name in ("mlx", "mlx-lm"))
+
+
 def memory_gb() -> float:
     """Physical memory in GiB."""
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
+from clinfit.machine import mlx_installed
 from clinfit.models.base import FitSummary, Lesson, Model, Outputs, TextOutputs, Workspace
 from clinfit.models.families import create_model
 from clinfit.packs.decide import ask
-from clinfit.study.models import Baseline, Causal, Classical, Encoder, Lora, ModelSpec, Train
+from clinfit.study.models import Baseline, Causal, Classical, Encoder, Lora, Mlx, ModelSpec, Train
 from clinfit.study.tasks import Task
 from kinds import DATA, dataset, unlabelled
 from two_layer import bert_base, llama_base
@@ -58,6 +59,7 @@ SPECS: dict[str, ModelSpec] = {
     "causal-prompted": CAUSAL.model_copy(
         update={"method": "prompt", "shots": 2, "train": BRIEF.model_copy(update={"max_length": 510})}
     ),
+    "mlx": Mlx(name="m", family="mlx", base=str(llama_base()), lora=Lora(rank=2), train=BRIEF),
     "encoder-lora": ENCODER,
     "encoder-full": ENCODER.model_copy(update={"method": "full", "class_weights": "balanced", "sampling": "balanced"}),
 }
@@ -77,6 +79,7 @@ TAKES: dict[str, list[str]] = {
     "causal-bf16": ["text"],
     "causal-weighted": ["three"],
     "causal-prompted": ["text", "three", "options"],
+    "mlx": ["text", "table", "mixed", "three", "several", "options", "texts", "fields"],
     "encoder-lora": ["text", "table", "mixed", "three", "several"],
     "encoder-full": ["text", "three", "several"],
 }
@@ -90,7 +93,7 @@ REFUSES: dict[str, list[str]] = {
 #: Largest difference of a probability between two batchings of the same records; 0 unless named.
 TOLERANCE: dict[str, float] = {}
 
-CASES = [(model, data) for model, names in TAKES.items() for data in names]
+CASES = [(model, data) for model, names in TAKES.items() for data in names if model != "mlx" or mlx_installed()]
 each_case = pytest.mark.parametrize(("model", "data"), CASES, ids=[f"{m}-{d}" for m, d in CASES])
 
 

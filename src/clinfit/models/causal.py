@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
@@ -26,12 +27,12 @@ from clinfit.models.saved import Pretrained
 from clinfit.models.texts.long_input import Reading, readings
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.scoring.answer_logits import check_answer_logits
-from clinfit.scoring.general_text import general_text
+from clinfit.scoring.general_text import general_text, negative_log_likelihood
 from clinfit.scoring.generate import Continuation, Generator, Request, record_seed, stop_tokens
 from clinfit.scoring.label_likelihood import AnswerScores, BranchScorer
 from clinfit.scoring.likelihood import Likelihood
 from clinfit.scoring.next_token import Sampling
-from clinfit.study.models import Causal
+from clinfit.study.models import Causal, LanguageModel, Neural
 from clinfit.study.tasks import Writing
 from clinfit.training.answer_loss import AnswerLoss, asks_several
 from clinfit.training.precision import default_device, resolve_precision
@@ -49,19 +50,23 @@ class LoadedCausal(Loaded):
         self.scorer = BranchScorer(self.model, self.tokenizer.pad_token_id)
         self.generator = Generator(self.model)
 
+    def nats_of(self, text: list[int]) -> float:
+        """Negative log-likelihood of every token of a text but the first."""
+        return negative_log_likelihood(self.model, text)
+
     def scores(self, batch: Sequence[Encoded], with_end: bool = False) -> list[AnswerScores]:
         """Scores of records that are asked alike, in one batch."""
         with self.autocast():
             return self.scorer.score([item.prompt_ids for item in batch], [item.branches for item in batch], with_end)
 
 
-class CausalModel(NeuralModel[Causal, LoadedCausal]):
+class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
     """A causal language model with an optional adapter (contract: models/base.py).
 
     Before `fit` it answers as the base does; after it, with the adapter.
     """
 
-    spec_type = Causal
+    spec_type: ClassVar[type[Neural]] = Causal
     task_type = "CAUSAL_LM"
     #: Task -> records that stand before every question, with their answers (models/prompted.py).
     _examples: Mapping[str, Sequence[Record]] = MappingProxyType({})
@@ -175,16 +180,7 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
             notes.append("4-bit weights need an NVIDIA GPU and bitsandbytes; the base was loaded unquantized instead")
         precision = resolve_precision(pretrained.precision if pretrained else spec.train.precision, device)
         tokenizer = load_tokenizer(spec.base, base.revision, tokenizer_folder)
-        renderers = {
-            name: Renderer(
-                task,
-                tokenizer,
-                max_length=spec.train.max_length,
-                shorten=spec.train.shorten,
-                examples=self._examples.get(name, ()),
-            )
-            for name, task in self.tasks.items()
-        }
+        renderers = self._renderers(tokenizer)
         config = load_config(base)
         check_architecture(spec, config)
         check_length(spec, config, tokenizer, spec.generate)
@@ -193,6 +189,19 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
         first = next(iter(renderers.values()))
         check_answer_logits(model, next(iter(first.answers.values()), []) + first.end_ids)
         return LoadedCausal(model, tokenizer, precision, four_bit, notes=notes, rope=rope, renderers=renderers)
+
+    def _renderers(self, tokenizer: Any) -> dict[str, Renderer]:
+        train = self.spec.train
+        return {
+            name: Renderer(
+                task,
+                tokenizer,
+                max_length=train.max_length,
+                shorten=train.shorten,
+                examples=self._examples.get(name, ()),
+            )
+            for name, task in self.tasks.items()
+        }
 
     def _read(self, loaded: LoadedCausal, records: Sequence[Record]) -> Read:
         items: dict[int, Encoded] = {}
@@ -215,10 +224,10 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
         if longest is not None and beyond > 0:
             check_length(self.spec, loaded.model.config, loaded.tokenizer, beyond)
 
-    def _losses(self, loaded: LoadedCausal, records: Sequence[Record], read: Read, retained: Retained) -> AnswerLoss:
+    def _losses(self, loaded: LoadedCausal, records: Sequence[Record], read: Read, retained: Retained) -> nn.Module:
         return self._answer_loss(loaded, read.items, retained)
 
-    def _answer_loss(self, loaded: LoadedCausal, items: Sequence[Encoded], retained: Retained) -> AnswerLoss:
+    def _answer_loss(self, loaded: LoadedCausal, items: Sequence[Encoded], retained: Retained) -> nn.Module:
         """The losses of records' answers; several questions of a record stand side by side where that is the same."""
         pad_id = loaded.tokenizer.pad_token_id
         several = [item for item in items if asks_several(item)]
@@ -257,10 +266,10 @@ class CausalModel(NeuralModel[Causal, LoadedCausal]):
         """Perplexity of general text, and of the base where a model begins with it: later stages need not ask again."""
         assert loaded.adapted is not None
         with loaded.autocast():
-            found = {"perplexity": general_text(loaded.model, loaded.tokenizer).perplexity}
+            found = {"perplexity": general_text(loaded.tokenizer, loaded.nats_of).perplexity}
             if base:
                 with loaded.adapted.disable_adapter():
-                    found["base_perplexity"] = general_text(loaded.model, loaded.tokenizer).perplexity
+                    found["base_perplexity"] = general_text(loaded.tokenizer, loaded.nats_of).perplexity
         return found
 
     def _task_facts(self, loaded: LoadedCausal, task: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clinfit.machine import mlx_installed
 from clinfit.models.base import Model
 from clinfit.models.saved import saved_method
 from clinfit.study.models import ModelSpec
@@ -18,7 +19,10 @@ FAMILIES = {
     "classical": ("clinfit.models.classical", "ClassicalModel"),
     "encoder": ("clinfit.models.encoder", "EncoderModel"),
     "causal": ("clinfit.models.causal", "CausalModel"),
+    "mlx": ("clinfit.models.mlx.model", "MlxModel"),
 }
+#: Saved models of family mlx where MLX is not installed: torch answers with the same adapter.
+WITHOUT_MLX = ("clinfit.models.mlx.by_torch", "MlxByTorch")
 #: Families whose models are of another class where nothing is trained (`method: prompt`).
 PROMPTED = {"causal": ("clinfit.models.prompted", "PromptedModel")}
 
@@ -36,4 +40,7 @@ def create_model(spec: ModelSpec, tasks: Mapping[str, Task], seed: int, bases: "
 
 def load_model(family: str, folder: Path, bases: "Bases | None" = None) -> Model:
     """A saved model."""
+    if family == "mlx" and not mlx_installed():
+        module, name = WITHOUT_MLX
+        return getattr(import_module(module), name).load(folder, bases)
     return family_class(family, saved_method(folder)).load(folder, bases)

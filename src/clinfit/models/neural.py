@@ -30,7 +30,7 @@ from clinfit.models.saved import Pretrained, Saved, read_saved, write_saved
 from clinfit.models.targets import Targets, predicted_shares, targets_of
 from clinfit.prompts.batches import token_batches
 from clinfit.study.models import Neural
-from clinfit.study.stages import Merge, Retain
+from clinfit.study.stages import Merge
 from clinfit.study.tasks import Task
 from clinfit.training.adapters import (
     FIRST,
@@ -44,8 +44,9 @@ from clinfit.training.adapters import (
 from clinfit.training.checkpoints import set_trainable, trainable
 from clinfit.training.imbalance import Part, check_names, epoch_sizes, mixed_epoch, mixed_weights
 from clinfit.training.loop import Objective, TaskValidation, TrainResult, Validation, train
+from clinfit.training.losses import StepLoss, share_of_losses
 from clinfit.training.precision import DTYPES, Precision, in_fp32
-from clinfit.training.retention.kl import Teacher, base_teacher, previous_teacher
+from clinfit.training.retention.kl import Teacher, teacher_of
 from clinfit.training.retention.l2 import L2
 from clinfit.training.retention.merging import write_merged, write_together
 from clinfit.training.signature import fit_signature
@@ -146,6 +147,10 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         #: Earlier models of this one that answer tasks with adapters of their own.
         self._others: dict[str, Self] = {}
 
+    def share(self, module: nn.Module, indices: list[int], weights: torch.Tensor, step: StepLoss) -> torch.Tensor:
+        """The share of a micro-batch in a step's loss."""
+        return share_of_losses(module, indices, weights, step)
+
     # ------------------------------------------------------------ what a family says
 
     @abstractmethod
@@ -202,7 +207,7 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         if settings.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable()
         sampling, retain = self.spec.sampling, lesson.retain
-        retained = Retained(_teacher(loaded, retain), earlier)
+        retained = Retained(teacher_of(loaded.model, loaded.adapted, retain), earlier)
         sizes = epoch_sizes(parts, sampling, self.seed, lesson.mix) if lesson.mix is not None else None
         objective = Objective(
             module=self._losses(loaded, lesson.train, read, retained),
@@ -219,6 +224,7 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
             validate=(lambda: self._validation(loaded, looked, workspace)) if looked else None,
             gamma=self.spec.focal_gamma,
             penalty=L2(loaded.model, retain.l2, retain.l2_on) if retain.l2 else None,
+            share=self.share,
         )
         objective.module.train()
         result = train(objective, settings, self.seed, loaded.precision, workspace, signature)
@@ -439,15 +445,6 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         if self._loaded is None:
             self._loaded = self._fresh()
         return self._loaded
-
-
-def _teacher(loaded: Loaded, retain: Retain) -> Teacher | None:
-    """Whom the answers are kept near to."""
-    if not retain.kl:
-        return None
-    if retain.kl_to == "base":
-        return base_teacher(cast(PeftModel, loaded.adapted), retain.kl)
-    return previous_teacher(loaded.model, retain.kl)
 
 
 def _answers(tasks: Mapping[str, Task]) -> list[tuple[str, str, list[str]]]:

@@ -7,7 +7,7 @@ from. They are saved with the model, in full, since they are a part of every pro
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Lesson, Workspace
@@ -15,6 +15,7 @@ from clinfit.models.bases.pretrained import find_base
 from clinfit.models.causal import CausalModel, LoadedCausal
 from clinfit.models.examples import FILE, drawn_examples, read_examples, told_examples, write_examples
 from clinfit.models.saved import Saved, read_saved
+from clinfit.study.models import Causal
 from clinfit.training.adapters import parameter_counts
 
 
@@ -28,7 +29,9 @@ class PromptedModel(CausalModel):
         examples, self._taught = self._begun(lesson.start)
         for name in lesson.weights:
             records = [record for record in lesson.train if record.task == name]
-            examples[name] = drawn_examples(records, self.tasks[name].labels, self.spec.shots, name, self.seed)
+            examples[name] = drawn_examples(
+                records, self.tasks[name].labels, cast(Causal, self.spec).shots, name, self.seed
+            )
         self._taught += [name for name in lesson.weights if name not in self._taught]
         self._examples, self._loaded = examples, None  # opened again, with the examples
         loaded = self._ready()

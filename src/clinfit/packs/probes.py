@@ -75,7 +75,7 @@ UNITS = {
 OTHER = "another value"
 
 #: Libraries that a probability passes through.
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers", "peft")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers", "peft", "mlx", "mlx-lm")
 
 
 @dataclass(frozen=True)

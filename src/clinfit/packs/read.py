@@ -28,6 +28,7 @@ from clinfit.data.seen import as_seen
 from clinfit.data.values import shown_ids
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import followed
+from clinfit.machine import mlx_installed
 from clinfit.models.base import Model, TextOutputs
 from clinfit.models.families import load_model
 from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table
@@ -285,6 +286,8 @@ def engine_of(model: Model) -> str:
     """What computes a model's answers on this machine."""
     if not model.spec.neural:
         return {"baseline": "rules", "classical": "scikit-learn"}[model.spec.family]
+    if model.spec.family == "mlx" and mlx_installed():
+        return "MLX, one record at a time"
     from clinfit.training.precision import default_device
 
     device = default_device().type

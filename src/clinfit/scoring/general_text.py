@@ -4,13 +4,13 @@ A probe and no benchmark: sixteen short everyday passages that were written for 
 trained on them. What counts is the change from the base, not the level.
 """
 
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from clinfit.scoring.answer_logits import answer_logits, states_at
@@ -24,22 +24,24 @@ def passages() -> list[str]:
     return [passage.strip() for passage in text.split("\n\n") if passage.strip()]
 
 
-@torch.inference_mode()
-def general_text(model: PreTrainedModel, tokenizer: Any) -> Likelihood:
+def general_text(tokenizer: Any, nats_of: Callable[[list[int]], float]) -> Likelihood:
     """How likely the model finds the probe; each passage by itself, behind the token that begins a text where the
-    tokenizer has one, so that the first token is predicted too where it can be."""
+    tokenizer has one, so that the first token is predicted too where it can be.
+
+    nats_of: negative log-likelihood of every token of a text but the first, given those before it.
+    """
     ids = [tokenizer(passage)["input_ids"] for passage in passages()]
-    nats = [_negative_log_likelihood(model, torch.tensor([each], device=model.device)) for each in ids]
     return Likelihood(
-        nats=np.array(nats),
+        nats=np.array([nats_of(each) for each in ids]),
         tokens=np.array([len(each) - 1 for each in ids], dtype=np.int64),
         bytes=np.array([len(passage.encode()) for passage in passages()], dtype=np.int64),
     )
 
 
-def _negative_log_likelihood(model: PreTrainedModel, ids: Tensor) -> float:
+@torch.inference_mode()
+def negative_log_likelihood(model: PreTrainedModel, text: list[int]) -> float:
     """Of every token but the first, given those before it."""
-    n = ids.shape[1] - 1
+    ids, n = torch.tensor([text], device=model.device), len(text) - 1
     rows, places = torch.zeros(n, dtype=torch.long, device=ids.device), torch.arange(n, device=ids.device)
     logits = answer_logits(model, states_at(model, ids, rows, places))
     return float(torch.nn.functional.cross_entropy(logits.float(), ids[0, 1:], reduction="sum"))

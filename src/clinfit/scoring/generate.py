@@ -56,7 +56,7 @@ class Continuation:
 
 
 @dataclass
-class _Open:
+class Open:
     """A continuation that goes on. index: of its request. draw: what its draws come from."""
 
     index: int
@@ -110,11 +110,11 @@ class Generator:
         """
         found: dict[int, Continuation] = {}
 
-        def finish(one: _Open) -> None:
+        def finish(one: Open) -> None:
             found[one.index] = one.found
             done(one.index, one.found)
 
-        openings = [_Open(i, each, torch.Generator().manual_seed(each.seed)) for i, each in enumerate(requests)]
+        openings = [Open(i, each, torch.Generator().manual_seed(each.seed)) for i, each in enumerate(requests)]
         for one in openings:
             if one.request.limit <= 0:
                 finish(one)
@@ -139,15 +139,15 @@ class Generator:
 
     # ------------------------------------------------------------ one at a time
 
-    def _write_alone(self, one: _Open, stops: Collection[int], sampling: Sampling | None) -> None:
+    def _write_alone(self, one: Open, stops: Collection[int], sampling: Sampling | None) -> None:
         started = time.perf_counter()
-        for hidden in self._states_alone(one.request.ids, one.found.ids):
-            (token,) = self._next(hidden, sampling, [one])
+        for hidden in self.states_alone(one.request.ids, one.found.ids):
+            (token,) = self.next_tokens(hidden, sampling, [one])
             if one.take(token, stops):
                 break
         one.found.seconds = time.perf_counter() - started
 
-    def _states_alone(self, prompt: Sequence[int], written: Sequence[int]) -> Iterator[Tensor]:
+    def states_alone(self, prompt: Sequence[int], written: Sequence[int]) -> Iterator[Any]:
         """(1, d) the hidden state behind the prompt, and behind each token that was written meanwhile."""
         unread, memory = list(prompt), None
         remembers = "past_key_values" in self._parameters  # others, such as Mamba, read it all again
@@ -168,15 +168,15 @@ class Generator:
     # ------------------------------------------------------------ together
 
     def _write_together(
-        self, group: Sequence[_Open], stops: Collection[int], sampling: Sampling | None, finish: Callable[[_Open], None]
+        self, group: Sequence[Open], stops: Collection[int], sampling: Sampling | None, finish: Callable[[Open], None]
     ) -> None:
         """group: the longest first."""
-        waiting, open_, slots, most = deque(group), list[_Open](), None, 1
+        waiting, open_, slots, most = deque(group), list[Open](), None, 1
         while waiting or open_:
             while waiting and len(open_) < most:
                 one, started = waiting.popleft(), time.perf_counter()
                 memory, hidden = self._read(one.request.ids)
-                (token,) = self._next(hidden, sampling, [one])
+                (token,) = self.next_tokens(hidden, sampling, [one])
                 ended = one.take(token, stops)
                 one.found.seconds += time.perf_counter() - started
                 if ended:
@@ -193,7 +193,7 @@ class Generator:
                 continue
             started = time.perf_counter()
             hidden = self._step(slots, [one.found.ids[-1] for one in open_])
-            tokens = self._next(hidden, sampling, open_)
+            tokens = self.next_tokens(hidden, sampling, open_)
             share = (time.perf_counter() - started) / len(open_)
             ended_rows = []
             for row, (one, token) in enumerate(zip(open_, tokens, strict=True)):
@@ -216,7 +216,8 @@ class Generator:
         """(rows, d) hidden states behind one more token of each row in use; what lies behind these means nothing."""
         return self._decoder(**slots.next_tokens(tokens, self.model.dtype, self.model.device)).last_hidden_state[:, 0]
 
-    def _next(self, hidden: Tensor, sampling: Sampling | None, open_: Sequence[_Open]) -> list[int]:
+    def next_tokens(self, hidden: Any, sampling: Sampling | None, open_: Sequence[Open]) -> list[int]:
+        """The token behind the state of each continuation."""
         if sampling is None:
             return most_probable(self.model, hidden)[: len(open_)]
         return drawn(self.model, hidden, sampling, [one.draw for one in open_])
@@ -252,9 +253,9 @@ class Generator:
         ).last_hidden_state[0, -1:]
 
 
-def _alike(longest_first: Sequence[_Open]) -> list[list[_Open]]:
+def _alike(longest_first: Sequence[Open]) -> list[list[Open]]:
     """Groups in which none is less than half as wide as the widest."""
-    groups: list[list[_Open]] = []
+    groups: list[list[Open]] = []
     for one in longest_first:
         if not groups or 2 * one.request.width < groups[-1][0].request.width:
             groups.append([])

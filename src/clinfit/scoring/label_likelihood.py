@@ -68,8 +68,7 @@ class BranchScorer:
         which one answer begins another ("cancer", "cancer free"), since otherwise the two events would overlap.
         """
         behind = [[_behind(branch, with_end) for branch in own] for own in branches]
-        way = together if self.shares_rows(prompts, behind) else apart
-        values = iter(_log_probabilities(self.model, way(self.model, prompts, behind, self.pad_id)))
+        values = iter(self.log_probabilities(prompts, behind))
         sums = [
             [_sums(branch, targets, values) for branch, (_, targets) in zip(own, parts, strict=True)]
             for own, parts in zip(branches, behind, strict=True)
@@ -80,6 +79,11 @@ class BranchScorer:
             AnswerScores(scores[:, :, 0], scores[:, :, 1], overlap)
             for scores, overlap in zip(by_branch, overlapping, strict=True)
         ]
+
+    def log_probabilities(self, prompts: Sequence[Sequence[int]], behind: Sequence[Sequence[Behind]]) -> list[float]:
+        """Of every token that is predicted behind the prompts: prompt by prompt, branch by branch, answer by answer."""
+        way = together if self.shares_rows(prompts, behind) else apart
+        return _log_probabilities(self.model, way(self.model, prompts, behind, self.pad_id))
 
     def shares_rows(self, prompts: Sequence[Sequence[int]], branches: Sequence[Sequence[Behind]]) -> bool:
         """Whether branches may stand side by side: full attention over the row, and, tried once on a few tokens, the

@@ -36,7 +36,11 @@ def most_probable(model: PreTrainedModel, hidden: Tensor) -> list[int]:
 
 def drawn(model: PreTrainedModel, hidden: Tensor, sampling: Sampling, draws: Sequence[torch.Generator]) -> list[int]:
     """A token after each of the first len(draws) of (n, d) hidden states, by one uniform number from each generator."""
-    logits = answer_logits(model, hidden)[: len(draws)]
+    return drawn_from(answer_logits(model, hidden)[: len(draws)], sampling, draws)
+
+
+def drawn_from(logits: Tensor, sampling: Sampling, draws: Sequence[torch.Generator]) -> list[int]:
+    """A token from each row of (n, vocabulary) logits, by one uniform number from each generator."""
     probabilities = (logits.double() / sampling.temperature).softmax(-1)
     if sampling.top_p < 1:
         probabilities = _nucleus(probabilities, sampling.top_p)

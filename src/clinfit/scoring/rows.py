@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from clinfit.prompts.batches import pad_right
 
@@ -145,10 +145,15 @@ def attends_everywhere(model: PreTrainedModel, width: int) -> bool:
     """Whether every layer is plain full attention over a row of `width` tokens, by positions that can be told to it."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    windows = [getattr(config, name, None) for name in WINDOWS]
-    limits = [window for window in windows if isinstance(window, int)] + _mask_sizes(model)
+    limits = windows_of(config) + _mask_sizes(model)
     full = kinds <= {"full_attention", "sliding_attention"} and not getattr(config, "alibi", False)
     return full and all(limit >= width for limit in limits)
+
+
+def windows_of(config: PretrainedConfig) -> list[int]:
+    """Tokens that layers look back on, of each kind of layer that a configuration limits."""
+    windows = [getattr(config, name, None) for name in WINDOWS]
+    return [window for window in windows if isinstance(window, int)]
 
 
 def _mask_sizes(model: PreTrainedModel) -> list[int]:

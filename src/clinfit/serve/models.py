@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
 
 #: Families that stand on a base.
-NEURAL = ("causal", "encoder")
+NEURAL = ("causal", "encoder", "mlx")
 
 
 @dataclass(frozen=True, eq=False)

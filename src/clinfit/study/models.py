@@ -5,9 +5,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from clinfit.study.search import Search
-from clinfit.study.section import Fraction, Name, Section, Seed
-from clinfit.study.stages import Stage, StageSettings
+from clinfit.study.section import Name, Section, Seed
+from clinfit.study.stages import Stage
 from clinfit.study.tasks import Task, Writing, lexicon_of
+from clinfit.study.train import Lora, Train
 
 Weight = Annotated[float, Field(gt=0)]
 LabelWeights = Literal["none", "balanced"] | dict[str, Weight]
@@ -189,65 +190,6 @@ class Classical(ModelSection):
         return super().obstacle(task)
 
 
-class Lora(Section):
-    """Low-rank adapter (Hu et al., 2021), in PEFT's own format."""
-
-    rank: int = Field(default=16, ge=1, description="rank of the two low-rank matrices of every adapted layer")
-    alpha: float = Field(default=32, gt=0, description="the adapter's output is scaled by alpha/rank")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapter's input")
-    targets: Literal["all-linear"] | list[str] = Field(default="all-linear", description="module names, or all-linear")
-    rslora: bool = Field(default=False, description="scale by alpha/sqrt(rank) (Kalajdzievski, 2023)")
-    dora: bool = Field(default=False, description="weight-decomposed adapter (Liu et al., 2024)")
-
-
-class Train(Section):
-    """How a neural model is trained."""
-
-    epochs: float = Field(default=3, gt=0, description="passes over the training split; may be a fraction")
-    max_steps: int | None = Field(
-        default=None, ge=1, description="most optimizer steps, whatever `epochs` says; the schedule ends there"
-    )
-    learning_rate: float = Field(default=2e-4, gt=0, description="highest learning rate of the schedule (AdamW)")
-    batch_size: int = Field(default=16, ge=1, description="records in one optimizer step, whatever the memory")
-    batch_tokens: int = Field(default=2048, ge=1, description="tokens in one forward pass, padding included")
-    max_length: int = Field(
-        default=1024, ge=16, description="tokens of prompt and answer; longer documents are shortened"
-    )
-    shorten: Literal["middle", "end"] = Field(default="middle", description="where a too-long document loses text")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto",
-        description="number format of the base's weights and products; auto: bf16 where the processor has it",
-    )
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        default="cosine", description="course of the learning rate after the warm-up; linear and cosine end at 0"
-    )
-    warmup: Fraction = Field(default=0.05, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
-    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
-    evaluate_every: int | None = Field(
-        default=None, ge=1, description="optimizer steps between validations; default: an epoch"
-    )
-    early_stopping: int | None = Field(
-        default=None, ge=1, description="stop after this many validations without improvement"
-    )
-    select_by: Literal["loss", "primary"] = Field(
-        default="loss", description="validation value that picks the best checkpoint"
-    )
-    loss_per: Literal["record", "token"] = Field(
-        default="record", description="divide the loss by records (each counts once) or by answer tokens"
-    )
-    checkpoint_every: int = Field(
-        default=50,
-        ge=1,
-        description="most optimizer steps between resumable checkpoints; one is also written every 30 s",
-    )
-    gradient_checkpointing: bool = Field(default=False, description="recompute activations to save memory")
-
-    def during(self, stage: StageSettings) -> "Train":
-        """The settings of one stage."""
-        return self.model_copy(update=stage.model_dump(exclude_none=True))
-
-
 class Neural(ModelSection):
     """What encoders and causal models share."""
 
@@ -334,12 +276,39 @@ class Encoder(Neural):
         return frozenset({"classification", "multilabel"})
 
 
-class Causal(Neural):
-    """A causal language model, scored by the likelihood of each label."""
+class LanguageModel(Neural):
+    """A causal language model, scored by the likelihood of each answer, whatever computes it."""
 
     untaught: ClassVar[bool] = True
-
     prompted: ClassVar[bool] = True
+
+    compare_base: bool = Field(default=True, description="also evaluate the model before fine-tuning")
+    generate: int = Field(
+        default=0,
+        ge=0,
+        description="also let the model write a free answer of at most this many tokens, read by the strict parser and "
+        "reported beside the label likelihood; 0: no",
+    )
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset({"classification", "multilabel", "multiple-choice", "generation", "extraction"})
+
+    def obstacle(self, task: Task) -> str | None:
+        if isinstance(task, Writing):
+            if self.train.select_by == "primary":
+                return "select_by: primary would write every validation text at every validation; use select_by: loss"
+            if self.train.max_length <= task.max_new_tokens:
+                return (
+                    f"max_length {self.train.max_length} leaves no room for a prompt beside max_new_tokens "
+                    f"{task.max_new_tokens}"
+                )
+        return super().obstacle(task)
+
+
+class Causal(LanguageModel):
+    """A causal language model that PyTorch computes."""
+
     merges: ClassVar[bool] = True
 
     family: Literal["causal"] = Field(description="decoder-only language models, such as Llama")
@@ -354,13 +323,6 @@ class Causal(Neural):
         "with the seed, as many of each label as there can be. Each is shortened to max_length / (shots + 1) tokens",
     )
     quantization: Literal["none", "4bit"] = Field(default="none", description="4bit: NF4 weights (needs a CUDA GPU)")
-    compare_base: bool = Field(default=True, description="also evaluate the model before fine-tuning")
-    generate: int = Field(
-        default=0,
-        ge=0,
-        description="also let the model write a free answer of at most this many tokens, read by the strict parser and "
-        "reported beside the label likelihood; 0: no",
-    )
 
     @model_validator(mode="after")
     def _nothing_trained(self) -> "Causal":
@@ -384,22 +346,40 @@ class Causal(Neural):
     def four_bit(self) -> bool:
         return self.quantization == "4bit"
 
-    @property
-    def kinds(self) -> frozenset[str]:
-        return frozenset({"classification", "multilabel", "multiple-choice", "generation", "extraction"})
-
     def obstacle(self, task: Task) -> str | None:
-        if isinstance(task, Writing):
-            if self.train.select_by == "primary":
-                return "select_by: primary would write every validation text at every validation; use select_by: loss"
-            if self.train.max_length <= task.max_new_tokens:
-                return (
-                    f"max_length {self.train.max_length} leaves no room for a prompt beside max_new_tokens "
-                    f"{task.max_new_tokens}"
-                )
         if self.shots and task.kind == "multilabel":
             return "examples (`shots`) are for tasks with one answer a record"
         return super().obstacle(task)
 
 
-ModelSpec = Annotated[Baseline | Classical | Encoder | Causal, Field(discriminator="family")]
+class Mlx(LanguageModel):
+    """A causal language model that MLX computes; its adapters are those of `causal`."""
+
+    family: Literal["mlx"] = Field(
+        description="decoder-only language models computed by MLX (the extra `mlx`), for Macs with Apple's processors"
+    )
+    method: Literal["lora"] = Field(default="lora", description="lora: train an adapter")
+    quantization: Literal["none"] = Field(default="none", description="weights are not quantized in this family")
+
+    @model_validator(mode="after")
+    def _what_mlx_does(self) -> "Mlx":
+        if self.lora.dora:
+            raise ValueError("family mlx trains LoRA and rsLoRA; leave out `lora.dora`, or use family causal")
+        if self.train.precision == "fp16":
+            raise ValueError("family mlx computes in fp32 or bf16; set train.precision to one of them, or to auto")
+        if self.train.gradient_checkpointing:
+            raise ValueError(
+                "family mlx keeps all activations: leave out `train.gradient_checkpointing`; a smaller "
+                "train.batch_tokens saves memory"
+            )
+        return self
+
+    def stage_obstacle(self, stage: Stage) -> str | None:
+        way = "merge" if stage.merge is not None else f"adapter: {stage.adapter}"
+        if way not in {"adapter: continue", "adapter: new"} or (stage.retain is not None and stage.retain.kl):
+            way = way if way in {"merge", "adapter: stack"} else "retain.kl"
+            return f"family mlx has `adapter: continue` and `new`, `rehearsal` and `l2`; {way} is for family causal"
+        return super().stage_obstacle(stage)
+
+
+ModelSpec = Annotated[Baseline | Classical | Encoder | Causal | Mlx, Field(discriminator="family")]

@@ -27,7 +27,7 @@ from clinfit.prompts.batches import token_batches
 from clinfit.study.models import Train
 from clinfit.training.checkpoints import Checkpoints, Position
 from clinfit.training.log import Log, collapse_alarms, not_finite_alarms, progress_line
-from clinfit.training.losses import StepLoss, step_divisor
+from clinfit.training.losses import Share, StepLoss, share_of_losses, step_divisor
 from clinfit.training.precision import DTYPES, Precision
 from clinfit.training.schedule import Schedule
 
@@ -64,6 +64,7 @@ class Objective:
     lengths: (n,) tokens of each record. answer_tokens: (n,) trained tokens of each.
     weights: (n,) loss weight of each. validate: looks at the validation split; None where there is none.
     penalty: added to the loss of every step, whatever its records: a scalar of the trained weights; None for none.
+    share: of a micro-batch in the step's loss, with gradients for the trained weights.
     """
 
     module: nn.Module
@@ -74,6 +75,7 @@ class Objective:
     validate: Callable[[], Validation] | None
     gamma: float = 0.0
     penalty: Callable[[], Tensor] | None = None
+    share: Share = share_of_losses
 
 
 @dataclass
@@ -277,8 +279,7 @@ def _step(
         weights = torch.as_tensor(objective.weights[batch] * (not idle), dtype=torch.float32, device=accelerator.device)
         with contextlib.nullcontext() if last else accelerator.no_sync(module):
             with torch.autocast(accelerator.device.type, DTYPES[gear.precision], enabled=gear.precision != "fp32"):
-                losses = module(batch)
-            share = step_loss.share(losses.float(), weights)
+                share = objective.share(module, batch, weights, step_loss)
             scaler.scale(share * accelerator.num_processes).backward()  # DDP averages over processes; we want the sum
         read = [objective.lengths[i] for i in batch]
         totals[0] += share.detach()

@@ -1,12 +1,12 @@
 """Losses of records, and the one place where a loss is divided."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def answer_losses(logits: Tensor, targets: Tensor, rows: Tensor, n_rows: int) -> Tensor:
@@ -43,6 +43,17 @@ class StepLoss:
     def share(self, losses: Tensor, weights: Tensor) -> Tensor:
         """The micro-batch's contribution (scalar), from (rows,) losses and (rows,) weights."""
         return (focal(losses, self.gamma) * weights).sum() / self.divisor
+
+
+#: (module, record indices, (rows,) weights, the step's loss) -> the micro-batch's share of it.
+Share = Callable[[nn.Module, list[int], Tensor, StepLoss], Tensor]
+
+
+def share_of_losses(module: nn.Module, indices: list[int], weights: Tensor, step: StepLoss) -> Tensor:
+    """The share of records whose (rows,) losses the module's forward returns."""
+    losses = module(indices)
+    with torch.autocast(losses.device.type, enabled=False):
+        return step.share(losses.float(), weights)
 
 
 def step_divisor(per: Literal["record", "token"], answer_tokens: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from clinfit.machine import cpu_has_bf16
+from clinfit.study.models import Mlx, Neural
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -18,6 +19,13 @@ def default_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+
+
+def precision_of(spec: Neural, device: torch.device) -> Precision:
+    """What a model computes in on a machine with this device; MLX's own default is bf16 on Apple's GPU, else fp32."""
+    if isinstance(spec, Mlx) and spec.train.precision == "auto":
+        return "bf16" if device.type == "mps" else "fp32"
+    return resolve_precision(spec.train.precision, device)
 
 
 def resolve_precision(wanted: str, device: torch.device) -> Precision:

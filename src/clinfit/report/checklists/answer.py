@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from clinfit.evaluation.results import TaskResult
-from clinfit.study.models import Causal, Encoder
+from clinfit.study.models import Neural
 
 if TYPE_CHECKING:
     from clinfit.report.inputs import ReportInputs
@@ -55,8 +55,8 @@ def data_of(run: "ReportInputs", task: str) -> Mapping[str, Any]:
     return run.data.get(task, {})
 
 
-def language_models(run: "ReportInputs") -> list[Causal | Encoder]:
-    return [spec for spec in run.study.models if isinstance(spec, Causal | Encoder)]
+def language_models(run: "ReportInputs") -> list[Neural]:
+    return [spec for spec in run.study.models if isinstance(spec, Neural)]
 
 
 def details(run: "ReportInputs") -> Iterator[tuple[str, Mapping[str, Any]]]:

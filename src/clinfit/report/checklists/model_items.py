@@ -14,7 +14,7 @@ from clinfit.report.format import duration
 from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.tables import cell_of, the_model
-from clinfit.study.models import Causal, Classical, Encoder
+from clinfit.study.models import Classical, Encoder, LanguageModel, Neural
 from clinfit.study.schema import study_hash
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def imbalance(run: "ReportInputs") -> Answer:
         return MISSING
     steps = []
     for spec in run.study.models:
-        if isinstance(spec, Classical | Causal | Encoder) and spec.class_weights != "none":
+        if isinstance(spec, Classical | Neural) and spec.class_weights != "none":
             steps.append(f"{spec.name}: class weights")
         if isinstance(spec, Classical) and spec.oversample:
             steps.append(f"{spec.name}: minority records repeated")
-        if isinstance(spec, Causal | Encoder) and spec.sampling != "none":
+        if isinstance(spec, Neural) and spec.sampling != "none":
             steps.append(f"{spec.name}: sampling {spec.sampling}")
     said = "; ".join(steps) or "nothing was weighted or resampled"
     return Answer("reported", f"{said}; recalibration: {for_tasks(run, recalibrations)}", "models")
@@ -100,8 +100,8 @@ def calculation(run: "ReportInputs") -> Answer:
     if not run.models:
         return MISSING
     parts = ["by the command in the section, with this version of clinfit"]
-    if any(isinstance(spec, Causal) for spec in run.study.models) and not of_free_answers(run):
-        parts.append("causal models: likelihood of each label given the prompt")
+    if any(isinstance(spec, LanguageModel) for spec in run.study.models) and not of_free_answers(run):
+        parts.append("language models: likelihood of each label given the prompt")
     return Answer("reported", "; ".join(parts), "provenance")
 
 
@@ -229,7 +229,7 @@ def of_free_answers(run: "ReportInputs") -> bool:
 def prompt(run: "ReportInputs") -> Answer:
     if not run.models:
         return MISSING
-    if not any(isinstance(spec, Causal) for spec in run.study.models):
+    if not any(isinstance(spec, LanguageModel) for spec in run.study.models):
         return Answer("not applicable", "no model that reads a prompt")
     own = all(task.prompt for task in run.study.tasks.values())
     which = "the study's own prompt" if own else "the default prompt of clinfit"

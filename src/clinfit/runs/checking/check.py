@@ -128,10 +128,10 @@ def _settings(model: ModelSpec) -> str:
             exclude={"name", "tasks", "family", "kind", "patterns", "c_grid", "search"}, exclude_defaults=True
         )
         return ", ".join([*(f"{key} {value}" for key, value in given.items()), *_searched(model)])
-    from clinfit.training.precision import default_device, resolve_precision
+    from clinfit.training.precision import default_device, precision_of
 
     train = model.train
-    precision = resolve_precision(train.precision, default_device())
+    precision = precision_of(model, default_device())
     if isinstance(model, Causal) and model.prompting:
         examples = f"{model.shots} example{'s' if model.shots > 1 else ''}" if model.shots else "no examples"
         return f"nothing is trained; asked with {examples}, at most {train.max_length} tokens, {precision}"

@@ -17,11 +17,11 @@ from clinfit.models.examples import drawn_examples, told_examples
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.prompts.template import document
 from clinfit.runs.steps.plan import answers_before_training
-from clinfit.study.models import Causal, Encoder, Neural
+from clinfit.study.models import Causal, Encoder, LanguageModel, Mlx, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Task, Writing
 from clinfit.study.taught import Taught, stages_of
-from clinfit.training.precision import default_device, resolve_precision
+from clinfit.training.precision import default_device, precision_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Reading:
 class Prepared:
     """A neural model with its tasks as it would read them."""
 
-    spec: Causal | Encoder
+    spec: Causal | Encoder | Mlx
     tokenizer: Any
     readings: list[Reading]
     estimate: Estimate
@@ -145,12 +145,12 @@ def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) ->
     return [replace(one, title=f"{reading.task}: {one.title}") for one in found] if several else found
 
 
-def _prepared(study: Study, spec: Causal | Encoder, data: Mapping[str, TaskData]) -> Prepared:
+def _prepared(study: Study, spec: Causal | Encoder | Mlx, data: Mapping[str, TaskData]) -> Prepared:
     tokenizer, tasks = load_tokenizer(spec.base, spec.revision), study.tasks_of(spec)
     read: Callable[..., Reading] = _prompts if spec.prompted else _documents
     readings = [read(spec, name, task, data[name].records, tokenizer, study.seeds[0]) for name, task in tasks.items()]
     device = default_device()
-    precision = resolve_precision(spec.train.precision, device)
+    precision = precision_of(spec, device)
     labels = sum(len(task.labels) for task in tasks.values())
     size = model_size(spec, load_config(find_base(spec.base, spec.revision)), labels)
     rate = gemm_rate(spec.train.batch_tokens, size.hidden, precision, device)
@@ -158,9 +158,12 @@ def _prepared(study: Study, spec: Causal | Encoder, data: Mapping[str, TaskData]
     return Prepared(spec, tokenizer, readings, estimate(loaded, size, work_of(study, spec, readings), precision, rate))
 
 
-def _prompts(spec: Causal, name: str, task: Task, records: Sequence[Record], tokenizer: Any, seed: int) -> Reading:
+def _prompts(
+    spec: LanguageModel, name: str, task: Task, records: Sequence[Record], tokenizer: Any, seed: int
+) -> Reading:
     seed = spec.seeds[0] if spec.seeds else seed
-    examples = drawn_examples(in_split(records, "train"), task.labels, spec.shots, name, seed) if spec.shots else []
+    shots = spec.shots if isinstance(spec, Causal) else 0
+    examples = drawn_examples(in_split(records, "train"), task.labels, shots, name, seed) if shots else []
     renderer = Renderer(
         task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten, examples=examples
     )
@@ -210,7 +213,7 @@ def _by_split(records: Sequence[Record], lengths: Sequence[int]) -> dict[Split, 
     }
 
 
-def work_of(study: Study, spec: Causal | Encoder, readings: Sequence[Reading]) -> Work:
+def work_of(study: Study, spec: Causal | Encoder | Mlx, readings: Sequence[Reading]) -> Work:
     """What all stages train on, and what is scored: validation each epoch, then validation and test of every task after
     every stage, and before the first one where the base is asked too. A task of texts is read twice, for the text and
     for the likelihood of its reference; a base that is not trained for it may write on until it is stopped."""

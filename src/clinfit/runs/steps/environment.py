@@ -10,8 +10,8 @@ import clinfit
 from clinfit.machine import library_version, memory_gb, processor_flags, processor_name
 
 LIBRARIES = [
-    "accelerate", "numpy", "pandas", "peft", "pyarrow", "pydantic", "safetensors", "scikit-learn", "scipy", "skops",
-    "tokenizers", "torch", "transformers",
+    "accelerate", "mlx", "mlx-lm", "numpy", "pandas", "peft", "pyarrow", "pydantic", "safetensors", "scikit-learn",
+    "scipy", "skops", "tokenizers", "torch", "transformers",
 ]  # fmt: skip
 
 THREAD_SETTINGS = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"]

@@ -19,7 +19,7 @@ from clinfit.runs.steps import abstention, contrast
 from clinfit.runs.steps.item_scores import deciding
 from clinfit.study.data import Fold
 from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
-from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
+from clinfit.study.models import Baseline, LanguageModel, Mlx, ModelSpec, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Task, TextTask, Writing
 from clinfit.study.taught import Taught, stages_of
@@ -138,7 +138,7 @@ def runs_of(study: Study, models: Sequence[ModelSpec] | None = None) -> list[Run
 
 def answers_before_training(spec: ModelSpec) -> bool:
     """Whether the model is asked before its first stage, too."""
-    return isinstance(spec, Causal) and spec.compare_base and not spec.prompting
+    return isinstance(spec, LanguageModel) and spec.compare_base and not spec.prompting
 
 
 def free_tokens(spec: ModelSpec, task: Task) -> int:
@@ -147,7 +147,7 @@ def free_tokens(spec: ModelSpec, task: Task) -> int:
     A multilabel task asks a question for each label, and no single text answers it; of generation the text is the
     answer.
     """
-    return spec.generate if isinstance(spec, Causal) and task.kind in ANSWERED_FREELY else 0
+    return spec.generate if isinstance(spec, LanguageModel) and task.kind in ANSWERED_FREELY else 0
 
 
 def worker_key(spec: ModelSpec) -> str:
@@ -155,8 +155,7 @@ def worker_key(spec: ModelSpec) -> str:
     if not isinstance(spec, Neural):
         return CLASSICAL
     base = spec.base + (f"@{spec.revision}" if spec.revision else "")
-    four_bit = isinstance(spec, Causal) and spec.quantization == "4bit"
-    return f"{base} {spec.train.precision}" + (" 4bit" if four_bit else "")
+    return f"{base} {spec.train.precision}" + (" 4bit" if spec.four_bit else " mlx" if isinstance(spec, Mlx) else "")
 
 
 # ---------------------------------------------------------------- the steps of one run
@@ -341,7 +340,7 @@ def _asked(name: str, task: Task) -> dict[str, Any]:
 
 def _before_training(spec: ModelSpec, base: Mapping[str, Any] | None) -> dict[str, Any]:
     """What decides the answers before training; the model's name and seed do not."""
-    assert isinstance(spec, Causal)
+    assert isinstance(spec, LanguageModel)
     return {
         "clinfit": _version(),
         "spec": spec.model_dump(mode="json", exclude=TRAINING_ONLY | ASKED_OF_IT),

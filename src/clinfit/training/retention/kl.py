@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from peft import PeftModel
 from torch import Tensor, nn
 
+from clinfit.study.stages import Retain
+
 
 def kl_rows(teacher: Tensor, student: Tensor, rows: Tensor, n_rows: int) -> Tensor:
     """(n_rows,) sum of KL(teacher || student) over each record's positions, in nats.
@@ -39,6 +41,16 @@ class Teacher:
         """Inside, the module is the teacher: no gradients, no dropout."""
         with torch.no_grad(), self._pose():
             yield
+
+
+def teacher_of(module: nn.Module, adapted: PeftModel | None, retain: Retain) -> Teacher | None:
+    """Whom the answers are kept near to; None for nobody. adapted: the module with an adapter around it."""
+    if not retain.kl:
+        return None
+    if retain.kl_to == "base":
+        assert adapted is not None
+        return base_teacher(adapted, retain.kl)
+    return previous_teacher(module, retain.kl)
 
 
 def previous_teacher(module: nn.Module, strength: float) -> Teacher:
