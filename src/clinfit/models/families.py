@@ -18,6 +18,7 @@ FAMILIES = {
     "classical": ("clinfit.models.classical", "ClassicalModel"),
     "encoder": ("clinfit.models.encoder", "EncoderModel"),
     "causal": ("clinfit.models.causal", "CausalModel"),
+    "remote": ("clinfit.models.remote.model", "RemoteModel"),
 }
 #: Families whose models are of another class where nothing is trained (`method: prompt`).
 PROMPTED = {"causal": ("clinfit.models.prompted", "PromptedModel")}

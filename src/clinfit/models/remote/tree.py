@@ -1,0 +1,100 @@
+"""Probabilities of labels from the most probable next tokens alone, where a server tells no more.
+
+The labels are a tree of texts. At its root the server is asked which tokens may come first; each that begins a label is
+a branch, and the server is asked again what may come behind it, until a label is whole. A label's probability is the
+product along its branch, summed over the branches that spell it ("Yes", "Y" + "es").
+
+What a server does not tell is bounded: a token that is not among the k told is no more probable than the last of them,
+nor than what they leave of 1. A label that no told token leads to gets that bound as its probability, and its item is
+marked. An item of which no label is seen at all is not answered.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+#: Next tokens with their probabilities.
+Tops = Sequence[tuple[str, float]]
+#: Branches that spell a label otherwise are followed where they have at least this share of its best one.
+FOLLOWED = 0.01
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """probabilities: of each label, as a whole answer. seen: whether a told token led to any of them. bounded: whether
+    the probability of one rests on a bound, or on its beginning alone."""
+
+    probabilities: list[float]
+    seen: bool
+    bounded: bool
+
+
+def weighed(labels: Sequence[str], ask: Callable[[str], Tops | None]) -> Weighed:
+    """The labels' probabilities. ask: the next tokens behind a beginning of the answer ('' at first); None where the
+    server cannot go on from one.
+
+    Of a label that begins another ("cancer", "cancer free") it is the probability that the longer one does not follow.
+    """
+    walk = _Walk(labels, ask)
+    walk.follow("", 1.0)
+    return walk.outcome()
+
+
+class _Walk:
+    def __init__(self, labels: Sequence[str], ask: Callable[[str], Tops | None]) -> None:
+        self.labels, self.ask = labels, ask
+        self.found, self.bounds = dict.fromkeys(labels, 0.0), dict.fromkeys(labels, 0.0)
+        self.begun: set[str] = set()
+
+    def outcome(self) -> Weighed:
+        seen = any(self.found.values())
+        values = [self.found[label] or self.bounds[label] for label in self.labels]
+        return Weighed(values, seen, bool(self.begun) or any(self.found[label] <= 0 for label in self.labels))
+
+    def follow(self, text: str, mass: float) -> None:
+        """Take in what may stand behind a text that the answer begins with at this probability."""
+        longer = [label for label in self._led(text) if label != text]
+        if not longer:
+            self.found[text] += mass
+            return
+        tops = self.ask(text)
+        if tops is None:
+            self._take_begun(self._led(text), mass)
+            return
+        told = self._joined(text, tops)
+        led = {read: mass * share for read, share in told.items() if self._led(read)}
+        unseen = mass * min(max(0.0, 1 - sum(share for _, share in tops)), min(share for _, share in tops))
+        for label in longer:
+            if not any(label.startswith(read) for read in led):
+                self.bounds[label] = max(self.bounds[label], unseen)
+        for read, own in led.items():
+            labels = self._led(read)
+            if any(own >= FOLLOWED * max(led[other] for other in led if label.startswith(other)) for label in labels):
+                self.follow(read, own)
+            elif len(labels) == 1:
+                self.found[labels[0]] += own
+        if text in self.labels:
+            self.found[text] += max(0.0, mass - sum(led.values()))
+
+    def _led(self, text: str) -> list[str]:
+        """The labels that begin with a text."""
+        return [label for label in self.labels if label.startswith(text)]
+
+    def _take_begun(self, labels: Sequence[str], mass: float) -> None:
+        """A beginning that cannot be followed is taken for its label where it begins one alone, and else for none."""
+        for label in labels:
+            if len(labels) == 1:
+                self.found[label] += mass
+                self.begun.add(label)
+            else:
+                self.bounds[label] = max(self.bounds[label], mass)
+
+    def _joined(self, text: str, tops: Tops) -> dict[str, float]:
+        """What the answer would read with each token, white space around it aside; tokens that read the same
+        together."""
+        found: dict[str, float] = {}
+        for token, share in tops:
+            read = text + token if text else token.lstrip()
+            read = read if self._led(read) else read.rstrip()
+            if read != text:
+                found[read] = found.get(read, 0.0) + share
+        return found
