@@ -41,6 +41,11 @@ class ModelSection(Section):
         return self.seeded
 
     @property
+    def prompting(self) -> bool:
+        """Whether nothing is trained: a language model is asked as it is, with examples where it is given some."""
+        return False
+
+    @property
     def searched(self) -> Search | None:
         """How its hyperparameters are searched; None where they stand in the study."""
         return None

@@ -227,11 +227,6 @@ class Neural(ModelSection):
         return False
 
     @property
-    def prompting(self) -> bool:
-        """Whether nothing is trained: the base is asked as it is, with examples where it is given some."""
-        return False
-
-    @property
     def four_bit(self) -> bool:
         """Whether 4-bit weights are asked for."""
         return False

@@ -110,6 +110,10 @@ class Remote(ModelSection):
         return {"cost": (read + output_tokens * price.per_million_output_tokens) / 1e6, "currency": price.currency}
 
     @property
+    def prompting(self) -> bool:
+        return True
+
+    @property
     def repeats(self) -> bool:
         return self.shots > 0
 

@@ -44,7 +44,7 @@ from clinfit.runs.steps.search import run_search
 from clinfit.runs.steps.trials import Subject
 from clinfit.runs.steps.written import Kept, WrittenTexts, answer_left, write_left, write_texts
 from clinfit.study.evaluation import GenerationEvaluation
-from clinfit.study.models import ModelSpec, Neural
+from clinfit.study.models import ModelSpec
 from clinfit.study.remote import Remote
 from clinfit.study.tasks import Generation, Writing
 from clinfit.study.taught import Taught, stages_of
@@ -283,8 +283,8 @@ class Worker:
         several = len(stages) > 1
         if step.action == "fit":
             what = "training" if stages[step.stage - 1].merge is None else "merging"
+            what = "drawing examples" if run.spec.prompting else what
             what = "finding out what the server offers" if isinstance(run.spec, Remote) else what
-            what = "drawing examples" if isinstance(run.spec, Neural) and run.spec.prompting else what
             return what + (f", stage {step.stage}" if several else "")
         about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split
         if step.action == "search":
