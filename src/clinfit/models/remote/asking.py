@@ -9,7 +9,8 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FinishReason
@@ -23,7 +24,11 @@ Messages = Sequence[Mapping[str, str]]
 Continued = Literal["as-is", "flagged"]
 
 _FLAGS = {"add_generation_prompt": False, "continue_final_message": True}
-_TRIED: Messages = [{"role": "user", "content": "Name the first three months of the year, in order."}]
+_QUESTIONS: Sequence[Messages] = [
+    [{"role": "user", "content": text}]
+    for text in ("Name the first three months of the year, in order.", "Count from one to three.", "Say hello to me.")
+]
+_TRIED = _QUESTIONS[0]
 _TRIED_ANSWER = "January"
 #: Two log-probabilities of one token, asked for in two ways, may differ by this much.
 _SAME = 0.1
@@ -46,6 +51,11 @@ class Usage:
         self.requests += 1
         self.prompt_tokens += int(used.get("prompt_tokens") or 0)
         self.output_tokens += int(used.get("completion_tokens") or 0)
+
+    def take(self, other: "Usage") -> None:
+        self.requests += other.requests
+        self.prompt_tokens += other.prompt_tokens
+        self.output_tokens += other.output_tokens
 
 
 @dataclass(frozen=True)
@@ -95,12 +105,28 @@ class Asking:
             written = int((response.get("usage") or {}).get("completion_tokens") or 1)
             logs = choice.get("logprobs") or {}
             pairs = list(zip(logs.get("tokens") or [], logs.get("token_logprobs") or [], strict=False))
-            return _last(pairs[: len(pairs) - written], answer)
+            return self._of_answer(messages, pairs[: len(pairs) - written], answer, response, usage)
         body = {"messages": _begun(messages, answer), "max_tokens": 1, "prompt_logprobs": 0, **_FLAGS}
         response, choice = self._choice("/chat/completions", body, usage)
         told = response.get("prompt_logprobs") or choice.get("prompt_logprobs") or []
         tokens = [next(iter(place.values())) for place in told if place]
-        return _last([(one.get("decoded_token"), one.get("logprob")) for one in tokens], answer)
+        pairs = [(one.get("decoded_token"), one.get("logprob")) for one in tokens]
+        return self._of_answer(messages, pairs, answer, response, usage)
+
+    def _of_answer(
+        self, messages: Messages, pairs: Sequence[tuple[Any, Any]], answer: str, response: Mapping[str, Any], usage: Usage
+    ) -> tuple[float, int] | None:
+        """What the tokens of a prompt with an answer say of the answer: of those at the end that spell it, or, where a
+        character is divided among tokens, of as many as the prompt has fewer without it."""
+        if (found := _last(pairs, answer)) is not None or not any(log is not None for _, log in pairs):
+            return found
+        alone, whole = Usage(), int((response.get("usage") or {}).get("prompt_tokens") or 0)
+        self.write(messages, 1, alone)
+        usage.take(alone)
+        logs = [log for _, log in pairs][len(pairs) - (whole - alone.prompt_tokens) :]
+        if not 0 < whole - alone.prompt_tokens <= len(pairs) or not all(isinstance(log, int | float) for log in logs):
+            return None
+        return -sum(logs), len(logs)
 
     def write(self, messages: Messages, limit: int, usage: Usage) -> Written:
         """A text of at most `limit` tokens, the most probable token each time."""
@@ -159,18 +185,18 @@ def found_way(server: Server) -> Way:
 
 def _continued(asking: Asking) -> Continued | None:
     """How the server goes on from a beginning: the second token of an answer must be what follows the first one."""
-    body = {"messages": list(_TRIED), "max_tokens": 2, "logprobs": True, "top_logprobs": 2}
-    found = _offered(lambda: asking._choice("/chat/completions", body, Usage())[1])
-    told = ((found or {}).get("logprobs") or {}).get("content") or []
-    if len(told) < 2:
-        return None
-    first, second = told[0]["token"], told[1]
-    ways: tuple[Continued, ...] = ("as-is", "flagged")
-    for way in ways:
-        tops = _offered(lambda way=way: asking.next_tokens(_TRIED, first, Usage(), way)) or []
-        same = [share for token, share in tops if token == second["token"]]
-        if same and abs(math.log(max(same[0], 1e-300)) - second["logprob"]) < _SAME:
-            return way
+    for question in _QUESTIONS:
+        body = {"messages": list(question), "max_tokens": 2, "logprobs": True, "top_logprobs": 2}
+        found = _offered(lambda body=body: asking._choice("/chat/completions", body, Usage())[1])
+        told = ((found or {}).get("logprobs") or {}).get("content") or []
+        if len(told) < 2 or "\ufffd" in told[0]["token"] or not told[0]["token"].strip():
+            continue
+        second, ways = told[1], cast(Sequence[Continued], ("as-is", "flagged"))
+        for way in ways:
+            ask = partial(asking.next_tokens, question, told[0]["token"], Usage(), way)
+            same = [share for token, share in _offered(ask) or [] if token == _bytes(second)]
+            if same and abs(math.log(max(*same, 1e-300)) - second["logprob"]) < _SAME:
+                return way
     return None
 
 
@@ -215,10 +241,21 @@ def _tops(choice: Mapping[str, Any]) -> Tops:
     """The next tokens that a choice tells of its first token, in either form in which servers do."""
     logs = choice.get("logprobs") or {}
     if content := logs.get("content"):
-        return [(str(one["token"]), math.exp(one["logprob"])) for one in content[0].get("top_logprobs") or []]
+        return [(_bytes(one), math.exp(one["logprob"])) for one in content[0].get("top_logprobs") or []]
     if told := logs.get("top_logprobs"):
-        return [(token, math.exp(log)) for token, log in (told[0] or {}).items()]
+        return [(_bytes({"token": token}), math.exp(log)) for token, log in (told[0] or {}).items()]
     return []
+
+
+def _bytes(token: Mapping[str, Any]) -> bytes:
+    """A token as UTF-8: as the server says, or as its text is; `bytes:\\xe2` is OpenAI's way to write a part of a
+    character."""
+    if (known := token.get("bytes")) is not None:
+        return bytes(known)
+    text = str(token["token"])
+    if re.fullmatch(r"bytes:(\\x[0-9a-f]{2})+", text):
+        return bytes.fromhex(text.removeprefix("bytes:").replace("\\x", ""))
+    return text.encode()
 
 
 def _last(tokens: Sequence[tuple[Any, Any]], answer: str) -> tuple[float, int] | None:

@@ -33,7 +33,7 @@ from clinfit.models.examples import FILE as EXAMPLES
 from clinfit.models.examples import drawn_examples, read_examples, told_examples, write_examples
 from clinfit.models.remote.asking import Asking, Messages, Usage, Way, found_way, neutral
 from clinfit.models.remote.server import Refused, Server
-from clinfit.models.remote.tree import weighed
+from clinfit.models.remote.tree import Tops, weighed
 from clinfit.models.saved import Saved, read_saved, write_saved
 from clinfit.prompts.template import NO_YES, divided_message, user_message
 from clinfit.scoring.likelihood import Likelihood
@@ -261,12 +261,13 @@ class RemoteModel:
             seconds=time.perf_counter() - started,
         )
 
-    def _next(self, asking: Asking, messages: Messages, usage: Usage, beginning: str) -> Any:
-        """The next tokens behind a beginning; None where the server cannot go on from one."""
-        continued = self._way.continued
-        if beginning and self.spec.prompts == "chat" and continued is None:
+    def _next(self, asking: Asking, messages: Messages, usage: Usage, beginning: bytes) -> Tops | None:
+        """The next tokens behind a beginning; None where the server cannot go on from one, or it ends within a
+        character, which no request can hold."""
+        continued, text = self._way.continued, beginning.decode(errors="ignore")
+        if text.encode() != beginning or (text and self.spec.prompts == "chat" and continued is None):
             return None
-        if not (tops := asking.next_tokens(messages, beginning, usage, continued)):
+        if not (tops := asking.next_tokens(messages, text, usage, continued)):
             raise ClinfitError(
                 f"the server of {self.spec.name} told no next tokens, and had done so before",
                 fix="labels: generation, or look at the server's log",

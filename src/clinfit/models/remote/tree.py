@@ -12,8 +12,8 @@ marked. An item of which no label is seen at all is not answered.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-#: Next tokens with their probabilities.
-Tops = Sequence[tuple[str, float]]
+#: Next tokens, as UTF-8 of which one may hold a part of a character alone, with their probabilities.
+Tops = Sequence[tuple[bytes, float]]
 #: Branches that spell a label otherwise are followed where they have at least this share of its best one.
 FOLLOWED = 0.01
 
@@ -28,29 +28,29 @@ class Weighed:
     bounded: bool
 
 
-def weighed(labels: Sequence[str], ask: Callable[[str], Tops | None]) -> Weighed:
-    """The labels' probabilities. ask: the next tokens behind a beginning of the answer ('' at first); None where the
+def weighed(labels: Sequence[str], ask: Callable[[bytes], Tops | None]) -> Weighed:
+    """The labels' probabilities. ask: the next tokens behind a beginning of the answer (b'' at first); None where the
     server cannot go on from one.
 
     Of a label that begins another ("cancer", "cancer free") it is the probability that the longer one does not follow.
     """
-    walk = _Walk(labels, ask)
-    walk.follow("", 1.0)
+    walk = _Walk([label.encode() for label in labels], ask)
+    walk.follow(b"", 1.0)
     return walk.outcome()
 
 
 class _Walk:
-    def __init__(self, labels: Sequence[str], ask: Callable[[str], Tops | None]) -> None:
+    def __init__(self, labels: Sequence[bytes], ask: Callable[[bytes], Tops | None]) -> None:
         self.labels, self.ask = labels, ask
         self.found, self.bounds = dict.fromkeys(labels, 0.0), dict.fromkeys(labels, 0.0)
-        self.begun: set[str] = set()
+        self.begun: set[bytes] = set()
 
     def outcome(self) -> Weighed:
         seen = any(self.found.values())
         values = [self.found[label] or self.bounds[label] for label in self.labels]
         return Weighed(values, seen, bool(self.begun) or any(self.found[label] <= 0 for label in self.labels))
 
-    def follow(self, text: str, mass: float) -> None:
+    def follow(self, text: bytes, mass: float) -> None:
         """Take in what may stand behind a text that the answer begins with at this probability."""
         longer = [label for label in self._led(text) if label != text]
         if not longer:
@@ -75,11 +75,11 @@ class _Walk:
         if text in self.labels:
             self.found[text] += max(0.0, mass - sum(led.values()))
 
-    def _led(self, text: str) -> list[str]:
+    def _led(self, text: bytes) -> list[bytes]:
         """The labels that begin with a text."""
         return [label for label in self.labels if label.startswith(text)]
 
-    def _take_begun(self, labels: Sequence[str], mass: float) -> None:
+    def _take_begun(self, labels: Sequence[bytes], mass: float) -> None:
         """A beginning that cannot be followed is taken for its label where it begins one alone, and else for none."""
         for label in labels:
             if len(labels) == 1:
@@ -88,10 +88,10 @@ class _Walk:
             else:
                 self.bounds[label] = max(self.bounds[label], mass)
 
-    def _joined(self, text: str, tops: Tops) -> dict[str, float]:
+    def _joined(self, text: bytes, tops: Tops) -> dict[bytes, float]:
         """What the answer would read with each token, white space around it aside; tokens that read the same
         together."""
-        found: dict[str, float] = {}
+        found: dict[bytes, float] = {}
         for token, share in tops:
             read = text + token if text else token.lstrip()
             read = read if self._led(read) else read.rstrip()
