@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from two_layer import llama_base
+if TYPE_CHECKING:
+    import torch
 
 MODEL = "two-layer"
 
@@ -48,6 +46,10 @@ class Engine:
     """The two-layer Llama: log-probabilities of every next token, and of a text."""
 
     def __init__(self) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from two_layer import llama_base
+
         self.tokenizer = AutoTokenizer.from_pretrained(llama_base())
         self.model = AutoModelForCausalLM.from_pretrained(llama_base()).eval()
         self.lock = threading.Lock()
@@ -59,7 +61,9 @@ class Engine:
         text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
         return self.ids(text) + self.ids(begun)
 
-    def logs(self, ids: Sequence[int]) -> torch.Tensor:
+    def logs(self, ids: Sequence[int]) -> "torch.Tensor":
+        import torch
+
         with self.lock, torch.inference_mode():
             return self.model(torch.tensor([list(ids)])).logits[0].float().log_softmax(-1)
 

@@ -26,8 +26,10 @@ from clinfit.models.base import FitSummary, Lesson, Model, Outputs, TextOutputs,
 from clinfit.models.families import create_model
 from clinfit.packs.decide import ask
 from clinfit.study.models import Baseline, Causal, Classical, Encoder, Lora, ModelSpec, Train
+from clinfit.study.remote import Remote
 from clinfit.study.tasks import Task
 from kinds import DATA, dataset, unlabelled
+from remote_server import MODEL, shared
 from two_layer import bert_base, llama_base
 
 TASK = "finding"
@@ -58,6 +60,7 @@ SPECS: dict[str, ModelSpec] = {
     "causal-prompted": CAUSAL.model_copy(
         update={"method": "prompt", "shots": 2, "train": BRIEF.model_copy(update={"max_length": 510})}
     ),
+    "remote": Remote(name="m", family="remote", url=shared().url, model=MODEL, top=400),
     "encoder-lora": ENCODER,
     "encoder-full": ENCODER.model_copy(update={"method": "full", "class_weights": "balanced", "sampling": "balanced"}),
 }
@@ -77,6 +80,7 @@ TAKES: dict[str, list[str]] = {
     "causal-bf16": ["text"],
     "causal-weighted": ["three"],
     "causal-prompted": ["text", "three", "options"],
+    "remote": ["text", "table", "mixed", "three", "several", "options", "texts", "fields"],
     "encoder-lora": ["text", "table", "mixed", "three", "several"],
     "encoder-full": ["text", "three", "several"],
 }
