@@ -114,11 +114,16 @@ class Asking:
         return self._of_answer(messages, pairs, answer, response, usage)
 
     def _of_answer(
-        self, messages: Messages, pairs: Sequence[tuple[Any, Any]], answer: str, response: Mapping[str, Any], usage: Usage
+        self,
+        messages: Messages,
+        pairs: Sequence[tuple[Any, Any]],
+        answer: str,
+        response: Mapping[str, Any],
+        usage: Usage,
     ) -> tuple[float, int] | None:
         """What the tokens of a prompt with an answer say of the answer: of those at the end that spell it, or, where a
         character is divided among tokens, of as many as the prompt has fewer without it."""
-        if (found := _last(pairs, answer)) is not None or not any(log is not None for _, log in pairs):
+        if (found := _last(pairs, answer)) is not None or answer.isascii() or not pairs:
             return found
         alone, whole = Usage(), int((response.get("usage") or {}).get("prompt_tokens") or 0)
         self.write(messages, 1, alone)
