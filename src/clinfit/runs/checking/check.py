@@ -38,6 +38,10 @@ LEVEL_STYLES = {"error": "bold red", "warn": "yellow", "info": "cyan"}
 LONG = 600.0
 #: Above this number, inputs without missing values are only counted.
 MANY_INPUTS = 12
+#: Settings that stand elsewhere on the page, or would fill it.
+NOT_SHOWN = {
+    "name", "tasks", "family", "kind", "patterns", "c_grid", "search", "url", "model", "requests", "price",
+}  # fmt: skip
 #: Above this number, labels stand below each other.
 MANY_LABELS = 6
 
@@ -136,10 +140,7 @@ def _what(model: ModelSpec) -> str:
 def _settings(model: ModelSpec) -> str:
     """What a reader wants to know first; `docs/reference.md` lists the rest."""
     if not isinstance(model, Neural):
-        given = model.model_dump(
-            exclude={"name", "tasks", "family", "kind", "patterns", "c_grid", "search", "url", "model"},
-            exclude_defaults=True,
-        )
+        given = model.model_dump(exclude=NOT_SHOWN, exclude_defaults=True)
         return ", ".join([*(f"{key} {value}" for key, value in given.items()), *_searched(model)])
     from clinfit.training.precision import default_device, resolve_precision
 
