@@ -94,20 +94,18 @@ def test_whole_labels_are_as_likely_as_our_own_engine_says(data: str, tmp_path: 
         found = fitted(server, tmp_path / "remote", data).predict(TASK, test_set(data))
     expected = own(tmp_path / "own", data).predict(TASK, test_set(data))
     assert found.rung == "prompt-logprobs" and found.bounded is not None and not found.bounded.any()
-    if data != "three":  # of "no finding", "non-tumour" none begins another either, so all are compared alike
-        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=2e-4)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=2e-4)
     if data == "text":
         np.testing.assert_allclose(found.label_mass, expected.label_mass, rtol=0.02)
 
 
-@pytest.mark.parametrize("data", ["text", "three", "several", "options"])
-def test_tokens_among_the_next_ones_say_the_same(data: str, tmp_path: Path) -> None:
-    """All tokens are told, so that nothing is bounded; other spellings of a label add a little to it."""
+@pytest.mark.parametrize("data", ["text", "three", "options"])
+def test_tokens_among_the_next_ones_say_the_same_and_other_spellings_add_to_it(data: str, tmp_path: Path) -> None:
     with serving(Offers(prompt_logprobs=False)) as server:
         found = fitted(server, tmp_path / "remote", data).predict(TASK, test_set(data))
     expected = own(tmp_path / "own", data).predict(TASK, test_set(data))
-    assert found.rung == "top-logprobs" and found.bounded is not None
-    print(data, np.abs(found.probabilities - expected.probabilities).max(), found.bounded.mean())
+    assert found.rung == "top-logprobs" and found.label_mass is not None and expected.label_mass is not None
+    assert (found.label_mass >= 0.98 * expected.label_mass).all()
 
 
 @pytest.mark.parametrize("continued", ["as-is", None])
