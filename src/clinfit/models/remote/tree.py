@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 #: Next tokens, as UTF-8 of which one may hold a part of a character alone, with their probabilities.
 Tops = Sequence[tuple[bytes, float]]
-#: Branches that spell a label otherwise are followed where they have at least this share of its best one.
+#: Beginnings that spell a label otherwise are followed where they have at least this share of its best one.
 FOLLOWED = 0.01
 
 
@@ -35,7 +35,7 @@ def weighed(labels: Sequence[str], ask: Callable[[bytes], Tops | None]) -> Weigh
     Of a label that begins another ("cancer", "cancer free") it is the probability that the longer one does not follow.
     """
     walk = _Walk([label.encode() for label in labels], ask)
-    walk.follow(b"", 1.0)
+    walk.walk()
     return walk.outcome()
 
 
@@ -44,36 +44,49 @@ class _Walk:
         self.labels, self.ask = labels, ask
         self.found, self.bounds = dict.fromkeys(labels, 0.0), dict.fromkeys(labels, 0.0)
         self.begun: set[bytes] = set()
+        self.waiting: dict[bytes, float] = {b"": 1.0}
 
     def outcome(self) -> Weighed:
         seen = any(self.found.values())
         values = [self.found[label] or self.bounds[label] for label in self.labels]
         return Weighed(values, seen, bool(self.begun) or any(self.found[label] <= 0 for label in self.labels))
 
-    def follow(self, text: bytes, mass: float) -> None:
+    def walk(self) -> None:
+        """Take in every beginning, the shortest first: by then all spellings of it are known, and it is asked about
+        once."""
+        while self.waiting:
+            text = min(self.waiting, key=len)
+            self._take(text, self.waiting.pop(text))
+
+    def _take(self, text: bytes, mass: float) -> None:
         """Take in what may stand behind a text that the answer begins with at this probability."""
-        longer = [label for label in self._led(text) if label != text]
-        if not longer:
-            self.found[text] += mass
+        labels = self._led(text)
+        longer = [label for label in labels if label != text]
+        if not longer or (len(labels) == 1 and self._is_small(text, mass)):
+            self.found[labels[0]] += mass
+            return
+        if self._is_small(text, mass):
             return
         tops = self.ask(text)
         if tops is None:
-            self._take_begun(self._led(text), mass)
+            self._take_begun(labels, mass)
             return
-        told = self._joined(text, tops)
-        led = {read: mass * share for read, share in told.items() if self._led(read)}
+        led = {read: mass * share for read, share in self._joined(text, tops).items() if self._led(read)}
         unseen = mass * min(max(0.0, 1 - sum(share for _, share in tops)), min(share for _, share in tops))
         for label in longer:
             if not any(label.startswith(read) for read in led):
                 self.bounds[label] = max(self.bounds[label], unseen)
         for read, own in led.items():
-            labels = self._led(read)
-            if any(own >= FOLLOWED * max(led[other] for other in led if label.startswith(other)) for label in labels):
-                self.follow(read, own)
-            elif len(labels) == 1:
-                self.found[labels[0]] += own
+            self.waiting[read] = self.waiting.get(read, 0.0) + own
         if text in self.labels:
             self.found[text] += max(0.0, mass - sum(led.values()))
+
+    def _is_small(self, text: bytes, mass: float) -> bool:
+        """Whether a beginning adds next to nothing to what is known of its labels."""
+        return all(
+            mass < FOLLOWED * max([self.found[label], *(m for t, m in self.waiting.items() if label.startswith(t))])
+            for label in self._led(text)
+        )
 
     def _led(self, text: bytes) -> list[bytes]:
         """The labels that begin with a text."""
