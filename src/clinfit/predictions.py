@@ -11,6 +11,9 @@ One parquet file holds one run's outputs on one split of one task at one stage. 
     dropped_tokens               tokens of the record's text that the model did not see, else null
     seconds
 
+    rung, bounded                of remote models with labels alone: how labels are scored, and whether a probability of
+                                 the item rests on a bound (models/remote/tree.py)
+
 Then the kind's own:
 
     classification   gold, predicted: a label. p_<label>: probability of each declared label, in label order; a row sums
@@ -89,7 +92,7 @@ def predictions_table(
             "group": [record.group for record in records],
             "gold": [answer_text(record.target) for record in records],
             "predicted": said.predicted,
-            "status": "ok",
+            "status": ["unparsed" if answer is None else "ok" for answer in said.predicted],
             "raw": nothing if said.raw is None else said.raw,
             "finish_reason": nothing if outputs.finish_reasons is None else outputs.finish_reasons,
         }
@@ -142,9 +145,10 @@ Columns = dict[str, Any]
 
 @dataclass(frozen=True)
 class Said:
-    """What stands in the columns that depend on the kind. own: its own columns."""
+    """What stands in the columns that depend on the kind. predicted: None where no answer could be read. own: its own
+    columns."""
 
-    predicted: Sequence[str]
+    predicted: Sequence[str | None]
     raw: Sequence[str] | None
     output_tokens: NDArray[np.int64] | None
     own: Columns
@@ -153,10 +157,16 @@ class Said:
 def _labels(task: Task, n: int, outputs: Outputs) -> Said:
     """Of every kind with labels: the most probable ones, and all probabilities."""
     assert isinstance(outputs, LabelOutputs)
-    check_probabilities(outputs.probabilities, n, task)
+    known = [k for k in range(n) if k not in outputs.read]
+    check_probabilities(outputs.probabilities[known], len(known), task)
+    predicted: list[str | None] = [*predicted_texts(task, outputs.probabilities)]
+    for k, answer in outputs.read.items():
+        predicted[k] = answer_text(answer)
     own: Columns = {PROBABILITY + label: outputs.probabilities[:, k] for k, label in enumerate(task.labels)}
     own |= OWN_COLUMNS[task.kind](task, outputs)
-    return Said(predicted_texts(task, outputs.probabilities), outputs.raw, outputs.output_tokens, own)
+    if outputs.rung is not None:
+        own |= {"rung": outputs.rung, "bounded": outputs.bounded}
+    return Said(predicted, outputs.raw, outputs.output_tokens, own)
 
 
 def _written(task: Task, n: int, outputs: Outputs) -> Said:

@@ -27,8 +27,10 @@ from clinfit.models.base import FitSummary, Lesson, Model, Outputs, TextOutputs,
 from clinfit.models.families import create_model
 from clinfit.packs.decide import ask
 from clinfit.study.models import Baseline, Causal, Classical, Encoder, Lora, Mlx, ModelSpec, Train
+from clinfit.study.remote import Remote
 from clinfit.study.tasks import Task
 from kinds import DATA, dataset, unlabelled
+from remote_server import MODEL, shared
 from two_layer import bert_base, llama_base
 
 TASK = "finding"
@@ -60,6 +62,7 @@ SPECS: dict[str, ModelSpec] = {
         update={"method": "prompt", "shots": 2, "train": BRIEF.model_copy(update={"max_length": 510})}
     ),
     "mlx": Mlx(name="m", family="mlx", base=str(llama_base()), lora=Lora(rank=2), train=BRIEF),
+    "remote": Remote(name="m", family="remote", url=shared().url, model=MODEL, top=400),
     "encoder-lora": ENCODER,
     "encoder-full": ENCODER.model_copy(update={"method": "full", "class_weights": "balanced", "sampling": "balanced"}),
 }
@@ -80,6 +83,7 @@ TAKES: dict[str, list[str]] = {
     "causal-weighted": ["three"],
     "causal-prompted": ["text", "three", "options"],
     "mlx": ["text", "table", "mixed", "three", "several", "options", "texts", "fields"],
+    "remote": ["text", "table", "mixed", "three", "several", "options", "texts", "fields"],
     "encoder-lora": ["text", "table", "mixed", "three", "several"],
     "encoder-full": ["text", "three", "several"],
 }

@@ -16,7 +16,7 @@ from clinfit.findings import FindingDict
 class ModelFacts(TypedDict, total=False):
     """What a run knows of a model and predictions do not. stage_seconds, stage_perplexity: training
     time, and perplexity of general text (scoring/general_text.py), by number of the stage; that of 0 is the base's.
-    search: how its hyperparameters were chosen."""
+    search: how its hyperparameters were chosen. remote: of a model on a server, what was found out there."""
 
     family: str
     train_seconds: float | None
@@ -29,6 +29,7 @@ class ModelFacts(TypedDict, total=False):
     status: Literal["done", "failed", "running"]
     reason: str
     search: SearchOutcome
+    remote: dict[str, Any]
 
 
 class Importance(TypedDict):

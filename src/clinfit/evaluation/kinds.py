@@ -47,6 +47,7 @@ from clinfit.evaluation.analyses.texts import (
     written,
 )
 from clinfit.evaluation.checks import items, probabilities, study, systems
+from clinfit.evaluation.checks.remote import check_remote
 from clinfit.evaluation.checks.search import check_search
 from clinfit.evaluation.checks.shortened import check_shortened
 from clinfit.evaluation.claims.pairs import check_declared
@@ -96,6 +97,7 @@ SYSTEMS: Mapping[str, SystemAnalysis] = {
     "floors": systems.check_floors,
     "informative": systems.check_informative,
     "language": language,
+    "remote": check_remote,
 }
 ANALYSES: Mapping[str, Analysis] = {
     "choice": study.check_choice,

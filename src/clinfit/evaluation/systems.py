@@ -87,11 +87,11 @@ class System:
 
     @property
     def language_model(self) -> bool:
-        return self.spec is not None and self.spec.neural
+        return self.spec is not None and self.spec.language_model
 
     @property
     def simple(self) -> bool:
-        return self.spec is not None and not self.spec.neural
+        return self.spec is not None and not self.spec.language_model
 
 
 def find_systems(engine: Engine, task: Task, models: Sequence[ModelSpec], table: pd.DataFrame) -> list[System]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.data.records import Record
+from clinfit.data.records import Record, Target
 from clinfit.errors import ClinfitError
 from clinfit.scoring.likelihood import Likelihood
 from clinfit.study.models import ModelSection, ModelSpec, Train
@@ -160,6 +160,10 @@ class LabelOutputs:
     prompt_tokens: (n,) tokens that are read before an answer, questions included; None where there are no tokens.
     dropped_tokens: (n,) tokens of the record's text that the model did not see; None where all is seen.
     seconds: (n,) time spent on the record (its share of its batch).
+    read: position of a record -> what was read in a written answer in place of probabilities, which are nan in its row;
+    None where nothing could be read.
+    rung, bounded: of remote models, how labels are scored, and (n,) whether a probability rests on a bound
+    (models/remote).
     """
 
     probabilities: NDArray[np.float64]
@@ -167,10 +171,13 @@ class LabelOutputs:
     label_mass: NDArray[np.float64] | None = None
     scorings: Mapping[str, NDArray[np.float64]] | None = None
     raw: list[str] | None = None
-    finish_reasons: list[FinishReason] | None = None
+    finish_reasons: Sequence[FinishReason | None] | None = None
     prompt_tokens: NDArray[np.int64] | None = None
     output_tokens: NDArray[np.int64] | None = None
     dropped_tokens: NDArray[np.int64] | None = None
+    read: Mapping[int, Target | None] = field(default_factory=dict)
+    rung: str | None = None
+    bounded: NDArray[np.bool_] | None = None
 
     def with_texts(self, written: TextOutputs) -> "LabelOutputs":
         """The same with what the model wrote by itself beside it; `seconds` stay those of the probabilities."""
@@ -289,6 +296,30 @@ class Writer(Model, Protocol):
 
     def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood | None:
         """How unlikely the model finds the reference answer of each record; None of families that cannot say."""
+        ...
+
+
+class Each(Model, Protocol):
+    """A family that asks record by record what costs time or money, so that each answer is kept as it comes.
+
+    answered: the class of an answer, a dataclass that JSON holds.
+    """
+
+    answered: type
+
+    def answer_each(
+        self,
+        task: str,
+        records: Sequence[Record],
+        *,
+        done: Callable[[int, Any], None] = lambda index, answered: None,
+    ) -> list[Any]:
+        """An answer for each record. done: called with the number of a record and its
+        answer as soon as it is there."""
+        ...
+
+    def put_together(self, task: str, answered: Sequence[Any]) -> LabelOutputs:
+        """The outputs that these answers are."""
         ...
 
 

@@ -20,6 +20,7 @@ FAMILIES = {
     "encoder": ("clinfit.models.encoder", "EncoderModel"),
     "causal": ("clinfit.models.causal", "CausalModel"),
     "mlx": ("clinfit.models.mlx.model", "MlxModel"),
+    "remote": ("clinfit.models.remote.model", "RemoteModel"),
 }
 #: Saved models of family mlx where MLX is not installed: torch answers with the same adapter.
 WITHOUT_MLX = ("clinfit.models.mlx.by_torch", "MlxByTorch")

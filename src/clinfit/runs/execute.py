@@ -19,10 +19,11 @@ from clinfit.errors import ClinfitError
 from clinfit.evaluation.results import Results
 from clinfit.files import DiskError, disk_errors, point_latest, remove_leftovers, write_text
 from clinfit.locks import locked
+from clinfit.models.remote.egress import FLAG, check_egress, egress_allowed
 from clinfit.report.summary import print_summary
 from clinfit.runs.control.status import Monitor, new_console, set_state
 from clinfit.runs.finish import evaluate_run, whole
-from clinfit.runs.inputs import Prepared, describe_data, only_failed, prepare, write_inputs
+from clinfit.runs.inputs import Prepared, choose_models, describe_data, only_failed, prepare, write_inputs
 from clinfit.runs.packs import write_run_packs
 from clinfit.runs.steps.environment import describe_environment
 from clinfit.runs.steps.executors import Executor, Inline
@@ -85,6 +86,7 @@ def run(
     refuse_launcher()
     again = command(study if isinstance(study, str | Path) else None, out, models, quick, limit)
     study = as_asked(load_study(study) if isinstance(study, str | Path) else study, quick, limit)
+    warnings = check_egress(choose_models(study, models))
     prepared = prepare(study, out, models, fresh)
     prepared = only_failed(prepared) if retry_failed else prepared
     descriptions = {name: describe_data(task, prepared.data[name]) for name, task in study.tasks.items()}
@@ -97,6 +99,8 @@ def run(
         if out is None:
             point_latest(folder.path)
         with told(monitor, again):
+            for warning in warnings:
+                monitor.say(warning)
             monitor.update(study_folder=str(study.folder.resolve()))  # where relative data paths start from
             write_inputs(prepared, descriptions, environment)
             ledger = Ledger(prepared, monitor)
@@ -156,6 +160,7 @@ def command(
     words += [f"--limit {limit}"] if limit is not None else []
     words += ["--out", str(out)] if out else []
     words += ["--models", *models] if models else []
+    words += [FLAG] if egress_allowed() else []
     return " ".join(words)
 
 

@@ -300,5 +300,7 @@ def model_facts(record: dict[str, Any]) -> ModelFacts:
         facts["parameters"] = stages[-1]["parameters"]
         facts["peak_memory_mb"] = record.get("peak_memory_mb")
         facts["trainable_parameters"] = stages[-1]["trainable_parameters"]
+        if record["family"] == "remote":
+            facts["remote"] = stages[-1]["details"]
         facts["alarms"] = [alarm for stage in stages for alarm in stage["alarms"]]
     return facts

@@ -30,6 +30,10 @@ def write_run_packs(
     described = {task: read_json(folder.data(task)) for task in study.tasks}
     done = [trained_model(model, record) for model, record in records(folder) if record["status"] == "done"]
     for trained in done:
+        if is_remote(trained):
+            say(f"{trained.run}: no pack, since the model is on a server, and a pack holds what it answers with")
+    done = [trained for trained in done if not is_remote(trained)]
+    for trained in done:
         if holds_records(trained):
             say(f"{trained.run}: no pack, since its prompt holds training records (`shots`), and a pack holds none")
     return write_packs([trained for trained in done if not holds_records(trained)], study, results, described, say)
@@ -38,6 +42,11 @@ def write_run_packs(
 def holds_records(trained: Trained) -> bool:
     """Whether records of patients are a part of the model: examples in its prompt."""
     return trained.spec.get("shots", 0) > 0
+
+
+def is_remote(trained: Trained) -> bool:
+    """Whether the model is somebody else's, behind an address."""
+    return trained.spec["family"] == "remote"
 
 
 def trained_model(folder: ModelFolder, record: dict[str, Any]) -> Trained:

@@ -1,7 +1,7 @@
 """A study made small, to see in a minute or two what a run of it would give: `clinfit run STUDY --quick`."""
 
 from clinfit.study.data import SplitRule
-from clinfit.study.models import Baseline, ModelSpec, Neural
+from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study
 
 #: Records of each task, of its training records alone; passes over them; bootstrap resamples; trials of a search.
@@ -56,8 +56,8 @@ def limited(study: Study, records: int) -> Study:
 
 
 def _model(spec: ModelSpec) -> ModelSpec:
-    if not isinstance(spec, Baseline) and spec.search is not None:
-        spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": TRIALS})})
+    if spec.searched is not None:
+        spec = spec.model_copy(update={"search": spec.searched.model_copy(update={"trials": TRIALS})})
     if not isinstance(spec, Neural):
         return spec
     epochs = min(EPOCHS, spec.train.epochs)

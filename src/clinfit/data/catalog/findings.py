@@ -7,6 +7,7 @@ from clinfit.data.catalog.entry import CATALOG_PREFIX, CatalogEntry
 from clinfit.data.catalog.sets import entry_of
 from clinfit.findings import Finding
 from clinfit.study.models import ModelSpec, Neural
+from clinfit.study.remote import Remote
 from clinfit.study.tasks import Task
 
 #: Bases whose training texts are all known: what a set does not list under their name, they have not seen.
@@ -52,6 +53,8 @@ def contamination(task: Task, models: Iterable[ModelSpec]) -> Iterator[Finding]:
     for model in models:
         if isinstance(model, Neural):
             bases.setdefault(model.base, []).append(model.name)
+        elif isinstance(model, Remote):
+            bases.setdefault(f"{model.model} at {model.url}", []).append(model.name)
     for name, entry in sets_of(task).items():
         for base, users in bases.items():
             seen = entry.pretrained_on.get(base)

@@ -31,7 +31,6 @@ from clinfit.evaluation.stage_results import ChangeKind, StageChange, StagedMode
 from clinfit.evaluation.statistics.bootstrap import bootstrap_p, percentile
 from clinfit.evaluation.statistics.intervals import z_value
 from clinfit.findings import Finding
-from clinfit.study.models import Neural
 from clinfit.study.taught import Taught, learned_at
 
 #: Chance of showing non-inferiority, where it holds, that the number of items is given for.
@@ -45,12 +44,12 @@ def stages(context: MeasuredContext) -> Outcome:
     """Every language model that learned in several stages; a warning for each that is shown to have forgotten the task.
 
     Models of other families are fitted for each task by itself and have nothing to forget; nor have those of which
-    nothing is trained (`method: prompt`), which are no measure for those that are.
+    nothing is trained (`method: prompt`, `family: remote`), which are no measure for those that are.
     """
     found: dict[str, dict[int, dict[int, Measured]]] = {}
     for item in context.measured:
         system = item.system
-        if system.language_model and not (isinstance(system.spec, Neural) and system.spec.prompting):
+        if system.language_model and not (system.spec is not None and system.spec.prompting):
             found.setdefault(system.model, {}).setdefault(system.stage, {})[system.seed] = item
     through = [
         model

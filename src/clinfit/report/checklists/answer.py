@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clinfit.evaluation.results import TaskResult
 from clinfit.study.models import Neural
+from clinfit.study.remote import Remote
 
 if TYPE_CHECKING:
     from clinfit.report.inputs import ReportInputs
@@ -55,7 +56,12 @@ def data_of(run: "ReportInputs", task: str) -> Mapping[str, Any]:
     return run.data.get(task, {})
 
 
+def remote_models(run: "ReportInputs") -> list[Remote]:
+    return [spec for spec in run.study.models if isinstance(spec, Remote)]
+
+
 def language_models(run: "ReportInputs") -> list[Neural]:
+    """Those that are on this machine."""
     return [spec for spec in run.study.models if isinstance(spec, Neural)]
 
 

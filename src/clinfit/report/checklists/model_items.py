@@ -8,13 +8,23 @@ from clinfit.evaluation.analyses.generated import SCORED
 from clinfit.evaluation.claims.wording import recalibration_words, threshold_words
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.system_results import SystemResult
-from clinfit.report.checklists.answer import MISSING, Answer, by_words, details, for_tasks, language_models, reported
+from clinfit.report.checklists.answer import (
+    MISSING,
+    Answer,
+    by_words,
+    details,
+    for_tasks,
+    language_models,
+    remote_models,
+    reported,
+)
 from clinfit.report.checklists.data_items import missing_data
 from clinfit.report.format import duration
 from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.tables import cell_of, the_model
 from clinfit.study.models import Classical, Encoder, LanguageModel, Neural
+from clinfit.study.remote import Remote
 from clinfit.study.schema import study_hash
 
 if TYPE_CHECKING:
@@ -31,6 +41,7 @@ def handling(run: "ReportInputs") -> Answer:
     if any(isinstance(spec, Classical) for spec in run.study.models):
         parts.append("classical models: TF-IDF of texts or a design matrix of features")
     parts += [f"{spec.name}: at most {spec.train.max_length} tokens" for spec in language_models(run)]
+    parts += [f"{spec.name}: whole records, sent to a server" for spec in remote_models(run)]
     return Answer("reported", "; ".join(parts) or "rules on the inputs as they are", "models")
 
 
@@ -167,13 +178,14 @@ def _no_language_model(run: "ReportInputs") -> Answer | None:
     """Why there is nothing to say of a language model; None where there is."""
     if not run.models:
         return MISSING
-    return None if language_models(run) else Answer("not applicable", "no language model")
+    return None if language_models(run) or remote_models(run) else Answer("not applicable", "no language model")
 
 
 def llm_name(run: "ReportInputs") -> Answer:
     if obstacle := _no_language_model(run):
         return obstacle
     names = [f"{m.name}: {m.base}{f' ({m.revision})' if m.revision else ''}" for m in language_models(run)]
+    names += [f"{m.name}: {m.model}, served at {m.url}" for m in remote_models(run)]
     return Answer("partly", "; ".join(names) + "; end of the base's training data is for the author to add", "models")
 
 
@@ -184,6 +196,7 @@ def llm_settings(run: "ReportInputs") -> Answer:
     for m in language_models(run):
         settings = f"{m.train.epochs:g} epochs, learning rate {m.train.learning_rate:g}"
         parts.append(f"{m.name}: {settings}, at most {m.train.max_length} tokens")
+    parts += [f"{m.name}: asked with {m.shots} examples at temperature 0" for m in remote_models(run)]
     return Answer("reported", "; ".join(parts), "models")
 
 
@@ -193,7 +206,9 @@ def llm_tuning(run: "ReportInputs") -> Answer:
     parts = []
     for m in language_models(run):
         whole = isinstance(m, Encoder) and m.method == "full"
-        parts.append(f"{m.name}: " + ("all weights trained" if whole else f"low-rank adapter of rank {m.lora.rank}"))
+        how = "all weights trained" if whole else f"low-rank adapter of rank {m.lora.rank}"
+        parts.append(f"{m.name}: " + ("nothing trained" if m.prompting else how))
+    parts += [f"{m.name}: nothing trained" for m in remote_models(run)]
     return Answer("reported", "; ".join(parts) + "; supervised by the labels, no alignment", "models")
 
 
@@ -229,7 +244,7 @@ def of_free_answers(run: "ReportInputs") -> bool:
 def prompt(run: "ReportInputs") -> Answer:
     if not run.models:
         return MISSING
-    if not any(isinstance(spec, LanguageModel) for spec in run.study.models):
+    if not any(isinstance(spec, LanguageModel | Remote) for spec in run.study.models):
         return Answer("not applicable", "no model that reads a prompt")
     own = all(task.prompt for task in run.study.tasks.values())
     which = "the study's own prompt" if own else "the default prompt of clinfit"

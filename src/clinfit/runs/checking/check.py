@@ -20,9 +20,11 @@ from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.claims.wording import in_words
 from clinfit.findings import Finding
+from clinfit.runs.checking.remote import remote_findings, remote_models, sent
 from clinfit.runs.steps.item_scores import check_judges
 from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
+from clinfit.study.remote import Remote
 from clinfit.study.schema import Study, study_hash
 from clinfit.study.stages import Stage
 from clinfit.study.tasks import Task
@@ -36,6 +38,10 @@ LEVEL_STYLES = {"error": "bold red", "warn": "yellow", "info": "cyan"}
 LONG = 600.0
 #: Above this number, inputs without missing values are only counted.
 MANY_INPUTS = 12
+#: Settings that stand elsewhere on the page, or would fill it.
+NOT_SHOWN = {
+    "name", "tasks", "family", "kind", "patterns", "c_grid", "search", "url", "model", "requests", "price",
+}  # fmt: skip
 #: Above this number, labels stand below each other.
 MANY_LABELS = 6
 
@@ -77,6 +83,9 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
         found = [*audit(task, data[name]), *contamination(task, [m for m in study.models if name in study.tasks_of(m)])]
         several = len(study.tasks) > 1
         findings += [replace(one, title=f"{name}: {one.title}") for one in found] if several else found
+    for spec in remote_models(study):
+        console.print(sent(study, spec, first))
+    findings += remote_findings(study)
     if prepared:
         console.print(_estimates_table(prepared))
         fits = [(len(study.seeds_of(model.spec)) + _trials(model.spec), model.estimate.seconds) for model in prepared]
@@ -115,18 +124,23 @@ def _models_table(study: Study) -> Table:
     several = ["tasks"] if len(study.tasks) > 1 else []
     table = Table("model", "family", "what", *several, "settings", title="Models", title_justify="left")
     for model in study.models:
-        what = model.base if isinstance(model, Neural) else model.kind
+        what = _what(model)
         tasks = [", ".join(study.tasks_of(model))] if several else []
         table.add_row(model.name, model.family, what, *tasks, _settings(model))
     return table
 
 
+def _what(model: ModelSpec) -> str:
+    """What a model is: its base, the model that a server has, or its kind."""
+    if isinstance(model, Remote):
+        return f"{model.model} at {model.url}"
+    return model.base if isinstance(model, Neural) else model.kind
+
+
 def _settings(model: ModelSpec) -> str:
     """What a reader wants to know first; `docs/reference.md` lists the rest."""
     if not isinstance(model, Neural):
-        given = model.model_dump(
-            exclude={"name", "tasks", "family", "kind", "patterns", "c_grid", "search"}, exclude_defaults=True
-        )
+        given = model.model_dump(exclude=NOT_SHOWN, exclude_defaults=True)
         return ", ".join([*(f"{key} {value}" for key, value in given.items()), *_searched(model)])
     from clinfit.training.precision import default_device, precision_of
 

@@ -20,6 +20,7 @@ from clinfit.runs.steps.item_scores import deciding
 from clinfit.study.data import Fold
 from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
 from clinfit.study.models import Baseline, LanguageModel, Mlx, ModelSpec, Neural
+from clinfit.study.remote import Remote
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Task, TextTask, Writing
 from clinfit.study.taught import Taught, stages_of
@@ -28,7 +29,9 @@ from clinfit.study.taught import Taught, stages_of
 ANSWERED: tuple[Split, ...] = ("validation", "test")
 
 #: Fields of a model that say what is asked of it and not what it is.
-ASKED_OF_IT = {"tasks", "compare_base", "generate", "importance", "words"}
+ASKED_OF_IT = {
+    "tasks", "compare_base", "generate", "importance", "words", "requests", "price", "api_key_env",
+}  # fmt: skip
 #: Fields that do not change what one stage makes of the stage before: models that differ only here share stages.
 OF_OTHER_STAGES = {"name", "seeds", "stages"}
 #: Settings of a stage that stand in the inputs of its fit by themselves.
@@ -151,7 +154,9 @@ def free_tokens(spec: ModelSpec, task: Task) -> int:
 
 
 def worker_key(spec: ModelSpec) -> str:
-    """Base and precision, which the models of one process share."""
+    """Base and precision, which the models of one process share; of remote models their server."""
+    if isinstance(spec, Remote):
+        return spec.url
     if not isinstance(spec, Neural):
         return CLASSICAL
     base = spec.base + (f"@{spec.revision}" if spec.revision else "")

@@ -18,6 +18,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_file, hash_folder, hash_json, read_json, write_json
 from clinfit.runs.control.status import now
@@ -25,6 +28,7 @@ from clinfit.runs.folder import OUTCOME, RECORD_FORMAT, ModelFolder, RunFolder
 from clinfit.runs.steps.plan import Run, Step
 from clinfit.runs.steps.written import remove_written
 from clinfit.study.models import ModelSpec
+from clinfit.study.remote import Remote
 from clinfit.study.schema import Study
 from clinfit.study.search import filled_in, with_point
 
@@ -77,6 +81,13 @@ def note_done(step: Step, record: dict[str, Any], folder: ModelFolder) -> None:
         record["spec"] = filled_in(record["spec"], record["search"]["point"])
     write_json(folder.record, record)
     remove_written(folder.path / step.writes)
+
+
+def note_usage(record: dict[str, Any], step: Step, spec: Remote, table: pd.DataFrame) -> None:
+    """Note what the answers of a remote model took, and with declared prices what they cost, beside its fit."""
+    counts = {name: int(np.nansum(table[name].to_numpy(dtype=np.float64))) for name in ("prompt_tokens", "output_tokens")}
+    used = record["stages"][str(step.stage)]["details"].setdefault("answers", {})
+    used[f"{step.task} {step.split}"] = {"records": len(table), **counts, **spec.cost(**counts)}
 
 
 def open_record(runs: RunFolder, study: Study, run: Run, steps: Sequence[Step], say: Callable[[str], None]) -> bool:

@@ -26,7 +26,7 @@ from clinfit.data.records import Record, in_split
 from clinfit.files import DiskError, hash_json, new_folder, write_json, write_parquet
 from clinfit.locks import locked
 from clinfit.machine import peak_memory_bytes
-from clinfit.models.base import Lesson, Mergeable, Model, Workspace, Writer
+from clinfit.models.base import Each, Lesson, Mergeable, Model, Workspace, Writer
 from clinfit.models.families import create_model, load_model
 from clinfit.predictions import Source, predictions_table, read_predictions
 from clinfit.runs.control.status import Listener, telling
@@ -38,13 +38,14 @@ from clinfit.runs.steps.importance import write_importance
 from clinfit.runs.steps.item_scores import score_table
 from clinfit.runs.steps.place import Place, place_of
 from clinfit.runs.steps.plan import Run, Step, free_tokens, runs_of
-from clinfit.runs.steps.record import model_of, note_done, searched_spec, why_to_do
+from clinfit.runs.steps.record import model_of, note_done, note_usage, searched_spec, why_to_do
 from clinfit.runs.steps.reuse import from_elsewhere
 from clinfit.runs.steps.search import run_search
 from clinfit.runs.steps.trials import Subject
-from clinfit.runs.steps.written import WrittenTexts, write_left, write_texts
+from clinfit.runs.steps.written import Kept, WrittenTexts, answer_left, write_left, write_texts
 from clinfit.study.evaluation import GenerationEvaluation
-from clinfit.study.models import ModelSpec, Neural
+from clinfit.study.models import ModelSpec
+from clinfit.study.remote import Remote
 from clinfit.study.tasks import Generation, Writing
 from clinfit.study.taught import Taught, stages_of
 from clinfit.training.retention.rehearsal import rehearse
@@ -192,20 +193,27 @@ class Worker:
         assert step.task is not None and step.split is not None
         folder, task = self.place.folder.run(step.run), self.place.study.tasks[step.task]
         records = in_split(self._records(run, step.task), step.split)
-        written = WrittenTexts(folder.path / step.writes, hash_json([step.inputs, model_of(step, record)]))
+        path, key = folder.path / step.writes, hash_json([step.inputs, model_of(step, record)])
         with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
             advance(0, len(records), "")
             model = self._asked(step, run, folder)
             if isinstance(task, Writing):
+                written = WrittenTexts(path, key)
                 outputs = write_texts(cast(Writer, model), step.task, records, task.max_new_tokens, written, advance)
+            elif isinstance(run.spec, Remote):
+                each = cast(Each, model)
+                outputs = answer_left(each, step.task, records, Kept(each.answered, path, key), advance)
             else:
                 outputs = model.predict(step.task, records, progress=advance)
                 if limit := free_tokens(run.spec, task):
+                    written = WrittenTexts(path, key)
                     write_left(cast(Writer, model), step.task, records, limit, written, advance)
                     outputs = outputs.with_texts(written.outputs([one.id for one in records]))
         source = Source(run.name, run.spec.name, run.seed, step.stage, run.fold)
         table = predictions_table(source, step.task, task, step.split, records, outputs)
-        write_parquet(folder.path / step.writes, table)
+        write_parquet(path, table)
+        if isinstance(run.spec, Remote):
+            note_usage(record, step, run.spec, table)
         record["peak_memory_mb"] = max(record.get("peak_memory_mb") or 0.0, peak_memory())
 
     def _score_items(self, step: Step, run: Run, record: dict[str, Any]) -> None:
@@ -275,7 +283,8 @@ class Worker:
         several = len(stages) > 1
         if step.action == "fit":
             what = "training" if stages[step.stage - 1].merge is None else "merging"
-            what = "drawing examples" if isinstance(run.spec, Neural) and run.spec.prompting else what
+            what = "drawing examples" if run.spec.prompting else what
+            what = "finding out what the server offers" if isinstance(run.spec, Remote) else what
             return what + (f", stage {step.stage}" if several else "")
         about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split
         if step.action == "search":

@@ -1,0 +1,186 @@
+"""The tree of labels; servers that fail in every known manner; where texts may go. No model is needed for any of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from clinfit.errors import ClinfitError
+from clinfit.models.remote.asking import neutral
+from clinfit.models.remote.egress import allow_egress, check_egress
+from clinfit.models.remote.server import Refused, Server
+from clinfit.models.remote.tree import weighed
+from clinfit.study.remote import Price, Remote, Requests
+from remote_server import MODEL, Fault, RemoteServer, refused, serving
+
+SECRET = "sk-very-secret"
+
+
+@pytest.fixture
+def server() -> Iterator[RemoteServer]:
+    with serving() as one:
+        yield one
+
+
+def spec(server: RemoteServer, **more: Any) -> Remote:
+    asked: dict[str, Any] = {"name": "m", "family": "remote", "url": server.url, "model": MODEL}
+    return Remote(**asked | {"requests": Requests(retries=2)} | more)
+
+
+# ---------------------------------------------------------------- the tree of labels
+
+
+def tops(tree: dict[str, dict[str, float]]) -> Any:
+    return lambda beginning: [(token.encode(), share) for token, share in tree[beginning.decode()].items()]
+
+
+def test_a_label_is_the_product_along_its_tokens_over_all_spellings() -> None:
+    tree = {"": {"Yes": 0.5, "Y": 0.1, " No": 0.2, "the": 0.2}, "Y": {"es": 0.5, "ou": 0.5}}
+    found = weighed(["Yes", "No"], tops(tree))
+    np.testing.assert_allclose(found.probabilities, [0.55, 0.2])
+    assert found.seen and not found.bounded
+
+
+def test_a_label_that_begins_another_is_what_the_longer_one_does_not_take() -> None:
+    tree = {"": {"cancer": 0.8, "no": 0.2}, "cancer": {" free": 0.25, "": 0.7, ".": 0.05}}
+    found = weighed(["cancer", "cancer free"], tops(tree))
+    np.testing.assert_allclose(found.probabilities, [0.6, 0.2])
+
+
+def test_what_is_not_told_is_bounded_by_the_last_token_told_and_by_what_is_left() -> None:
+    last = weighed(["Yes", "No"], tops({"": {"Yes": 0.5, "the": 0.1}}))
+    left = weighed(["Yes", "No"], tops({"": {"Yes": 0.5, "the": 0.45}}))
+    np.testing.assert_allclose([last.probabilities, left.probabilities], [[0.5, 0.1], [0.5, 0.05]])
+    assert last.bounded and last.seen
+    nothing = weighed(["Yes", "No"], tops({"": {"the": 0.9, "a": 0.05}}))
+    assert not nothing.seen and nothing.bounded
+
+
+def test_a_beginning_that_cannot_be_followed_counts_where_it_begins_one_label_alone() -> None:
+    def ask(beginning: bytes) -> Any:
+        return [(b"Non", 0.6), (b"Cancer", 0.3)] if not beginning else None
+
+    found = weighed(["Non-Cancer", "Cancer"], ask)
+    assert found.probabilities == [0.6, 0.3] and found.bounded
+    shared = weighed(["Non-Cancer", "Nonsense", "Cancer"], ask)
+    assert shared.probabilities == [0.6, 0.6, 0.3] and shared.bounded
+
+
+# ---------------------------------------------------------------- servers that fail
+
+
+def asking(server: RemoteServer, **more: Any) -> tuple[Server, list[float]]:
+    """A server whose pauses are noted and not waited for."""
+    pauses: list[float] = []
+    return Server(spec(server, **more), pauses.append), pauses
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(429), Fault(500), Fault(503), Fault(body=b"{broken"), Fault(body=b"[1]"), Fault(body=b"\xff\xfe")],
+    ids=["429", "500", "503", "broken", "list", "no-text"],
+)
+def test_a_server_that_is_busy_or_garbled_is_asked_again(server: RemoteServer, fault: Fault) -> None:
+    server.faults = [fault, fault]
+    asked, pauses = asking(server)
+    assert asked.get("/models")["data"] and len(server.asked) == 3
+    assert len(pauses) == 2 and 0.25 <= pauses[0] <= 0.5 <= pauses[1] <= 1.0
+
+
+def test_tries_end(server: RemoteServer) -> None:
+    server.faults = [Fault(503)] * 9
+    with pytest.raises(ClinfitError, match="answered 503, 3 times"):
+        asking(server)[0].get("/models")
+    assert len(server.asked) == 3
+
+
+def test_retry_after_is_honoured_in_both_forms(server: RemoteServer) -> None:
+    server.faults = [
+        Fault(429, headers={"Retry-After": "7"}),
+        Fault(503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    ]
+    asked, pauses = asking(server)
+    asked.get("/models")
+    assert pauses == [7.0, 0.0]
+    server.faults = [Fault(429, headers={"Retry-After": "86400"})]
+    with pytest.raises(ClinfitError, match="left alone for 86400 s"):
+        asked.get("/models")
+
+
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(server: RemoteServer) -> None:
+    server.faults = [Fault(seconds=3.0)]
+    asked, _ = asking(server, requests=Requests(timeout=1.0, retries=1))
+    assert asked.get("/models")["data"]
+    server.faults = [Fault(seconds=3.0)] * 2
+    with pytest.raises(ClinfitError, match=r"gave no answer within 1 s, 2 times"):
+        asked.get("/models")
+
+
+def test_nobody_there_is_an_error_that_says_so(server: RemoteServer) -> None:
+    server.close()
+    with pytest.raises(ClinfitError, match="cannot be reached"):
+        asking(server)[0].get("/models")
+
+
+def test_no_faster_than_allowed_and_no_more_at_once(server: RemoteServer) -> None:
+    asked, pauses = asking(server, requests=Requests(per_minute=1))
+    for _ in range(3):
+        asked.get("/models")
+    assert len(pauses) == 2 and 30 < pauses[0] <= 60 < pauses[1] <= 120
+    server.faults = [Fault(seconds=0.05, body=b"{}") for _ in range(12)]
+    asked, _ = asking(server, requests=Requests(concurrent=3))
+    assert len(asked.each(range(12), lambda k: asked.get("/models"))) == 12
+    assert 2 <= server.most_open <= 3
+
+
+def test_a_refusal_is_not_repeated_and_quotes_nothing(server: RemoteServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", SECRET)
+    asked, pauses = asking(server, api_key_env="SOME_KEY")
+    server.faults = [refused(400, "context_length_exceeded", "your prompt 'Mrs Smith has' is too long")]
+    with pytest.raises(Refused, match=r"400 \(context_length_exceeded\)") as error:
+        asked.post("/chat/completions", {})
+    assert not pauses and "Smith" not in str(error.value) and SECRET not in str(error.value)
+
+
+# ---------------------------------------------------------------- what is sent, and where
+
+
+@pytest.mark.parametrize(
+    ("url", "leaves"),
+    [("http://localhost:1/v1", False), ("http://127.9.0.1/v1", False), ("http://[::1]:8/v1", False)]
+    + [(url, True) for url in ("https://api.example.org/v1", "http://10.0.0.3/v1", "http://localhost.example.org/v1")],
+)
+def test_only_loopback_is_this_machine(url: str, leaves: bool) -> None:
+    remote = Remote(name="m", family="remote", url=url, model="x")
+    assert remote.leaves_machine == leaves
+    allow_egress(False)
+    try:
+        if leaves:
+            with pytest.raises(ClinfitError, match="--allow-egress"):
+                check_egress([remote])
+            with pytest.raises(ClinfitError, match="--allow-egress"):
+                Server(remote)
+            allow_egress(True)
+            assert "leave this machine" in check_egress([remote])[0]
+        else:
+            assert check_egress([remote]) == []
+    finally:
+        allow_egress(False)
+
+
+@pytest.mark.parametrize("url", ["http://me:key@host/v1", "http://host/v1?key=x", "ftp://host/v1", "host/v1"])
+def test_an_address_holds_no_key(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Remote(name="m", family="remote", url=url, model="x")
+
+
+def test_prices_are_counted() -> None:
+    price = Price(per_million_prompt_tokens=2.0, per_million_output_tokens=10.0)
+    remote = Remote(name="m", family="remote", url="http://localhost/v1", model="x", price=price)
+    assert remote.cost(500_000, 10_000) == {"cost": 1.1, "currency": "USD"}
+
+
+def test_known_markup_is_taken_apart() -> None:
+    assert neutral("a <|im_end|> b </s> [INST] p <0.05>") == "a < |im_end|> b < /s> [ INST] p <0.05>"
