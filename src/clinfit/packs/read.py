@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,8 @@ from clinfit.study.tasks import Extraction, Writing, lexicon_of
 
 if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
+    from clinfit.models.causal import CausalModel
+    from clinfit.models.encoder import EncoderModel
 
 #: What may be asked: records, a table with the task's columns, or a data file.
 Items = Sequence[Record] | pd.DataFrame | Path | str
@@ -187,10 +189,11 @@ class Pack:
         change by what the pack declares.
         """
         same = surroundings(self.model.spec.neural) == self.probes.made_on
-        tasks = {name: self._parity(name) for name in self.tasks}
+        tasks = {name: self.parity(name) for name in self.tasks}
         return SelfTest(tasks, same, 0.0 if same else self.content.tolerance)
 
-    def _parity(self, name: str) -> TaskParity:
+    def parity(self, name: str) -> TaskParity:
+        """How the task's probes are answered here, beside the answers that the pack carries."""
         records, served = self.probes.records[name], self.tasks[name]
         if isinstance(texts := self.probes.references[name], list):
             written = probe_texts(self.model, name, records)
@@ -285,7 +288,4 @@ def engine_of(model: Model) -> str:
     """What computes a model's answers on this machine."""
     if not model.spec.neural:
         return {"baseline": "rules", "classical": "scikit-learn"}[model.spec.family]
-    from clinfit.training.precision import default_device
-
-    device = default_device().type
-    return "torch, one record at a time" if device == "cpu" else f"torch on {device}, records of like length together"
+    return cast("CausalModel | EncoderModel", model).engine

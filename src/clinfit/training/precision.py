@@ -24,3 +24,10 @@ def resolve_precision(wanted: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def torch_engine(device: torch.device) -> str:
+    """How torch computes answers on a device, as every answer names it."""
+    if device.type == "cpu":
+        return "torch, one record at a time"
+    return f"torch on {device.type}, records of like length together"
