@@ -6,8 +6,8 @@
 It trains clinfit/minilm a little, so that all rows answer with the same weights, and merges them for the peers. Each
 server gets 200 real abstracts of 200 words: first one after the other, to compare probabilities with FastAPI's, which
 is fp32; then closed loops of 1, 8 and 32 clients; then, for the rows of --open, an open loop at 80 % of what it
-answered at most. Prints tables, and appends what it measured to FOLDER/serving.jsonl. The load generator uses the same cores as
-the servers, and processor time a request is told beside the rate, since others may use the machine as well.
+answered at most. Prints tables, and appends what it measured to FOLDER/serving.jsonl. The load generator uses the cores
+of the servers, and processor time a request is told beside the rate, since others may use the machine as well.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from load import Loaded, Request, all_answers, closed, opened
 from workload import SEED, read_abstracts
 
 HERE = Path(__file__).parent
-WORDS, TEXTS = 200, 200
+WORDS, TEXTS = 200, 200  # texts that the model was not taught
 CLIENTS = (1, 8, 32)
 #: Share of the highest rate in a closed loop at which the open loop asks.
 SHARE = 0.8
@@ -322,6 +322,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12, help="of each closed loop")
     parser.add_argument("--open", nargs="*", default=["clinfit_auto"], help="rows that get an open loop as well")
     parser.add_argument("--open-minutes", type=float, default=5)
+    parser.add_argument("--texts", type=int, default=200, help="abstracts that are asked")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--litserve-python", type=Path)
@@ -336,7 +337,7 @@ def main() -> None:
         if options.rows and name not in options.rows:
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        records.append(measure(name, server, texts, options.port + k, options))
+        records.append(measure(name, server, texts[: options.texts], options.port + k, options))
         with (options.work / "serving.jsonl").open("a") as file:
             file.write(json.dumps(records[-1]) + "\n")
     print(tables(records))
