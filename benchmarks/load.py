@@ -42,7 +42,7 @@ class Connection:
     async def ask(self, request: Request) -> tuple[int, Any]:
         """Status and the answer's JSON."""
         path, body = request
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # servers close connections that were idle for a while
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\n"
