@@ -55,7 +55,14 @@ STUDY = {
             "name": "minilm",
             "family": "encoder",
             "base": "clinfit/minilm",
-            "train": {"epochs": 1, "learning_rate": 2e-3, "batch_size": 16, "max_length": 512, "precision": "fp32"},
+            "train": {
+                "epochs": 1,
+                "learning_rate": 2e-3,
+                "batch_size": 16,
+                "max_length": 512,
+                "shorten": "end",  # as the peers do
+                "precision": "fp32",
+            },
         }
     ],
     "evaluation": {"bootstrap": 100},
