@@ -131,7 +131,9 @@ def test_a_flipped_decision_refuses_however_small_the_change(pack: Pack, fakes: 
         use_engine(moved, "openvino", 0.01)
 
 
-def test_the_fastest_that_passes_is_taken(pack: Pack, fakes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_that_passes_is_taken(
+    written: dict[str, Path], pack: Pack, fakes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fakes |= {"openvino": 1e-5, "onnx": 2e-5, "spoiled": 0.5, "unknown": ValueError("of the record")}
     seconds = {"fake openvino": 0.2, "fake onnx": 0.1, "fake spoiled": 0.01, TORCH: 1.0}
     monkeypatch.setattr(
