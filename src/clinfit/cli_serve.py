@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clinfit.errors import ClinfitError
+from clinfit.models.engines import LARGEST_CHANGE, Wanted
 
 #: What the extra `serve` brings and nothing else does.
 NEEDED = ("fastapi", "uvicorn", "redis")
@@ -16,6 +17,19 @@ Packs = Annotated[list[Path], typer.Argument(metavar="PACK...", help="pack folde
 KeepDays = Annotated[float, typer.Option(min=0.01, help="days for which results of a job are kept")]
 Lease = Annotated[
     float, typer.Option(min=1, help="seconds after which a silent worker's chunk of a job goes to another")
+]
+Engine = Annotated[
+    Wanted,
+    typer.Option(
+        help="what computes the answers of encoders: torch, exactly as evaluated; auto: the fastest of openvino and "
+        "onnx that passes its comparison with torch, which is printed"
+    ),
+]
+EngineChange = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=LARGEST_CHANGE, help="largest change of a probability by --engine; default: what the pack declares"
+    ),
 ]
 
 
@@ -40,28 +54,34 @@ def serve(
     per_minute: Annotated[float | None, typer.Option(min=1, help="records a minute and key; default: no limit")] = None,
     keep_days: KeepDays = 7.0,
     lease: Lease = 30.0,
+    engine: Engine = "torch",
+    engine_change: EngineChange = None,
 ) -> None:
     """Serve packs: an API, jobs that survive a crash, and a page. Needs the extra `serve`."""
     _installed()
+    from clinfit.serve.models import Computing
     from clinfit.serve.run import Place, serve
     from clinfit.serve.settings import Settings
 
     settings = Settings(audit=audit, per_minute=per_minute, keep_days=keep_days, lease=lease)
     place = Place(host, port, tuple(allow_host or ()), redis, jobs, keys)
-    serve(packs, place, settings, typer.echo, works=works)
+    serve(packs, place, settings, typer.echo, works=works, computing=Computing(engine, engine_change))
 
 
 def worker(
     packs: Packs,
     redis: Annotated[str, typer.Option(metavar="URL", help="the Redis server that the services use")],
     lease: Lease = 30.0,
+    engine: Engine = "torch",
+    engine_change: EngineChange = None,
 ) -> None:
     """Work on the jobs of services with the same packs, on any number of machines."""
     _installed()
+    from clinfit.serve.models import Computing
     from clinfit.serve.run import work
     from clinfit.serve.settings import Settings
 
-    work(packs, redis, Settings(lease=lease), typer.echo)
+    work(packs, redis, Settings(lease=lease), typer.echo, Computing(engine, engine_change))
 
 
 def key(

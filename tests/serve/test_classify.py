@@ -58,7 +58,7 @@ def test_every_kind_is_answered_as_its_pack_does(client: TestClient, models: Mod
     assert found["kind"] == model.task.kind and found["labels"] == model.task.labels
     assert found["pack"] == model.pack.content.sha256 and found["engine"] == "torch, one record at a time"
     for item, answer in zip(found["data"], expected, strict=True):
-        assert item["probabilities"] == answer.probabilities
+        assert item["probabilities"] == answer.probabilities and item["engine"] == answer.engine
         assert item["decision"] == (list(answer.decision) if isinstance(answer.decision, tuple) else answer.decision)
     table = answers_table(
         [answer_from(json.loads(json.dumps(vars(one)))) for one in expected], model.task.labels, sets=False

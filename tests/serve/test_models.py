@@ -9,7 +9,7 @@ import pytest
 from clinfit.errors import ClinfitError
 from clinfit.packs.read import load_pack
 from clinfit.serve import models
-from clinfit.serve.models import Models, load_models
+from clinfit.serve.models import Computing, Models, load_models
 
 from .conftest import Served
 
@@ -53,3 +53,25 @@ def test_two_packs_of_one_name_are_refused(small: Served) -> None:
     pack = load_pack(small.pack)
     with pytest.raises(ClinfitError, match="two packs are called small/tfidf-seed42"):
         Models([pack, pack])
+
+
+@pytest.mark.parametrize("computing", [Computing(), Computing("auto"), Computing("openvino", 0.01)])
+def test_each_pack_is_told_which_engine_is_wanted(
+    small: Served, monkeypatch: pytest.MonkeyPatch, computing: Computing
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def seen(pack: Any, *wanted: Any) -> list[str]:
+        asked.append((pack.content.run, *wanted))
+        return ["engine fake: it answers"]
+
+    monkeypatch.setattr(models, "use_engine", seen)
+    lines: list[str] = []
+    load_models([small.pack, small.majority], lines.append, computing)
+    wanted = (computing.engine, computing.change)
+    assert asked == [("tfidf-seed42", *wanted), ("majority-seed42", *wanted)]
+    assert lines.count("tfidf-seed42: engine fake: it answers") == 1
+
+
+def test_nothing_but_torch_is_asked_for_by_itself() -> None:
+    assert Computing() == Computing("torch", None)

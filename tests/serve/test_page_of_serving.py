@@ -88,7 +88,7 @@ def desk(tmp_path: Path, small: Served, redis_server: RedisServer) -> Iterator[D
 @needs_redis
 def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
     lines = [line for line in commands("sh") if not line.startswith("pip ")]
-    (first, curl, redis_serve, redis_worker, *keys, hospital) = lines
+    (first, curl, redis_serve, redis_worker, engine, *keys, hospital) = lines
     desk.start(first)
     assert '"decision"' in httpx2.Response(200, text=desk.run(curl + " -s")).text
     python, _ = commands("python")  # the other one is run by test_completions.py
@@ -102,6 +102,8 @@ def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
         assert desk.run(line).startswith("clinfit_")
     desk.start(redis_serve)
     desk.start(redis_worker)
+    desk.stop()
+    desk.start(engine)
     desk.stop()
     desk.start(hospital)
     url = f"http://127.0.0.1:{desk.port}"

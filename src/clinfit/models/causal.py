@@ -35,7 +35,7 @@ from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal, LanguageModel, Neural
 from clinfit.study.tasks import Writing
 from clinfit.training.answer_loss import AnswerLoss, asks_several
-from clinfit.training.precision import default_device, resolve_precision
+from clinfit.training.precision import default_device, resolve_precision, torch_engine
 
 
 @dataclass
@@ -70,6 +70,11 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
     task_type = "CAUSAL_LM"
     #: Task -> records that stand before every question, with their answers (models/prompted.py).
     _examples: Mapping[str, Sequence[Record]] = MappingProxyType({})
+
+    @property
+    def engine(self) -> str:
+        """What computes the answers, as every answer names it."""
+        return torch_engine(default_device())
 
     def _predict(
         self, task: str, records: Sequence[Record], batch_tokens: int | None, progress: Progress

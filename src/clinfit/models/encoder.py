@@ -5,6 +5,8 @@ The head is as wide as the labels of all tasks together; each task has its slice
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from clinfit.models.base import LabelOutputs, Lesson, Progress, unheard, untaugh
 from clinfit.models.bases.architectures import check_architecture, check_padding
 from clinfit.models.bases.long_rope import fix_frequencies
 from clinfit.models.bases.pretrained import Base, check_length, load_config, load_tokenizer
+from clinfit.models.engines.base import Engine
 from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
 from clinfit.models.saved import Pretrained
 from clinfit.models.targets import shares_of, targets_of
@@ -29,7 +32,7 @@ from clinfit.prompts.template import document
 from clinfit.scoring.probabilities import sigmoid, softmax
 from clinfit.study.models import Encoder
 from clinfit.study.tasks import Task
-from clinfit.training.precision import default_device, resolve_precision
+from clinfit.training.precision import default_device, resolve_precision, torch_engine
 from clinfit.training.retention.kl import kl_rows
 
 # ---------------------------------------------------------------- by kind
@@ -72,11 +75,54 @@ PROBABILITIES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] =
 }
 
 
-class EncoderModel(NeuralModel[Encoder, Loaded]):
+@dataclass(frozen=True)
+class TorchEngine:
+    """The reference (contract: models/engines/base.py): the model as it is in memory, adapter beside its weights."""
+
+    model: PreTrainedModel
+    pad_id: int
+
+    @property
+    def name(self) -> str:
+        return torch_engine(self.model.device)
+
+    def logits(self, rows: Sequence[list[int]]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return head_logits(self.model, list(rows), self.pad_id).float().cpu().numpy()
+
+
+@dataclass
+class LoadedEncoder(Loaded):
+    """An encoder in memory. engine: what computes its answers."""
+
+    engine: Engine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine = TorchEngine(self.model, self.tokenizer.pad_token_id)
+
+    def merged(self) -> PreTrainedModel:
+        """A copy with the adapter merged into its weights."""
+        if self.adapted is None:
+            return deepcopy(self.model)
+        merged: Any = deepcopy(self.adapted)
+        return merged.merge_and_unload().eval()
+
+
+class EncoderModel(NeuralModel[Encoder, LoadedEncoder]):
     """An encoder with a classification head (contract: models/base.py). It answers only after `fit`."""
 
     spec_type = Encoder
     task_type = "SEQ_CLS"
+
+    @property
+    def engine(self) -> str:
+        """What computes the answers, as every answer names it."""
+        return self._ready().engine.name
+
+    def parts(self) -> list[LoadedEncoder]:
+        """What answers: the model, and earlier ones that answer tasks with adapters of their own."""
+        models = {id(model): model for model in (self, *self._others.values())}
+        return [model._ready() for model in models.values()]
 
     def _predict(
         self, task: str, records: Sequence[Record], batch_tokens: int | None, progress: Progress
@@ -96,7 +142,7 @@ class EncoderModel(NeuralModel[Encoder, Loaded]):
 
     # ------------------------------------------------------------ what NeuralModel asks
 
-    def _open(self, base: Base, pretrained: Pretrained | None, tokenizer_folder: Path | None) -> Loaded:
+    def _open(self, base: Base, pretrained: Pretrained | None, tokenizer_folder: Path | None) -> LoadedEncoder:
         device = default_device()
         tokenizer = load_tokenizer(self.spec.base, base.revision, tokenizer_folder)
         config = load_config(base)
@@ -110,9 +156,9 @@ class EncoderModel(NeuralModel[Encoder, Loaded]):
         rope = fix_frequencies(model, self.spec.train.max_length)
         check_padding(model, tokenizer("a text")["input_ids"], tokenizer.pad_token_id)
         precision = resolve_precision(pretrained.precision if pretrained else self.spec.train.precision, device)
-        return Loaded(model, tokenizer, precision, new_modules=new_modules, rope=rope)
+        return LoadedEncoder(model, tokenizer, precision, new_modules=new_modules, rope=rope)
 
-    def _read(self, loaded: Loaded, records: Sequence[Record]) -> Read:
+    def _read(self, loaded: LoadedEncoder, records: Sequence[Record]) -> Read:
         rows: list[list[int]] = [[] for _ in records]
         dropped = [0] * len(records)
         for name, task in self.tasks.items():
@@ -122,16 +168,16 @@ class EncoderModel(NeuralModel[Encoder, Loaded]):
                 rows[i], dropped[i] = row, left_out
         return Read(rows, [len(row) for row in rows], [1] * len(rows), dropped)
 
-    def _losses(self, loaded: Loaded, records: Sequence[Record], read: Read, retained: Retained) -> nn.Module:
+    def _losses(self, loaded: LoadedEncoder, records: Sequence[Record], read: Read, retained: Retained) -> nn.Module:
         return HeadLoss(loaded.model, self.tasks, records, read.items, loaded.tokenizer.pad_token_id, retained)
 
-    def _judge(self, loaded: Loaded, task: str, looked: Looked) -> Judged:
+    def _judge(self, loaded: LoadedEncoder, task: str, looked: Looked) -> Judged:
         kind = self.tasks[task].kind
         logits, _ = self._logits(loaded, task, looked.items, None, unheard)
         losses = LOSSES[kind](torch.from_numpy(logits), torch.from_numpy(looked.gold))
         return Judged(losses.numpy(), PROBABILITIES[kind](logits))
 
-    def _initialise_head(self, loaded: Loaded, lesson: Lesson, new: Sequence[str]) -> None:
+    def _initialise_head(self, loaded: LoadedEncoder, lesson: Lesson, new: Sequence[str]) -> None:
         """The outputs of a new multilabel task begin at the log-odds of their labels in training (Lin et al., 2017).
 
         From 0, the quickest way to a small loss on rare labels is to say no by way of the features, which then say
@@ -148,12 +194,12 @@ class EncoderModel(NeuralModel[Encoder, Loaded]):
                 with torch.no_grad():
                     bias[slices(self.tasks)[name]] = torch.from_numpy(np.log(shares / (1 - shares))).to(bias)
 
-    def _task_facts(self, loaded: Loaded, task: str) -> dict[str, Any]:
+    def _task_facts(self, loaded: LoadedEncoder, task: str) -> dict[str, Any]:
         return {}
 
     # ------------------------------------------------------------ internals
 
-    def _ids(self, loaded: Loaded, task: Task, records: Sequence[Record]) -> tuple[list[list[int]], list[int]]:
+    def _ids(self, loaded: LoadedEncoder, task: Task, records: Sequence[Record]) -> tuple[list[list[int]], list[int]]:
         """Ids of each record's document, special tokens included, and how many tokens of it were left out."""
         if not records:
             return [], []
@@ -165,16 +211,14 @@ class EncoderModel(NeuralModel[Encoder, Loaded]):
         return [[*before, *shortened(ids, room, self.spec.train.shorten), *after] for ids in plain], dropped
 
     def _logits(
-        self, loaded: Loaded, task: str, rows: Sequence[list[int]], batch_tokens: int | None, progress: Progress
+        self, loaded: LoadedEncoder, task: str, rows: Sequence[list[int]], batch_tokens: int | None, progress: Progress
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n, K) logits of the task's slice and (n,) seconds."""
         own = slices(self.tasks)[task]
         logits, seconds = np.zeros((len(rows), own.stop - own.start)), np.zeros(len(rows))
         for batch in told(self._batches(loaded, [len(row) for row in rows], batch_tokens), progress):
             started = time.perf_counter()
-            with torch.inference_mode():
-                out = head_logits(loaded.model, [rows[i] for i in batch], loaded.tokenizer.pad_token_id)
-            logits[batch] = out[:, own].float().cpu().numpy()
+            logits[batch] = loaded.engine.logits([rows[i] for i in batch])[:, own]
             seconds[batch] = (time.perf_counter() - started) / len(batch)
         return logits, seconds
 

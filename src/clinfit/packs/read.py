@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,6 @@ from clinfit.data.seen import as_seen
 from clinfit.data.values import shown_ids
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import followed
-from clinfit.machine import mlx_installed
 from clinfit.models.base import Model, TextOutputs
 from clinfit.models.families import load_model
 from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table
@@ -41,6 +40,8 @@ from clinfit.study.tasks import Extraction, Writing, lexicon_of
 
 if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
+    from clinfit.models.causal import CausalModel
+    from clinfit.models.encoder import EncoderModel
 
 #: What may be asked: records, a table with the task's columns, or a data file.
 Items = Sequence[Record] | pd.DataFrame | Path | str
@@ -188,10 +189,11 @@ class Pack:
         change by what the pack declares.
         """
         same = surroundings(self.model.spec.neural) == self.probes.made_on
-        tasks = {name: self._parity(name) for name in self.tasks}
+        tasks = {name: self.parity(name) for name in self.tasks}
         return SelfTest(tasks, same, 0.0 if same else self.content.tolerance)
 
-    def _parity(self, name: str) -> TaskParity:
+    def parity(self, name: str) -> TaskParity:
+        """How the task's probes are answered here, beside the answers that the pack carries."""
         records, served = self.probes.records[name], self.tasks[name]
         if isinstance(texts := self.probes.references[name], list):
             written = probe_texts(self.model, name, records)
@@ -286,9 +288,4 @@ def engine_of(model: Model) -> str:
     """What computes a model's answers on this machine."""
     if not model.spec.neural:
         return {"baseline": "rules", "classical": "scikit-learn"}[model.spec.family]
-    if model.spec.family == "mlx" and mlx_installed():
-        return "MLX, one record at a time"
-    from clinfit.training.precision import default_device
-
-    device = default_device().type
-    return "torch, one record at a time" if device == "cpu" else f"torch on {device}, records of like length together"
+    return cast("CausalModel | EncoderModel", model).engine

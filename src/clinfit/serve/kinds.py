@@ -37,6 +37,7 @@ def _labels_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
         "status": answer.status,
         "notes": answer.notes,
         "prediction_set": answer.prediction_set,
+        "engine": answer.engine,
         "dropped_tokens": answer.dropped_tokens,
         "truncated": None if answer.dropped_tokens is None else answer.dropped_tokens > 0,
     }
@@ -70,6 +71,7 @@ def _text_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
         "finish_reason": answer.finish_reason,
         "status": answer.status,
         "notes": answer.notes,
+        "engine": answer.engine,
         "dropped_tokens": answer.dropped_tokens,
         "truncated": None if answer.dropped_tokens is None else answer.dropped_tokens > 0,
     }

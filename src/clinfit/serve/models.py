@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.files import followed
+from clinfit.models.engines import Wanted
 from clinfit.packs.answer import Answer
 from clinfit.packs.content import read_content
 from clinfit.packs.decide import Served
+from clinfit.packs.engines import use_engine
 from clinfit.packs.read import Pack, load_pack
 from clinfit.study.tasks import Task
 
@@ -90,10 +92,24 @@ class Models:
         return found[0] if len(found) == 1 else None
 
 
-def load_models(folders: Sequence[Path], say: Callable[[str], None]) -> Models:
+@dataclass(frozen=True)
+class Computing:
+    """What is to compute the answers (packs/engines.py). change: the largest of a probability that is allowed; None:
+    what the pack declares."""
+
+    engine: Wanted = "torch"
+    change: float | None = None
+
+
+#: torch, as every pack was evaluated.
+REFERENCE = Computing()
+
+
+def load_models(folders: Sequence[Path], say: Callable[[str], None], computing: Computing = REFERENCE) -> Models:
     """All packs, with one copy of a base that several stand on, after their self-tests, which warm them up as well.
 
-    Raises ClinfitError for a folder that is no pack, and for a pack that does not answer as where it was written.
+    Raises ClinfitError for a folder that is no pack, for a pack that does not answer as where it was written, and where
+    another engine than torch was named and may not answer.
     """
     contents = [read_content(followed(folder)) for folder in folders]
     bases = _new_bases() if any(content.model.family in NEURAL for content in contents) else None
@@ -104,6 +120,8 @@ def load_models(folders: Sequence[Path], say: Callable[[str], None]) -> Models:
         for line in tested.lines():
             say(f"{pack.content.run}: {line}")
         tested.check()
+        for line in use_engine(pack, computing.engine, computing.change):
+            say(f"{pack.content.run}: {line}")
         packs.append(pack)
     models = Models(packs)
     if not models.all():

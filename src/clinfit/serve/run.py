@@ -16,7 +16,7 @@ from clinfit.errors import ClinfitError
 from clinfit.serve.app import create_app
 from clinfit.serve.batcher import Batcher
 from clinfit.serve.jobs import JobStore
-from clinfit.serve.models import load_models
+from clinfit.serve.models import REFERENCE, Computing, load_models
 from clinfit.serve.security import LOOPBACK, check_binding, keys_of
 from clinfit.serve.service import Service
 from clinfit.serve.settings import Settings
@@ -47,13 +47,21 @@ def default_jobs() -> Path:
     return Path(state).expanduser() / "clinfit" / "jobs.sqlite"
 
 
-def serve(packs: Sequence[Path], place: Place, settings: Settings, say: Say, *, works: bool = True) -> None:
+def serve(
+    packs: Sequence[Path],
+    place: Place,
+    settings: Settings,
+    say: Say,
+    *,
+    works: bool = True,
+    computing: Computing = REFERENCE,
+) -> None:
     """Answer over HTTP until SIGTERM or Ctrl-C. Raises ClinfitError for what the user can put right, a pack that does
     not answer as it was evaluated among it; then nothing listens."""
     keys = keys_of(place.keys)
     check_binding(place.host, keys)
     listening = _bound(place)
-    models = load_models(packs, say)
+    models = load_models(packs, say, computing)
     store = _store(place, settings)
     for line in store.warnings():
         say(f"warning: {line}")
@@ -92,12 +100,12 @@ class Draining(uvicorn.Server):
         self.should_exit = True
 
 
-def work(packs: Sequence[Path], redis: str, settings: Settings, say: Say) -> None:
+def work(packs: Sequence[Path], redis: str, settings: Settings, say: Say, computing: Computing = REFERENCE) -> None:
     """Work on jobs at a Redis server until SIGTERM or Ctrl-C."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    models = load_models(packs, say)
+    models = load_models(packs, say, computing)
     store = _store(Place(redis=redis), settings)
     log_lines()
     batcher = Batcher(settings.waiting)

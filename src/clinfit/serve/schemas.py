@@ -146,6 +146,7 @@ class ItemOut(Response):
         description="on values that training has not seen, and numbers of a written text that the record does not hold",
     )
     prediction_set: list[str] | None = None
+    engine: str | None = Field(default=None, description="what computed the answer")
     dropped_tokens: int | None = Field(default=None, description="tokens of the text that the model did not see")
     truncated: bool | None = Field(default=None, description="null where it is not known")
     explanation: ExplanationOut | None = None

@@ -37,6 +37,13 @@ def resolve_precision(wanted: str, device: torch.device) -> Precision:
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
 
 
+def torch_engine(device: torch.device) -> str:
+    """How torch computes answers on a device, as every answer names it."""
+    if device.type == "cpu":
+        return "torch, one record at a time"
+    return f"torch on {device.type}, records of like length together"
+
+
 @contextmanager
 def in_fp32(model: nn.Module) -> Iterator[None]:
     """The model with its weights in fp32, and behind it as it was, to the bit.

@@ -85,6 +85,10 @@ class MlxModel(CausalModel):
 
     spec_type: ClassVar[type[Neural]] = Mlx
 
+    @property
+    def engine(self) -> str:
+        return "MLX, one record at a time"
+
     def share(self, module: nn.Module, indices: list[int], weights: Tensor, step: StepLoss) -> Tensor:
         """Raises ClinfitError where several processes train one model: their gradients would not be added up."""
         if not isinstance(module, MlxAnswerLoss):

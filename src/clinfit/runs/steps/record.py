@@ -85,7 +85,8 @@ def note_done(step: Step, record: dict[str, Any], folder: ModelFolder) -> None:
 
 def note_usage(record: dict[str, Any], step: Step, spec: Remote, table: pd.DataFrame) -> None:
     """Note what the answers of a remote model took, and with declared prices what they cost, beside its fit."""
-    counts = {name: int(np.nansum(table[name].to_numpy(dtype=np.float64))) for name in ("prompt_tokens", "output_tokens")}
+    names = ("prompt_tokens", "output_tokens")
+    counts = {name: int(np.nansum(table[name].to_numpy(dtype=np.float64))) for name in names}
     used = record["stages"][str(step.stage)]["details"].setdefault("answers", {})
     used[f"{step.task} {step.split}"] = {"records": len(table), **counts, **spec.cost(**counts)}
 

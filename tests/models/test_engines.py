@@ -1,0 +1,85 @@
+"""One contract over all engines beside torch (see clinfit.models.engines.base): near to the reference, row by row."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from clinfit.errors import ClinfitError
+from clinfit.models.base import Workspace
+from clinfit.models.encoder import EncoderModel, LoadedEncoder
+from clinfit.models.engines.base import KINDS, Engine, Kind
+from clinfit.scoring.probabilities import softmax
+from clinfit.study.models import Encoder, Lora, Train
+from kinds import dataset
+from lessons import TASK, lesson
+from two_layer import bert_base
+
+for extra in KINDS.values():
+    for package in extra.needs:
+        pytest.importorskip(package, reason=f"the extra {extra.extra} is not installed")
+
+TEXT = dataset("text", TASK)
+ROWS = [[0, *range(10, 10 + n), 1] for n in (3, 40, 7, 40, 1, 120)]
+
+
+@cache
+def part(method: str = "lora") -> LoadedEncoder:
+    train = Train(epochs=0.5, learning_rate=3e-2, batch_size=10, max_length=200, precision="fp32")
+    spec = Encoder.model_validate(
+        {
+            "name": "m",
+            "family": "encoder",
+            "base": str(bert_base()),
+            "method": method,
+            "lora": Lora(rank=2),
+            "train": train,
+        }
+    )
+    model = EncoderModel(spec, {TASK: TEXT.task}, 1)
+    model.fit(lesson(TEXT.part("train")), Workspace(Path(tempfile.mkdtemp(prefix="clinfit-engines-"))))
+    (found,) = model.parts()
+    return found
+
+
+@cache
+def engine(name: str, method: str = "lora") -> Engine:
+    return KINDS[name].maker()(part(method).merged())
+
+
+def probabilities(of: Engine, rows: list[list[int]]) -> NDArray[np.float64]:
+    return softmax(of.logits(rows).astype(np.float64))
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("name", KINDS)
+def test_an_engine_says_nearly_what_torch_says(name: str, method: str) -> None:
+    reference = np.concatenate([probabilities(part(method).engine, [row]) for row in ROWS])
+    found = probabilities(engine(name, method), ROWS)
+    assert found.shape == reference.shape and np.abs(found - reference).max() < 0.03  # 16 wide: little averages out
+    assert np.ptp(reference[:, 0]) > 0.02, "rows of which all say the same would show nothing"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_row_does_not_depend_on_its_neighbours(name: str) -> None:
+    together = engine(name).logits(ROWS)
+    np.testing.assert_array_equal(together, np.concatenate([engine(name).logits([row]) for row in ROWS]))
+    np.testing.assert_array_equal(together[::-1], engine(name).logits(ROWS[::-1]))
+    np.testing.assert_array_equal(together, engine(name).logits(ROWS))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_reference_stays_as_it_was(name: str) -> None:
+    before = part().engine.logits(ROWS[:1])
+    KINDS[name].maker()(part().merged())
+    np.testing.assert_array_equal(part().engine.logits(ROWS[:1]), before)
+    assert part().engine.name == "torch, one record at a time" != engine(name).name
+
+
+def test_a_package_that_is_absent_is_told() -> None:
+    with pytest.raises(ClinfitError, match="no_such_package is not installed") as told:
+        Kind(("x", "y"), ("no_such_package",), "openvino").maker()
+    assert "clinfit[openvino]" in told.value.fix
