@@ -23,7 +23,7 @@ from clinfit.packs.decide import ask
 from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal, LanguageModel, Lora, Mlx, Train
 from clinfit.study.stages import Retain, Stage
-from clinfit.training.losses import StepLoss, share_of_losses
+from clinfit.training.losses import StepLoss
 from kinds import dataset
 from two_layer import llama_base, train_tokenizer
 
@@ -64,7 +64,7 @@ def saved(data: str) -> Path:
     with torch.no_grad():
         for name, weight in model.opened().model.named_parameters():
             if "lora_" in name:
-                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) / 10)
+                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) / 30)
     model.save(folder)
     return folder
 
@@ -106,8 +106,9 @@ def test_answers_are_those_of_torch(data: str) -> None:
         assert found.texts == expected.texts  # type: ignore[union-attr]
         assert found.tokens.tolist() == expected.tokens.tolist()  # type: ignore[union-attr]
         return
-    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)  # type: ignore[union-attr]
-    assert np.ptp(expected.probabilities, axis=0).max() > 1e-3  # type: ignore[union-attr]
+    said, by_torch = np.log(found.probabilities), np.log(expected.probabilities)  # type: ignore[union-attr]
+    np.testing.assert_allclose(said, by_torch, atol=1e-2)
+    assert np.ptp(by_torch, axis=0).max() > 1, "records differ by far more than the engines"
 
 
 def test_drawn_texts_are_those_of_torch() -> None:
@@ -127,7 +128,7 @@ def test_a_step_has_the_share_and_the_gradients_of_torch(data: str, gamma: float
         for name, weight in loaded.model.named_parameters():
             weight.requires_grad_("lora_" in name)
         module = model._losses(loaded, records, model._read(loaded, records), Retained(None, []))
-        share = type(model).share(module, [0, 1, 2, 3, 4], weights, step)
+        share = model.share(module, [0, 1, 2, 3, 4], weights, step)
         (2 * share).backward()
         shares.append(float(share.detach()))
         gradients.append({n: p.grad for n, p in loaded.model.named_parameters() if p.grad is not None})
@@ -135,7 +136,6 @@ def test_a_step_has_the_share_and_the_gradients_of_torch(data: str, gamma: float
     assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) == 2 * 14
     for name, expected in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], expected, rtol=1e-3, atol=1e-5)
-    assert share_of_losses is CausalModel.share
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_recorded_values_are_those_of_optimizer_and_adapter(tmp_path: Path) -> N
     assert details["adapter"]["modules"] == ["q_proj", "v_proj"]
     assert (details["weight_decay"], details["clip"], details["peak_learning_rate"]) == (0.03, 0.5, 7e-4)
     assert details["optimizer"] == "AdamW" and details["steps"] == details["planned_steps"] == 4
-    layer = model.opened().network.layers[0]  # type: ignore[attr-defined]
+    layer = model.opened().ready().layers[0]  # type: ignore[attr-defined]
     assert layer.a.shape == (3, 16) and layer.scaling == pytest.approx(7 / 3**0.5)
 
 
@@ -253,7 +253,7 @@ def test_bf16_is_near_to_fp32() -> None:
 
 SIZES = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "initializer_range": 0.3, "max_position_embeddings": 128,
+    "num_key_value_heads": 2, "head_dim": 8, "initializer_range": 0.3, "max_position_embeddings": 512,
     "pad_token_id": 5, "bos_token_id": 0, "eos_token_id": 1,
 }  # fmt: skip
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -293,7 +293,7 @@ def base_of(variant: str) -> Path:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_an_architecture_is_computed_as_by_torch(variant: str, tmp_path: Path) -> None:
-    changes = {"base": str(base_of(variant)), "train": TRAIN.model_copy(update={"max_length": 120})}
+    changes = {"base": str(base_of(variant)), "train": TRAIN}
     records = dataset("three", TASK).part("test")[:6]
     trained = fitted(Causal, "three", **changes)
     trained.save(tmp_path)

@@ -126,7 +126,7 @@ def test_without_probabilities_the_strict_parser_reads_what_was_written(tmp_path
         model = fitted(server, tmp_path, requests=Requests(concurrent=1))
         server.faults = [written(text) for text in said]
         table = tabled(model.predict(TASK, test_set()[:3]), 3)
-    assert table["predicted"].tolist() == [case.task.labels[1], None, case.task.labels[0]]
+    assert table["predicted"].fillna("").tolist() == [case.task.labels[1], "", case.task.labels[0]]
     assert table["status"].tolist() == ["ok", "unparsed", "ok"]
     assert table["raw"].tolist() == said and table.filter(like="p_").isna().all(axis=None)
 
