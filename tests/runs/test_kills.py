@@ -61,15 +61,17 @@ def matrix(folder: Path) -> dict[str, Any]:
     """Every task's figures after every stage, what was gained and forgotten, with their intervals; no times."""
     metrics = read_json(folder / "metrics.json")
     assert all(task["sections"]["stages"] for task in metrics["tasks"].values())
-    return timeless({"over tasks": metrics["stages"], "tasks": metrics["tasks"]})
+    tasks = {
+        name: [task["sections"]["stages"], [[system["name"], system["metrics"]] for system in task["systems"]]]
+        for name, task in metrics["tasks"].items()
+    }
+    return timeless({"over tasks": metrics["stages"], "tasks": tasks})
 
 
 def timeless(value: Any) -> Any:
-    """Without what differs from run to run: seconds, and the sentences and orders made of them."""
+    """Without seconds, which differ from run to run."""
     if isinstance(value, dict):
-        return {
-            key: timeless(item) for key, item in value.items() if key not in ("seconds", "cost", "pareto", "advice")
-        }
+        return {key: timeless(item) for key, item in value.items() if key != "seconds"}
     return [timeless(item) for item in value] if isinstance(value, list) else value
 
 

@@ -36,7 +36,7 @@ def test_a_study_ends_with_a_report_and_a_pack(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "out" / "report.html").is_file()
 
     run = tmp_path / "out" / "models" / "small-seed42"
-    details = json.loads((run / "run.json").read_text())["stages"][0]["details"]
+    details = json.loads((run / "run.json").read_text())["stages"]["1"]["details"]
     assert details["steps"] == 3 and details["adapter"]["rank"] == 2 and details["peak_learning_rate"] == 0.01
     pack = load_pack(run / "pack")
     assert pack.self_test().passed and pack.content.model.family == "mlx"
