@@ -125,6 +125,7 @@ CLASSIFICATION = Kind(
         "label_mass": systems.check_label_mass,
         "folds": folds,
         "threshold": decisions.threshold,
+        "refit": decisions.refit,
         "classes": classes,
         "confusion": confusion_matrix,
         "curves": curves_section,

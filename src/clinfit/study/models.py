@@ -37,6 +37,11 @@ class ModelSection(Section):
     stages: list[Stage] | None = Field(
         default=None, min_length=1, description="stages of this model; default: those of the study"
     )
+    refit: bool = Field(
+        default=False,
+        description="with `folds`: also train it once on all records, as the model to serve: a pack whose figures are "
+        "those of the cross-validation",
+    )
 
     @property
     def repeats(self) -> bool:
@@ -47,6 +52,11 @@ class ModelSection(Section):
     def searched(self) -> Search | None:
         """How its hyperparameters are searched; None where they stand in the study."""
         return None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether training makes a choice on validation records: a checkpoint, a penalty, a point of a search."""
+        return self.searched is not None
 
     @property
     def named_words(self) -> bool:
@@ -172,6 +182,10 @@ class Classical(ModelSection):
         return self.search
 
     @property
+    def chooses(self) -> bool:
+        return super().chooses or self.kind in ("tfidf-logistic", "lasso")
+
+    @property
     def named_words(self) -> bool:
         return self.words
 
@@ -282,6 +296,10 @@ class Neural(ModelSection):
         return self.search
 
     @property
+    def chooses(self) -> bool:
+        return not self.prompting
+
+    @property
     def asked_importance(self) -> bool:
         return self.importance
 
@@ -379,6 +397,10 @@ class Causal(Neural):
     @property
     def repeats(self) -> bool:
         return not self.prompting or self.shots > 0
+
+    @property
+    def holds_records(self) -> bool:
+        return self.shots > 0
 
     @property
     def four_bit(self) -> bool:
