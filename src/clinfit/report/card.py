@@ -176,10 +176,10 @@ def measured_on(served: Mapping[str, Any]) -> str:
     if served["cross_validation"] is None:
         return f"On {served['n']} test records that training never saw:"
     return (
-        f"**These figures are not of this very model.** It was trained on all {served['n']} records of the study, so "
-        f"that none is left to test it. They are of the models of a {served['cross_validation']}, trained alike on "
-        "fewer records, each asked of records that it had not seen, with its own threshold. The threshold of this "
-        "model was chosen on these same out-of-fold answers, and was tested on none:"
+        f"**These figures are not of this very model.** All {served['n']} records of the study went into its training, "
+        f"so that none is left to test it. They are of the models of a {served['cross_validation']}, trained alike on "
+        "fewer records, each asked of records that it had not seen. A threshold or recalibration of this model was "
+        "chosen on these same out-of-fold answers, and was tested on none:"
     )
 
 
