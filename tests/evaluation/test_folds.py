@@ -22,7 +22,6 @@ from clinfit.evaluation.statistics.resampled_t import corrected_t
 from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.sections.performance.explorer import threshold_table
 from clinfit.study.evaluation import Threshold
-from clinfit.study.schema import Study
 from predicted_folds import REPEATS, K, N, study, table
 
 
@@ -288,12 +287,8 @@ def test_a_guarantee_is_of_each_fold(predictions: pd.DataFrame) -> None:
         assert any("the guarantee is each fold's own" in note for note in notes) is guaranteed
 
 
-def with_refit(asked: Study) -> Study:
-    return asked.model_copy(update={"models": [one.model_copy(update={"refit": True}) for one in asked.models]})
-
-
 def test_a_refitted_model_decides_by_the_pooled_answers(predictions: pd.DataFrame) -> None:
-    found = system(evaluate(with_refit(study(threshold=Threshold(rule="youden"))), predictions)["tasks"]["t"])
+    found = system(evaluate(study(refit=True, threshold=Threshold(rule="youden")), predictions)["tasks"]["t"])
     refit = found["sections"].get("refit")
     assert refit is not None and refit["recalibration"] is None
     rows = of(predictions)
@@ -307,7 +302,7 @@ def test_a_refitted_model_decides_by_the_pooled_answers(predictions: pd.DataFram
 def test_where_counts_decide_a_refit_has_each_record_once(predictions: pd.DataFrame) -> None:
     """A second repeat makes a guarantee no surer, and isotonic steps are not for answers that are counted thrice."""
     rule = Threshold(rule="guarantee", metric="sensitivity", value=0.5, certainty=0.6)
-    asked = with_refit(study(threshold=rule, calibration="isotonic"))
+    asked = study(refit=True, threshold=rule, calibration="isotonic")
     task = evaluate(asked, predictions)["tasks"]["t"]
     every = system(task)["sections"].get("refit")
     once = system(evaluate(asked, predictions[predictions["repeat"] == 1])["tasks"]["t"])["sections"].get("refit")

@@ -125,7 +125,7 @@ def choose_label_weights(
         label for label, count in zip(labels, np.bincount(gold, minlength=len(labels)), strict=True) if not count
     ]
     if missing:
-        return replace(fallback, note=f"no {split} item is {missing[0]!r}; the most probable label is taken")
+        return replace(fallback, note=f"{split} items hold no {missing[0]!r}; the most probable label is taken")
     weights, achieved = choose_weights(rule.rule, gold, scores)
     if np.ptp(weights) == 0:
         return replace(fallback, note=f"no other weights of the labels are better on {split} items", achieved=achieved)
