@@ -36,6 +36,7 @@ from clinfit.serve.models import ServedModel
 from clinfit.serve.routes.about import model_out
 from clinfit.study.load import load_study
 from clinfit.study.quick import quickened
+from executed import causal
 from executed import run as executed
 from folded_study import MODELS, quiet, write
 from small_study import write_study
@@ -277,3 +278,41 @@ def test_a_language_model_is_refitted(tmp_path: Path) -> None:
     pack = load_pack(found.packs["tiny-seed42-refit"])
     answers = pack.answer("cancer", pack.records("cancer", tmp_path / "study" / "data.csv"))
     assert len(answers) == 60 and pack.content.answered["cancer"].cross_validation == "2-fold cross-validation"
+
+
+@pytest.mark.slow
+def test_questions_with_options_are_cross_validated_and_refitted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    right = rng.integers(0, 3, 30)
+    table = pd.DataFrame({"id": [f"q{k}" for k in range(30)], "text": [f"case {k % 7}" for k in range(30)]})
+    for k, name in enumerate(("first", "second", "third")):
+        table[name] = np.where(right == k, "tumour", f"fracture {k}")
+    (tmp_path / "study").mkdir()
+    table.assign(answer=[list("ABC")[k] for k in right]).to_csv(tmp_path / "study" / "data.csv", index=False)
+    options = ["first", "second", "third"]
+    task = {
+        "kind": "multiple-choice",
+        "options": options,
+        "data": {
+            "path": "data.csv",
+            "id": "id",
+            "inputs": {name: name for name in ["text", *options]},
+            "label": "answer",
+            "split": {"folds": 2},
+        },
+    }
+    train = {"epochs": 0.2, "max_length": 200, "precision": "fp32", "batch_size": 4}
+    models = [MODELS[0], causal("small", refit=True, compare_base=False, train=train)]
+    study = write_study(tmp_path / "study", tasks={"exam": task}, models=models, evaluation={"bootstrap": 100})
+    found = run(study, out=tmp_path / "run", console=quiet())
+    assert found.ok and found.results is not None and list(found.packs) == ["small-seed42-refit"]
+    systems = {system["name"]: system for system in found.results["tasks"]["exam"]["systems"]}
+    assert all(system["n"] == 30 and len(system["sections"].get("folds", [])) == 2 for system in systems.values())
+    assert systems["small"]["sections"].get("refit") == {"threshold": None, "recalibration": None}
+    table = pd.read_parquet(RunFolder(found.folder).decisions("exam"))
+    assert len(table) == 2 * 30 and (table["decision"] == table["predicted"]).all()
+    pack = load_pack(found.packs["small-seed42-refit"])
+    assert pack.content.answered["exam"].cross_validation == "2-fold cross-validation"
+    assert len(pack.answer("exam", pack.records("exam", tmp_path / "study" / "data.csv"))) == 30
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "the most probable option" in page and "Refitted on all records" in page

@@ -170,10 +170,17 @@ MULTILABEL = Kind(
 
 MULTIPLE_CHOICE = Kind(
     decide=decide_option,
-    checks={**CHECKS, "test_labels": items.check_test_questions, "canaries": canaries},
+    checks={
+        **CHECKS,
+        "cross_validation": cross_validation,
+        "test_labels": items.check_test_questions,
+        "canaries": canaries,
+    },
     systems={
         **SYSTEMS,
         "label_mass": systems.check_label_mass,
+        "folds": folds,
+        "refit": decisions.refit_option,
         "classes": classes,
         "confusion": confusion_matrix,
         "scorings": scorings,

@@ -358,9 +358,9 @@ class FoldDict(TypedDict):
 
 class RefitDict(TypedDict):
     """How a model that is refitted on all records after a cross-validation decides, from the out-of-fold answers.
-    recalibration: null where the study asks for none."""
+    threshold: null of multiple-choice tasks, which have none. recalibration: null where the study asks for none."""
 
-    threshold: ThresholdDict
+    threshold: ThresholdDict | None
     recalibration: RecalibrationMap | None
 
 

@@ -40,12 +40,9 @@ def threshold(context: MeasuredContext, item: Measured) -> Outcome:
 
 def refit(context: MeasuredContext, item: Measured) -> Outcome:
     """How the model that is refitted on all records decides; none where the study asks for no such model."""
-    system, stages = item.system, context.stages.get(item.system.model)
-    if system.spec is None or not system.spec.refit or not system.parts or not stages:
+    if not _refitted(context, item):
         return None, []
-    if system.stage != stages[-1].number:
-        return None, []
-    raw = replace(system, test=replace(system.test, answers=item.decision.raw))
+    raw = replace(item.system, test=replace(item.system.test, answers=item.decision.raw))
     made = decide_refit(cast(DecisionSettings, context.settings), raw)
     fitted = made.recalibration
     section = RefitDict(
@@ -58,6 +55,18 @@ def refit(context: MeasuredContext, item: Measured) -> Outcome:
         for code, note in said.items()
         if note is not None
     ]
+
+
+def refit_option(context: MeasuredContext, item: Measured) -> Outcome:
+    """Of a multiple-choice task, whose answer is the most probable option whatever was trained."""
+    return (RefitDict(threshold=None, recalibration=None) if _refitted(context, item) else None), []
+
+
+def _refitted(context: MeasuredContext, item: Measured) -> bool:
+    """Whether the study asks for a model that ends as this system did, trained on all records."""
+    system, stages = item.system, context.stages.get(item.system.model)
+    asked = system.spec is not None and system.spec.refit and bool(system.parts)
+    return asked and bool(stages) and system.stage == stages[-1].number
 
 
 def recalibration(context: MeasuredContext, item: Measured) -> Outcome:

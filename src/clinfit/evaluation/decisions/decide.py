@@ -145,7 +145,8 @@ def _joined(answers: LabelAnswers, parts: Mapping[Fold, LabelAnswers]) -> LabelA
 def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided:
     """The most probable option, as the system answered: nothing is chosen on validation."""
     test = system.test.answers
-    return Decided(system, Decision(ThresholdChoice(), None, test), test, system.validation.answers)
+    folds = {fold: Decision(ThresholdChoice(), None, part.test.answers) for fold, part in system.parts.items()}
+    return Decided(system, Decision(ThresholdChoice(), None, test, folds), test, system.validation.answers)
 
 
 def decide_text(settings: GenerationEvaluation | ExtractionEvaluation, system: System) -> Decided:

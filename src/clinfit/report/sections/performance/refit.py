@@ -36,7 +36,7 @@ def refit_view(subject: Subject) -> RefitView | None:
     rows = []
     for system in model_first(subject.task):
         if (found := section(system, "refit")) is not None:
-            decision = rule_and_threshold(found["threshold"])
+            decision = rule_and_threshold(found["threshold"]) if found["threshold"] else "the most probable option"
             if found["recalibration"] is not None:
                 decision += f"; probabilities recalibrated: {recalibration_words(found['recalibration'])}"
             run = f"{system['model']}-seed{system['seed']}-refit"
