@@ -211,6 +211,18 @@ def test_a_refit_that_is_lost_is_done_again_and_a_failed_one_spoils_no_figure(fo
     assert list(write_run_packs(there, study, results)) == ["forest-seed42-refit"]
 
 
+def test_a_refit_without_all_its_folds_has_no_pack(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "after", tmp_path / "run")
+    there = RunFolder(tmp_path / "run")
+    shutil.rmtree(there.run("lasso-seed42-repeat1-fold2").path)
+    study, said = load_study(there.study), list[str]()
+    packs = write_run_packs(there, study, evaluate_run(there, study, ""), said.append)
+    assert list(packs) == ["forest-seed42-refit"]
+    assert said == [
+        "lasso-seed42-refit: no pack, since not all folds of its model are done, and it would have no figures"
+    ]
+
+
 def test_a_cross_validation_without_refits_says_how_to_have_one(folder: Path) -> None:
     said: list[str] = []
     there = RunFolder(folder / "before")

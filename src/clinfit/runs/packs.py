@@ -8,7 +8,7 @@ from clinfit.evaluation.results import Results
 from clinfit.evaluation.search_results import SearchOutcome
 from clinfit.files import read_json
 from clinfit.packs.write import Trained, write_packs
-from clinfit.runs.finish import records
+from clinfit.runs.finish import records, whole
 from clinfit.runs.folder import ModelFolder, RunFolder
 from clinfit.study.fold_checks import NO_PACK
 from clinfit.study.schema import Study
@@ -29,11 +29,15 @@ def write_run_packs(
         say(f"No packs: {NO_PACK}")
         return {}
     described = {task: read_json(folder.data(task)) for task in study.tasks}
-    done = [
-        trained_model(model, record)
-        for model, record in records(folder)
-        if record["status"] == "done" and bool(record.get("refit")) == bool(study.folds)
-    ]
+    measured = {(record["model"], record["seed"]) for _, record in whole(folder)}
+    done = []
+    for model, record in records(folder):
+        if record["status"] != "done" or bool(record.get("refit")) != bool(study.folds):
+            continue
+        if (record["model"], record["seed"]) in measured:
+            done.append(trained_model(model, record))
+        else:
+            say(f"{model.path.name}: no pack, since not all folds of its model are done, and it would have no figures")
     return write_packs(done, study, results, described, say)
 
 
