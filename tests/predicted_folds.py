@@ -16,9 +16,9 @@ K, REPEATS, N = 4, 3, 80
 LABELS = ["no", "yes"]
 
 
-def study(**evaluation: Any) -> Study:
+def study(*, refit: bool = False, **evaluation: Any) -> Study:
     data = Data(path="unused.csv", inputs={"x": "x"}, split=SplitRule(folds=K, repeats=REPEATS))
-    models = [Classical(name=name, family="classical", kind="lasso") for name in ("one", "other")]
+    models = [Classical(name=name, family="classical", kind="lasso", refit=refit) for name in ("one", "other")]
     settings = {"bootstrap": 200, "primary": "auroc", "baseline": "one", **evaluation}
     return Study(
         name="folds",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import average_precision_score, precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.across import Run, across
@@ -273,6 +273,46 @@ def test_thresholds_are_those_of_each_fold(predictions: pd.DataFrame) -> None:
     others = system(evaluate(asked, changed)["tasks"]["t"])["sections"].get("folds") or []
     for row, other in zip(folds, others, strict=True):
         assert (row["threshold"] == other["threshold"]) is (row["fold"] != 2)
+
+
+def test_a_guarantee_is_of_each_fold(predictions: pd.DataFrame) -> None:
+    rule = Threshold(rule="guarantee", metric="sensitivity", value=0.5, certainty=0.6)
+    for asked, guaranteed in ((study(threshold=rule), True), (study(threshold=Threshold(rule="youden")), False)):
+        task = evaluate(asked, predictions)["tasks"]["t"]
+        found = system(task)["sections"].get("threshold")
+        assert found is not None and found["value"] is not None
+        assert ((found["note"] or "").startswith("the guarantee is each fold's own")) is guaranteed
+        assert ("the guarantee is each fold's own" in threshold_words(system(task))) is guaranteed
+        notes = [finding["title"] for finding in by_code(task, "threshold-note")]
+        assert any("the guarantee is each fold's own" in note for note in notes) is guaranteed
+
+
+def test_a_refitted_model_decides_by_the_pooled_answers(predictions: pd.DataFrame) -> None:
+    found = system(evaluate(study(refit=True, threshold=Threshold(rule="youden")), predictions)["tasks"]["t"])
+    refit = found["sections"].get("refit")
+    assert refit is not None and refit["recalibration"] is None
+    rows = of(predictions)
+    gold, p = (rows["gold"] == "yes").to_numpy(), rows["p_yes"].to_numpy()
+    best = max(recall_score(gold, p >= t) + recall_score(~gold, p < t) for t in np.unique(p))
+    chosen = refit["threshold"]
+    assert chosen["achieved"]["sensitivity"] + chosen["achieved"]["specificity"] == pytest.approx(best)
+    assert (chosen["split"], chosen["n"]) == ("out-of-fold", N) and chosen["note"] is None
+
+
+def test_where_counts_decide_a_refit_has_each_record_once(predictions: pd.DataFrame) -> None:
+    """A second repeat makes a guarantee no surer, and isotonic steps are not for answers that are counted thrice."""
+    rule = Threshold(rule="guarantee", metric="sensitivity", value=0.5, certainty=0.6)
+    asked = study(refit=True, threshold=rule, calibration="isotonic")
+    task = evaluate(asked, predictions)["tasks"]["t"]
+    every = system(task)["sections"].get("refit")
+    once = system(evaluate(asked, predictions[predictions["repeat"] == 1])["tasks"]["t"])["sections"].get("refit")
+    assert every is not None and every == once
+    assert every["threshold"]["value"] is not None
+    assert "guarantees nothing of the refitted model" in (every["threshold"]["note"] or "")
+    assert every["recalibration"] is not None
+    assert every["recalibration"]["note"].startswith(f"isotonic needs 1,000 out-of-fold items and there are {N}")
+    titles = [finding["title"] for finding in task["findings"] if finding["title"].startswith("one, refitted: ")]
+    assert len(titles) == 2
 
 
 def test_folds_are_told(result: TaskResult) -> None:

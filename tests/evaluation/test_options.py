@@ -1,6 +1,7 @@
 """Multiple choice: chance, ways of scoring, and a taste for letters."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import chi2
 from sklearn import metrics as sk
@@ -8,7 +9,7 @@ from sklearn import metrics as sk
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.statistics.marginal_homogeneity import marginal_homogeneity
 from clinfit.evaluation.statistics.mcnemar import mcnemar
-from predicted import predictions_of, study_of, task_of
+from predicted import N, predictions_of, study_of, task_of
 
 
 def asked(table, task):
@@ -101,3 +102,39 @@ def test_letters_are_no_strata():
     task = task_of("multiple-choice")
     _, systems = asked(predictions_of("asked", task), task)
     assert "by item" in systems["forest"]["metrics"]["log_loss"]["method"]
+
+
+def out_of_fold(task, repeats=2, k=4):
+    """Answers of other models in each repeat, the later repeat first, as folders by name may stand."""
+    tables = []
+    for repeat in range(repeats, 0, -1):
+        table = predictions_of("asked", task, of_models=41 + repeat).assign(seed=42, repeat=repeat)
+        number = table["id"].str[-5:].astype(int)
+        tables.append(table.assign(run=table["model"] + "-seed42", fold=(number // repeat) % k + 1))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_folds_of_questions_are_averaged_over_repeats_and_tested_over_folds():
+    task = task_of("multiple-choice")
+    table = out_of_fold(task)
+    found, systems = asked(table, task)
+    tiny = systems["tiny (after)"]
+    rows = table.loc[(table["model"] == "tiny") & (table["stage"] == 1) & (table["split"] == "test")]
+    accuracy = [(own["gold"] == own["predicted"]).mean() for _, own in rows.groupby("repeat")]
+    loss = [sk.log_loss(own["gold"], own[[f"p_{x}" for x in "ABCD"]], labels=list("ABCD")) for _, own in
+            rows.groupby("repeat")]  # fmt: skip
+    assert accuracy[0] != accuracy[1]
+    assert tiny["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(accuracy)) and tiny["n"] == N
+    assert tiny["metrics"]["log_loss"]["value"] == pytest.approx(np.mean(loss))
+    assert tiny["metrics"]["accuracy"]["n"] == N and "by item" in tiny["metrics"]["accuracy"]["method"]
+    assert found["sections"]["cross_validation"]["words"] == "4-fold cross-validation, repeated twice"
+    folds = [(own["gold"] == own["predicted"]).mean() for _, own in rows.groupby(["repeat", "fold"])]
+    assert [row["primary"] for row in tiny["sections"]["folds"]] == pytest.approx(folds)
+    letters = next(part for part in tiny["sections"]["scorings"] if part["scoring"] == "letters")
+    assert letters["accuracy"] == tiny["metrics"]["accuracy"] and letters["agreement"]["n"] == N
+    assert letters["agreement"]["value"] == 1.0, "the probabilities of a repeat go with its answers"
+    assert tiny["sections"]["positions"]["p"] is None
+    assert "models of several folds" in tiny["sections"]["positions"]["reason"]
+    differences = [row for pair in found["comparisons"] for row in pair["rows"] if row["metric"] == "accuracy"]
+    assert differences and all("corrected resampled t-test" in (row["method"] or row["reason"]) for row in differences)
+    assert all(pair["mcnemar"] is None or pair["mcnemar"]["p"] is None for pair in found["comparisons"])

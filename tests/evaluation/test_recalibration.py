@@ -128,7 +128,7 @@ SEPARATED = np.column_stack([1 - 0.8 * GOLD - 0.1, 0.8 * GOLD + 0.1])
         ("platt", np.ones(50, int), np.tile([0.3, 0.7], (50, 1)), 1, "one class only"),
         ("temperature", GOLD, np.tile([0.3, 0.7], (60, 1)), 1, "same probabilities"),
         ("platt", GOLD, SEPARATED, 1, "separate the classes"),
-        ("temperature", GOLD, SEPARATED, 1, "every answer on validation is right"),
+        ("temperature", GOLD, SEPARATED, 1, "every answer to validation items is right"),
         ("platt", *overconfident(300, slope=-1.0), 1, "do not go with more positives"),
         ("temperature", *overconfident(300, slope=-1.0), 1, "say nothing"),
         ("isotonic", *overconfident(999), 1, "1,000 validation items and there are 999"),

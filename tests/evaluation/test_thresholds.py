@@ -58,7 +58,7 @@ def test_rules(rule, floor, value, sensitivity, specificity):
 def test_no_threshold_satisfies():
     worst_first = choose_threshold(Threshold(rule="sensitivity", value=1.0), ~POSITIVE, SCORES)
     assert worst_first.value is None
-    assert "no threshold on validation gives sensitivity of at least 100 %" in worst_first.note
+    assert "no threshold on validation items gives sensitivity of at least 100 %" in worst_first.note
 
 
 @pytest.mark.parametrize(

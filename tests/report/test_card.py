@@ -36,6 +36,7 @@ def pack(inputs: ReportInputs, moment: str) -> dict[str, Any]:
                 "referral": system["sections"].get("referral"),
                 "n": system["n"],
                 "metrics": system["metrics"],
+                "cross_validation": None,
             }
         },
     }

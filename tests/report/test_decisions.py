@@ -84,8 +84,8 @@ def test_nothing_where_numbers_are_withheld_or_only_rules_answer(cases: dict[str
         ({"rule": "fixed", "value": 0.3}, "positive from a probability of 0.3, fixed in the study"),
         (
             {"rule": "guarantee", "value": 0.99, "certainty": 0.99},
-            "the most probable label (no threshold on validation gives sensitivity of at least 99 % with probability "
-            "99 %)",
+            "the most probable label (no threshold on validation items gives sensitivity of at least 99 % with "
+            "probability 99 %)",
         ),
     ],
 )

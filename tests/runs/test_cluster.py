@@ -83,6 +83,7 @@ def test_folds_are_sent_as_what_differs(make_study: StudyMaker) -> None:
     write_json(Path("brought") / f"{name}.json", sent)
     found = brought_data(Path("brought"), name, place.study.tasks[name])
     assert found.folds == data.folds and found.fingerprint == data.fingerprint
+    assert found.undivided == data.undivided and {record.split for record in found.undivided} == {"train", "validation"}
 
 
 def test_a_folder_of_before_1980_is_packed(tmp_path: Path) -> None:

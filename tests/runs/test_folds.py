@@ -1,7 +1,6 @@
 """A cross-validation from study file to report: every command that works on a study folder knows of folds."""
 
 import html
-import io
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from scipy.sparse import csr_array
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -35,47 +33,14 @@ from clinfit.runs.steps.failures import Failure
 from clinfit.runs.steps.plan import plan
 from clinfit.study.load import load_study
 from clinfit.study.quick import quickened
+from folded_study import MODELS, quiet, write
 from small_study import write_study
-
-MODELS = [
-    {"name": "majority", "family": "baseline", "kind": "majority"},
-    {"name": "lasso", "family": "classical", "kind": "lasso", "c_grid": [0.1, 1.0]},
-    {"name": "forest", "family": "classical", "kind": "random-forest", "trees": 30},
-]
-
-
-def write(folder: Path, **changes: Any) -> Path:
-    """A table of numbers with 90 rows, some missing."""
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((90, 3))
-    outcome = x[:, 0] + 0.8 * rng.standard_normal(90) > 0.4
-    x[rng.random(x.shape) < 0.05] = np.nan
-    table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(id=[f"r{k}" for k in range(90)], label=outcome.astype(int))
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "data.csv", index=False)
-    task = {
-        "labels": ["no", "yes"],
-        "positive": "yes",
-        "data": {
-            "path": "data.csv",
-            "id": "id",
-            "inputs": {name: {"column": name, "type": "number"} for name in "abc"},
-            "label": {"column": "label", "map": {0: "no", 1: "yes"}},
-            "split": {"folds": 3, "repeats": 2, "validation_of_train": 0.25},
-        },
-    }
-    evaluation = {"bootstrap": 100, "primary": "auroc", "threshold": {"rule": "youden"}}
-    return write_study(folder, **{"tasks": {"t": task}, "models": MODELS, "evaluation": evaluation, **changes})
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
     folder = tmp_path_factory.mktemp("folds")
     return run(write(folder / "study"), out=folder / "run", console=quiet())
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=200)
 
 
 def test_a_run_is_a_model_a_seed_and_a_fold(done: Result) -> None:
@@ -172,6 +137,10 @@ def test_report_and_packs(done: Result) -> None:
     assert "on the test split" not in page and "Time to fit, all folds" in page
     assert re.search(r"both are wrong on \d+ answers, 2 a record\.", page)
     assert page.count("those of the other folds were trained alike") == 3
+    # One line, or one mark, for thresholds that differ would be wrong.
+    assert "No threshold is drawn, since there is not one: each fold's own, median 0." in html.unescape(page)
+    assert page.count("Decision threshold 0.") == page.count("Dashed: the decision threshold") == 1  # of majority: 0.5
+    assert "the median threshold of the folds" in page
 
 
 def test_going_on_after_a_fold_was_lost_ends_the_same(done: Result, tmp_path: Path) -> None:

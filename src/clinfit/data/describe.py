@@ -12,16 +12,17 @@ from clinfit.study.data import Fold
 from clinfit.study.tasks import Task
 
 
-def describe_records(task: Task, records: Sequence[Record], *, divided: bool = True) -> dict[str, Any]:
+def describe_records(task: Task, records: Sequence[Record], undivided: Sequence[Record] = ()) -> dict[str, Any]:
     """Counts and ids for each split, the inputs, and the first table; ready for JSON.
 
     `labels` counts the records that have each label (of a multiple-choice task: each letter). Those of a multilabel
     task need not sum to the records; `labels_per_record` then says how many have none, one, two labels and so on.
-    `seen` is what a pack knows of the training values (see seen.py), null for nothing. divided: whether the splits are
-    those of all models; of a cross-validation each fold has others. No text of a record appears.
+    `seen` is what a pack knows of the training values (see seen.py), null for nothing. undivided: of a
+    cross-validation, whose splits are not those of all models, what a model that is refitted learns from. No text of a
+    record appears.
     """
     parts = {split: in_split(records, split) for split in SPLITS}
-    seen = seen_values(task.data.columns, parts["train"])
+    seen = seen_values(task.data.columns, undivided or parts["train"])
     return {
         "kind": task.kind,
         "records": len(records),
@@ -44,7 +45,7 @@ def describe_records(task: Task, records: Sequence[Record], *, divided: bool = T
             }
             for name, column in task.data.columns.items()
         },
-        "characteristics": characteristics(task, records, divided=divided),
+        "characteristics": characteristics(task, records, divided=not undivided),
         "split_ids": {split: [record.id for record in part] for split, part in parts.items()},
     }
 

@@ -16,6 +16,7 @@ from clinfit.data.splits import (
 )
 from clinfit.data.targets import labels_to_learn
 from clinfit.data.values import cells_of
+from clinfit.study.data import SplitRule
 from clinfit.study.tasks import Task
 
 
@@ -27,8 +28,8 @@ def divide(
     targets: Sequence[Target],
     kept: Sequence[int],
 ) -> list[dict[int, Split]]:
-    """Position -> split of each record that is kept, for each fold of each repeat in order; one division where there
-    are no folds."""
+    """Position -> split of each record that is kept, for each fold of each repeat in order, and last for a model that
+    learns from all records (`refit`); one division where there are no folds."""
     if task.data.split.folds is not None:
         return _folds(task, groups, targets, kept)
     splits = _splits(task, rows, files, groups, targets, kept)
@@ -49,7 +50,18 @@ def _folds(task: Task, groups: Sequence[str], targets: Sequence[Target], kept: S
                 splits = carve_validation(splits, kept_targets, kept_groups, labels, rule, within)
             check_splits(splits, kept_targets, labels, ["train", "test"])
             divisions.append(dict(zip(kept, splits, strict=True)))
-    return divisions
+    return [*divisions, dict(zip(kept, _undivided(kept_targets, kept_groups, labels, rule), strict=True))]
+
+
+def _undivided(
+    targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], rule: SplitRule
+) -> Sequence[Split]:
+    """All records for training, with a fold's share of validation."""
+    splits: list[Split] = ["train"] * len(targets)
+    if rule.validation_of_train:
+        splits = carve_validation(splits, targets, groups, labels, rule, " (training and validation of all records)")
+    check_splits(splits, targets, labels, ["train"])
+    return splits
 
 
 def _splits(

@@ -52,7 +52,8 @@ class TaskData:
 
     subgroups: `id` and the groups that each record belongs to, one column a subgroup; not part of the fingerprint.
     folds: of a cross-validation, the records as each fold divides them. `records` are then all test records, since each
-    is tested once a repeat, and the fingerprint is that of all folds.
+    is tested once a repeat, and the fingerprint is that of all folds. undivided: of a cross-validation, all records as
+    training and validation, for a model that is refitted.
     """
 
     task: Task
@@ -62,17 +63,26 @@ class TaskData:
     notes: DataNotes
     subgroups: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
     folds: Mapping[Fold, list[Record]] = field(default_factory=dict)
+    undivided: list[Record] = field(default_factory=list)
 
-    def with_folds(self, folds: Sequence[Fold], divided: Sequence[list[Record]]) -> "TaskData":
-        """With the records as each of the folds divides them."""
+    def with_folds(self, folds: Sequence[Fold], divided: Sequence[list[Record]], undivided: list[Record]) -> "TaskData":
+        """With the records as each of the folds divides them, and as training and validation alone."""
         digest = hashlib.sha256("".join(fingerprint(records) for records in divided).encode()).hexdigest()
-        return replace(self, fingerprint=digest, folds=dict(zip(folds, divided, strict=True)))
+        return replace(self, fingerprint=digest, folds=dict(zip(folds, divided, strict=True)), undivided=undivided)
 
     def of(self, fold: Fold | None) -> "TaskData":
         """What a run of this fold learns from and is asked; None, of a study that divides once, is all."""
-        if fold is None:
-            return self
-        return replace(self, records=self.folds[fold], fingerprint=fingerprint(self.folds[fold]), folds={})
+        return self if fold is None else self._alone(self.folds[fold])
+
+    def refitted(self, chooses: bool) -> "TaskData":
+        """What a model that is refitted after a cross-validation learns from; without validation records where its
+        training makes no choice on them."""
+        if chooses:
+            return self._alone(self.undivided)
+        return self._alone([replace(record, split="train") for record in self.undivided])
+
+    def _alone(self, records: list[Record]) -> "TaskData":
+        return replace(self, records=records, fingerprint=fingerprint(records), folds={}, undivided=[])
 
     def describe(self) -> dict[str, Any]:
         """What `data/<task>.json` of a run holds: counts, ids and summaries of numbers; no text of a patient."""
@@ -83,7 +93,7 @@ class TaskData:
             "rows": self.notes.rows,
             "dropped": self.notes.dropped,
             "cleaned": self.notes.changed,
-            **describe_records(self.task, self.records, divided=not self.folds),
+            **describe_records(self.task, self.records, self.undivided),
             **({"folds": fold_sizes(self.task, self.folds)} if self.folds else {}),
         }
 
@@ -123,7 +133,8 @@ def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]
         raise ClinfitError(f"cleaning drops all {len(ids)} records", fix="check data.clean.drop_missing")
     divisions = divide(task, rows, files, groups, targets, kept)
     folds = data.split.divisions
-    divided = [_in_known_spellings(task, _records(name, ids, groups, inputs, targets, splits)) for splits in divisions]
+    every = [_in_known_spellings(task, _records(name, ids, groups, inputs, targets, splits)) for splits in divisions]
+    divided = every[: len(folds)] if folds else every
     if respelt := max(respelt for _, respelt in divided):
         changed |= {"case of a category": respelt}
     records = divided[0][0] if not folds else _records(name, ids, groups, inputs, targets, dict.fromkeys(kept, "test"))
@@ -140,7 +151,7 @@ def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]
     named = read_subgroups(rows, subgroups, ids, kept, data.id)
     source = " + ".join(source for _, source in sources)
     data = TaskData(task, records, fingerprint(divided[0][0]), source, notes, named)
-    return data.with_folds(folds, [records for records, _ in divided]) if folds else data
+    return data.with_folds(folds, [records for records, _ in divided], every[-1][0]) if folds else data
 
 
 def read_inputs(name: str, task: Task, path: Path) -> list[Record]:

@@ -252,10 +252,7 @@ class Rows:
 
 def read_rows(table: pd.DataFrame, read: Read, labels: Sequence[str], positive: str | None) -> Rows:
     """Rows of one system and split."""
-    if has_folds(table):
-        table = table.sort_values(["id", "repeat", "fold"], kind="stable")
-    elif not table["id"].is_monotonic_increasing:
-        table = table.sort_values("id", kind="stable")
+    table = in_order(table)
     answers, undeclared = read(table, labels, positive)
     return Rows(
         ids=pd.Index(table["id"]),
@@ -265,6 +262,13 @@ def read_rows(table: pd.DataFrame, read: Read, labels: Sequence[str], positive: 
         seconds=numbers(table, "seconds"),
         prompt_tokens=numbers(table, "prompt_tokens"),
     )
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one system and split as `Rows` has them."""
+    if has_folds(table):
+        return table.sort_values(["id", "repeat", "fold"], kind="stable")
+    return table if table["id"].is_monotonic_increasing else table.sort_values("id", kind="stable")
 
 
 def read_label_answers(

@@ -39,7 +39,8 @@ class CaseMixRow(TypedDict):
 class External(TypedDict):
     """A pack on new records (analyses/external.py). pack: its SHA-256. study, run: that made it. records: those with an
     answer; unlabelled: those without. unseen: records with values that training has not seen. referred: those that the
-    pack hands to a person. before: test records of the study."""
+    pack hands to a person. before: test records of the study. cross_validation: where the model of the pack was
+    refitted, what the metrics before are of."""
 
     pack: str
     study: str
@@ -49,6 +50,7 @@ class External(TypedDict):
     unseen: int
     referred: int
     before: int
+    cross_validation: str | None
     metrics: list[MovedMetric]
     large: list[InTheLarge]
     case_mix: list[CaseMixRow]

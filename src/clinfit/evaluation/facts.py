@@ -47,17 +47,20 @@ class Importance(TypedDict):
 class ExternalFacts(TypedDict):
     """What is known of a pack that was asked about new records; see `External` in external_results.py.
 
-    metrics: those of the study's own test records. thresholds: of each label of a multilabel task, by which it decides.
+    run, system: the run that made it, and that as `System.run`. metrics: those of the study's own test records, or of
+    the cross-validation that is named. thresholds: of each label of a multilabel task, by which it decides.
     """
 
     pack: str
     study: str
     run: str
+    system: str
     records: int
     unlabelled: int
     unseen: int
     referred: int
     before: int
+    cross_validation: str | None
     metrics: dict[str, Any]
     thresholds: dict[str, ThresholdDict]
     case_mix: list[CaseMixRow]

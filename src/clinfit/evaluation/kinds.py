@@ -127,6 +127,7 @@ CLASSIFICATION = Kind(
         "label_mass": systems.check_label_mass,
         "folds": folds,
         "threshold": decisions.threshold,
+        "refit": decisions.refit,
         "classes": classes,
         "confusion": confusion_matrix,
         "curves": curves_section,
@@ -171,10 +172,17 @@ MULTILABEL = Kind(
 
 MULTIPLE_CHOICE = Kind(
     decide=decide_option,
-    checks={**CHECKS, "test_labels": items.check_test_questions, "canaries": canaries},
+    checks={
+        **CHECKS,
+        "cross_validation": cross_validation,
+        "test_labels": items.check_test_questions,
+        "canaries": canaries,
+    },
     systems={
         **SYSTEMS,
         "label_mass": systems.check_label_mass,
+        "folds": folds,
+        "refit": decisions.refit_option,
         "classes": classes,
         "confusion": confusion_matrix,
         "scorings": scorings,

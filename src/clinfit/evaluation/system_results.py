@@ -356,6 +356,14 @@ class FoldDict(TypedDict):
     recalibration: RecalibrationMap | None
 
 
+class RefitDict(TypedDict):
+    """How a model that is refitted on all records after a cross-validation decides, from the out-of-fold answers.
+    threshold: null of multiple-choice tasks, which have none. recalibration: null where the study asks for none."""
+
+    threshold: ThresholdDict | None
+    recalibration: RecalibrationMap | None
+
+
 class SystemSections(TypedDict, total=False):
     """What the analyses of its kind made of a system (`kinds.py`); only what was made is there.
 
@@ -363,7 +371,7 @@ class SystemSections(TypedDict, total=False):
     the order of the labels. scorings, positions: of multiple-choice tasks. generated, language: of language models.
     written: of generation; extracted: of extraction; abstention, contrast: where models were asked. importance: of
     models that were asked; weights: of linear models. folds: of a cross-validation, in which threshold is what the
-    folds chose in one.
+    folds chose in one; refit: where the model is then trained on all records.
     """
 
     threshold: ThresholdDict
@@ -386,6 +394,7 @@ class SystemSections(TypedDict, total=False):
     importance: ImportanceDict
     weights: WeightsDict
     folds: list[FoldDict]
+    refit: RefitDict
 
 
 class SystemResult(TypedDict):

@@ -49,7 +49,8 @@ class TaskEntry:
     the probabilities, as `Recalibration.as_dict`. threshold: `ThresholdChoice.as_dict`; for a multilabel task label ->
     such a threshold; null where there is none. referral: as `Referral.as_dict`; null when nothing is handed to a
     person. seen: what training has seen of each input (data/seen.py), as far as no patient is known by it. n, metrics:
-    test records and what was measured on them.
+    test records and what was measured on them. cross_validation: null where that is of this very model; of one that was
+    refitted on all records, the cross-validation, in words, whose models gave these figures, out of fold.
     """
 
     task: dict[str, Any]
@@ -59,6 +60,7 @@ class TaskEntry:
     seen: dict[str, SeenCategories | SeenNumbers]
     n: int
     metrics: dict[str, Any]
+    cross_validation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class WithheldEntry:
 
 @dataclass(frozen=True)
 class Content:
-    """pack.json. clinfit: the version that wrote it. run: `<model>-seed<seed>`. tasks: by name.
+    """pack.json. clinfit: the version that wrote it. run: `<model>-seed<seed>`, of a refitted model
+    with `-refit` behind it. tasks: by name.
 
     tolerance: the largest change of a probability of a probe, on another machine or with other versions, with which the
     pack still counts as the one that was evaluated. files: path -> SHA-256 of every other file. sha256: of all that

@@ -47,7 +47,7 @@ DOUBLE_TOLERANCE = 1e-6
 class Trained:
     """A trained model of which a pack is made.
 
-    run: `<model>-seed<seed>`. spec: its block of the study. stage: the last. sha256: of the saved model as the run
+    run: its name. spec: its block of the study. stage: the last. sha256: of the saved model as the run
     wrote it. details: what the trainer really used. model: the folder of the saved model. pack: where its pack is.
     """
 
@@ -85,7 +85,7 @@ def write_packs(
     for trained in models:
         if spec_of(trained, study).holds_records:
             shutil.rmtree(trained.pack, ignore_errors=True)
-            say(f"{trained.run}: no pack, since its model holds training records as they are")
+            say(f"{trained.run}: no pack, since its model holds training records as they are, and a pack holds none")
             continue
         left_out = withheld | unlearned_tasks(trained, study, results)
         content = content_of(trained, study, results, left_out, described)
@@ -246,9 +246,11 @@ def system_of(task: TaskResult, trained: Trained) -> SystemResult | None:
 def task_entry(task: Task, result: TaskResult, system: SystemResult | None, described: Mapping[str, Any]) -> TaskEntry:
     """What new records need: the task, and what becomes of the probabilities of the system that the pack holds."""
     assert system is not None
-    made = system["sections"]
+    made, divided = system["sections"], result["sections"].get("cross_validation")
     fitted, referral = made.get("recalibration"), made.get("referral")
     threshold = made.get("label_thresholds", made.get("threshold"))
+    if (refit := made.get("refit")) is not None:
+        fitted, threshold = refit["recalibration"], refit["threshold"]
     recalibration = Recalibration() if fitted is None else Recalibration.from_dict(fitted)
     return TaskEntry(
         task=served_task(task, result["primary"]),
@@ -258,6 +260,7 @@ def task_entry(task: Task, result: TaskResult, system: SystemResult | None, desc
         seen=seen_from(described),
         n=system["n"],
         metrics=system["metrics"],
+        cross_validation=None if divided is None else divided["words"],
     )
 
 

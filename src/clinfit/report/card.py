@@ -15,7 +15,7 @@ from clinfit.report.kinds import KINDS, Kind
 from clinfit.report.section import section
 
 #: What no study can show by itself.
-SCOPE = "- Only the test split of this study was used; other places, periods and populations are not shown."
+SCOPE = "- Only the records of this study were used; other places, periods and populations are not shown."
 
 #: Names of the hub's metric pages.
 HUB_METRICS = {"auroc": "roc_auc", "macro_f1": "f1", "mcc": "matthews_correlation"}
@@ -48,7 +48,7 @@ def front_matter(pack: Mapping[str, Any]) -> dict[str, Any]:
             "results": [
                 {
                     "task": {"type": kind_served(served).hub, "name": name},
-                    "dataset": {"type": study, "name": f"{study}: {name}", "split": "test"},
+                    "dataset": {"type": study, "name": f"{study}: {name}", "split": split_of(served)},
                     "metrics": hub_metrics(served),
                 }
                 for name, served in answered(pack).items()
@@ -56,6 +56,11 @@ def front_matter(pack: Mapping[str, Any]) -> dict[str, Any]:
         }
     ]
     return front
+
+
+def split_of(served: Mapping[str, Any]) -> str:
+    """What the figures were measured on."""
+    return "test" if served["cross_validation"] is None else "cross-validation"
 
 
 def answered(pack: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
         yield task_line(name, served) if "withheld" not in served else withheld_line(name, served["withheld"])
     yield from (
         "",
-        "For research on records like those of the test split, by people who check its answers. Not for decisions "
+        "For research on records like those of the study, by people who check its answers. Not for decisions "
         "about a patient, and not for other kinds of documents, other languages or other places without validation.",
         "",
         "## How to use it",
@@ -105,7 +110,7 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
         "what it was.",
     )
     for name, served in answered(pack).items():
-        yield from evaluation(name, served, results["tasks"].get(name), results["confidence"], pack["run"])
+        yield from evaluation(name, served, results["tasks"].get(name), results["confidence"], model)
     yield from ("", "## Training", "")
     if (searched := model["details"].get("search")) is not None:
         yield (
@@ -137,10 +142,11 @@ def withheld_line(name: str, reason: str) -> str:
 
 
 def evaluation(
-    name: str, served: Mapping[str, Any], task: TaskResult | None, confidence: float, run: str
+    name: str, served: Mapping[str, Any], task: TaskResult | None, confidence: float, model: Mapping[str, Any]
 ) -> Iterator[str]:
     """The table of metrics, then verdict and warnings of the whole comparison."""
-    yield from ("", f"## Evaluation: {name}", "", f"On {served['n']} test records that training never saw:", "")
+    run = f"{model['spec']['name']}-seed{model['seed']}"
+    yield from ("", f"## Evaluation: {name}", "", measured_on(served), "")
     yield from (f"| metric | value | {confidence:.0%} interval |", "|---|---:|---:|")
     for metric in kind_served(served).card:
         if metric in served["metrics"]:
@@ -163,6 +169,18 @@ def evaluation(
         SCOPE,
     )
     yield from (f"- {finding['title']}. {finding['evidence']}".rstrip() for finding in limits)
+
+
+def measured_on(served: Mapping[str, Any]) -> str:
+    """Whose figures these are."""
+    if served["cross_validation"] is None:
+        return f"On {served['n']} test records that training never saw:"
+    return (
+        f"**These figures are not of this very model.** All {served['n']} records of the study went into its training, "
+        f"so that none is left to test it. They are of the models of a {served['cross_validation']}, trained alike on "
+        "fewer records, each asked of records that it had not seen. A threshold or recalibration of this model was "
+        "chosen on these same out-of-fold answers, and was tested on none:"
+    )
 
 
 def subgroups(task: TaskResult, run: str) -> Iterator[str]:

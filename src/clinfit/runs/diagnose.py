@@ -56,7 +56,10 @@ def find_causal(run: RunFolder, name: str | None) -> tuple[ModelFolder, dict[str
     done = [
         (folder, record)
         for folder, record in run_records(run)
-        if record["family"] == "causal" and record["status"] == "done" and not record["spec"].get("shots")
+        if record["family"] == "causal"
+        and record["status"] == "done"
+        and not record["spec"].get("shots")
+        and not record.get("refit")  # no record is left to show it
     ]
     if not done:
         raise ClinfitError(

@@ -117,7 +117,7 @@ def shown(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
     """The models that a report describes one by one: all; of a cross-validation, for each model and seed the first fold
     that did not end, else the first of all."""
     found: dict[str, tuple[ModelFolder, dict[str, Any]]] = {}
-    for model, record in records(folder):
+    for model, record in evaluated(folder):
         name = name_of(model, record)
         if name not in found or (record["status"] != "done" and found[name][1]["status"] == "done"):
             found[name] = model, record
@@ -126,13 +126,18 @@ def shown(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
 
 def whole(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
     """The models that are done; of a cross-validation those of which every fold is."""
-    done = [(model, record) for model, record in records(folder) if record["status"] == "done"]
+    done = [(model, record) for model, record in evaluated(folder) if record["status"] == "done"]
     folds = Counter((record["model"], record["seed"]) for _, record in done)
     return [
         (model, record)
         for model, record in done
         if record.get("fold") is None or folds[record["model"], record["seed"]] == record["fold"]["of"]
     ]
+
+
+def evaluated(folder: RunFolder) -> list[tuple[ModelFolder, dict[str, Any]]]:
+    """The models that are asked of records: all but those that are refitted on all of them."""
+    return [(model, record) for model, record in records(folder) if not record.get("refit")]
 
 
 def records(folder: RunFolder) -> Iterator[tuple[ModelFolder, dict[str, Any]]]:
@@ -175,7 +180,7 @@ def facts_of(folder: RunFolder, study: Study) -> Facts:
     """What evaluation cannot see in predictions: cost, alarms, failures, record counts, findings of the audit,
     subgroups."""
     data = {task: read_json(folder.data(task)) for task in study.tasks}
-    models = of_all_folds(list(records(folder)))
+    models = of_all_folds(evaluated(folder)) | refitted(folder)
     for model, error in damaged_records(folder):
         models[model.path.name] = ModelFacts(family="unknown", status="failed", reason="; ".join(error.lines()))
     return Facts(
@@ -255,6 +260,21 @@ def general_perplexity(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, flo
             if "base_perplexity" in probe:
                 found["0"] = probe["base_perplexity"]
     return found
+
+
+def refitted(folder: RunFolder) -> dict[str, ModelFacts]:
+    """What a reader must know of models that were refitted: that one did not end, and alarms. Their times are no part
+    of any figure."""
+    found = {model.path.name: model_facts(record) for model, record in records(folder) if record.get("refit")}
+    return {
+        name: ModelFacts(
+            family=facts.get("family", ""),
+            status=facts.get("status", "running"),
+            reason=facts.get("reason", ""),
+            alarms=facts.get("alarms", []),
+        )
+        for name, facts in found.items()
+    }
 
 
 def of_all_folds(found: Sequence[tuple[ModelFolder, dict[str, Any]]]) -> dict[str, ModelFacts]:

@@ -20,7 +20,7 @@ RECORD_KEYS = {"format", "study", "model", "seed", "family", "spec", "steps", "s
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What one model with one seed writes."""
+    """What one run writes."""
 
     path: Path
 

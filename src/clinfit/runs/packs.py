@@ -8,7 +8,7 @@ from clinfit.evaluation.results import Results
 from clinfit.evaluation.search_results import SearchOutcome
 from clinfit.files import read_json
 from clinfit.packs.write import Trained, write_packs
-from clinfit.runs.finish import records
+from clinfit.runs.finish import records, whole
 from clinfit.runs.folder import ModelFolder, RunFolder
 from clinfit.study.fold_checks import NO_PACK
 from clinfit.study.schema import Study
@@ -17,31 +17,32 @@ from clinfit.study.schema import Study
 def write_run_packs(
     folder: RunFolder, study: Study, results: Results, say: Callable[[str], None] = lambda line: None
 ) -> dict[str, Path]:
-    """A pack for every model of a run that is done: run name -> folder. say: told what is left out and why.
+    """A pack for every model of a run that is done, of a cross-validation for every refitted one: run name -> folder.
+    say: told what is left out and why.
 
     A quick run has none: what it would serve has learnt and shown next to nothing.
     """
     if study.quick:
         say("No packs, since this is a quick run")
         return {}
-    if study.folds:
+    if study.folds and not any(spec.refit for spec in study.models):
         say(f"No packs: {NO_PACK}")
         return {}
     described = {task: read_json(folder.data(task)) for task in study.tasks}
-    done = [trained_model(model, record) for model, record in records(folder) if record["status"] == "done"]
-    for trained in done:
-        if is_remote(trained):
-            say(f"{trained.run}: no pack, since the model is on a server, and a pack holds what it answers with")
-    done = [trained for trained in done if not is_remote(trained)]
-    for trained in done:
-        if holds_records(trained):
-            say(f"{trained.run}: no pack, since its prompt holds training records (`shots`), and a pack holds none")
-    return write_packs([trained for trained in done if not holds_records(trained)], study, results, described, say)
-
-
-def holds_records(trained: Trained) -> bool:
-    """Whether records of patients are a part of the model: examples in its prompt."""
-    return trained.spec.get("shots", 0) > 0
+    measured = {(record["model"], record["seed"]) for _, record in whole(folder)}
+    done = []
+    for model, record in records(folder):
+        if record["status"] != "done" or bool(record.get("refit")) != bool(study.folds):
+            continue
+        if (record["model"], record["seed"]) in measured:
+            trained = trained_model(model, record)
+            if is_remote(trained):
+                say(f"{trained.run}: no pack, since the model is on a server, and a pack holds what it answers with")
+            else:
+                done.append(trained)
+        else:
+            say(f"{model.path.name}: no pack, since not all folds of its model are done, and it would have no figures")
+    return write_packs(done, study, results, described, say)
 
 
 def is_remote(trained: Trained) -> bool:

@@ -325,6 +325,10 @@ class ModelOut(Provenance):
     refers: bool = Field(description="whether some records are for a person to decide")
     n: int = Field(description="test records behind `metrics`")
     metrics: dict[str, Any] = Field(description="what the evaluation measured")
+    cross_validation: str | None = Field(
+        description="null where `metrics` are of this very model; of a model that was refitted on all records the "
+        "cross-validation that they are of"
+    )
     withheld: dict[str, str] = Field(description="tasks that the pack does not answer, and why")
 
 

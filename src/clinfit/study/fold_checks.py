@@ -8,12 +8,13 @@ from clinfit.study.messages import Place, Problem, shown
 from clinfit.study.parts import Parts
 
 #: Kinds of task whose metrics are computed over folds.
-FOLDED = ("classification",)
+FOLDED = ("classification", "multiple-choice")
 
-#: Why a cross-validation leaves no pack.
+#: Why a cross-validation leaves no pack where no model is refitted.
 NO_PACK = (
     "a cross-validation evaluates a way of training, by the models of its folds, and none of them is the one to serve; "
-    "run the chosen model in a study that divides once (split: {train: 0.6, validation: 0.2, test: 0.2})"
+    "write `refit: true` at the chosen model and run the study again (its folds are taken over): it is then trained "
+    "once on all records"
 )
 
 
@@ -26,9 +27,12 @@ def _wanted(rule: SplitRule) -> str:
 
 
 def fold_checks(parts: Parts) -> Iterator[Problem]:
-    """All tasks have the same folds, are of a kind that has them, and no setting asks for one model of one split."""
+    """All tasks have the same folds, are of a kind that has them, and no setting asks for one model of one split; a
+    model is refitted only behind folds, and only where it can be served."""
     divided = {name: task.data.split for name, task in parts.tasks.items()}
-    if not any(rule.folds for rule in divided.values()):
+    folded = any(rule.folds for rule in divided.values())
+    yield from _refits(parts, folded)
+    if not folded:
         return
     first = next(iter(divided.values()))
     for name, rule in divided.items():
@@ -53,3 +57,14 @@ def fold_checks(parts: Parts) -> Iterator[Problem]:
             yield Problem(
                 place, f"{shown(place)}: importance is asked of one model, and `folds` train several; leave it out"
             )
+
+
+def _refits(parts: Parts, folded: bool) -> Iterator[Problem]:
+    for position, model in parts.models.items():
+        place: Place = ("models", position, "refit")
+        if model.refit and not folded and parts.tasks and parts.all_tasks:
+            text = "`refit` goes with `folds`; where records are divided once, the model that is evaluated is served"
+            yield Problem(place, f"{shown(place)}: {text}, so leave it out")
+        elif model.refit and model.holds_records:
+            text = f"{model.name} holds training records as they are, so that it has no pack; leave `refit` out"
+            yield Problem(place, f"{shown(place)}: {text}")

@@ -34,6 +34,11 @@ class ModelSection(Section):
     stages: list[Stage] | None = Field(
         default=None, min_length=1, description="stages of this model; default: those of the study"
     )
+    refit: bool = Field(
+        default=False,
+        description="with `folds`: also train it once on all records, as the model to serve: a pack whose figures are "
+        "those of the cross-validation",
+    )
 
     @property
     def repeats(self) -> bool:
@@ -49,6 +54,11 @@ class ModelSection(Section):
     def searched(self) -> Search | None:
         """How its hyperparameters are searched; None where they stand in the study."""
         return None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether training makes a choice on validation records: a checkpoint, a penalty, a point of a search."""
+        return self.searched is not None
 
     @property
     def named_words(self) -> bool:

@@ -107,6 +107,10 @@ class Classical(ModelSection):
         return self.search
 
     @property
+    def chooses(self) -> bool:
+        return super().chooses or self.kind in ("tfidf-logistic", "lasso")
+
+    @property
     def named_words(self) -> bool:
         return self.words
 
@@ -157,6 +161,10 @@ class Neural(ModelSection):
     @property
     def searched(self) -> Search | None:
         return self.search
+
+    @property
+    def chooses(self) -> bool:
+        return not self.prompting
 
     @property
     def asked_importance(self) -> bool:
@@ -271,6 +279,10 @@ class Causal(LanguageModel):
     @property
     def repeats(self) -> bool:
         return not self.prompting or self.shots > 0
+
+    @property
+    def holds_records(self) -> bool:
+        return self.shots > 0
 
     @property
     def four_bit(self) -> bool:

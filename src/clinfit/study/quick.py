@@ -56,6 +56,7 @@ def limited(study: Study, records: int) -> Study:
 
 
 def _model(spec: ModelSpec) -> ModelSpec:
+    spec = spec.model_copy(update={"refit": False})  # a model of records that are divided once is the one to serve
     if spec.searched is not None:
         spec = spec.model_copy(update={"search": spec.searched.model_copy(update={"trials": TRIALS})})
     if not isinstance(spec, Neural):

@@ -24,7 +24,7 @@ def external(context: MeasuredContext) -> Outcome:
     known = context.facts.external
     if known is None:
         return None, []
-    item = next(item for item in context.measured if item.system.run == known["run"])
+    item = next(item for item in context.measured if item.system.run == known["system"])
     moved = [
         MovedMetric(name=name, before=before, here=item.metrics[name].as_dict())
         for name, before in known["metrics"].items()
@@ -39,6 +39,7 @@ def external(context: MeasuredContext) -> Outcome:
         unseen=known["unseen"],
         referred=known["referred"],
         before=known["before"],
+        cross_validation=known["cross_validation"],
         metrics=moved,
         large=[] if context.task.kind == "multiple-choice" else list(in_the_large(item, context.confidence)),
         case_mix=list(known["case_mix"]),

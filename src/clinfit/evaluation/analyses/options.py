@@ -1,14 +1,16 @@
 """What multiple-choice tasks have beside one label an item: chance, ways of scoring, position bias."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from clinfit.evaluation.analyses.language import rows_on_test
-from clinfit.evaluation.answers import Floats, LabelAnswers, confusion, numbers
+from clinfit.evaluation.answers import Floats, LabelAnswers, confusion, in_order, numbers
 from clinfit.evaluation.claims.wording import p_value
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
+from clinfit.evaluation.metrics.classification_table import of_a_repeat
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.metrics.metric import Metric
 from clinfit.evaluation.metrics.proportions import proportion_metrics
@@ -30,10 +32,12 @@ def chance(context: MeasuredContext) -> Outcome:
 def scorings(context: MeasuredContext, item: Measured) -> Outcome:
     """The options scored as letters, as texts, and as texts by length, where the system gives these probabilities."""
     assert isinstance(context.task, MultipleChoice)
-    table = rows_on_test(context.table, item.system).sort_values("id", kind="stable")
-    labels = context.task.labels
+    table, labels = in_order(rows_on_test(context.table, item.system)), context.task.labels
     found = {name: p for name in SCORINGS if (p := _columns(table, name, labels)) is not None}
-    answers = [context.engine.most_probable(labels, None, item.answers.gold, p) for p in found.values()]
+    answers = [
+        replace(context.engine.most_probable(labels, None, item.answers.gold, p), folds=item.answers.folds)
+        for p in found.values()
+    ]
     scored = context.engine.score(answers, item.scored.resamples, context.confidence)
     made = [
         _scoring(name, one, item.scored, name == context.task.answer) for name, one in zip(found, scored, strict=True)
@@ -64,7 +68,8 @@ def _scoring(name: str, scored: Scored, answered: Scored, is_answer: bool) -> Sc
 def _agreement(answers: LabelAnswers, answered: Scored) -> Metric:
     same = answers.predicted == answered.answers.predicted
     everything = np.ones(len(same), dtype=bool)
-    return proportion_metrics({"agreement": (same, everything)}, answered.resamples, answered.confidence)["agreement"]
+    shares = proportion_metrics({"agreement": (same, everything)}, answered.resamples, answered.confidence)
+    return of_a_repeat(answers, shares["agreement"])
 
 
 def positions(context: MeasuredContext, item: Measured) -> Outcome:
@@ -76,7 +81,8 @@ def positions(context: MeasuredContext, item: Measured) -> Outcome:
     given, right, n = counts.sum(0), counts.sum(1), int(counts.sum())
     distance = float(np.abs(given - right).sum() / (2 * n)) if n else None
     if item.scored.grouped:
-        return PositionsDict(distance=distance, p=None, reason="items share groups, and the test needs single ones"), []
+        several = "items share groups" if answers.folds is None else "the models of several folds answer"
+        return PositionsDict(distance=distance, p=None, reason=f"{several}, and the test needs single answers"), []
     p = marginal_homogeneity(counts)
     reason = None if p is not None else "all answers are right, or too few letters are answered"
     section = PositionsDict(distance=distance, p=p, reason=reason)

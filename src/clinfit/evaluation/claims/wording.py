@@ -3,7 +3,7 @@
 from clinfit.evaluation.claims.paired import PairedDifference
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.metrics.metric import Metric
-from clinfit.evaluation.system_results import RecalibrationDict, ReferralDict, SystemResult, ThresholdDict
+from clinfit.evaluation.system_results import RecalibrationMap, ReferralDict, SystemResult, ThresholdDict
 
 
 def number(metric: str, value: float) -> str:
@@ -100,7 +100,7 @@ def _chosen(threshold: ThresholdDict) -> str:
     return f"chosen on {threshold['n']} {threshold['split']} items for {threshold['words']}{caution}"
 
 
-def recalibration_words(recalibration: RecalibrationDict | None) -> str:
+def recalibration_words(recalibration: RecalibrationMap | None) -> str:
     """The map of the probabilities and where it was fitted."""
     if recalibration is None:
         return "none"

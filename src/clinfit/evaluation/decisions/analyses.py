@@ -9,13 +9,13 @@ import numpy as np
 from clinfit.evaluation.answers import support_of_fold
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.decisions.conformal import conformal as conformal_sets
-from clinfit.evaluation.decisions.decide import Decision
+from clinfit.evaluation.decisions.decide import Decision, decide_refit
 from clinfit.evaluation.decisions.recalibration import Recalibration
 from clinfit.evaluation.decisions.referral import choose_referral, referral_result
 from clinfit.evaluation.decisions.selective import selective as selective_prediction
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.metrics.metric import Metric
-from clinfit.evaluation.system_results import RecalibrationDict
+from clinfit.evaluation.system_results import RecalibrationDict, RecalibrationMap, RefitDict
 from clinfit.findings import Finding
 from clinfit.study.evaluation import DecisionSettings, Refer
 
@@ -36,6 +36,37 @@ def threshold(context: MeasuredContext, item: Measured) -> Outcome:
     if choice.moved:
         code, advice = "threshold-note", "read the threshold with this in mind"
     return choice.as_dict(), [Finding("warn", code, f"{item.name}: {choice.note}", "", advice, item.name)]
+
+
+def refit(context: MeasuredContext, item: Measured) -> Outcome:
+    """How the model that is refitted on all records decides; none where the study asks for no such model."""
+    if not _refitted(context, item):
+        return None, []
+    raw = replace(item.system, test=replace(item.system.test, answers=item.decision.raw))
+    made = decide_refit(cast(DecisionSettings, context.settings), raw)
+    fitted = made.recalibration
+    section = RefitDict(
+        threshold=made.choice.as_dict(), recalibration=None if fitted is None else RecalibrationMap(**fitted.as_dict())
+    )
+    said = {"threshold-note": made.choice.note, "recalibration-fallback": fitted and fitted.note}
+    advice = "read what the refitted model decides with this in mind"
+    return section, [
+        Finding("warn", code, f"{item.name}, refitted: {note}", "", advice, item.name)
+        for code, note in said.items()
+        if note is not None
+    ]
+
+
+def refit_option(context: MeasuredContext, item: Measured) -> Outcome:
+    """Of a multiple-choice task, whose answer is the most probable option whatever was trained."""
+    return (RefitDict(threshold=None, recalibration=None) if _refitted(context, item) else None), []
+
+
+def _refitted(context: MeasuredContext, item: Measured) -> bool:
+    """Whether the study asks for a model that ends as this system did, trained on all records."""
+    system, stages = item.system, context.stages.get(item.system.model)
+    asked = system.spec is not None and system.spec.refit and bool(system.parts)
+    return asked and bool(stages) and system.stage == stages[-1].number
 
 
 def recalibration(context: MeasuredContext, item: Measured) -> Outcome:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, label_codes
+from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, items_of, label_codes
 from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
 from clinfit.evaluation.decisions.thresholds import (
     ThresholdChoice,
@@ -26,6 +26,14 @@ from clinfit.study.evaluation import (
     GenerationEvaluation,
     MultipleChoiceEvaluation,
     Threshold,
+)
+
+#: What the test answers of a cross-validation are called where something is chosen on them.
+OUT_OF_FOLD = "out-of-fold"
+#: Why a guarantee of a refitted model is none.
+NO_GUARANTEE = (
+    "a guarantee is for one model and records that it has not seen; this threshold was sought on answers of the models "
+    "of the folds, and guarantees nothing of the refitted model"
 )
 
 
@@ -73,6 +81,36 @@ def _decide(settings: DecisionSettings, system: System) -> Decided:
     )
 
 
+def decide_refit(settings: DecisionSettings, system: System) -> Decision:
+    """How a model that is refitted on all records decides: by the study's rules, on the out-of-fold answers.
+
+    No record is left that the refitted model has not seen. The answers of the folds are of models that were trained
+    alike and had not seen theirs, and all repeats are pooled: as scikit-learn does for a map of probabilities
+    (CalibratedClassifierCV, ensemble=False) and, by averages over the folds, for a threshold
+    (TunedThresholdClassifierCV). Where the number of items decides (a guarantee, isotonic steps), the first repeat
+    alone, which has each record once. system: with the answers as the models of the folds gave them.
+    """
+    answers: LabelAnswers = system.test.answers
+    assert answers.folds is not None
+    first = np.flatnonzero(answers.folds.repeat == answers.folds.repeat.min())
+    every, once = (_out_of_fold(system, items) for items in (np.arange(len(answers)), first))
+    fitted = _recalibration(settings, once if settings.calibration == "isotonic" else every, OUT_OF_FOLD)
+    source = once if settings.threshold.rule == "guarantee" else every
+    choice = _threshold(settings.threshold, source if fitted is None else _mapped(source, fitted), OUT_OF_FOLD)
+    if settings.threshold.rule == "guarantee" and choice.moved:
+        choice = replace(choice, note=NO_GUARANTEE)
+    records = items_of(answers)
+    if fitted is not None:
+        fitted = replace(fitted, n=min(fitted.n, records))
+    return Decision(replace(choice, n=min(choice.n, records)), fitted, answers)
+
+
+def _out_of_fold(system: System, items: Ints) -> System:
+    """The system as if it were one model, to be decided by these of its answers."""
+    rows = system.test.part(items)
+    return replace(system, test=rows, validation=rows)
+
+
 def _together(system: System, folds: Mapping[Fold, Decided]) -> Decided:
     """The answers of all folds, each under its own decision."""
     test, validation = system.test, system.validation
@@ -107,7 +145,8 @@ def _joined(answers: LabelAnswers, parts: Mapping[Fold, LabelAnswers]) -> LabelA
 def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided:
     """The most probable option, as the system answered: nothing is chosen on validation."""
     test = system.test.answers
-    return Decided(system, Decision(ThresholdChoice(), None, test), test, system.validation.answers)
+    folds = {fold: Decision(ThresholdChoice(), None, part.test.answers) for fold, part in system.parts.items()}
+    return Decided(system, Decision(ThresholdChoice(), None, test, folds), test, system.validation.answers)
 
 
 def decide_text(settings: GenerationEvaluation | ExtractionEvaluation, system: System) -> Decided:
@@ -115,14 +154,14 @@ def decide_text(settings: GenerationEvaluation | ExtractionEvaluation, system: S
     return Decided(system, None, system.test.answers, system.validation.answers)
 
 
-def _recalibration(settings: DecisionSettings, system: System) -> Recalibration | None:
+def _recalibration(settings: DecisionSettings, system: System, split: str = "validation") -> Recalibration | None:
     """The study's map, fitted on the validation items that have probabilities; none for simple rules."""
     if settings.calibration == "none" or system.rule or system.majority:
         return None
     answers: LabelAnswers = system.validation.answers
     usable = answers.has_probabilities
     return fit_recalibration(
-        settings.calibration, answers.gold[usable], answers.probabilities[usable], answers.positive
+        settings.calibration, answers.gold[usable], answers.probabilities[usable], answers.positive, split
     )
 
 
@@ -138,7 +177,7 @@ def _mapped(system: System, fitted: Recalibration) -> System:
     return replace(system, test=apply(system.test), validation=apply(system.validation))
 
 
-def _threshold(rule: Threshold, system: System) -> ThresholdChoice:
+def _threshold(rule: Threshold, system: System, split: str = "validation") -> ThresholdChoice:
     """The study's rule on the system's validation items; rules such as majority keep the answer that they are, and so
     do systems that give labels alone."""
     if rule.rule == "argmax" or system.rule or not np.isfinite(system.test.answers.probabilities).any():
@@ -146,12 +185,12 @@ def _threshold(rule: Threshold, system: System) -> ThresholdChoice:
     answers: LabelAnswers = system.validation.answers
     read = answers.has_probabilities & answers.parsed
     if rule.rule != "fixed" and not read.any():
-        return ThresholdChoice(rule.rule, note="no validation items; the most probable label is taken")
+        return ThresholdChoice(rule.rule, note=f"no {split} items; the most probable label is taken")
     if answers.positive is None:
         readable = np.where(read[:, None], answers.probabilities, np.nan)
-        return choose_label_weights(rule, answers.labels, answers.gold, readable)
+        return choose_label_weights(rule, answers.labels, answers.gold, readable, split)
     scores = np.where(read, answers.probabilities[:, answers.positive], np.nan)
-    choice = choose_threshold(rule, answers.gold == answers.positive, scores)
+    choice = choose_threshold(rule, answers.gold == answers.positive, scores, split)
     if rule.rule == "guarantee" and choice.value is not None and system.validation.grouped:
         note = "the guarantee is for independent items, and validation items share groups: it may hold less often"
         return replace(choice, note=note)

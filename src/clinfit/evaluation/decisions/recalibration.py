@@ -72,23 +72,23 @@ class Recalibration:
 
 
 def fit_recalibration(
-    kind: Kind, gold: NDArray[np.int64], probabilities: Floats, positive: int | None
+    kind: Kind, gold: NDArray[np.int64], probabilities: Floats, positive: int | None, split: str = "validation"
 ) -> Recalibration:
     """A map fitted on validation items: (n,) gold label indices, (n, K) probabilities without gaps.
 
-    positive: index of the positive label, None for more than two labels. Kind `none` with a note where the items cannot
-    give the map.
+    positive: index of the positive label, None for more than two labels. split: what the items are called, where they
+    are others. Kind `none` with a note where the items cannot give the map.
     """
     if kind == "none":
         return Recalibration()
     n = len(gold)
-    left = Recalibration("none", {}, "validation", n)
+    left = Recalibration("none", {}, split, n)
     if not n:
-        return Recalibration(note="no validation items; the probabilities are as the model gave them")
+        return Recalibration(note=f"no {split} items; the probabilities are as the model gave them")
     if len(np.unique(gold)) < 2:
-        return _unfitted(left, "validation holds one class only")
+        return _unfitted(left, f"{split} items are of one class only")
     if not np.ptp(probabilities, axis=0).any():
-        return _unfitted(left, "every validation item has the same probabilities")
+        return _unfitted(left, f"every {split} item has the same probabilities")
     if kind == "temperature":
         return _temperature(left, gold, probabilities)
     if positive is None:
@@ -111,9 +111,11 @@ def _temperature(left: Recalibration, gold: NDArray[np.int64], probabilities: Fl
     # from there on.
     others = np.where(np.eye(logs.shape[1], dtype=bool)[gold], -np.inf, logs).max(1)
     if (logs[items, gold] > others).all():
-        return _unfitted(left, "every answer on validation is right, so no temperature fits")
+        return _unfitted(left, f"every answer to {left.split} items is right, so no temperature fits")
     if (logs[items, gold] - logs.mean(1)).mean() <= 0:
-        return _unfitted(left, "the probabilities say nothing of the labels on validation, so no temperature fits")
+        return _unfitted(
+            left, f"the probabilities say nothing of the labels of {left.split} items, so no temperature fits"
+        )
 
     def loss(log_temperature: float) -> float:
         scaled = logs / np.exp(log_temperature)
@@ -130,10 +132,10 @@ def _platt(left: Recalibration, outcome: NDArray[np.bool_], probabilities: Float
     logit = logs[:, positive] - logs[:, 1 - positive]
     fit = logistic(np.column_stack([np.ones_like(logit), logit]), outcome, np.zeros_like(logit))
     if fit is None:
-        return _unfitted(left, "the probabilities separate the classes on validation, so no line fits")
+        return _unfitted(left, f"the probabilities separate the classes of {left.split} items, so no line fits")
     intercept, slope = (float(value) for value in fit[0])
     if slope <= 0:
-        return _unfitted(left, "higher probabilities do not go with more positives on validation")
+        return _unfitted(left, f"higher probabilities do not go with more positives among {left.split} items")
     intercepts = [0.0, 0.0]
     intercepts[positive] = intercept
     return replace(left, kind="platt", parameters={"slope": [slope], "intercepts": intercepts, "floor": [floor]})
@@ -141,7 +143,7 @@ def _platt(left: Recalibration, outcome: NDArray[np.bool_], probabilities: Float
 
 def _isotonic(left: Recalibration, outcome: NDArray[np.bool_], scores: Floats, positive: int) -> Recalibration:
     if len(outcome) < ISOTONIC_ITEMS:
-        return _unfitted(left, f"isotonic needs {ISOTONIC_ITEMS:,} validation items and there are {len(outcome)}")
+        return _unfitted(left, f"isotonic needs {ISOTONIC_ITEMS:,} {left.split} items and there are {len(outcome)}")
     from sklearn.isotonic import IsotonicRegression  # a second to load
 
     # A step of 0 or 1 would claim certainty from the items of one step: the edges are those of one item more.

@@ -18,6 +18,12 @@ from clinfit.study.evaluation import Threshold
 
 Floats = NDArray[np.float64]
 
+#: What the rule `guarantee` promises in a cross-validation.
+GUARANTEE_OF_FOLDS = (
+    "the guarantee is each fold's own, for its model at its threshold: that all folds keep it, or the figures over all "
+    "of them, is less certain"
+)
+
 
 @dataclass(frozen=True)
 class ThresholdChoice:
@@ -67,8 +73,12 @@ def apply_threshold(
     return [positive if hit else negative for hit in yes]
 
 
-def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Floats) -> ThresholdChoice:
+def choose_threshold(
+    rule: Threshold, positive: NDArray[np.bool_], scores: Floats, split: str = "validation"
+) -> ThresholdChoice:
     """The study's rule on validation items: (n,) gold is positive, (n,) P(positive), nan where no answer can be read.
+
+    split: what these items are called, where they are others.
 
     An unread item counts in its class, as it does on test: a miss, or a negative that is not cleared.
 
@@ -84,9 +94,9 @@ def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Float
     if rule.rule == "fixed":
         return ThresholdChoice("fixed", rule.value, words=words)
     n = len(scores)
-    fallback = ThresholdChoice(rule.rule, None, "validation", n, words=words)
+    fallback = ThresholdChoice(rule.rule, None, split, n, words=words)
     if positive.all() or not positive.any():
-        return replace(fallback, note="validation holds one class only; the most probable label is taken")
+        return replace(fallback, note=f"{split} items are of one class only; the most probable label is taken")
     on_grid = rule.rule == "guarantee" and rule.metric == "ppv"
     sweep = sweep_at(positive, scores, GRID) if on_grid else sweep_thresholds(positive, scores)
     if not len(sweep.thresholds) or np.ptp(scores[~np.isnan(scores)]) == 0:
@@ -94,7 +104,7 @@ def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Float
     gain, allowed = _objective(rule, sweep)
     if not allowed.any():
         asked = words.partition(",")[0]
-        return replace(fallback, note=f"no threshold on validation gives {asked}; the most probable label is taken")
+        return replace(fallback, note=f"no threshold on {split} items gives {asked}; the most probable label is taken")
     gain = np.where(allowed, gain, -np.inf)
     best = np.flatnonzero(gain >= gain.max() - 1e-12)
     chosen = int(best[np.abs(sweep.thresholds[best] - 0.5).argmin()])
@@ -102,22 +112,23 @@ def choose_threshold(rule: Threshold, positive: NDArray[np.bool_], scores: Float
 
 
 def choose_label_weights(
-    rule: Threshold, labels: Sequence[str], gold: NDArray[np.int64], scores: Floats
+    rule: Threshold, labels: Sequence[str], gold: NDArray[np.int64], scores: Floats, split: str = "validation"
 ) -> ThresholdChoice:
     """The study's rule for more than two labels: (n,) gold label indices, (n, K) probabilities, nan where no answer can
-    be read. What validation cannot give falls back to the most probable label, with a `note`."""
+    be read. What they cannot give falls back to the most probable label, with a `note`. split: as of
+    `choose_threshold`."""
     words = rule_words(rule)
     if rule.weights is not None:
         return ThresholdChoice(rule.rule, words=words, weights={**rule.weights})
-    fallback = ThresholdChoice(rule.rule, None, "validation", len(gold), words=words)
+    fallback = ThresholdChoice(rule.rule, None, split, len(gold), words=words)
     missing = [
         label for label, count in zip(labels, np.bincount(gold, minlength=len(labels)), strict=True) if not count
     ]
     if missing:
-        return replace(fallback, note=f"validation holds no {missing[0]!r}; the most probable label is taken")
+        return replace(fallback, note=f"{split} items hold no {missing[0]!r}; the most probable label is taken")
     weights, achieved = choose_weights(rule.rule, gold, scores)
     if np.ptp(weights) == 0:
-        return replace(fallback, note="no other weights of the labels are better on validation", achieved=achieved)
+        return replace(fallback, note=f"no other weights of the labels are better on {split} items", achieved=achieved)
     return replace(fallback, achieved=achieved, weights=dict(zip(labels, weights.tolist(), strict=True)))
 
 
@@ -131,6 +142,9 @@ def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
         return _weights_of_folds(choices)
     values = [0.5 if choice.value is None else choice.value for choice in choices]
     fallen = [choice.note for choice in choices if choice.note is not None]
+    notes = [f"in {len(fallen)} of {len(choices)} folds: {fallen[0]}"] if fallen else []
+    if first.rule == "guarantee" and any(choice.value is not None for choice in choices):
+        notes.insert(0, GUARANTEE_OF_FOLDS)
     names = [name for name in first.achieved if all(name in choice.achieved for choice in choices)]
     return ThresholdChoice(
         rule=first.rule,
@@ -138,7 +152,7 @@ def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
         split="validation",
         n=round(float(np.mean([choice.n for choice in choices]))),
         achieved={name: float(np.mean([choice.achieved[name] for choice in choices])) for name in names},
-        note=f"in {len(fallen)} of {len(choices)} folds: {fallen[0]}" if fallen else None,
+        note="; ".join(notes) or None,
         words=f"{first.words}; the median of {len(values)} folds, from {min(values):.2f} to {max(values):.2f}",
     )
 

@@ -50,14 +50,14 @@ def overall_metrics(scored: Scored) -> dict[str, Metric]:
     table |= _calibration_metrics(scored)
     if np.isfinite(answers.label_mass).any():
         table["label_mass"] = _metric(scored, "label_mass")
-    return {name: _of_a_repeat(answers, metric) for name, metric in table.items()}
+    return {name: of_a_repeat(answers, metric) for name, metric in table.items()}
 
 
 def label_table(scored: Scored) -> dict[str, dict[str, Metric]]:
     """Precision, recall, F1 and AUROC against the rest, for each declared label."""
     return {
         label: {
-            name: _of_a_repeat(scored.answers, metric)
+            name: of_a_repeat(scored.answers, metric)
             for name, metric in (
                 *((name, _metric(scored, f"{name}:{label}")) for name in ("precision", "recall", "f1")),
                 ("auroc", _auroc(scored, k)),
@@ -67,7 +67,7 @@ def label_table(scored: Scored) -> dict[str, dict[str, Metric]]:
     }
 
 
-def _of_a_repeat(answers: LabelAnswers, metric: Metric) -> Metric:
+def of_a_repeat(answers: LabelAnswers, metric: Metric) -> Metric:
     """With the counts of one repeat of a cross-validation (their mean, in whole items)."""
     repeats = repeats_of(answers)
     if repeats == 1:

@@ -40,13 +40,14 @@ class Curve:
 class Benefit:
     """Net benefit of one system. rows: [threshold, net benefit, of treating all, low, high], the last two optional.
 
-    largest: the largest predicted probability; beyond it nobody is flagged. threshold: the one in force.
+    largest: the largest predicted probability; beyond it nobody is flagged. threshold: the one in force; None where
+    there are several.
     """
 
     name: str
     rows: Sequence[Sequence[float]]
     largest: float
-    threshold: float
+    threshold: float | None
 
 
 def calibration_figure(
@@ -215,8 +216,8 @@ def decision_figure(
             axes.fill_between(x, low, high, color=PALETTE[0], alpha=0.15, linewidth=0)
         for k, (system, points) in enumerate(zip(systems, drawn, strict=True)):
             axes.plot([row[0] for row in points], [row[1] for row in points], label=system.name, **_line(k))
-            if points:
-                nearest = min(points, key=lambda row: abs(row[0] - system.threshold))
+            if points and system.threshold is not None:
+                nearest = min(points, key=lambda row, at=system.threshold: abs(row[0] - at))
                 if abs(nearest[0] - system.threshold) <= 0.01:
                     axes.plot(nearest[0], nearest[1], "o", color=_line(k)["color"], markeredgecolor="white")
         top = max(everybody[0], *(row[1] for points in drawn for row in points), 0.01)

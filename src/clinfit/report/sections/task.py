@@ -24,6 +24,7 @@ from clinfit.report.sections.performance.decisions import decisions_view
 from clinfit.report.sections.performance.explorer import explorer
 from clinfit.report.sections.performance.folds import folds_view
 from clinfit.report.sections.performance.panels import panels
+from clinfit.report.sections.performance.refit import refit_view
 from clinfit.report.sections.performance.subgroups import subgroup_views
 from clinfit.report.sections.records.characteristics import characteristics_view
 from clinfit.report.sections.records.cohort import data_view
@@ -74,6 +75,7 @@ VIEWS = (
     View("contrast", contrast_view, ("contrast",), ANSWERS),
     View("systems", systems_view, ("chance",), SYSTEMS),
     View("folds", folds_view, ("cross_validation", "folds"), SYSTEMS),
+    View("refit", refit_view, ("refit",), SYSTEMS),
     View("comparison", comparison_view, chapter=SYSTEMS),
     View("cost", cost_view, ("pareto",), SYSTEMS),
     View("language", language_view, ("language", "generated"), SYSTEMS),

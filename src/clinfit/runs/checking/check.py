@@ -88,8 +88,11 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
     findings += remote_findings(study)
     if prepared:
         console.print(_estimates_table(prepared))
-        fits = [(len(study.seeds_of(model.spec)) + _trials(model.spec), model.estimate.seconds) for model in prepared]
-        console.print(_in_all(max(len(folds), 1) * sum(number * seconds for number, seconds in fits)))
+        fits = [
+            ((max(len(folds), 1) + one.spec.refit) * (len(study.seeds_of(one.spec)) + _trials(one.spec)), one.estimate)
+            for one in prepared
+        ]
+        console.print(_in_all(sum(number * estimate.seconds for number, estimate in fits)))
     findings.sort(key=lambda finding: list(LEVEL_STYLES).index(finding.level))
     _print_findings(console, findings)
     return findings

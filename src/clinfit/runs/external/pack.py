@@ -97,7 +97,7 @@ def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
     """A study that says no more than the pack does: one task, one model, and the pack's own decision."""
     content = pack.content
     spec: Any = TypeAdapter(ModelSpec).validate_python(content.model.spec)
-    model = spec.model_copy(update={"tasks": [name], "stages": None, "seeds": [content.model.seed]})
+    model = spec.model_copy(update={"tasks": [name], "stages": None, "seeds": [content.model.seed], "refit": False})
     task = served.task
     made = served.thresholds.get("", ThresholdChoice())
     fixed = Threshold(rule="fixed", value=made.value, weights=made.weights) if made.moved else Threshold()
@@ -170,11 +170,13 @@ def _external(
         pack=content.sha256,
         study=content.study.name,
         run=content.run,
+        system=f"{content.model.spec['name']}-seed{content.model.seed}",
         records=len(labelled),
         unlabelled=len(records) - len(labelled),
         unseen=sum(bool(as_seen(record, served.seen)[1]) for record in labelled),
         referred=sum(answer.status == "refer" for answer in answers),
         before=entry.n,
+        cross_validation=entry.cross_validation,
         metrics=entry.metrics,
         thresholds={label: choice.as_dict() for label, choice in served.thresholds.items() if label},
         case_mix=case_mix(served.seen, labelled),

@@ -70,7 +70,8 @@ def as_brought(data: TaskData) -> dict[str, Any]:
         [fold.repeat, fold.fold, [_differing(own, row) for own, row in zip(_rows(records), first, strict=True)]]
         for fold, records in data.folds.items()
     ]
-    return {"fingerprint": data.fingerprint, "records": first, "folds": folds}
+    undivided = [_differing(own, row) for own, row in zip(_rows(data.undivided), first, strict=True)] if folds else []
+    return {"fingerprint": data.fingerprint, "records": first, "folds": folds, "undivided": undivided}
 
 
 def _differing(row: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,12 +96,13 @@ def brought_data(folder: Path, name: str, task: Task) -> TaskData:
     """A task's records from what `as_brought` made. Raises ClinfitError when they are not those that were sent."""
     content = read_json(folder / f"{name}.json")
     first = content["records"]
-    folds = {
-        Fold(repeat, fold): _records([row | own for row, own in zip(first, others, strict=True)])
-        for repeat, fold, others in content["folds"]
-    }
+
+    def divided(others: Sequence[dict[str, Any]]) -> list[Record]:
+        return _records([row | own for row, own in zip(first, others, strict=True)])
+
+    folds = {Fold(repeat, fold): divided(others) for repeat, fold, others in content["folds"]}
     data = TaskData(task, [] if folds else _records(first), content["fingerprint"], "", DataNotes(0))
-    found = data.with_folds(list(folds), list(folds.values())) if folds else data
+    found = data.with_folds(list(folds), list(folds.values()), divided(content["undivided"])) if folds else data
     if (found.fingerprint if folds else fingerprint(data.records)) != content["fingerprint"]:
         raise ClinfitError(
             f"the records of task {name!r} did not arrive as they were sent", fix="run the study once more"

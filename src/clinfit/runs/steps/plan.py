@@ -30,7 +30,7 @@ ANSWERED: tuple[Split, ...] = ("validation", "test")
 
 #: Fields of a model that say what is asked of it and not what it is.
 ASKED_OF_IT = {
-    "tasks", "compare_base", "generate", "importance", "words", "requests", "price", "api_key_env",
+    "tasks", "compare_base", "generate", "importance", "words", "refit", "requests", "price", "api_key_env",
 }  # fmt: skip
 #: Fields that do not change what one stage makes of the stage before: models that differ only here share stages.
 OF_OTHER_STAGES = {"name", "seeds", "stages"}
@@ -98,15 +98,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """One model with one seed, through all stages; in a cross-validation with one fold."""
+    """One model with one seed, through all stages; in a cross-validation with one fold, or with all records (`refit`):
+    then it is asked nothing, since no record is left that could test it."""
 
     spec: ModelSpec
     seed: int
     fold: Fold | None = None
+    refit: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.spec.name}-seed{self.seed}" + (f"-{self.fold}" if self.fold else "")
+        return f"{self.spec.name}-seed{self.seed}" + (f"-{self.fold}" if self.fold else "-refit" if self.refit else "")
+
+    def data(self, task: TaskData) -> TaskData:
+        """The records of a task as the run learns from them and is asked of them."""
+        return task.refitted(self.spec.chooses) if self.refit else task.of(self.fold)
 
 
 @dataclass(frozen=True)
@@ -125,17 +131,27 @@ def plan(
 
     Nothing is read or written: `identity` gives what identifies the weights of a base.
     """
-    divided = {fold: {name: task.of(fold) for name, task in data.items()} for fold in study.folds or [None]}
-    return [step for run in runs_of(study, models) for step in _steps_of(study, divided[run.fold], run, identity)]
+    divided: dict[Fold | None, dict[str, TaskData]] = {}  # models share folds, and fingerprints take a while
+    steps: list[Step] = []
+    for run in runs_of(study, models):
+        own = {} if run.refit else divided.setdefault(run.fold, {})
+        if not own:
+            own |= {name: run.data(task) for name, task in data.items()}
+        steps += _steps_of(study, own, run, identity)
+    return steps
 
 
 def runs_of(study: Study, models: Sequence[ModelSpec] | None = None) -> list[Run]:
-    """Every model with every seed and every fold; what draws nothing at random has one seed, which says all of them."""
+    """Every model with every seed and every fold, behind them the model refitted on all records where that is asked
+    for; what draws nothing at random has one seed, which says all of them."""
     return [
-        Run(spec, seed, fold)
+        run
         for spec in (study.models if models is None else models)
         for seed in study.seeds_of(spec)
-        for fold in study.folds or [None]
+        for run in [
+            *(Run(spec, seed, fold) for fold in study.folds or [None]),
+            *([Run(spec, seed, refit=True)] if spec.refit else []),
+        ]
     ]
 
 
@@ -167,7 +183,7 @@ def worker_key(spec: ModelSpec) -> str:
 
 
 def _steps_of(study: Study, data: Mapping[str, TaskData], run: Run, identity: Identity) -> Iterator[Step]:
-    base, questions = _base(run.spec, identity), _questions(study, run.spec, data)
+    base, questions = _base(run.spec, identity), [] if run.refit else _questions(study, run.spec, data)
     if answers_before_training(run.spec):
         before = _before_training(run.spec, base)
         for question in questions:

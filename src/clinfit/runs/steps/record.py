@@ -129,13 +129,15 @@ def close_record(folder: ModelFolder, reason: str | None) -> None:
 
 
 def blank_record(study: Study, run: Run) -> dict[str, Any]:
-    """A record of which nothing is done. fold: of a cross-validation, with how many there are in all repeats."""
+    """A record of which nothing is done. fold: of a cross-validation, with how many there are in all repeats. refit: of
+    one, whether this run is the model that is trained on all records."""
     return {
         "format": RECORD_FORMAT,
         "study": study.name,
         "model": run.spec.name,
         "seed": run.seed,
         "fold": None if run.fold is None else {**asdict(run.fold), "of": len(study.folds)},
+        "refit": run.refit,
         "family": run.spec.family,
         "spec": run.spec.model_dump(mode="json"),
         "steps": {},

@@ -159,8 +159,8 @@ class Worker:
         return Lesson(train, validation, taught.all_weights, start, stage)
 
     def _records(self, run: Run, task: str) -> list[Record]:
-        """The records of a task as the run's fold divides them."""
-        return self.place.data[task].of(run.fold).records
+        """The records of a task as the run divides them."""
+        return run.data(self.place.data[task]).records
 
     def _primary(self, name: str, gold: NDArray[Any], probabilities: NDArray[np.float64]) -> float | None:
         """A task's primary metric during training; larger is better."""

@@ -62,6 +62,7 @@ def model_out(model: ServedModel) -> ModelOut:
         refers=served.referral is not None,
         n=entry.n,
         metrics=entry.metrics,
+        cross_validation=entry.cross_validation,
         withheld=content.withheld,
         **provenance(model),
     )

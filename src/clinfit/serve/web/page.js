@@ -318,13 +318,15 @@ function showFacts(one) {
     ...(writes(one) ? [] : [["labels", one.labels.join(", ")], ["decision", thresholds || weights || "the most probable label"]]),
     ["handed to a person", one.refers ? "records that the model is not sure of" : "none"], ["model", one.run + (one.base ? ", on " + one.base : ", " + one.family)],
     ["study", one.study], ["pack", one.pack], ["computed by", one.engine]];
-  const limits = ["It was measured on the test records of its study and nothing else: other patients, other hospitals and other years may differ.",
+  const divided = one.cross_validation;
+  const limits = [divided ? `It was trained on all ${one.n} records of its study, and none was left to test it: the figures are of models trained alike, in a ${divided}.`
+    : "It was measured on the test records of its study and nothing else: other patients, other hospitals and other years may differ.",
     "A probability is the model's, not a patient's risk, unless the report of the study shows that it is calibrated where you use it.",
     "Values that training has not seen are noted beside the answer, and answered all the same.",
     ...Object.entries(one.withheld).map(([task, why]) => `Task ${task} is not answered: ${why}`)];
   $("facts").replaceChildren(element("div", { className: "facts" },
     element("div", {}, element("h3", { textContent: "What it is" }), pairs(facts)),
-    element("div", {}, element("h3", { textContent: `What was measured on ${one.n} test records` }), measured.length ? pairs(measured) : element("p", { textContent: "Nothing that is shown here." })),
+    element("div", {}, element("h3", { textContent: divided ? `What a ${divided} measured, of models trained alike` : `What was measured on ${one.n} test records` }), measured.length ? pairs(measured) : element("p", { textContent: "Nothing that is shown here." })),
     element("div", {}, element("h3", { textContent: "Limits" }), element("ul", { className: "plain" }, ...limits.map((limit) => element("li", { textContent: limit }))))));
 }
 

@@ -41,7 +41,12 @@ def next_steps(subject: Subject) -> list[Step]:
 
 
 def _serving(task: TaskResult) -> list[Step]:
-    return [Step(f"To serve the model: {NO_PACK}.")] if section(task, "cross_validation") else []
+    if not section(task, "cross_validation"):
+        return []
+    if any(section(system, "refit") for system in task["systems"]):
+        text = "Test the pack of the refitted model on records from elsewhere: no figure here is of that very model."
+        return [Step(text, "refit")]
+    return [Step(f"To serve the model: {NO_PACK}.")]
 
 
 def _choice(task: TaskResult) -> list[Step]:

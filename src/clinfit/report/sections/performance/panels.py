@@ -18,7 +18,7 @@ from clinfit.report.format import decimal
 from clinfit.report.glossary import definition
 from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
-from clinfit.report.tables import cell_of, metric_of, model_first, threshold_in_force
+from clinfit.report.tables import cell_of, metric_of, model_first, threshold_in_force, thresholds_of_folds
 
 #: More curves than this in one plot cannot be told apart.
 DRAWN = 7
@@ -170,7 +170,7 @@ def decision(
 ) -> Shown:
     """The decision curve, and in words what the best system saves in the range that the study declares."""
     benefits = [
-        figures.Benefit(drawn.name, drawn.curves["net_benefit"], drawn.largest, decision_threshold(drawn.system))
+        figures.Benefit(drawn.name, drawn.curves["net_benefit"], drawn.largest, one_threshold(drawn.system))
         for drawn in systems
     ]
     caption = (
@@ -186,20 +186,30 @@ def decision(
 
 
 def avoided_sentence(drawn: Drawn, declared: Sequence[float] | None) -> str:
-    """Interventions avoided per 100 records at the ends of the declared range, else at the threshold in force."""
+    """Interventions avoided per 100 records at the ends of the declared range, else at the threshold in force, of a
+    cross-validation at the median of those of the folds."""
     wanted = [decision_threshold(drawn.system)] if declared is None else declared
     rows = [min(drawn.curves["net_benefit"], key=lambda row: abs(row[0] - t)) for t in wanted]
     parts = [f"{decimal(float(interventions_avoided(b, a, t)), 1)} at {t:.2f}" for t, b, a, *_ in rows]
-    return (
-        f"Net interventions avoided by {drawn.name} per 100 records, against calling all positive: {', '.join(parts)}."
-    )
+    median = ", the median threshold of the folds" if declared is None and thresholds_of_folds(drawn.system) else ""
+    told = f"Net interventions avoided by {drawn.name} per 100 records, against calling all positive"
+    return f"{told}: {', '.join(parts)}{median}."
 
 
 def risks(drawn: Drawn, event: str, name: str) -> Shown:
-    threshold = section(drawn.system, "threshold")["value"]
-    in_force = decision_threshold(drawn.system)
+    threshold, in_force = section(drawn.system, "threshold")["value"], one_threshold(drawn.system)
     rule = "0.5 (the more probable label is taken)" if threshold is None else threshold_in_force(drawn.system)
+    line = (
+        f"Dashed: the decision threshold, {rule}."
+        if in_force is not None
+        else f"No threshold is drawn, since there is not one: {rule}."
+    )
     return Shown(
         figures.risk_figure(drawn.name, drawn.curves["histogram"], event, in_force, name),
-        f"A useful model pushes the two groups apart. Dashed: the decision threshold, {rule}.",
+        f"A useful model pushes the two groups apart. {line}",
     )
+
+
+def one_threshold(system: SystemResult) -> float | None:
+    """The threshold of all decisions of a system; None where each fold of a cross-validation has its own."""
+    return None if thresholds_of_folds(system) else decision_threshold(system)

@@ -47,8 +47,15 @@ def _metrics(found: External) -> Plain:
         for moved in found["metrics"]
         if moved["here"]["value"] is not None
     ]
-    title = f"On the test records of the study ({count(found['before'])}) and on these ({count(found['records'])})"
+    divided = found["cross_validation"]
+    before = f"the {'test records' if divided is None else 'records'} of the study ({count(found['before'])})"
+    title = f"On {before} and on these ({count(found['records'])})"
     hint = "Values with their intervals. Two samples of two populations: a difference is no test of the model."
+    if divided is not None:
+        hint += (
+            " The model was refitted on all records of the study. The figures of then are of the models of a "
+            f"{divided}, out of fold."
+        )
     return Plain(title, hint, ["Metric", "Then", "Here"], rows)
 
 
