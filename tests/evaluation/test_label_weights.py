@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
+from clinfit.evaluation.answers import LabelAnswers
+from clinfit.evaluation.decisions.decide import under_threshold
 from clinfit.evaluation.decisions.label_weights import choose_weights, weighed
+from clinfit.evaluation.decisions.referral_rule import confidences
 from clinfit.evaluation.decisions.thresholds import (
     ThresholdChoice,
     apply_threshold,
@@ -101,12 +104,35 @@ def test_the_choice_decides_survives_json_and_falls_back() -> None:
     fallen = choose_label_weights(Threshold(rule="macro-f1"), LABELS, gold[few], probabilities[few])
     assert not fallen.moved and "no 'maybe'" in (fallen.note or "")
     perfect = choose_label_weights(Threshold(rule="macro-f1"), LABELS, gold, np.eye(3)[gold])
-    assert not perfect.moved and "no other weights" in (perfect.note or "") and perfect.achieved["macro_f1"] == 1
+    assert not perfect.moved and perfect.note is None and perfect.achieved["macro_f1"] == 1
+    assert perfect.words == "the largest macro F1, which the most probable label has already"
+    assert over_folds([perfect, perfect]).words == perfect.words
 
 
 def test_of_folds_the_geometric_mean() -> None:
     one, other = (ThresholdChoice("macro-f1", None, "validation", 50, {"macro_f1": 0.5}, weights=weights)
                   for weights in ({"a": 1.0, "b": 1.0, "c": 4.0}, {"a": 1.0, "b": 2.0, "c": 1.0}))  # fmt: skip
-    together = over_folds([one, other, ThresholdChoice("macro-f1", None, "validation", 50, {"macro_f1": 0.5})])
+    fallen = ThresholdChoice("macro-f1", None, "validation", 50, note="validation items hold no 'c'")
+    together = over_folds([one, other, fallen])
+    assert together.achieved == {"macro_f1": 0.5} and together.note == "in 1 of 3 folds: validation items hold no 'c'"
     assert together.weights == pytest.approx({"a": 1.0, "b": 2 ** (1 / 3), "c": 4 ** (1 / 3)})
     assert "each fold its own" in together.words
+
+
+def test_probabilities_however_small_give_weights_that_json_holds() -> None:
+    tiny = np.array([[1.0, 1e-170, 1e-300], [1.0, 1e-200, 0.0], [1.0, 1e-170, 1e-180]])
+    weights, _ = choose_weights("macro-f1", np.array([0, 1, 2]), tiny)
+    assert np.isfinite(weights).all() and (weights > 0).all()
+
+
+def test_a_decision_by_weights_is_as_sure_as_its_share_of_weight_and_probability() -> None:
+    gold, probabilities = rare_label()
+    choice = choose_label_weights(Threshold(rule="macro-f1"), LABELS, gold, probabilities)
+    raw = LabelAnswers(LABELS, None, gold, probabilities.argmax(1), probabilities, np.full(len(gold), np.nan))
+    weighted = under_threshold(raw, choice)
+    rare = weighted.predicted == 2
+    assert rare.sum() > 10 and (confidences(weighted)[rare] > 1 / 3).all()
+    assert (probabilities[rare, 2] < confidences(weighted)[rare]).all()
+    cut = np.quantile(confidences(weighted), 0.2)
+    assert (confidences(weighted)[rare] >= cut).any(), "not all of the rare label are handed to a person"
+    assert weighted.take(rare).sureness is not None and under_threshold(raw, ThresholdChoice()).sureness is None

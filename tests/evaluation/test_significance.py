@@ -123,14 +123,18 @@ def test_groups_take_the_bootstrap_instead_of_formulas(make_answers):
 
 def test_the_bootstrap_p_agrees_with_mcnemar_and_with_its_interval(make_answers):
     first, second = pair(*discordant(make_answers, 15, 30, 239, 16), draws=4000)
-    assert bootstrap_p(second.replicates["accuracy"] - first.replicates["accuracy"]) == pytest.approx(0.03, abs=0.015)
-    assert bootstrap_p(np.zeros(200)) == 1.0
-    assert bootstrap_p(np.r_[np.full(199, 0.1), np.nan]) == pytest.approx(2 / 200)
-    # Beyond what 2,000 resamples can count: about the normal tail of a difference of six standard errors.
-    far = bootstrap_p(np.random.default_rng(0).normal(6, 1, 2000))
-    assert 1e-11 < far < 1e-7
+    assert bootstrap_p(second.replicates["accuracy"] - first.replicates["accuracy"], 40) == pytest.approx(
+        0.03, abs=0.015
+    )
+    assert bootstrap_p(np.zeros(200), 200) == 1.0
+    assert bootstrap_p(np.r_[np.full(199, 0.1), np.nan], 200) == pytest.approx(2 / 200)
+    # Beyond what 2,000 resamples can count: about the tail of a difference of six standard errors.
+    drawn = np.random.default_rng(0).normal(6, 1, 2000)
+    assert 1e-9 < bootstrap_p(drawn, 500) < 1e-6
+    assert bootstrap_p(drawn, 49) == 2 / 2001, "few units: the tail of their mean is not known"
+    assert bootstrap_p(drawn * 100 - 500, 60) >= 2.0**-59 and bootstrap_p(drawn + 100, 10_000) > 0
     near = np.random.default_rng(0).normal(2, 1, 2000)
-    assert bootstrap_p(near) == 2 * (1 + (near <= 0).sum()) / 2001 > 0.03
+    assert bootstrap_p(near, 500) == 2 * (1 + (near <= 0).sum()) / 2001 > 0.03
     found = paired_difference("macro_f1", first, second)
     assert found.test == "paired bootstrap"
     assert (found.p < 0.05) == (found.low > 0)

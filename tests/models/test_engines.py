@@ -18,10 +18,6 @@ from kinds import dataset
 from lessons import TASK, lesson
 from two_layer import bert_base
 
-for extra in KINDS.values():
-    for package in extra.needs:
-        pytest.importorskip(package, reason=f"the extra {extra.extra} is not installed")
-
 TEXT = dataset("text", TASK)
 ROWS = [[0, *range(10, 10 + n), 1] for n in (3, 40, 7, 40, 1, 120)]
 
@@ -47,6 +43,8 @@ def part(method: str = "lora") -> LoadedEncoder:
 
 @cache
 def engine(name: str, method: str = "lora") -> Engine:
+    for package in KINDS[name].needs:
+        pytest.importorskip(package, reason=f"the extra {KINDS[name].extra} is not installed")
     return KINDS[name].maker()(part(method).merged())
 
 

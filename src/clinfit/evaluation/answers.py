@@ -105,7 +105,8 @@ class LabelAnswers:
     """One label an item. gold: (n,) label index. predicted: (n,) label index, or UNPARSED.
 
     probabilities: (n, K), a row of nan where the system gave none. label_mass: (n,), nan where there is none. support
-    counts an item once, however many repeats answer it.
+    counts an item once, however many repeats answer it. sureness: (n, K) how sure the decision is of each label, where
+    label weights make it; None: the probabilities say it.
     """
 
     labels: tuple[str, ...]
@@ -115,6 +116,7 @@ class LabelAnswers:
     probabilities: Floats
     label_mass: Floats
     folds: Folds | None = None
+    sureness: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -161,6 +163,7 @@ class LabelAnswers:
             probabilities=self.probabilities[items],
             label_mass=self.label_mass[items],
             folds=None if self.folds is None else self.folds.take(items),
+            sureness=None if self.sureness is None else self.sureness[items],
         )
 
 

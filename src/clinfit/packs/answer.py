@@ -30,13 +30,13 @@ class Answer:
     predicted: the most probable label; multilabel: all labels of a probability of 0.5 or more, in the task's order;
     multiple-choice: the letter of the option. decision: the same under the threshold, which is what was evaluated and
     what counts. threshold: label -> the probability from which it is decided for; empty where the most probable label
-    is taken. probabilities: by label or letter, recalibrated where the study recalibrates. status: `refer` when the
-    record is for a person to decide, `invalid` for a text that is no object of the fields. notes: on each value of the
-    record that training has not seen, with that value and no other. prediction_set: the labels of the set, where
-    referral is by sets. dropped_tokens: tokens of the record's text that the model did not see, None where that is not
-    known. pieces, rounds: that a long record was read in, 0 of one read at once; None where all are. pack: SHA-256 of
-    the pack. engine: what computed it. mentions: where the record's texts, as they were given, name types of the task's
-    lexicon; None of tasks without one.
+    is taken, or label weights decide (`/v1/models`, the pack's card). probabilities: by label or letter, recalibrated
+    where the study recalibrates. status: `refer` when the record is for a person to decide, `invalid` for a text that
+    is no object of the fields. notes: on each value of the record that training has not seen, with that value and no
+    other. prediction_set: the labels of the set, where referral is by sets. dropped_tokens: tokens of the record's
+    text that the model did not see, None where that is not known. pieces, rounds: that a long record was read in, 0
+    of one read at once; None where all are. pack: SHA-256 of the pack. engine: what computed it. mentions: where the
+    record's texts, as they were given, name types of the task's lexicon; None of tasks without one.
     """
 
     task: str

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from clinfit.data.records import Record, Target
 from clinfit.data.seen import Seen
 from clinfit.evaluation.answers import UNPARSED, LabelAnswers, label_codes
+from clinfit.evaluation.decisions.label_weights import shares
 from clinfit.evaluation.decisions.recalibration import Recalibration
 from clinfit.evaluation.decisions.referral_rule import Referral
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold
@@ -48,7 +49,8 @@ class Served:
 
     @property
     def used_thresholds(self) -> dict[str, float]:
-        """Label -> the probability from which it is decided for; empty where the most probable label is taken."""
+        """Label -> the probability from which it is decided for; empty where the most probable label is
+        taken, or label weights decide."""
         named = {label or self.task.positive_label: choice.value for label, choice in self.thresholds.items()}
         return {label: value for label, value in named.items() if label is not None and value is not None}
 
@@ -120,6 +122,9 @@ def _one_label(served: Served, probabilities: Floats) -> Decisions:
         label_codes(decided, labels),
         probabilities,
         np.full(len(decided), np.nan),
+        sureness=shares(probabilities, [served.label_weights[label] for label in labels])
+        if served.label_weights
+        else None,
     )
     referred = ~served.referral.decided(answers)
     return Decisions(probabilities, predicted, [*decided], referred, served.referral.sets(probabilities))

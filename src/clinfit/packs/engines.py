@@ -119,9 +119,10 @@ def _fastest(pack: Pack, kinds: "dict[str, Kind]", limit: float) -> list[str]:
 
 def _tried(pack: Pack, kind: "Kind", limit: float) -> "tuple[Trial, Sequence[Engine]]":
     """An engine, measured; torch answers again afterwards."""
-    parts, make = _encoder(pack).parts(), kind.maker()
+    parts = _encoder(pack).parts()
     reference = [part.engine for part in parts]
     try:
+        make = kind.maker()
         engines = [make(part.merged()) for part in parts]
         _put(pack, engines)
         tasks = {name: pack.parity(name) for name in pack.tasks}

@@ -149,7 +149,7 @@ def explain(
 
 def _label(task: Task, answer: Answer, label: str | None) -> str:
     if label is None:
-        return task.positive_label or max(answer.probabilities, key=lambda name: answer.probabilities[name])
+        return task.positive_label or str(answer.decision)
     if label not in task.labels:
         near = nearest(label, task.labels)
         raise ClinfitError(

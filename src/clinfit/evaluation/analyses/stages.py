@@ -287,9 +287,10 @@ def _difference(context: MeasuredContext, pairs: Sequence[tuple[Measured, Measur
         [second.scored.replicates[metric] - first.scored.replicates[metric] for first, second in pairs], axis=0
     )
     low, high, _ = percentile(drawn, context.confidence)
+    p = bootstrap_p(drawn, pairs[0][1].scored.resamples.fewest)
     was, now = (float(np.mean([getattr(found, name) for found in each])) for name in ("reference", "new"))
     method = f"paired {pairs[0][1].scored.resamples.method}, mean of {len(pairs)} seeds"
-    return PairedDifference(metric, was, now, now - was, low, high, method, "paired bootstrap", bootstrap_p(drawn))
+    return PairedDifference(metric, was, now, now - was, low, high, method, "paired bootstrap", p)
 
 
 def _within(

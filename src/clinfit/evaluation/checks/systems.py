@@ -118,7 +118,8 @@ def _predictions(name: str, answers: LabelAnswers, choice: ThresholdChoice) -> l
     for k, label in enumerate(answers.labels):
         if support[k] and not given[k]:
             title = f"{name} never answers {label!r}"
-            advice = "weight this class, sample it more often, or choose on validation (evaluation.threshold)"
+            advice = "weight this class, or sample it more often"
+            advice += ", or choose on validation (evaluation.threshold)" if choice.rule == "argmax" else ""
             found.append(
                 Finding("warn", "never-predicted", title, f"{int(support[k]) // repeats} items have it", advice, name)
             )
@@ -156,6 +157,8 @@ def _bias(
 def _remedy(choice: ThresholdChoice, labels: int) -> str:
     """What to do about answers that lean to one label; a rule that leans on purpose is no fault."""
     what = "threshold" if labels == 2 else "label weights"
+    if not choice.moved and choice.rule != "argmax":
+        return "weight the classes, or train on more records of the rare ones"
     if not choice.moved:
         how = "a threshold" if labels == 2 else "label weights"
         return f"choose {how} on validation (evaluation.threshold), or weight the classes"

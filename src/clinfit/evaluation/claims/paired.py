@@ -142,7 +142,15 @@ def _paired_bootstrap(metric: str, before: float, after: float, reference: Score
         return replace(base, reason="all resamples agree: no interval", alike=True)
     method = f"paired {new.resamples.method}"
     return PairedDifference(
-        metric, before, after, base.difference, low, high, method, "paired bootstrap", bootstrap_p(drawn)
+        metric,
+        before,
+        after,
+        base.difference,
+        low,
+        high,
+        method,
+        "paired bootstrap",
+        bootstrap_p(drawn, new.resamples.fewest),
     )
 
 

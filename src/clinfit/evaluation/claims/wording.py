@@ -85,7 +85,8 @@ def rule_and_threshold(threshold: ThresholdDict | None) -> str:
         return "none"
     if threshold["weights"] is not None:
         weights = ", ".join(f"{label} {weight:.3g}" for label, weight in threshold["weights"].items())
-        return f"the largest of weight x probability ({weights}), {_chosen(threshold)}"
+        mean = "geometric means of the folds: " if threshold["words"].endswith("each fold its own") else ""
+        return f"the largest of weight x probability ({mean}{weights}), {_chosen(threshold)}"
     if threshold["value"] is None:
         if threshold["note"] is None:
             return threshold["words"]

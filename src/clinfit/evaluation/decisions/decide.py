@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from clinfit.evaluation.answers import UNPARSED, Ints, LabelAnswers, Rows, items_of, label_codes
+from clinfit.evaluation.answers import UNPARSED, Floats, Ints, LabelAnswers, Rows, items_of, label_codes
+from clinfit.evaluation.decisions.label_weights import shares
 from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
 from clinfit.evaluation.decisions.thresholds import (
     ThresholdChoice,
@@ -137,9 +138,13 @@ def _joined(answers: LabelAnswers, parts: Mapping[Fold, LabelAnswers]) -> LabelA
     if answers.folds is None:  # no validation items
         return answers
     predicted, probabilities = answers.predicted.copy(), answers.probabilities.copy()
+    sure = None if all(part.sureness is None for part in parts.values()) else np.zeros_like(probabilities)
     for fold, items in answers.folds.parts.items():
-        predicted[items], probabilities[items] = parts[fold].predicted, parts[fold].probabilities
-    return replace(answers, predicted=predicted, probabilities=probabilities)
+        part = parts[fold]
+        predicted[items], probabilities[items] = part.predicted, part.probabilities
+        if sure is not None:
+            sure[items] = part.probabilities if part.sureness is None else part.sureness
+    return replace(answers, predicted=predicted, probabilities=probabilities, sureness=sure)
 
 
 def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided:
@@ -199,7 +204,16 @@ def _threshold(rule: Threshold, system: System, split: str = "validation") -> Th
 
 def under_threshold(answers: LabelAnswers, choice: ThresholdChoice) -> LabelAnswers:
     """Answers under the threshold or the label weights; unparsed answers stay unparsed."""
-    return replace(answers, predicted=_answered(answers, choice)) if choice.moved else answers
+    if not choice.moved:
+        return answers
+    return replace(answers, predicted=_answered(answers, choice), sureness=sureness(answers, choice))
+
+
+def sureness(answers: LabelAnswers, choice: ThresholdChoice) -> Floats | None:
+    """(n, K) how sure a decision by label weights is of each label; None where it is not made by them."""
+    if choice.weights is None:
+        return None
+    return shares(answers.probabilities, [choice.weights[label] for label in answers.labels])
 
 
 def _answered(answers: LabelAnswers, choice: ThresholdChoice) -> Ints:

@@ -3,7 +3,8 @@
 Every label has a weight w > 0, and the label with the largest w P(label) is taken. The weights are chosen on
 validation by hill climbing, one label at a time (Lachiche and Flach, Improving accuracy and cost of two-class and
 multi-class probabilistic classifiers using ROC curves, ICML 2003): while the other weights stand, the decisions change
-only where a label draws level with its best rival, so that every different outcome is looked at.
+only where a label draws level with its best rival, so that every different outcome is looked at (of more than 1,000,
+evenly over the items).
 """
 
 import math
@@ -24,8 +25,16 @@ OBJECTIVES: Mapping[str, Callable[[Floats], Floats]] = {
 }
 #: Times that all labels are gone through, at most; two or three do.
 ROUNDS = 20
+#: The largest factor between a label and its rival that a weight makes up for; 1 / it is the smallest.
+FARTHEST = 1e9
 #: Weights that are looked at for one label, at most: evenly over the items, where there are more of them.
 CANDIDATES = 1000
+
+
+def shares(probabilities: Floats, weights: Sequence[float] | Floats) -> Floats:
+    """(n, K) weight x probability, so that a row sums to 1: how sure a decision by weights is of each label."""
+    products = probabilities * np.asarray(weights, dtype=np.float64)
+    return products / products.sum(axis=1, keepdims=True)
 
 
 def weighed(probabilities: Floats, weights: Sequence[float] | Floats) -> Ints:
@@ -73,13 +82,15 @@ def _candidates(probabilities: Floats, weights: Floats, label: int) -> Floats:
     """Weights of a label, ascending, between those at which it draws level with the best rival of an item."""
     own = probabilities[:, label]
     level = np.unique(_rivals(probabilities, weights, label)[0][own > 0] / own[own > 0])
-    level = level[(level > 0) & np.isfinite(level)]
+    level = level[(level > 1 / FARTHEST) & (level < FARTHEST)]
     if not len(level):
         return weights[[label]]
+    # Levels that rounding alone divides are one: beside it a product may fall to either side.
+    level = level[np.append(True, np.diff(level) > 1e-9 * level[1:])]
     if len(level) > CANDIDATES:
         level = level[np.linspace(0, len(level) - 1, CANDIDATES).round().astype(int)]
     edges = np.concatenate([level[:1] / 2, level, level[-1:] * 2])
-    return np.sqrt(edges[:-1] * edges[1:])
+    return np.sqrt(edges[:-1]) * np.sqrt(edges[1:])
 
 
 def _rivals(probabilities: Floats, weights: Floats, label: int) -> tuple[Floats, Ints]:

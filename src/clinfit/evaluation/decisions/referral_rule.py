@@ -69,10 +69,12 @@ class Referral:
 
 
 def confidences(answers: LabelAnswers) -> Floats:
-    """(n,) probability of the predicted label; NO_ANSWER where there is no label or no probability."""
+    """(n,) probability of the predicted label, under label weights its share of weight x probability; NO_ANSWER where
+    there is no label or no probability."""
     answered = (answers.predicted != UNPARSED) & answers.has_probabilities
     chosen = np.where(answered, answers.predicted, 0)
-    return np.where(answered, answers.probabilities[np.arange(len(answers)), chosen], NO_ANSWER)
+    sure = answers.probabilities if answers.sureness is None else answers.sureness
+    return np.where(answered, sure[np.arange(len(answers)), chosen], NO_ANSWER)
 
 
 def prediction_sets(probabilities: Floats, cut: float) -> NDArray[np.bool_]:

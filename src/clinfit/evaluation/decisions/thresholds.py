@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.evaluation.decisions.guarantee import GRID, STARTS, certified
+from clinfit.evaluation.decisions.label_weights import OBJECTIVES as LABEL_RULES
 from clinfit.evaluation.decisions.label_weights import choose_weights, weighed
 from clinfit.evaluation.system_results import ThresholdDict
 from clinfit.study.evaluation import Threshold
@@ -128,7 +129,7 @@ def choose_label_weights(
         return replace(fallback, note=f"{split} items hold no {missing[0]!r}; the most probable label is taken")
     weights, achieved = choose_weights(rule.rule, gold, scores)
     if np.ptp(weights) == 0:
-        return replace(fallback, note=f"no other weights of the labels are better on {split} items", achieved=achieved)
+        return replace(fallback, achieved=achieved, words=f"{words}, which the most probable label has already")
     return replace(fallback, achieved=achieved, weights=dict(zip(labels, weights.tolist(), strict=True)))
 
 
@@ -140,9 +141,10 @@ def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
         return first
     if any(choice.weights is not None for choice in choices):
         return _weights_of_folds(choices)
+    if first.rule in LABEL_RULES and not any(choice.moved for choice in choices):
+        return replace(first, note="; ".join(_fallen(choices)) or None)
     values = [0.5 if choice.value is None else choice.value for choice in choices]
-    fallen = [choice.note for choice in choices if choice.note is not None]
-    notes = [f"in {len(fallen)} of {len(choices)} folds: {fallen[0]}"] if fallen else []
+    notes = _fallen(choices)
     if first.rule == "guarantee" and any(choice.value is not None for choice in choices):
         notes.insert(0, GUARANTEE_OF_FOLDS)
     names = [name for name in first.achieved if all(name in choice.achieved for choice in choices)]
@@ -157,6 +159,12 @@ def over_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
     )
 
 
+def _fallen(choices: Sequence[ThresholdChoice]) -> list[str]:
+    """What folds noted, in one sentence."""
+    notes = [choice.note for choice in choices if choice.note is not None]
+    return [f"in {len(notes)} of {len(choices)} folds: {notes[0]}"] if notes else []
+
+
 def _weights_of_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
     """Geometric means of the label weights of the folds; a fold without weights has ones."""
     chosen = [choice for choice in choices if choice.weights is not None]
@@ -168,8 +176,10 @@ def _weights_of_folds(choices: Sequence[ThresholdChoice]) -> ThresholdChoice:
         split=first.split,
         n=round(float(np.mean([choice.n for choice in choices]))),
         achieved={
-            name: float(np.mean([choice.achieved.get(name, np.nan) for choice in choices])) for name in first.achieved
+            name: float(np.mean([choice.achieved[name] for choice in choices if name in choice.achieved]))
+            for name in first.achieved
         },
+        note="; ".join(_fallen(choices)) or None,
         words=f"{first.words}; each fold its own",
         weights=dict(zip(labels, np.exp(np.log(table).mean(axis=0)).tolist(), strict=True)),
     )

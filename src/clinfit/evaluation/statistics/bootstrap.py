@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -17,6 +17,8 @@ UNDEFINED_LIMIT = 0.05
 UNITS = 10_000
 #: About how many random groups there are then.
 RANDOM_GROUPS = 4_000
+#: Units below which a tail that no resample has reached is not computed either.
+ENOUGH_UNITS = 50
 #: Cells of one block of resample weights: 2 MB of float64, which stays in cache and is four times faster than 32 MB.
 BLOCK = 250_000
 #: Fewest resamples in a block; below it the indices of the items cost more than their weights.
@@ -67,6 +69,12 @@ class Resamples:
             units[items] = first + _merge(len(items), self.seed)
             first = int(units[items].max()) + 1
         return units
+
+    @cached_property
+    def fewest(self) -> int:
+        """Units of the smallest stratum."""
+        counts = np.bincount(self._in_strata)
+        return int(counts[counts > 0].min(initial=len(self._in_strata)))
 
     @cached_property
     def _in_strata(self) -> Ints:
@@ -128,17 +136,20 @@ def percentile(replicates: Floats, confidence: float) -> tuple[float | None, flo
     return float(low), float(high), float(lost)
 
 
-def bootstrap_p(drawn: Floats) -> float:
+def bootstrap_p(drawn: Floats, units: int) -> float:
     """Two-sided p value that inverts the percentile interval: twice the smaller tail beyond no difference.
 
-    Each tail is (1 + count) / (B + 1) over the B defined resamples, so that p is never 0 (Davison & Hinkley, 1997). Where
-    no resample lies beyond, counting says no more than p < 2 / (B + 1), which no correction for a hundred comparisons
-    would leave standing: the tail is then that of a normal distribution with the resamples' mean and standard deviation.
+    units: how many are resampled, of each stratum at least. Each tail is (1 + count) / (B + 1) over the B defined
+    resamples, so that p is never 0 (Davison & Hinkley, 1997). Where no resample lies beyond, counting says no more than
+    p < 2 / (B + 1), which no correction for a hundred comparisons would leave standing. Of 50 units or more the tail is
+    then that of Student's t with units - 1 degrees of freedom, of the resamples' mean and standard deviation; but no
+    smaller than a sign test of as many units could give.
     """
     defined = drawn[np.isfinite(drawn)]
     tail = min((defined <= 0).sum(), (defined >= 0).sum())
     counted = float(min(1.0, 2 * (1 + tail) / (len(defined) + 1)))
     mean, spread = float(defined.mean()), float(defined.std())
-    if tail or spread <= 1e-12 * abs(mean):
+    if tail or units < ENOUGH_UNITS or spread <= 1e-12 * abs(mean):
         return counted
-    return min(counted, float(2 * norm.sf(abs(mean) / spread)))
+    beyond = float(2 * student.sf(abs(mean) / spread, units - 1))
+    return min(counted, max(beyond, 2.0 ** (1 - min(units, 1000))))

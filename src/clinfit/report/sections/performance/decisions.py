@@ -21,9 +21,9 @@ from clinfit.report.tables import Grid, cell_of, model_first, number_cell
 #: Metrics that a recalibration is judged by; a task has the binary or the multi-class ones.
 JUDGED = ("brier", "brier_sum", "log_loss", "calibration_intercept", "calibration_slope", "ece")
 
-#: Sections on what becomes of a probability before it is an answer.
 #: What a threshold is judged by; label weights by macro F1 and balanced accuracy.
 SHOWN = ("sensitivity", "specificity", "ppv")
+#: Sections on what becomes of a probability before it is an answer.
 RULES = ("threshold", "recalibration", "referral", "conformal")
 
 
