@@ -107,6 +107,22 @@ def test_of_texts_what_answers_read_and_which_metrics_cannot_be_computed(study: 
     assert "answers read them in pieces" in text
 
 
+def test_a_reference_that_the_base_cannot_read_is_told_before_the_run(study: Study) -> None:
+    content = yaml.safe_load(STUDY)
+    (name,) = content["tasks"]
+    table = pd.read_csv(study.folder / "notes.csv").assign(summary="A dry cough.")
+    table.loc[3, "summary"] = "cough " * 2200
+    table.to_csv(study.folder / "texts.csv", index=False)
+    data = content["tasks"][name]["data"] | {"path": "texts.csv", "label": "summary"}
+    tiny = {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"max_length": 72}}
+    path = study.folder / "texts.yaml"
+    tasks = {name: {"kind": "generation", "max_new_tokens": 8, "data": data}}
+    path.write_text(yaml.safe_dump({"name": "texts", "tasks": tasks, "models": [tiny]}))
+    _, findings = printed(load_study(path), show_record=False)
+    (told,) = [one for one in findings if one.code == "model-cannot-run"]
+    assert "more than base 'clinfit/tiny' reads (2048 tokens)" in told.title
+
+
 def test_what_is_the_same_of_several_models_is_said_once(study: Study) -> None:
     _, tiny = study.models
     text, findings = printed(study.model_copy(update={"models": [tiny, tiny.model_copy(update={"name": "twin"})]}))

@@ -21,7 +21,14 @@ from clinfit.models.answering import Said, gold_losses, in_order, said
 from clinfit.models.base import LabelOutputs, Progress, TextOutputs, WrittenText
 from clinfit.models.bases.architectures import check_architecture
 from clinfit.models.bases.long_rope import fix_frequencies
-from clinfit.models.bases.pretrained import Base, check_length, four_bit_supported, load_config, load_tokenizer
+from clinfit.models.bases.pretrained import (
+    Base,
+    check_length,
+    check_rows,
+    four_bit_supported,
+    load_config,
+    load_tokenizer,
+)
 from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
 from clinfit.models.saved import Pretrained
 from clinfit.models.texts.long_input import Reading, readings
@@ -224,10 +231,8 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
 
     def _check_rows(self, loaded: LoadedCausal, items: Sequence[Encoded]) -> None:
         """Raise ClinfitError when a reference text makes a row longer than the base reads."""
-        longest = max(items, key=lambda item: len(item.ids), default=None)
-        beyond = 0 if longest is None else len(longest.ids) - self.spec.train.max_length
-        if longest is not None and beyond > 0:
-            check_length(self.spec, loaded.model.config, loaded.tokenizer, beyond)
+        longest = max((len(item.ids) for item in items), default=0)
+        check_rows(self.spec, loaded.model.config, loaded.tokenizer, longest)
 
     def _losses(self, loaded: LoadedCausal, records: Sequence[Record], read: Read, retained: Retained) -> nn.Module:
         return self._answer_loss(loaded, read.items, retained)

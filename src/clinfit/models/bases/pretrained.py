@@ -249,6 +249,12 @@ def check_length(spec: Neural, config: PretrainedConfig, tokenizer: Any, generat
         )
 
 
+def check_rows(spec: Neural, config: PretrainedConfig, tokenizer: Any, longest: int) -> None:
+    """Raise ClinfitError when a row of so many tokens, prompt and reference together, is longer than the base reads."""
+    if longest > spec.train.max_length:
+        check_length(spec, config, tokenizer, longest - spec.train.max_length)
+
+
 def four_bit_supported(device: torch.device) -> bool:
     """Whether 4-bit weights can be used: an NVIDIA GPU and bitsandbytes."""
     return device.type == "cuda" and find_spec("bitsandbytes") is not None

@@ -11,7 +11,7 @@ from clinfit.data.records import SPLITS, Record, Split, in_split, labels_in
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.checks.shortened import shortened_findings
 from clinfit.findings import Finding
-from clinfit.models.bases.pretrained import find_base, four_bit_supported, load_config, load_tokenizer
+from clinfit.models.bases.pretrained import check_rows, find_base, four_bit_supported, load_config, load_tokenizer
 from clinfit.models.estimates.estimate import Estimate, Work, estimate, gemm_rate, model_size
 from clinfit.models.examples import drawn_examples, told_examples
 from clinfit.prompts.encode import Encoded, Renderer
@@ -168,6 +168,9 @@ def _prompts(
         task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten, examples=examples
     )
     encoded = renderer.encode_all(records)
+    if isinstance(task, Writing):  # a reference is never cut
+        config = load_config(find_base(spec.base, spec.revision))
+        check_rows(spec, config, tokenizer, max(len(item.ids) for item in encoded))
     return Reading(
         task=name,
         lengths=_by_split(records, [len(item.ids) for item in encoded]),
