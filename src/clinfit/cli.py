@@ -304,7 +304,7 @@ def evaluate(
     from clinfit.locks import locked
     from clinfit.report.summary import print_summary
     from clinfit.runs.control.status import new_console
-    from clinfit.runs.finish import evaluate_run
+    from clinfit.runs.finish import evaluate_run, unanswered
     from clinfit.runs.folder import existing_run
     from clinfit.runs.packs import write_run_packs
     from clinfit.study.load import load_study
@@ -315,6 +315,8 @@ def evaluate(
         results = evaluate_run(folder, settings, f"clinfit evaluate {sources[0]}", files=export)
         write_run_packs(folder, settings, results, typer.echo)
     print_summary(results, new_console())
+    for sentence in unanswered(settings, results):
+        typer.echo(sentence)
     typer.echo(folder.report)
     return None
 

@@ -22,7 +22,7 @@ from clinfit.locks import locked
 from clinfit.models.remote.egress import FLAG, check_egress, egress_allowed
 from clinfit.report.summary import print_summary
 from clinfit.runs.control.status import Monitor, new_console, set_state
-from clinfit.runs.finish import evaluate_run, whole
+from clinfit.runs.finish import evaluate_run, unanswered, whole
 from clinfit.runs.inputs import Prepared, choose_models, describe_data, only_failed, prepare, write_inputs
 from clinfit.runs.packs import write_run_packs
 from clinfit.runs.steps.environment import describe_environment
@@ -141,8 +141,8 @@ def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: 
     for name, failure in failed.items():
         monitor.say(f"{name} failed: {failure.reason}")
     print_summary(results, monitor.console)
-    for name in study.tasks.keys() - results["tasks"].keys():
-        monitor.say(f"{name} is not in the report: none of the models that are done answers it")
+    for sentence in unanswered(study, results):
+        monitor.say(sentence)
     monitor.say(str(folder.report))
     return Result(folder.path, results, folder.report, packs, failed)
 

@@ -55,6 +55,15 @@ def write_outcome(folder: Path, inputs: ReportInputs, *, files: bool = False) ->
         write_files(inputs, folder)
 
 
+def unanswered(study: Study, results: Results) -> list[str]:
+    """A sentence for each task that the report does not hold."""
+    return [
+        f"{name} is not in the report: none of the models that are done answers it"
+        for name in study.tasks
+        if name not in results["tasks"]
+    ]
+
+
 def report_inputs(folder: RunFolder, study: Study, results: Results, command: str) -> ReportInputs:
     """Everything that the report shows, from the run's files."""
     return ReportInputs(
