@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 
 import clinfit.cli as cli
+from clinfit.errors import ClinfitError
 from clinfit.runs.checking.check import check_study
+from clinfit.runs.execute import run
 from clinfit.study.load import load_study
 from remote_server import MODEL, Fault, Offers, RemoteServer, refused, serving
 from small_study import CANARY, write_study
@@ -103,10 +105,16 @@ def test_texts_leave_the_machine_only_where_that_is_typed(
     assert "--allow-egress" in capsys.readouterr().err and not (desk / "runs").exists()
     assert clinfit(monkeypatch, "run", str(study), "--dry-run") == 0
     monkeypatch.setenv("_CLINFIT_EGRESS_TYPED", "1")  # no environment stands for what is typed
+    with pytest.raises(ClinfitError, match="--allow-egress"):
+        run(study)
     assert clinfit(monkeypatch, "run", str(study)) == 2
     assert clinfit(monkeypatch, "run", str(study), "--allow-egress") == 2
     told = capsys.readouterr()
     assert "leave this machine" in told.out + told.err and "cannot be reached" in told.out + told.err
+    processes = ("--executor", "processes", "--allow-egress")  # a worker is told that it was typed
+    assert clinfit(monkeypatch, "run", str(study), *processes) == 2
+    told = capsys.readouterr()
+    assert "would send texts" not in told.out + told.err and "cannot be reached" in told.out + told.err
     assert clinfit(monkeypatch, "run", str(study), "--models", "majority") == 0
 
 
