@@ -1,6 +1,7 @@
 """A study with a model on a server, from the command line: what is sent, kept, told, and refused."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from rich.console import Console
 
 import clinfit.cli as cli
 from clinfit.errors import ClinfitError
+from clinfit.report.checklists.model_items import generated, llm_output
+from clinfit.report.inputs import ReportInputs
 from clinfit.runs.checking.check import check_study
 from clinfit.runs.execute import run
 from clinfit.study.load import load_study
@@ -69,6 +72,25 @@ def test_a_study_from_start_to_report(desk: Path, server: RemoteServer, monkeypa
     assert not (served(desk) / "pack").exists()
     for path in (path for path in (desk / "runs").rglob("*") if path.is_file()):
         assert KEY.encode() not in path.read_bytes() and CANARY.encode() not in path.read_bytes(), path
+
+
+def test_without_probabilities_a_study_comes_to_its_report(
+    desk: Path, server: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.offers.top, server.offers.prompt_logprobs = 0, False
+    assert clinfit(monkeypatch, "run", str(study_of(desk, server.url, answer_tokens=4))) == 0
+    folder = desk / "runs/small/latest"
+    table = pd.read_parquet(served(desk) / "predictions" / "cancer-test-stage1.parquet")
+    assert set(table["rung"]) == {"generation"} and table.filter(like="p_").isna().all(axis=None)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (found,) = [one for one in metrics["tasks"]["cancer"]["findings"] if one["code"] == "remote-model"]
+    assert "without probabilities" in found["title"]
+    study = load_study(folder / "study.yaml")
+    models = [json.loads(path.read_text()) for path in folder.glob("models/*/run.json")]
+    inputs = ReportInputs(metrics, study, models=models)
+    assert "without probabilities" in llm_output(inputs).text
+    assert generated(inputs).text == "free answers against the labels"
+    assert list(folder.glob("report*"))
 
 
 def test_a_run_that_gave_up_asks_only_for_what_is_missing(
@@ -134,6 +156,11 @@ def test_check_and_dry_run_say_what_would_be_sent_and_send_nothing(
     findings = check_study(load_study(study), console)
     told = console.export_text()
     assert f"what is sent to 127.0.0.1 ({server.url})" in told and "each behind 2 training records" in told
+    size = int(re.findall(r"at least ([\d,]+) characters", told)[0].replace(",", ""))
+    more = load_study(study_of(desk, server.url, shots=2)).model_copy(update={"seeds": [1, 2, 3]})
+    check_study(more, console)
+    said = console.export_text()
+    assert "asked by 3 seeds in 1 folds" in said and f"at least {3 * size:,} characters" in said
     assert CANARY not in told and "text-leaves-machine" not in {one.code for one in findings}
     away = load_study(study_of(desk, "https://models.example.invalid/v1"))
     assert "text-leaves-machine" in {one.code for one in check_study(away, console)}
