@@ -13,6 +13,7 @@ from rich.console import Console
 
 import clinfit.cli as cli
 from clinfit.errors import ClinfitError
+from clinfit.models.remote.server import Server
 from clinfit.report.checklists.model_items import generated, llm_output
 from clinfit.report.inputs import ReportInputs
 from clinfit.runs.checking.check import check_study
@@ -116,6 +117,34 @@ def test_a_run_that_gave_up_asks_only_for_what_is_missing(
     server.asked.clear()
     assert clinfit(monkeypatch, "run", str(study)) == 0
     assert not server.asked
+
+
+def test_a_run_that_goes_on_asks_as_the_study_says_now(
+    desk: Path, server: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    begin = Server.__init__
+
+    def noted(self: Server, spec: Any, *more: Any) -> None:
+        asked.append(spec.requests.concurrent)
+        begin(self, spec, *more)
+
+    monkeypatch.setattr(Server, "__init__", noted)
+    first = study_of(desk, server.url, requests={"retries": 0, "concurrent": 1}, labels="generation")
+    answer, left = server.answer, [4]
+
+    def until_quota(path: str, body: Any, headers: Any) -> Fault:
+        left[0] -= 1
+        return answer(path, body, headers) if left[0] >= 0 else refused(400, "quota")
+
+    monkeypatch.setattr(server, "answer", until_quota)
+    assert clinfit(monkeypatch, "run", str(first)) == 2
+    monkeypatch.setattr(server, "answer", answer)
+    assert set(asked) == {1}
+    asked.clear()
+    again = study_of(desk, server.url, requests={"retries": 0, "concurrent": 3}, labels="generation")
+    assert clinfit(monkeypatch, "run", str(again)) == 0
+    assert set(asked) == {3}
 
 
 def test_texts_leave_the_machine_only_where_that_is_typed(
