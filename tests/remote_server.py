@@ -21,25 +21,28 @@ MODEL = "two-layer"
 
 @dataclass
 class Fault:
-    """What is answered in place of the model. seconds: how long that takes."""
+    """What is answered in place of the model. seconds: how long that takes. path: end of the only path where it is."""
 
     status: int = 200
     body: bytes = b"{}"
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    path: str = ""
 
 
 @dataclass
 class Offers:
     """What the server can do. top: most next tokens that it tells; 0: none. prompt_logprobs: whether it tells how
     likely a given text is. continued: whether it goes on from an answer that has begun, and what it wants to be told.
-    key: without which it refuses."""
+    key: without which it refuses. most: above which it refuses to tell next tokens."""
 
     top: int = 400
     prompt_logprobs: bool = True
     continued: str | None = "as-is"
     key: str | None = None
     served: str = MODEL
+    listed: tuple[str, ...] = (MODEL,)
+    most: int = 1000
 
 
 class Engine:
@@ -116,7 +119,8 @@ class RemoteServer:
                     server.most_open = max(server.most_open, server.open)
                     server.asked.append((self.path, body or {}))
                     server.headers.append(dict(self.headers))
-                    fault = server.faults.pop(0) if server.faults else None
+                    hit = server.faults and self.path.endswith(server.faults[0].path)
+                    fault = server.faults.pop(0) if hit else None
                 found = fault or server.answer(self.path, body, dict(self.headers))
                 time.sleep(found.seconds)
                 with server._lock:
@@ -156,7 +160,7 @@ class RemoteServer:
         if self.offers.key is not None and headers.get("Authorization") != f"Bearer {self.offers.key}":
             return refused(401, "invalid_api_key")
         if path == "/v1/models":
-            return told({"data": [{"id": self.offers.served}]})
+            return told({"data": [{"id": one} for one in self.offers.listed]})
         if body is None or path not in ("/v1/chat/completions", "/v1/completions"):
             return refused(404, "not_found")
         found = self._chat(body) if path == "/v1/chat/completions" else self._text(body)
@@ -164,6 +168,8 @@ class RemoteServer:
 
     def _chat(self, body: dict[str, Any]) -> dict[str, Any] | Fault:
         offers, messages, begun = self.offers, body["messages"], ""
+        if (body.get("top_logprobs") or 0) > offers.most:
+            return refused(400, "invalid_request_error")
         flagged = body.get("continue_final_message", False)
         if messages[-1]["role"] == "assistant":
             if flagged and offers.continued != "flagged":
@@ -243,7 +249,8 @@ def told(content: Mapping[str, Any]) -> Fault:
 
 
 def refused(status: int, code: str, message: str = "") -> Fault:
-    return Fault(status, json.dumps({"error": {"code": code, "message": message}}).encode())
+    body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    return Fault(status, body, path="/completions" if status == 400 else "")
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def run(
         from clinfit.runs.inputs import choose_models, prepare
 
         folder = prepare(asked, out, models, fresh).folder.path  # what is wrong is told before anything is started
-        check_egress(choose_models(asked, models))
+        check_egress(choose_models(asked, models), chosen.elsewhere)
         return detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
     from clinfit.runs.execute import run as run_study
 

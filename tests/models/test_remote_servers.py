@@ -16,6 +16,8 @@ from clinfit.study.remote import Price, Remote, Requests
 from remote_server import MODEL, Fault, RemoteServer, refused, serving
 
 SECRET = "sk-very-secret"
+NO_GZIP = Fault(headers={"Content-Encoding": "gzip"})
+UPSTREAM = b'{"error": {"message": "upstream"}}'
 
 
 @pytest.fixture
@@ -64,8 +66,41 @@ def test_a_beginning_that_cannot_be_followed_counts_where_it_begins_one_label_al
 
     found = weighed(["Non-Cancer", "Cancer"], ask)
     assert found.probabilities == [0.6, 0.3] and found.bounded
-    shared = weighed(["Non-Cancer", "Nonsense", "Cancer"], ask)
-    assert shared.probabilities == [0.6, 0.6, 0.3] and shared.bounded
+
+
+def test_a_beginning_that_labels_share_and_cannot_be_followed_is_divided_among_them() -> None:
+    def ask(stage: float) -> Any:
+        return lambda beginning: None if beginning else [(b"Stage", stage), (b"None", 1.0 - stage)]
+
+    labels = ["Stage I", "Stage II", "None"]
+    small, large = weighed(labels, ask(0.2)), weighed(labels, ask(0.6))
+    np.testing.assert_allclose(small.probabilities, [0.1, 0.1, 0.8])
+    assert small.seen and small.bounded
+    assert not large.seen and large.bounded and sum(large.probabilities) <= 1
+
+
+def test_white_space_before_a_label_is_followed() -> None:
+    tree = {"": {" ": 0.97, "1": 0.001, "a": 0.0001}, " ": {"0": 0.99, "1": 0.005, "a": 0.0001}}
+    found = weighed(["0", "1"], tops(tree))
+    np.testing.assert_allclose(found.probabilities, [0.9603, 0.97 * 0.005 + 0.001])
+    assert found.seen and not found.bounded
+    cut_off = weighed(["0", "1"], lambda beginning: [(b" ", 0.97), (b"1", 0.01)])
+    assert not cut_off.seen and cut_off.bounded
+
+
+def test_what_is_unseen_adds_up_over_all_beginnings_of_a_label() -> None:
+    tree = {"": {"Yes": 0.5, "N": 0.01}, "N": {"o": 0.4, "ever": 0.3}}
+    found = weighed(["Yes", "No"], tops(tree))
+    np.testing.assert_allclose(found.probabilities, [0.5, 0.004 + 0.01 + 0.01 * 0.3])
+    assert found.seen and found.bounded
+
+
+def test_an_answer_that_ends_before_any_token_is_no_label() -> None:
+    nothing = weighed(["Yes", "No"], lambda beginning: [])
+    assert not nothing.seen and nothing.bounded
+    ended = weighed(["cancer", "cancer free"], lambda beginning: [] if beginning else [(b"cancer", 0.8), (b"no", 0.2)])
+    assert ended.seen and ended.bounded
+    np.testing.assert_allclose(ended.probabilities, [0.8, 0.2])
 
 
 # ---------------------------------------------------------------- servers that fail
@@ -79,8 +114,12 @@ def asking(server: RemoteServer, **more: Any) -> tuple[Server, list[float]]:
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(429), Fault(500), Fault(503), Fault(body=b"{broken"), Fault(body=b"[1]"), Fault(body=b"\xff\xfe")],
-    ids=["429", "500", "503", "broken", "list", "no-text"],
+    [
+        *map(Fault, (429, 500, 503)),
+        *(Fault(body=body) for body in (b"{broken", b"[1]", b"\xff\xfe", UPSTREAM)),
+        NO_GZIP,
+    ],
+    ids=["429", "500", "503", "broken", "list", "no-text", "error", "no-gzip"],
 )
 def test_a_server_that_is_busy_or_garbled_is_asked_again(server: RemoteServer, fault: Fault) -> None:
     server.faults = [fault, fault]
@@ -170,10 +209,47 @@ def test_only_loopback_is_this_machine(url: str, leaves: bool) -> None:
         allow_egress(False)
 
 
-@pytest.mark.parametrize("url", ["http://me:key@host/v1", "http://host/v1?key=x", "ftp://host/v1", "host/v1"])
-def test_an_address_holds_no_key(url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["http://me:key@host/v1", "http://host/v1?key=x", "ftp://host/v1", "host/v1", "http://h:99999/v1"]
+)
+def test_an_address_holds_no_key_and_a_port_that_is_one(url: str) -> None:
     with pytest.raises(ValidationError):
         Remote(name="m", family="remote", url=url, model="x")
+
+
+def test_a_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    away = Remote(name="m", family="remote", url="https://api.example.org/v1", model="x")
+    here = Remote(name="m", family="remote", url="http://127.0.0.1:1/v1", model="x")
+    monkeypatch.setenv("ALL_PROXY", "http://me:word@proxy.example:3128")
+    allow_egress(True)
+    try:
+        (warning,) = check_egress([away, here])
+        assert warning.endswith("by way of the proxy proxy.example:3128")
+        monkeypatch.setenv("NO_PROXY", "api.example.org")
+        assert "proxy" not in check_egress([away])[0]
+    finally:
+        allow_egress(False)
+
+
+@pytest.mark.parametrize(
+    ("url", "key"), [("https://api.example.org/v1", None), ("http://127.0.0.1:1/v1", "SOME_KEY")], ids=["away", "key"]
+)
+def test_neither_flag_nor_key_travels_to_other_machines(
+    url: str, key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", SECRET)
+    remote = Remote(name="m", family="remote", url=url, model="x", api_key_env=key)
+    allow_egress(True)
+    try:
+        check_egress([remote])
+        with pytest.raises(ClinfitError, match="cannot be asked from a cluster"):
+            check_egress([remote], elsewhere=True)
+        check_egress([Remote(name="m", family="remote", url="http://127.0.0.1:1/v1", model="x")], elsewhere=True)
+    finally:
+        allow_egress(False)
 
 
 def test_prices_are_counted() -> None:

@@ -134,7 +134,13 @@ def worker(order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], list[dict[st
 
 def order(folder: Path, study: Path, runs: list[str]) -> dict[str, Any]:
     """What a worker is told first."""
-    return {"folder": str(folder.resolve()), "study_folder": str(study.parent), "siblings": None, "runs": runs}
+    return {
+        "folder": str(folder.resolve()),
+        "study_folder": str(study.parent),
+        "siblings": None,
+        "egress": False,
+        "runs": runs,
+    }
 
 
 def test_a_worker_refuses_other_data(make_study: StudyMaker) -> None:

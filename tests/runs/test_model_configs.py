@@ -74,6 +74,8 @@ def test_what_computes_can_be_chosen(tmp_path: Path) -> None:
             "models[0].model_id: mlx-community/Llama-3.2-3B-Instruct-4bit holds quantized weights, which are not "
             "trained on; write meta-llama/Llama-3.2-3B-Instruct",
         ),
+        ({"name": "majority"}, "models[0].name: majority is a model that the study has by itself"),
+        ({"name": "random-forest"}, "random-forest is a model that the study has by itself"),
         ({"model_id": "mlx-community/new-8bit"}, "write the id of the weights that it was made from"),
     ],
 )

@@ -107,6 +107,8 @@ class Shuffled:
     def __init__(self, seed: int) -> None:
         self.order = random.Random(seed)
 
+    elsewhere = False
+
     def run(self, steps: Sequence[Step], place: Place, observer: Observer) -> Mapping[str, Failure]:
         left, mixed = list(steps), []
         while left:

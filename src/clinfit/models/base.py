@@ -318,6 +318,10 @@ class Each(Model, Protocol):
         answer as soon as it is there."""
         ...
 
+    def ask_as(self, settings: Mapping[str, Any]) -> None:
+        """Take over, from the spec of the run that asks, fields by name that change no answer."""
+        ...
+
     def put_together(self, task: str, answered: Sequence[Any]) -> LabelOutputs:
         """The outputs that these answers are."""
         ...

@@ -86,7 +86,7 @@ def run(
     refuse_launcher()
     again = command(study if isinstance(study, str | Path) else None, out, models, quick, limit)
     study = as_asked(load_study(study) if isinstance(study, str | Path) else study, quick, limit)
-    warnings = check_egress(choose_models(study, models))
+    warnings = check_egress(choose_models(study, models), executor is not None and executor.elsewhere)
     prepared = prepare(study, out, models, fresh)
     prepared = only_failed(prepared) if retry_failed else prepared
     descriptions = {name: describe_data(task, prepared.data[name]) for name, task in study.tasks.items()}

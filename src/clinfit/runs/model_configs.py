@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinfit.errors import ClinfitError, nearest
-from clinfit.runs.starter import TRAIN_SHARE, write_starter
+from clinfit.runs.starter import OWN_NAMES, TRAIN_SHARE, write_starter
 from clinfit.study.blocks import BLOCKS
 from clinfit.study.load import flow_yaml
 from clinfit.study.section import Name
@@ -112,6 +112,8 @@ def _refused(model: Listed, before: Sequence[str]) -> Iterator[str]:
     """What no study can hold."""
     if model.name in before:
         yield f"name: {model.name} stands there twice"
+    if model.name in OWN_NAMES:
+        yield f"name: {model.name} is a model that the study has by itself; call this one otherwise"
     if QUANTIZED.search(model.model_id):
         whole = QUANTIZED.sub("", model.model_id.rpartition("/")[2]).casefold()
         known = next((block.base for block in BLOCKS.values() if block.base.casefold().endswith(f"/{whole}")), None)

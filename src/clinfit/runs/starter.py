@@ -44,6 +44,8 @@ TRAIN_SHARE = 0.6
 #: Number of records -> lines of the language models.
 LanguageModels = Callable[[int], Iterable[str]]
 MOST_CATEGORIES = 20
+#: Names of the models that a starter may have beside its language models.
+OWN_NAMES = {"majority", "tfidf", "lasso", "random-forest", "gradient-boosting"}
 TEMPLATE_WORDS = {"null", "not", "in", "is", "and", "or", "if", "else", "for", "true", "false", "none", "loop", "self"}
 
 

@@ -13,6 +13,8 @@ from clinfit.study.tasks import Generation, MultipleChoice, Task
 
 #: How label scores are had, the best way first.
 RUNGS = ("prompt-logprobs", "top-logprobs", "generation")
+#: What asking for the most probable next tokens begins at.
+FEWEST_TOPS = 2
 Rung = Literal["prompt-logprobs", "top-logprobs", "generation"]
 
 
@@ -70,7 +72,7 @@ class Remote(ModelSection):
         "labels' tokens among the `top` most probable next ones; generation: a written answer, read by the strict "
         "parser; auto: the first of these that the server offers",
     )
-    top: int = Field(default=20, ge=2, description="top-logprobs: how many next tokens are asked for")
+    top: int = Field(default=20, ge=FEWEST_TOPS, description="top-logprobs: how many next tokens are asked for")
     answer_tokens: int = Field(
         default=32, ge=1, description="generation: most tokens of the written answer that a label is read from"
     )
@@ -83,6 +85,10 @@ class Remote(ModelSection):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("an address such as http://127.0.0.1:8080/v1 is expected")
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("the port of the address is a number from 0 to 65535") from None
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError(
                 "the address may hold no user, password or key; name an environment variable in `api_key_env`"

@@ -8,6 +8,8 @@ from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.findings import Finding
 from clinfit.study.remote import Remote
 
+#: Code of the finding that says how.
+ON_SERVER = "remote-model"
 #: How label scores were had, in words.
 WORDS = {
     "prompt-logprobs": "by the likelihood of each whole label",
@@ -32,7 +34,7 @@ def check_remote(context: MeasuredContext, item: Measured) -> Outcome:
         + (f", {cost['cost']:.4g} {cost['currency']}" if cost else "")
     )
     advice = "nobody here can say that the same model answers tomorrow: keep the date, and the version that is served"
-    found = [Finding("info", "remote-model", title, evidence, advice, item.name)]
+    found = [Finding("info", ON_SERVER, title, evidence, advice, item.name)]
     if "bounded" in rows and (bounded := int(np.count_nonzero(rows["bounded"].fillna(False)))):
         found.append(
             Finding(

@@ -8,6 +8,7 @@ how likely a given text is (`prompt-logprobs`), which next tokens are most proba
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal, cast
@@ -16,7 +17,7 @@ from clinfit.errors import ClinfitError
 from clinfit.models.base import FinishReason
 from clinfit.models.remote.server import Refused, Server
 from clinfit.models.remote.tree import Tops
-from clinfit.study.remote import RUNGS, Rung
+from clinfit.study.remote import FEWEST_TOPS, RUNGS, Rung
 
 #: role and content of each turn; the last one is the user's.
 Messages = Sequence[Mapping[str, str]]
@@ -80,25 +81,36 @@ class Written:
     finish_reason: FinishReason
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a server says of a given answer: negative log-likelihood, and the tokens that it has of it."""
+
+    nats: float
+    tokens: Sequence[str]
+
+
 class Asking:
-    """One server, asked in one way. way: None while it is being found."""
+    """One server, asked in one way. way: None while it is being found; served is what it names then."""
 
     def __init__(self, server: Server, way: Way | None = None) -> None:
         self.server, self.spec, self.way = server, server.spec, way
         self.served: str | None = None
 
-    def next_tokens(self, messages: Messages, beginning: str, usage: Usage, continued: Continued | None) -> Tops:
-        """The most probable next tokens behind a beginning of the answer; empty where the server tells none."""
+    def next_tokens(
+        self, messages: Messages, beginning: str, usage: Usage, continued: Continued | None, top: int | None = None
+    ) -> Tops:
+        """The most probable next tokens behind a beginning of the answer; empty where the server tells none. top: how
+        many, other than the study says."""
+        top = top or self.spec.top
         if self.spec.prompts == "plain":
-            body = {"prompt": plain(messages) + beginning, "max_tokens": 1, "logprobs": self.spec.top}
+            body = {"prompt": plain(messages) + beginning, "max_tokens": 1, "logprobs": top}
             return _tops(self._choice("/completions", body, usage)[1])
         body = {"messages": _begun(messages, beginning), "max_tokens": 1, "logprobs": True}
-        body |= {"top_logprobs": self.spec.top} | (_FLAGS if beginning and continued == "flagged" else {})
+        body |= {"top_logprobs": top} | (_FLAGS if beginning and continued == "flagged" else {})
         return _tops(self._choice("/chat/completions", body, usage)[1])
 
-    def answer_nats(self, messages: Messages, answer: str, usage: Usage) -> tuple[float, int] | None:
-        """Negative log-likelihood of an answer and its tokens, without its end of turn; None where the server does not
-        tell."""
+    def answer_nats(self, messages: Messages, answer: str, usage: Usage) -> Told | None:
+        """How likely an answer is, without its end of turn; None where the server does not tell."""
         if self.spec.prompts == "plain":
             body = {"prompt": plain(messages) + answer, "max_tokens": 1, "logprobs": 1, "echo": True}
             response, choice = self._choice("/completions", body, usage)
@@ -120,7 +132,7 @@ class Asking:
         answer: str,
         response: Mapping[str, Any],
         usage: Usage,
-    ) -> tuple[float, int] | None:
+    ) -> Told | None:
         """What the tokens of a prompt with an answer say of the answer: of those at the end that spell it, or, where a
         character is divided among tokens, of as many as the prompt has fewer without it."""
         if (found := _last(pairs, answer)) is not None or answer.isascii() or not pairs:
@@ -128,10 +140,12 @@ class Asking:
         alone, whole = Usage(), int((response.get("usage") or {}).get("prompt_tokens") or 0)
         self.write(messages, 1, alone)
         usage.take(alone)
-        logs = [log for _, log in pairs][len(pairs) - (whole - alone.prompt_tokens) :]
-        if not 0 < whole - alone.prompt_tokens <= len(pairs) or not all(isinstance(log, int | float) for log in logs):
+        last = pairs[len(pairs) - (whole - alone.prompt_tokens) :]
+        if not 0 < whole - alone.prompt_tokens <= len(pairs) or not all(
+            isinstance(log, int | float) for _, log in last
+        ):
             return None
-        return -sum(logs), len(logs)
+        return Told(-sum(log for _, log in last), [str(token) for token, _ in last])
 
     def write(self, messages: Messages, limit: int, usage: Usage) -> Written:
         """A text of at most `limit` tokens, the most probable token each time."""
@@ -158,14 +172,27 @@ class Asking:
 
     def _check_served(self, named: Any) -> None:
         """Raise ClinfitError where another model answers than the one that was there at first."""
-        self.served = named if isinstance(named, str) else None
-        if self.way is not None and self.way.served != self.served:
-            raise ClinfitError(
-                f"the server of {self.spec.name} now answers with model {self.served!r}, and did so with "
-                f"{self.way.served!r}",
-                expected="one model in all answers of a run",
-                fix="serve the first one again, or begin anew: clinfit run STUDY --out NEW_FOLDER --fresh",
-            )
+        served = named if isinstance(named, str) else None
+        if self.way is None:
+            self.served = served
+        elif self.way.served != served:
+            raise self._changed(f"answers with model {served!r}", f"did so with {self.way.served!r}")
+
+    def check_listed(self) -> None:
+        """Raise ClinfitError where the server has other models than at first, by its own list; one that has more or
+        fewer beside that of the study has not changed."""
+        if self.way is None or not self.way.listed:
+            return
+        before, now = set(self.way.listed), set(_listed(self.server))
+        if now and now != before and self.spec.model not in before & now:
+            raise self._changed(f"has {', '.join(sorted(now))}", f"had {', '.join(sorted(before))}")
+
+    def _changed(self, now: str, before: str) -> ClinfitError:
+        return ClinfitError(
+            f"the server of {self.spec.name} now {now}, and {before}",
+            expected="one model in all answers of a run",
+            fix="serve the first one again, or begin anew: clinfit run STUDY --out NEW_FOLDER --fresh",
+        )
 
 
 def found_way(server: Server) -> Way:
@@ -173,19 +200,35 @@ def found_way(server: Server) -> Way:
     asking, spec = Asking(server), server.spec
     rungs = RUNGS if spec.labels == "auto" else (spec.labels,)
     asking.write(_TRIED, 1, Usage())  # a wrong key or name is told before anything is tried out
-    continued = None if spec.prompts == "plain" else _continued(asking)
     tried: dict[str, Callable[[], Any]] = {
-        "prompt-logprobs": lambda: asking.answer_nats(_TRIED, _TRIED_ANSWER, Usage()),
-        "top-logprobs": lambda: asking.next_tokens(_TRIED, "", Usage(), None),
+        "prompt-logprobs": lambda: _offered(lambda: asking.answer_nats(_TRIED, _TRIED_ANSWER, Usage())),
+        "top-logprobs": lambda: _tells_tops(asking),
         "generation": lambda: True,
     }
     for rung in rungs:
-        if _offered(tried[rung]):
+        if tried[rung]():
+            continued = _continued(asking) if rung == "top-logprobs" and spec.prompts == "chat" else None
             return Way(rung, continued, asking.served, _listed(server))
     raise ClinfitError(
         f"the server of {spec.name} ({spec.url}) does not offer what `labels: {spec.labels}` needs",
         fix="labels: auto, which takes what it offers",
     )
+
+
+def _tells_tops(asking: Asking) -> bool:
+    """Whether the server tells the most probable next tokens. Raises ClinfitError where it tells fewer than are asked
+    for."""
+    ask = partial(asking.next_tokens, _TRIED, "", Usage(), None)
+    if _offered(ask):
+        return True
+    if asking.spec.top > FEWEST_TOPS and _offered(partial(ask, FEWEST_TOPS)):
+        raise ClinfitError(
+            f"the server of {asking.spec.name} ({asking.spec.url}) tells next tokens, and refuses "
+            f"`top: {asking.spec.top}`",
+            expected="no more than it tells",
+            fix="a smaller `top` (many servers tell 20 at most, or 5 with `prompts: plain`), or a higher limit there",
+        )
+    return False
 
 
 def _continued(asking: Asking) -> Continued | None:
@@ -216,9 +259,12 @@ def _offered(ask: Callable[[], Any]) -> Any:
 
 
 def _listed(server: Server) -> list[str]:
-    """The models that the server names; none where it names none."""
-    models = (_offered(lambda: server.get("/models")) or {}).get("data") or []
-    return [str(model.get("id")) for model in models if isinstance(model, dict)]
+    """The models that the server names; none where it names none, in whatever way."""
+    with suppress(ClinfitError):
+        models = server.get("/models", tries=1).get("data")
+        if isinstance(models, list):
+            return [str(model.get("id")) for model in models if isinstance(model, dict)]
+    return []
 
 
 # ---------------------------------------------------------------- texts
@@ -263,12 +309,12 @@ def _bytes(token: Mapping[str, Any]) -> bytes:
     return text.encode()
 
 
-def _last(tokens: Sequence[tuple[Any, Any]], answer: str) -> tuple[float, int] | None:
-    """The last tokens, as many as spell the answer: their negative log-likelihood, and how many they are; None where
-    they do not spell it or one of them has no likelihood."""
-    text, nats, count = "", 0.0, 0
+def _last(tokens: Sequence[tuple[Any, Any]], answer: str) -> Told | None:
+    """What the last tokens say, as many as spell the answer; None where they do not spell it or one of them has no
+    likelihood."""
+    text, nats, found = "", 0.0, list[str]()
     for token, log in reversed(tokens):
         if len(text) >= len(answer) or not isinstance(token, str) or not isinstance(log, int | float):
             break
-        text, nats, count = token + text, nats - log, count + 1
-    return (nats, count) if count and text.strip() == answer.strip() and math.isfinite(nats) else None
+        text, nats, found = token + text, nats - log, [token, *found]
+    return Told(nats, found) if found and text.strip() == answer.strip() and math.isfinite(nats) else None

@@ -6,12 +6,12 @@ so that every answer is asked for alike; nothing is trained, and nothing of the 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from clinfit.models.base import (
 )
 from clinfit.models.examples import FILE as EXAMPLES
 from clinfit.models.examples import drawn_examples, read_examples, told_examples, write_examples
-from clinfit.models.remote.asking import Asking, Messages, Usage, Way, found_way, neutral
+from clinfit.models.remote.asking import Asking, Messages, Told, Usage, Way, found_way, neutral
 from clinfit.models.remote.server import Refused, Server
 from clinfit.models.remote.tree import Tops, weighed
 from clinfit.models.saved import Saved, read_saved, write_saved
@@ -39,7 +39,7 @@ from clinfit.prompts.template import NO_YES, divided_message, user_message
 from clinfit.scoring.likelihood import Likelihood
 from clinfit.scoring.parse import parse_answer
 from clinfit.scoring.probabilities import softmax
-from clinfit.study.remote import Remote
+from clinfit.study.remote import Remote, Rung
 from clinfit.study.tasks import Task
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class RemoteModel:
         self._taught: list[str] = []
         self._examples: dict[str, list[Record]] = {}
         self._asking: Asking | None = None
+        self._found: Way | None = None
 
     def fit(self, lesson: Lesson, workspace: Workspace) -> FitSummary:
         """Draw the examples of the tasks that the lesson teaches, and find out what the server offers."""
@@ -88,8 +89,7 @@ class RemoteModel:
             labels = self.tasks[name].labels
             self._examples[name] = drawn_examples(records, labels, self.spec.shots, name, self.seed)
         self._taught += [name for name in lesson.weights if name not in self._taught]
-        server = Server(self.spec)
-        self._asking = Asking(server, found_way(server))
+        self._asking = self._found = None
         return FitSummary(time.perf_counter() - started, details=self._details(self._way), alarms=[])
 
     def predict(
@@ -118,7 +118,7 @@ class RemoteModel:
         done: Callable[[int, Answered], None] = lambda index, answered: None,
     ) -> list[Answered]:
         """What the server says of each record. done: called with the number of a record as soon as it is answered."""
-        return self._ready().server.each(records, partial(self._answered, task), done)
+        return self._begun().server.each(records, partial(self._answered, task), done)
 
     def put_together(self, task: str, answered: Sequence[Answered]) -> LabelOutputs:
         """Answers to records as probabilities; where an answer was written, as what the strict parser reads in it."""
@@ -143,7 +143,7 @@ class RemoteModel:
             prompt_tokens=np.array([one.prompt_tokens for one in answered], dtype=np.int64),
             output_tokens=np.array([one.output_tokens for one in answered], dtype=np.int64),
             read=read,
-            rung=self._way.rung,
+            rung=self._rung(task),
             bounded=np.array([one.bounded for one in answered], dtype=np.bool_),
         )
 
@@ -156,7 +156,7 @@ class RemoteModel:
         done: Callable[[int, WrittenText], None] = lambda index, written: None,
     ) -> TextOutputs:
         """The text that the server writes for each record, the most probable token each time."""
-        asking = self._ready()
+        asking = self._begun()
 
         def write(record: Record) -> WrittenText:
             started, usage = time.perf_counter(), Usage()
@@ -171,14 +171,15 @@ class RemoteModel:
     def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood | None:
         """How unlikely the model finds the references, without their end of turn, which no server tells; None where the
         server does not say how likely a given text is."""
-        asking = self._ready()
         if self._way.rung != "prompt-logprobs":
             return None
+        asking = self._begun()
 
         def ask(record: Record) -> tuple[float, int, int]:
             ((messages, _),) = self._questions(task, record)
             with named(record):
-                return *self._nats(asking, messages, str(record.target), Usage()), len(str(record.target).encode())
+                told = self._told(asking, messages, str(record.target), Usage())
+            return told.nats, len(told.tokens), len(str(record.target).encode())
 
         found = asking.server.each(records, ask)
         nats, tokens, sizes = zip(*found, strict=True) if found else ((), (), ())
@@ -190,7 +191,6 @@ class RemoteModel:
 
     def save(self, folder: Path) -> None:
         write_saved(folder, Saved(self.spec, self.tasks, self.seed, self._taught, None))
-        self._ready()
         write_json(folder / FILE, self._way.as_dict())
         if any(self._examples.values()):
             write_examples(folder / EXAMPLES, self._examples)
@@ -200,22 +200,40 @@ class RemoteModel:
         saved = read_saved(folder, Remote)
         model = cls(saved.spec, saved.tasks, saved.seed)
         model._taught, model._examples = list(saved.taught), read_examples(folder / EXAMPLES)
-        model._asking = Asking(Server(saved.spec), Way(**read_json(folder / FILE)))
+        model._found = Way(**read_json(folder / FILE))
         return model
+
+    def ask_as(self, settings: Mapping[str, Any]) -> None:
+        self.spec, self._asking = self.spec.model_copy(update=dict(settings)), None
 
     # ------------------------------------------------------------ asking
 
     def _ready(self) -> Asking:
+        """The server, and how it is asked, which is found out unless it is known."""
         if self._asking is None:
             server = Server(self.spec)
-            self._asking = Asking(server, found_way(server))
+            self._found = self._found or found_way(server)
+            self._asking = Asking(server, self._found)
         return self._asking
+
+    def _begun(self) -> Asking:
+        """The same at the beginning of a step, when it must have the models that it had."""
+        asking = self._ready()
+        asking.check_listed()
+        return asking
 
     @property
     def _way(self) -> Way:
-        way = self._ready().way
-        assert way is not None
-        return way
+        return self._found or cast(Way, self._ready().way)
+
+    def _rung(self, task: str) -> Rung:
+        """How labels of a task are scored: where the server cannot go on from their common beginning, and may be asked
+        in any way, by what is written."""
+        way, asked = self._way, self.tasks[task]
+        stuck = way.rung == "top-logprobs" and way.continued is None and self.spec.prompts == "chat"
+        if stuck and self.spec.labels == "auto" and asked.kind != "multilabel":
+            return "generation" if len({label.split()[0] for label in asked.labels}) == 1 else way.rung
+        return way.rung
 
     def _questions(self, task: str, record: Record) -> list[tuple[Messages, Sequence[str]]]:
         """What is asked of a record, each with the answers that are compared."""
@@ -235,20 +253,20 @@ class RemoteModel:
 
     def _answered(self, task: str, record: Record) -> Answered:
         started, usage, asking = time.perf_counter(), Usage(), self._ready()
-        scores: list[list[float]] = []
+        rung, scores = self._rung(task), list[list[float]]()
         said: list[str] = []
         bounded, answered, reasons = False, True, set[FinishReason]()
         with named(record):
             for messages, labels in self._questions(task, record):
-                if self._way.rung == "generation":
+                if rung == "generation":
                     written = asking.write(messages, self.spec.answer_tokens, usage)
                     said.append(written.text)
                     reasons.add(written.finish_reason)
-                elif self._way.rung == "prompt-logprobs":
-                    scores.append([-self._nats(asking, messages, label, usage)[0] for label in labels])
+                elif rung == "prompt-logprobs":
+                    scores.append(logs_of([self._told(asking, messages, label, usage) for label in labels]))
                 else:
                     found = weighed(labels, partial(self._next, asking, messages, usage))
-                    scores.append([math.log(max(each, 1e-300)) for each in found.probabilities])
+                    scores.append([_log(each) for each in found.probabilities])
                     bounded, answered = bounded or found.bounded, answered and found.seen
         return Answered(
             log_likelihood=scores if scores and answered else None,
@@ -267,14 +285,11 @@ class RemoteModel:
         continued, text = self._way.continued, beginning.decode(errors="ignore")
         if text.encode() != beginning or (text and self.spec.prompts == "chat" and continued is None):
             return None
-        if not (tops := asking.next_tokens(messages, text, usage, continued)):
-            raise ClinfitError(
-                f"the server of {self.spec.name} told no next tokens, and had done so before",
-                fix="labels: generation, or look at the server's log",
-            )
-        return tops
+        return asking.next_tokens(messages, text, usage, continued)
 
-    def _nats(self, asking: Asking, messages: Messages, answer: str, usage: Usage) -> tuple[float, int]:
+    def _told(self, asking: Asking, messages: Messages, answer: str, usage: Usage) -> Told:
+        if not answer.strip():
+            return Told(0.0, [])
         found = asking.answer_nats(messages, neutral(answer), usage)
         if found is None:
             raise ClinfitError(
@@ -303,6 +318,27 @@ def named(record: Record) -> Iterator[None]:
         yield
     except Refused as error:
         raise Refused(error.status, f"record {record.id}: {error.found}", fix=error.fix) from None
+
+
+def logs_of(labels: Sequence[Told]) -> list[float]:
+    """Log-probability of each label as a whole answer: of one whose tokens begin another's ("cancer", "cancer free")
+    what the longer ones do not take."""
+    spelt = {tuple(label.tokens): math.exp(-label.nats) for label in labels}
+
+    def longer(tokens: tuple[str, ...], among: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        return [other for other in among if len(other) > len(tokens) and other[: len(tokens)] == tokens]
+
+    found = []
+    for label in labels:
+        others = longer(tuple(label.tokens), spelt)
+        taken = sum(spelt[other] for other in others if not any(other in longer(less, [other]) for less in others))
+        found.append(_log(math.exp(-label.nats) - taken) if others else -label.nats)
+    return found
+
+
+def _log(probability: float) -> float:
+    """Of 0, one that is next to it."""
+    return math.log(max(probability, 1e-300))
 
 
 def _taught(folder: Path) -> list[str]:

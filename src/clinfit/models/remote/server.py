@@ -62,9 +62,9 @@ class Server:
         not be reached or understood in as many tries as the study gives it."""
         return self._ask("POST", path, body)
 
-    def get(self, path: str) -> dict[str, Any]:
-        """As `post`, of a request without content."""
-        return self._ask("GET", path, None)
+    def get(self, path: str, tries: int | None = None) -> dict[str, Any]:
+        """As `post`, of a request without content. tries: other than the study gives it."""
+        return self._ask("GET", path, None, tries)
 
     def each(
         self,
@@ -106,8 +106,8 @@ class Server:
 
     # ------------------------------------------------------------ one request
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        tries, trouble = self.spec.requests.retries + 1, "was not asked"
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, tries: int | None = None) -> dict[str, Any]:
+        tries, trouble = tries or self.spec.requests.retries + 1, "was not asked"
         for number in range(tries):
             self._take_turn()
             try:
@@ -116,13 +116,17 @@ class Server:
                 trouble, asked = f"gave no answer within {self.spec.requests.timeout:g} s", None
             except httpx.TransportError as error:
                 trouble, asked = f"cannot be reached ({type(error).__name__})", None
+            except httpx.RequestError as error:  # an answer that is compressed wrongly, redirects without end
+                trouble, asked = f"answered what cannot be read ({type(error).__name__})", None
             else:
                 if response.is_success:
+                    trouble, asked, content = "answered what is no JSON object", None, None
                     with suppress(ValueError):
                         content = response.json()
-                        if isinstance(content, dict):
+                    if isinstance(content, dict):
+                        if not content.get("error"):
                             return content
-                    trouble, asked = "answered what is no JSON object", None
+                        trouble = f"answered {response.status_code} with an error in place of an answer"
                 elif response.status_code in AGAIN:
                     trouble, asked = f"answered {response.status_code}", _asked_pause(response)
                 else:

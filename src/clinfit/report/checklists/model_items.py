@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import clinfit
 from clinfit.evaluation.analyses.generated import SCORED
+from clinfit.evaluation.checks.remote import ON_SERVER, WORDS
 from clinfit.evaluation.claims.wording import recalibration_words, threshold_words
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.system_results import SystemResult
@@ -217,16 +218,19 @@ def llm_output(run: "ReportInputs") -> Answer:
         return obstacle
     if of_free_answers(run):
         return Answer("reported", "free answers, read by the parser that the findings name", "confusion")
+    if (wrote := wrote_labels(run)) and not language_models(run) and len(wrote) == len(remote_models(run)):
+        return Answer("reported", "free answers without probabilities, read by the strict parser", "confusion")
     systems = [system for task in run.results["tasks"].values() for system in task["systems"]]
     parsers = dict.fromkeys(section(s, "generated")["parser"] for s in systems if section(s, "generated") is not None)
     written = f"; free answers beside it, read by {', '.join(parsers)}" if parsers else ""
+    written += f"; of {', '.join(wrote)} free answers without probabilities, read by the strict parser" if wrote else ""
     return Answer("reported", f"a probability for each label, turned into an answer{written}", "confusion")
 
 
 def generated(run: "ReportInputs") -> Answer:
     if not run.models:
         return MISSING
-    if of_free_answers(run):
+    if of_free_answers(run) or wrote_labels(run):
         return Answer("reported", "free answers against the labels", "confusion")
     shown = [
         s for task in run.results["tasks"].values() for s in task["systems"] if section(s, "generated") is not None
@@ -239,6 +243,14 @@ def generated(run: "ReportInputs") -> Answer:
 def of_free_answers(run: "ReportInputs") -> bool:
     """Whether this is a report of saved free answers, read again without the models' probabilities."""
     return any(finding["code"] == SCORED for task in run.results["tasks"].values() for finding in task["findings"])
+
+
+def wrote_labels(run: "ReportInputs") -> list[str]:
+    """Models on a server whose labels were read in written answers, by what the predictions say."""
+    found = [finding for task in run.results["tasks"].values() for finding in task["findings"]]
+    wrote = [one for one in found if one["code"] == ON_SERVER and one["title"].endswith(WORDS["generation"])]
+    names = {name for one in wrote if (name := one["system"]) is not None}
+    return [spec.name for spec in remote_models(run) if spec.name in names]
 
 
 def prompt(run: "ReportInputs") -> Answer:

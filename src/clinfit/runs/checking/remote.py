@@ -24,6 +24,8 @@ def sent(study: Study, spec: Remote, data: Mapping[str, TaskData]) -> Text:
     """What would be sent for one model, in words: to whom, how many records, how long the texts are."""
     text = Text(f"\n{spec.name}: ", style="bold")
     text.append(f"what is sent to {spec.host} ({spec.url})", style="")
+    seeds, folds = len(study.seeds_of(spec)), max(len(study.folds), 1)
+    often = f"asked by {seeds} seeds in {folds} folds, " if seeds * folds > 1 else ""
     for name, task in study.tasks_of(spec).items():
         records = [record for split in ANSWERED for record in in_split(data[name].records, split)]
         if task.kind == "multilabel":
@@ -34,7 +36,11 @@ def sent(study: Study, spec: Remote, data: Mapping[str, TaskData]) -> Text:
         shown = f", each behind {spec.shots} training records with their answers" if spec.shots else ""
         inputs = ", ".join(task.data.columns)
         text.append(f"\n  {name}: {len(records)} records of validation and test{shown}; of each {inputs}", style="")
-        text.append(f"\n  {sum(sizes):,} characters in all, {max(sizes, default=0):,} at most in one record", style="")
+        whole, most = seeds * folds * sum(sizes), max(sizes, default=0)
+        text.append(
+            f"\n  {often}at least {whole:,} characters in all, which is more by the examples and where a ", style=""
+        )
+        text.append(f"record takes several requests; {most:,} at most in one record", style="")
     key = f"the key in {spec.api_key_env} goes along" if spec.api_key_env else "no key"
     limit = f", at most {spec.requests.per_minute} a minute" if spec.requests.per_minute else ""
     text.append(f"\n  {spec.requests.concurrent} requests at a time{limit}; {key}", style="")

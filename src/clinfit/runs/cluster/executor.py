@@ -42,6 +42,8 @@ class Ray:
     installed.
     """
 
+    elsewhere = True
+
     def __init__(self, address: str | None = None, at_once: int | None = None) -> None:
         check_installed()
         self.address, self.at_once = address, at_once

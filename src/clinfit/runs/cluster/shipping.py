@@ -71,7 +71,8 @@ def base_parcel(base: Mapping[str, Any]) -> bytes:
 def first_order(runs: Sequence[str], bases: Mapping[str, Any]) -> dict[str, Any]:
     """What a worker is told first, with paths relative to the folder of its station."""
     brought = {"records": RECORDS, "bases": dict(bases)}
-    return {"folder": STUDY, "study_folder": STUDY, "siblings": None, "runs": sorted(runs), "brought": brought}
+    rest = {"siblings": None, "runs": sorted(runs), "egress": False, "brought": brought}
+    return {"folder": STUDY, "study_folder": STUDY, **rest}
 
 
 # ---------------------------------------------------------------- a step

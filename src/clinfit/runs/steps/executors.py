@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from clinfit.files import DiskError
+from clinfit.models.remote.egress import egress_allowed
 from clinfit.runs.control.status import Listener
 from clinfit.runs.steps.failures import Failure
 from clinfit.runs.steps.place import Place
@@ -31,13 +32,18 @@ class Observer(Listener, Protocol):
 
 
 class Executor(Protocol):
-    """Does all steps; how those failed that did, by id. Raises DiskError when the disk refuses."""
+    """Does all steps; how those failed that did, by id. Raises DiskError when the disk refuses. elsewhere: whether on
+    other machines than this one."""
+
+    elsewhere: bool
 
     def run(self, steps: Sequence[Step], place: Place, observer: Observer) -> dict[str, Failure]: ...
 
 
 class Inline:
     """One step after the other, in this process. debug: let a step's exception through."""
+
+    elsewhere = False
 
     def __init__(self, debug: bool = False) -> None:
         self.debug = debug
@@ -59,6 +65,8 @@ class Processes:
     at_once: how many of them work at the same time. A process that dies fails the step that it held; the steps that are
     left go to a new one.
     """
+
+    elsewhere = False
 
     def __init__(self, at_once: int = 1) -> None:
         self.at_once = at_once
@@ -110,6 +118,7 @@ class _Process(WorkerProcess):
                 "study_folder": str(place.study.folder.resolve()),
                 "siblings": str(place.siblings.resolve()) if place.siblings else None,
                 "runs": sorted({step.run for step in steps}),
+                "egress": egress_allowed(),
             }
         )
 

@@ -40,8 +40,9 @@ def place_of(order: dict[str, Any]) -> Place:
     """What a worker's first order names; raises ClinfitError when data or bases are not those of the run.
 
     folder: of the study. study_folder: where its relative paths start. siblings: see `Place`. runs: whose steps will
-    come. brought: where no folder of the driver is seen, `records`, a folder with a file a task (`as_brought`), and
-    `bases`, name -> {folder, identity}: the folder is None where the base is looked for here.
+    come. egress: whether texts may leave the machine (models/remote/egress.py). brought: where no folder of the driver
+    is seen, `records`, a folder with a file a task (`as_brought`), and `bases`, name -> {folder, identity}: the folder
+    is None where the base is looked for here.
     """
     folder = RunFolder(Path(order["folder"]))
     study = load_study(folder.study).model_copy(update={"folder": Path(order["study_folder"])})

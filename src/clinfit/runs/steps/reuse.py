@@ -48,6 +48,7 @@ def copy_outcome(step: Step, record: dict[str, Any], folder: ModelFolder, other:
     if step.action in ("answer", "score-items", "abstention", "contrast"):
         with new_file(folder.path / step.writes) as copy:
             shutil.copyfile(other.path / step.writes, copy)
+        _copy_usage(step, record, other.read_record())
     elif step.action in ("importance", "search"):
         with new_folder(folder.path / step.writes) as copy:
             shutil.copytree(other.path / step.writes, copy, dirs_exist_ok=True)
@@ -57,6 +58,13 @@ def copy_outcome(step: Step, record: dict[str, Any], folder: ModelFolder, other:
         found = other.read_record()
         record["stages"][str(step.stage)] = found["stages"][str(step.stage)]
         record |= {name: found[name] for name in ("environment", "peak_memory_mb")}
+
+
+def _copy_usage(step: Step, record: dict[str, Any], found: Mapping[str, Any]) -> None:
+    """Note what the answers of a step took, where another record of the run says so (record.py, `note_usage`)."""
+    stage, name = str(step.stage), f"{step.task} {step.split}"
+    if used := found["stages"].get(stage, {}).get("details", {}).get("answers", {}).get(name):
+        record["stages"][stage]["details"].setdefault("answers", {})[name] = used
 
 
 def sibling_with(step: Step, record: Mapping[str, Any], folder: ModelFolder, siblings: Path) -> ModelFolder | None:

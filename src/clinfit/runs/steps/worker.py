@@ -28,6 +28,7 @@ from clinfit.locks import locked
 from clinfit.machine import peak_memory_bytes
 from clinfit.models.base import Each, Lesson, Mergeable, Model, Workspace, Writer
 from clinfit.models.families import create_model, load_model
+from clinfit.models.remote.egress import allow_egress
 from clinfit.predictions import Source, predictions_table, read_predictions
 from clinfit.runs.control.status import Listener, telling
 from clinfit.runs.folder import ModelFolder
@@ -37,7 +38,7 @@ from clinfit.runs.steps.failures import Failure, attempted, failure_of
 from clinfit.runs.steps.importance import write_importance
 from clinfit.runs.steps.item_scores import score_table
 from clinfit.runs.steps.place import Place, place_of
-from clinfit.runs.steps.plan import Run, Step, free_tokens, runs_of
+from clinfit.runs.steps.plan import ASKED_OF_IT, Run, Step, free_tokens, runs_of
 from clinfit.runs.steps.record import model_of, note_done, note_usage, searched_spec, why_to_do
 from clinfit.runs.steps.reuse import from_elsewhere
 from clinfit.runs.steps.search import run_search
@@ -269,11 +270,10 @@ class Worker:
 
     def _trained(self, step: Step, run: Run, folder: ModelFolder) -> Model:
         if self._model is None or self._model[:2] != (run.name, step.stage):
-            self._model = (
-                run.name,
-                step.stage,
-                load_model(run.spec.family, folder.model(step.stage), self._bases(run)),
-            )
+            model = load_model(run.spec.family, folder.model(step.stage), self._bases(run))
+            if isinstance(run.spec, Remote):  # what was saved may be older: a limit is lowered after a refusal
+                cast(Each, model).ask_as({name: value for name, value in run.spec if name in ASKED_OF_IT})
+            self._model = (run.name, step.stage, model)
         return self._model[2]
 
     def _title(self, step: Step, run: Run) -> str:
@@ -368,6 +368,7 @@ def serve(channel: Channel, orders: Orders) -> None:
     order = orders.next()
     if order is None:
         return
+    allow_egress(order["egress"])
     try:
         worker = Worker(place_of(order), channel)
     except Exception as error:
