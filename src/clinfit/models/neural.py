@@ -1,7 +1,5 @@
-"""What encoders and causal models share: how they are fitted, continued, saved and loaded.
-
-A family says how a base is opened, how records are read, what a record's loss is, and how a task's answers are judged.
-"""
+"""What encoders and causal models share: how they are fitted, continued, saved and loaded. A family says how a base is
+opened, how records are read, what a record's loss is, and how a task's answers are judged."""
 
 import shutil
 import time
