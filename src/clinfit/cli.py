@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from clinfit import __version__
 from clinfit.cli_data import data_app
 from clinfit.cli_files import FileOptions, evaluate_files, evaluate_pack, is_pack
-from clinfit.cli_models import models_app
+from clinfit.cli_models import import_configs, models_app
 from clinfit.cli_reading import reading_app
 from clinfit.cli_runs import RunPath, compare, detached, freeze, score, status, stop
 from clinfit.cli_serve import add_commands
@@ -148,22 +148,6 @@ def init(
 
     write_starter(path, data)
     typer.echo(f"wrote {path}; next: clinfit check {path}")
-
-
-@app.command(name="import")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a list of fine-tunings, such as model_configs.json")],
-    path: Annotated[Path, typer.Argument(metavar="STUDY", help="where to write the study")],
-    data: Annotated[Path | None, typer.Option(help="data file to describe in it")] = None,
-    family: Annotated[Literal["mlx", "causal"], typer.Option(help="what computes the models")] = "mlx",
-) -> None:
-    """Write a starter study with the models of a list of MLX fine-tunings (model_configs.json)."""
-    from clinfit.runs.model_configs import import_models
-
-    written = import_models(file, path, data, family)
-    for line in written.moved:
-        typer.echo(f"output_dir of {line}")
-    typer.echo(f"wrote {written.study}; next: clinfit check {written.study}")
 
 
 @app.command()
@@ -347,6 +331,7 @@ for command in (compare, freeze, score, status, stop):
     app.command()(command)
 
 
+app.command(name="import")(import_configs)
 add_commands(app)
 
 

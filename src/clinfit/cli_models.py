@@ -1,6 +1,7 @@
-"""`clinfit models`: the model blocks that a study can use by name."""
+"""`clinfit models`: the model blocks that a study can use by name. `clinfit import`: models that others have listed."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,3 +41,18 @@ def show_model(
             typer.echo(f"  {line}")
     typer.echo(f"\n`use: {name}` stands for\n")
     typer.echo(dump_yaml(filled({}, name)).rstrip())
+
+
+def import_configs(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a list of fine-tunings, such as model_configs.json")],
+    path: Annotated[Path, typer.Argument(metavar="STUDY", help="where to write the study")],
+    data: Annotated[Path | None, typer.Option(help="data file to describe in it")] = None,
+    family: Annotated[Literal["mlx", "causal"], typer.Option(help="what computes the models")] = "mlx",
+) -> None:
+    """Write a starter study with the models of a list of MLX fine-tunings (model_configs.json)."""
+    from clinfit.runs.model_configs import import_models
+
+    written = import_models(file, path, data, family)
+    for line in written.moved:
+        typer.echo(f"output_dir of {line}")
+    typer.echo(f"wrote {written.study}; next: clinfit check {written.study}")
