@@ -149,7 +149,11 @@ def explain(
 
 def _label(task: Task, answer: Answer, label: str | None) -> str:
     if label is None:
-        return task.positive_label or str(answer.decision)
+        decided = (
+            answer.decision if isinstance(answer.decision, str) and answer.decision in answer.probabilities else None
+        )
+        likeliest = max(answer.probabilities, key=lambda name: answer.probabilities[name])
+        return task.positive_label or decided or likeliest
     if label not in task.labels:
         near = nearest(label, task.labels)
         raise ClinfitError(
