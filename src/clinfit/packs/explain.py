@@ -149,11 +149,9 @@ def explain(
 
 def _label(task: Task, answer: Answer, label: str | None) -> str:
     if label is None:
-        decided = (
-            answer.decision if isinstance(answer.decision, str) and answer.decision in answer.probabilities else None
-        )
         likeliest = max(answer.probabilities, key=lambda name: answer.probabilities[name])
-        return task.positive_label or decided or likeliest
+        decided = str(answer.decision) if answer.decision in answer.probabilities else likeliest
+        return task.positive_label or decided
     if label not in task.labels:
         near = nearest(label, task.labels)
         raise ClinfitError(
