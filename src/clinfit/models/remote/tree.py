@@ -24,8 +24,6 @@ Tops = Sequence[tuple[bytes, float]]
 #: Beginnings that spell a label otherwise are followed where they have at least this share of its best one; white space
 #: alone, where it begins at least this share of all answers.
 FOLLOWED = 0.01
-
-
 #: Tokens of white space alone that are followed one behind the other; a server may cut them off, which looks like more.
 BLANKS = 3
 

@@ -152,7 +152,12 @@ def _prepared(study: Study, spec: Causal | Encoder | Mlx, data: Mapping[str, Tas
     device = default_device()
     precision = precision_of(spec, device)
     labels = sum(len(task.labels) for task in tasks.values())
-    size = model_size(spec, load_config(find_base(spec.base, spec.revision)), labels)
+    config = load_config(find_base(spec.base, spec.revision))
+    written = [reading for reading in readings if reading.most]  # a reference is never cut
+    check_rows(
+        spec, config, tokenizer, max((n for one in written for part in one.lengths.values() for n in part), default=0)
+    )
+    size = model_size(spec, config, labels)
     rate = gemm_rate(spec.train.batch_tokens, size.hidden, precision, device)
     loaded = spec if not _not_quantized(spec) else spec.model_copy(update={"quantization": "none"})
     return Prepared(spec, tokenizer, readings, estimate(loaded, size, work_of(study, spec, readings), precision, rate))
@@ -168,9 +173,6 @@ def _prompts(
         task, tokenizer, max_length=spec.train.max_length, shorten=spec.train.shorten, examples=examples
     )
     encoded = renderer.encode_all(records)
-    if isinstance(task, Writing):  # a reference is never cut
-        config = load_config(find_base(spec.base, spec.revision))
-        check_rows(spec, config, tokenizer, max(len(item.ids) for item in encoded))
     return Reading(
         task=name,
         lengths=_by_split(records, [len(item.ids) for item in encoded]),
