@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from small_study import write_study
+from small_study import numbers_task, write_study
 
 MODELS = [
     {"name": "majority", "family": "baseline", "kind": "majority"},
@@ -24,19 +24,8 @@ def write(folder: Path, split: dict[str, Any] | None = None, **changes: Any) -> 
     outcome = x[:, 0] + 0.8 * rng.standard_normal(90) > 0.4
     x[rng.random(x.shape) < 0.05] = np.nan
     table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(id=[f"r{k}" for k in range(90)], label=outcome.astype(int))
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "data.csv", index=False)
-    task = {
-        "labels": ["no", "yes"],
-        "positive": "yes",
-        "data": {
-            "path": "data.csv",
-            "id": "id",
-            "inputs": {name: {"column": name, "type": "number"} for name in "abc"},
-            "label": {"column": "label", "map": {0: "no", 1: "yes"}},
-            "split": {"folds": 3, "repeats": 2, "validation_of_train": 0.25} if split is None else split,
-        },
-    }
+    folds = {"folds": 3, "repeats": 2, "validation_of_train": 0.25} if split is None else split
+    task = numbers_task(folder, table, folds)
     evaluation = {"bootstrap": 100, "primary": "auroc", "threshold": {"rule": "youden"}}
     return write_study(folder, **{"tasks": {"t": task}, "models": MODELS, "evaluation": evaluation, **changes})
 

@@ -47,3 +47,20 @@ def write_study(folder: Path, **changes: Any) -> Path:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study | changes, sort_keys=False))
     return path
+
+
+def numbers_task(folder: Path, table: pd.DataFrame, split: dict[str, Any]) -> dict[str, Any]:
+    """Writes a table with the columns id, a, b, c and label (0 or 1); the task that reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "data.csv", index=False)
+    return {
+        "labels": ["no", "yes"],
+        "positive": "yes",
+        "data": {
+            "path": "data.csv",
+            "id": "id",
+            "inputs": {name: {"column": name, "type": "number"} for name in "abc"},
+            "label": {"column": "label", "map": {0: "no", 1: "yes"}},
+            "split": split,
+        },
+    }

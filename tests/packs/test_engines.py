@@ -155,6 +155,17 @@ def test_a_named_engine_that_cannot_compute_a_model_is_an_error(pack: Pack, fake
     assert pack.engine == TORCH
 
 
+def test_a_named_engine_that_is_not_installed_says_what_installs_it(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = Kind(("clinfit.models.engines.onnx", "make"), ("no_such_package",), "onnx")
+    monkeypatch.setattr(base, "KINDS", {"onnx": absent})
+    with pytest.raises(ClinfitError) as error:
+        use_engine(pack, "onnx")
+    assert "no_such_package is not installed" in error.value.found and "clinfit[onnx]" in error.value.fix
+    assert pack.engine == TORCH
+
+
 def test_other_families_stay_as_they_are(written: dict[str, Path], fakes: dict[str, Any]) -> None:
     rule = load_pack(written["rule-seed42"])
     assert use_engine(rule, "auto") == ["engine rules: it answers, since other engines are for encoders"]

@@ -34,7 +34,8 @@ from clinfit.study.models import Classical
 from clinfit.study.quick import limited
 from clinfit.study.search import Range, Search
 from clinfit.study.tasks import Classification
-from small_study import write_study
+from folded_study import quiet
+from small_study import numbers_task, write_study
 
 FOREST = {
     "name": "forest",
@@ -53,25 +54,9 @@ def write(folder: Path, *, other_test: bool = False, **changes: Any) -> Path:
     split = pd.Series(["train", "validation", "test"] * 30)
     label = label.where((split != "test") | (not other_test), 1 - label)
     table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(id=[f"r{k}" for k in range(90)], label=label, part=split)
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "data.csv", index=False)
-    task = {
-        "labels": ["no", "yes"],
-        "positive": "yes",
-        "data": {
-            "path": "data.csv",
-            "id": "id",
-            "inputs": {name: {"column": name, "type": "number"} for name in "abc"},
-            "label": {"column": "label", "map": {0: "no", 1: "yes"}},
-            "split": {"column": "part"},
-        },
-    }
+    task = numbers_task(folder, table, {"column": "part"})
     whole = {"tasks": {"t": task}, "models": [FOREST], "seeds": [1, 2], "evaluation": {"bootstrap": 100}}
     return write_study(folder, **{**whole, **changes})
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=200)
 
 
 def outcome_of(folder: Path, name: str = "forest-seed1") -> SearchOutcome:

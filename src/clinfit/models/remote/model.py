@@ -83,7 +83,8 @@ class RemoteModel:
         """Draw the examples of the tasks that the lesson teaches, and find out what the server offers."""
         started, lesson = time.perf_counter(), lesson.taught
         if lesson.start is not None:
-            self._examples, self._taught = read_examples(lesson.start / EXAMPLES), _taught(lesson.start)
+            self._examples = read_examples(lesson.start / EXAMPLES)
+            self._taught = list(read_saved(lesson.start, Remote).taught)
         for name in lesson.weights:
             records = [record for record in lesson.train if record.task == name]
             labels = self.tasks[name].labels
@@ -339,10 +340,6 @@ def logs_of(labels: Sequence[Told]) -> list[float]:
 def _log(probability: float) -> float:
     """Of 0, one that is next to it."""
     return math.log(max(probability, 1e-300))
-
-
-def _taught(folder: Path) -> list[str]:
-    return list(read_saved(folder, Remote).taught)
 
 
 def _read(task: Task, said: Sequence[str] | None) -> Target | None:
