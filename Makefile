@@ -16,7 +16,7 @@ PEERS_PYTHON ?= $(ENVIRONMENTS)/peers/bin/python
 LLAMA_FACTORY_PYTHON ?= $(ENVIRONMENTS)/llama-factory/bin/python
 MINUTES ?= 45
 
-.PHONY: demo test test-fast lint reference figures architectures text-metrics smollm2 bench bench-serving constraints clean
+.PHONY: demo test test-fast lint reference figures architectures text-metrics smollm2 bench bench-texts bench-loading bench-overhead bench-serving constraints clean
 
 demo: $(VENV)/installed
 	@$(BIN)/clinfit run studies/quickstart.yaml
@@ -26,8 +26,9 @@ demo: $(VENV)/installed
 	@echo "Ask it on a page:               $(BIN)/clinfit serve runs/quickstart/latest/models/lasso-seed42/pack"
 	@echo "Begin a study of your own:      $(BIN)/clinfit init study.yaml --data FILE.csv   (then check it, and run it)"
 
-# A process a core, four at most; one file of tests stays in one process, so that what it shares is made once.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+# A process a core, four at most; one file of tests stays in one process, so that what it shares is made once. Files are
+# taken in their order: tests/conftest.py puts the slow ones first.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20
 
 test: $(VENV)/installed-tests
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
@@ -48,6 +49,7 @@ reference: $(VENV)/installed-tests
 	$(BIN)/python scripts/make_sets_page.py
 	$(BIN)/python scripts/make_models_page.py
 	$(BIN)/python scripts/make_text_metrics_page.py
+	$(BIN)/python scripts/make_http_page.py
 	$(BIN)/python scripts/make_places.py
 
 # The README's figures on records that chose nothing: half an hour, and two public sets in CLINFIT_DATA.
@@ -69,6 +71,17 @@ smollm2: $(VENV)/installed
 bench: $(PEERS_PYTHON)
 	LLAMA_FACTORY_PYTHON=$(wildcard $(LLAMA_FACTORY_PYTHON)) \
 		$(PEERS_PYTHON) benchmarks/run.py --work build/bench --minutes $(MINUTES)
+
+# Texts beside Transformers' own ways to write; many records: both read the sets in CLINFIT_DATA.
+bench-texts: $(VENV)/installed-tests
+	$(BIN)/python benchmarks/generation.py --data $(CLINFIT_DATA)
+
+bench-loading: $(VENV)/installed-tests
+	$(BIN)/python benchmarks/loading.py
+
+# The runner of studies beside a plain loop over the same fits.
+bench-overhead: $(VENV)/installed-tests
+	$(BIN)/python benchmarks/overhead.py
 
 # clinfit's service beside FastAPI, LitServe and infinity.
 bench-serving: $(PEERS_PYTHON)

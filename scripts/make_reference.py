@@ -19,9 +19,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from clinfit.cli import app
+from clinfit.cli_serve import options
 from clinfit.evaluation.schema import metrics_schema
 from clinfit.packs import content as pack_content
 from clinfit.report.export import report_metrics_schema
+from clinfit.serve.settings import Settings, variable
 from clinfit.study.schema import Study, json_schema
 from clinfit.study.section import Section
 
@@ -47,6 +49,14 @@ top-level keys that begin with `x-` may hold such blocks, and are ignored. A mod
 `schema/study.schema.json`, which `clinfit schema` prints as well.
 """
 
+SERVICE = """\
+## Settings of the service
+
+`clinfit serve` and `clinfit worker` read these variables of the environment; what stands on the command line wins. An
+empty variable is as none. One that begins with `CLINFIT_SERVE_` and is not listed here is an error: a limit that was
+misspelt would not hold. Where there are several values (`CLINFIT_SERVE_ALLOW_HOST`) white space stands between them.
+"""
+
 PLAIN_TYPES = {Any: "any value", str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 BOUNDS = {Gt: ("gt", ">"), Ge: ("ge", "≥"), Lt: ("lt", "<"), Le: ("le", "≤")}
 
@@ -54,7 +64,7 @@ BOUNDS = {Gt: ("gt", ">"), Ge: ("ge", "≥"), Lt: ("lt", "<"), Le: ("le", "≤")
 def reference() -> str:
     """The text of docs/reference.md."""
     sections = [_section(kind, path) for kind, path in _sections().items()]
-    return "\n".join([HEAD, *sections, *_commands()]).rstrip() + "\n"
+    return "\n".join([HEAD, *sections, *_commands(), *_service_settings()]).rstrip() + "\n"
 
 
 def schema() -> str:
@@ -195,6 +205,34 @@ def _commands() -> list[str]:
         text = runner.invoke(app, [*verb.split(), "--help"]).output.strip("\n")
         parts += [f"### `clinfit {verb}`", "", "```text", *(line.rstrip() for line in text.splitlines()), "```", ""]
     return parts
+
+
+def _service_settings() -> list[str]:
+    """Every variable of the environment that the service reads: options of its commands, then its limits."""
+    limits = {variable(name): field for name, field in Settings.model_fields.items()}
+    rows = [
+        (name, option.opts[0], _option_default(option.default), option.help)
+        for name, option in options().items()
+        if name not in limits
+    ]
+    also = options()
+    for name, field in limits.items():
+        words = f"{field.description} ({_type(field)})"
+        rows.append((name, also[name].opts[0] if name in also else "", _default(field), words))
+    return [
+        SERVICE,
+        "| variable | option | default | meaning |",
+        "|---|---|---|---|",
+        *(
+            f"| `{name}` | {option and f'`{option}`'} | {default} | {_cell(words)} |"
+            for name, option, default, words in rows
+        ),
+        "",
+    ]
+
+
+def _option_default(value: Any) -> str:
+    return "none" if value is None else f"`{json.dumps(value) if isinstance(value, bool) else value}`"
 
 
 def _verbs(command: Any) -> list[str]:

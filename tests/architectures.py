@@ -43,6 +43,7 @@ from clinfit.models.base import Workspace
 from clinfit.models.bases.architectures import check_architecture
 from clinfit.models.bases.pretrained import longest_input
 from clinfit.models.encoder import EncoderModel, head_logits
+from clinfit.models.heads import ids_of
 from clinfit.prompts.forms import Branch
 from clinfit.scoring.answer_logits import answer_logits, check_answer_logits, states_at
 from clinfit.scoring.generate import Generator, Request
@@ -409,7 +410,7 @@ def _classifier(base: Path, method: Literal["lora", "full"]) -> list[str]:
         if not np.array_equal(EncoderModel.load(saved).predict(TASK, records).probabilities, answers):
             faults.append(f"{method}: the loaded model answers otherwise")
         assert model._loaded is not None
-        rows, _ = model._ids(model._loaded, TEXT.task, records)
+        rows, _ = ids_of(model._loaded.tokenizer, model.spec.train, TEXT.task, records)
         if method == "lora" and not np.allclose(_plain_classifier(base, saved, rows), answers, atol=1e-4):
             faults.append("plain PEFT answers otherwise")
     own, longest = model._loaded.model, longest_input(model._loaded.model.config, model._loaded.tokenizer)

@@ -15,12 +15,24 @@ os.environ["OMP_NUM_THREADS"] = str(
 
 import pytest
 import torch
+from hypothesis import settings
 
 from clinfit.data.records import Record
 from clinfit.study.data import Data
 from clinfit.study.tasks import Classification, Task
 from small_study import CANARY, write_study
 from two_layer import SENTENCES, llama_base, train_tokenizer
+
+# How long an example takes is the business of whoever else uses the machine.
+settings.register_profile("clinfit", deadline=None)
+settings.load_profile("clinfit")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, files with slow tests come first: begun last, one would keep a process while the others wait."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,11 +24,11 @@ def causal(name: str, **changes: Any) -> dict[str, Any]:
     return {"name": name, "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": train} | changes
 
 
-def run(study: Path, at_once: int | None = 1, **options: Any) -> tuple[Result, str]:
-    """The result and what was said; at_once: None runs in this process."""
+def run(study: Path, at_once: int | None = 1, *, memory: float | None = None, **options: Any) -> tuple[Result, str]:
+    """The result and what was said; at_once: None runs in this process. memory: GB that each worker may hold."""
     console = Console(file=io.StringIO(), width=200)
     if at_once is not None:
-        options["executor"] = Processes(at_once)
+        options["executor"] = Processes(at_once, memory)
     result = clinfit.run(study, console=console, **options)
     return result, console.file.getvalue()  # type: ignore[attr-defined]
 

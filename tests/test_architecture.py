@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "clinfit"
 
 #: A module may import from its own layer and from layers below it (docs/architecture.md).
 LAYERS = [
-    {"cli", "cli_data", "cli_files", "cli_models", "cli_reading", "cli_runs", "cli_serve", "__main__"},
+    {"cli", "cli_data", "cli_files", "cli_models", "cli_packs", "cli_reading", "cli_runs", "cli_serve", "__main__"},
     {"serve"},
     {"runs"},
     {"packs.write"},

@@ -25,9 +25,20 @@ SOURCE = ROOT / "src" / "clinfit"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
 
+#: The line of Python that opens the pack of a shipped study.
+PACK_OF_TWO = 'pack = clinfit.load_pack("runs/pubmedqa-dreaddit/latest/models/rehearsal-seed1/pack")'
 #: Commands that set the project up: run from a checkout, not from the reader's folder.
 ELSEWHERE = {
     "clinfit reading result runs/letters/latest ratings-ab.json ratings-cd.json": "runs/test_reading.py",
+    **dict.fromkeys(
+        (
+            "clinfit predict runs/pubmedqa-dreaddit/latest/models/rehearsal-seed1/pack"
+            f" --task {task} --input {name}.csv --output {name}-answers.csv"
+            for task, name in (("pubmedqa", "question"), ("dreaddit", "post"))
+        ),
+        "test_the_examples_for_a_pack_of_two_tasks_work",
+    ),
+    PACK_OF_TWO: "test_the_examples_for_a_pack_of_two_tasks_work",
     "make demo": "test_packaging.py: the target runs the quickstart; a shortened one is run there",
     "make test": "test_packaging.py: the target runs pytest, which is what you are reading the result of",
     "pip install .": "test_packaging.py: builds the wheel and uses it from another folder",
@@ -122,7 +133,7 @@ def read_through(page: Path, desk: Path) -> str:
     for block in blocks(page):
         if block.language == "yaml":
             (desk / f"{yaml.safe_load(block.text)['name']}.yaml").write_text(block.text)
-        elif block.language == "python":
+        elif block.language == "python" and ELSEWHERE.keys().isdisjoint(block.text.splitlines()):
             output = run([sys.executable, "-c", block.text], desk)
         elif block.language == "sh":
             for line in block.text.splitlines():
@@ -149,13 +160,49 @@ def test_the_guide_works(desk: Path) -> None:
         assert len((desk / f"{task}-answers.csv").read_text().splitlines()) == 1 + answered
 
 
+def write_two_tasks(desk: Path) -> None:
+    """pubmedqa-dreaddit.yaml as it is shipped, with made-up records, one model and two steps a stage."""
+    study = yaml.safe_load((ROOT / "studies" / "pubmedqa-dreaddit.yaml").read_text(encoding="utf-8"))
+    (desk / "prompts").symlink_to(ROOT / "studies" / "prompts")
+    split = ["test" if k % 5 == 0 else "train" for k in range(60)]
+    answers = ["yes", "no", "maybe"]
+    asked = [f"q{k},Does drug {k} help?,It helped {k} of 60.,{answers[k % 3]},{split[k]}" for k in range(60)]
+    posts = [f"p{k},t{k},Post {k} {'I worry' if k % 2 else 'all is well'}.,{k % 2},{split[k]},0.8" for k in range(60)]
+    (desk / "asked.csv").write_text("\n".join(["id,question,contexts,answer,split", *asked]) + "\n")
+    (desk / "posts.csv").write_text("\n".join(["id,post_id,text,label,split,confidence", *posts]) + "\n")
+    for task, name in (("pubmedqa", "asked"), ("dreaddit", "posts")):
+        study["tasks"][task]["data"]["path"] = f"{name}.csv"
+    models = {model["name"]: model for model in study["models"]}
+    models["rehearsal"]["train"] |= {"max_steps": 2, "max_length": 128}
+    study |= {"models": [models["majority"], models["rehearsal"]], "seeds": [1], "evaluation": {"bootstrap": 100}}
+    (desk / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+
+
+@pytest.mark.slow
+def test_the_examples_for_a_pack_of_two_tasks_work(desk: Path) -> None:
+    write_two_tasks(desk)
+    run(["clinfit", "run", "study.yaml"], desk)
+    section = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8").partition("### Asking a pack of two tasks")[2]
+    (desk / "section.md").write_text(section.partition("\n### ")[0] + "\n")
+    shown = blocks(desk / "section.md")
+    for name, table in zip(("question", "post"), [b.text for b in shown if b.language == "csv"], strict=True):
+        (desk / f"{name}.csv").write_text(table)
+    for line in next(block.text for block in shown if block.language == "sh").splitlines():
+        run(["bash", "-euc", line], desk)
+    for name, id_, labels in (("question", "q1", ["yes", "no", "maybe"]), ("post", "p1", ["no stress", "stress"])):
+        head, row = (desk / f"{name}-answers.csv").read_text().splitlines()
+        assert head.startswith(",".join(["id", *(f"p_{label}" for label in labels)])) and row.startswith(f"{id_},")
+    said = run([sys.executable, "-c", next(block.text for block in shown if block.language == "python")], desk)
+    assert [line.split()[0] for line in said.splitlines()] == ["pubmedqa", "dreaddit"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_command_is_run_somewhere(page: Path) -> None:
     """Only README, the guide and the page on serving hold commands, which serve/test_page_of_serving.py runs; other
     pages show output and layouts."""
     commands = [line for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()]
     assert page.name in {"README.md", "guide.md", "serving.md"} or commands == []
-    runs = ("clinfit ", "curl ") if page.name == "serving.md" else ("clinfit ",)
+    runs = ("clinfit ", "curl ", "redis-cli ") if page.name == "serving.md" else ("clinfit ",)
     unknown = [line for line in commands if line not in ELSEWHERE and not line.startswith(runs)]
     assert unknown == []
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from clinfit.files import (
     hash_folder,
     hash_json,
     new_folder,
+    present,
     read_json,
     remove_leftovers,
     write_json,
@@ -156,6 +158,16 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     write_text(tmp_path / f".model.{gone}-old" / "weights", "old")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["a", "a/kept.json"]
+
+
+def test_a_folder_that_goes_while_it_is_read_is_no_error(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_text(tmp_path / name / "deep" / "file", "")
+    found = present(tmp_path)
+    seen = {next(found), next(found)}
+    shutil.rmtree(tmp_path / "a")
+    assert seen == {tmp_path / "a", tmp_path / "b"}
+    assert set(found) == {tmp_path / "b/deep", tmp_path / "b/deep/file"}
 
 
 def test_temporary_names_of_other_hosts_and_live_processes_stay(tmp_path: Path) -> None:

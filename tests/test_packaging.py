@@ -80,7 +80,7 @@ def clean_environment() -> dict[str, str]:
 
 
 PIP = ".venv/bin/python -m pip --disable-pip-version-check"
-SIDE_BY_SIDE = "-n auto --maxprocesses 4 --dist loadfile"
+SIDE_BY_SIDE = "-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20"
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 

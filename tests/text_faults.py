@@ -89,8 +89,8 @@ def articles(data: Path, limit: int) -> list[Sample]:
 
 
 def number_changed(sample: Sample, others: Sequence[Sample], rng: random.Random) -> Output | None:
-    """Ten times one number, or three more than it, where the source does not hold that."""
-    return _output(faults.number_changed(sample.reference, sample.source, rng))
+    """Another digit in one place of one number, whatever the source holds."""
+    return _output(faults.number_changed(sample.reference, rng))
 
 
 def unit_changed(sample: Sample, others: Sequence[Sample], rng: random.Random) -> Output | None:
@@ -230,10 +230,12 @@ FAULTS: dict[Fault, dict[str, int]] = {
 @dataclass(frozen=True)
 class Moved:
     """n: items that the fault was put into at most. means: metric -> its mean at each of SHARES, over the items where
-    it is defined with and without the fault; None where there are none."""
+    it is defined with and without the fault; None where there are none. seen: metric that names the fault -> in how
+    many of the n items it goes the way that it must."""
 
     n: int
     means: dict[str, list[float | None]]
+    seen: dict[str, int]
 
     def change(self, metric: str) -> float | None:
         """What the metric changes by when every item has the fault."""
@@ -250,7 +252,14 @@ def moved(fault: Fault, samples: Sequence[Sample], seed: int = 1) -> Moved:
         if output is not None:
             pairs.append((_scores(Output(sample.reference), sample), _scores(output, sample)))
     random.Random(f"{seed} {fault.__name__}").shuffle(pairs)
-    return Moved(len(pairs), {name: _means(name, pairs) for name in METRICS})
+    seen = {name: sum(_goes(name, way, *pair) for pair in pairs) for name, way in FAULTS[fault].items()}
+    return Moved(len(pairs), {name: _means(name, pairs) for name in METRICS}, seen)
+
+
+def _goes(name: str, way: int, before: dict[str, float | None], after: dict[str, float | None]) -> bool:
+    """Whether a metric of one item goes the way that it must; not where it has no value."""
+    was, now = before[name], after[name]
+    return was is not None and now is not None and way * (now - was) > 0
 
 
 @lru_cache(maxsize=1000)
@@ -285,7 +294,7 @@ NARROW: list[Fault] = [
 
 def bertscores(encoder: str, samples: Sequence[Sample]) -> list[tuple[str, int, float, float]]:
     """Fault, items, and the mean BERTScore of the references and of the same texts with the fault in all of them."""
-    from clinfit.models.texts.judges import BertScorer
+    from clinfit.models.texts.judges import BertScorer, JudgedText
     from clinfit.study.evaluation import BertScore
 
     scorer, rows = BertScorer(BertScore(encoder=encoder)), []
@@ -295,8 +304,8 @@ def bertscores(encoder: str, samples: Sequence[Sample]) -> list[tuple[str, int, 
             for at, sample in enumerate(samples)
             if (output := fault(sample, [*samples[:at], *samples[at + 1 :]], random.Random(f"1 {at}"))) is not None
         ]
-        references = [reference for _, reference in pairs]
-        before, after = scorer.scores(references, references), scorer.scores([text for text, _ in pairs], references)
+        before = scorer.scores([JudgedText(reference, reference, [], []) for _, reference in pairs])
+        after = scorer.scores([JudgedText(text, reference, [], []) for text, reference in pairs])
         rows.append((fault.__name__.replace("_", " "), len(pairs), float(before.mean()), float(after.mean())))
     return rows
 

@@ -13,6 +13,7 @@ from clinfit import __version__
 from clinfit.cli_data import data_app
 from clinfit.cli_files import FileOptions, evaluate_files, evaluate_pack, is_pack
 from clinfit.cli_models import import_configs, models_app
+from clinfit.cli_packs import Online, allow_online, explain, export, predict, recalibrate
 from clinfit.cli_reading import reading_app
 from clinfit.cli_runs import RunPath, compare, detached, freeze, score, status, stop
 from clinfit.cli_serve import add_commands
@@ -44,7 +45,6 @@ app.add_typer(models_app, name="models")
 app.add_typer(reading_app, name="reading")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="the study file (YAML)")]
-Online = Annotated[bool, typer.Option("--online", help="allow fetching bases from the hub; default: offline")]
 
 
 @app.command()
@@ -64,6 +64,10 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="how many work at the same time; default: processes 1, ray as many as there is room"),
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="GB", help="executor processes: end a worker that holds more, and go on"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="few records and one epoch, to see in a minute what a run gives")
@@ -89,7 +93,7 @@ def run(
     allow_egress(egress)
     from clinfit.runs.cluster.choose import executor_named
 
-    chosen = executor_named(executor, workers, debug=DEBUG in sys.argv)
+    chosen = executor_named(executor, workers, memory=memory, debug=DEBUG in sys.argv)
     if dry_run or detach:
         from clinfit.runs.execute import as_asked
         from clinfit.study.load import load_study
@@ -98,11 +102,12 @@ def run(
         if dry_run:
             from clinfit.runs.steps.dry_run import print_plan
 
-            return print_plan(asked, out, models, fresh)
+            return print_plan(asked, out, models, fresh, retry_failed=retry_failed)
         from clinfit.models.remote.egress import check_egress
-        from clinfit.runs.inputs import choose_models, prepare
+        from clinfit.runs.inputs import choose_models, only_failed, prepare
 
-        folder = prepare(asked, out, models, fresh).folder.path  # what is wrong is told before anything is started
+        prepared = prepare(asked, out, models, fresh)  # what is wrong is told before anything is started
+        folder = (only_failed(prepared) if retry_failed else prepared).folder.path
         check_egress(choose_models(asked, models), chosen.elsewhere)
         return detached(folder, [word for word in sys.argv[1:] if word != "--detach"])
     from clinfit.runs.execute import run as run_study
@@ -150,101 +155,8 @@ def init(
     typer.echo(f"wrote {path}; next: clinfit check {path}")
 
 
-@app.command()
-def predict(
-    pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],
-    source: Annotated[Path, typer.Option("--input", help="data file with the task's columns")],
-    target: Annotated[Path, typer.Option("--output", help="answers: .csv, .tsv, .jsonl or .parquet")],
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="which task; needed where there are several")] = None,
-    self_test: Annotated[
-        bool, typer.Option("--self-test", help="first ask the pack's made-up records, and stop where answers changed")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="refuse records with values that training has not seen, and write nothing")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing output file")] = False,
-    online: Online = False,
-) -> None:
-    """Answer for new records with a pack: probabilities and decisions as in the evaluation."""
-    allow_online(online)
-    from clinfit.packs.output import check_output, write_table
-
-    check_output(target, overwrite, source)
-    from clinfit.packs.read import load_pack
-
-    opened = load_pack(pack)
-    if self_test:
-        tested = opened.self_test()
-        typer.echo("\n".join(tested.lines()))
-        tested.check()
-    table = opened.predict(source, task, typer.echo, strict=strict)
-    write_table(table, target)
-    noted = sum(note != "" for note in table["notes"])
-    unseen = f"; {noted} of them on values that training has not seen: see the column notes" if noted else ""
-    typer.echo(f"wrote {len(table)} answers to {target}{unseen}")
-
-
-@app.command()
-def explain(
-    pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],
-    source: Annotated[Path, typer.Option("--data", "--input", help="data file with the task's columns")],
-    id: Annotated[str, typer.Option("--id", help="the record's id; its row number, where the file has no ids")],
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="which task; needed where there are several")] = None,
-    label: Annotated[
-        str | None, typer.Option(help="whose probability; default: the positive label, else the most probable one")
-    ] = None,
-    unit: Annotated[
-        Literal["sentences", "words"] | None,
-        typer.Option("--by", help="what is removed of texts; default: sentences where there are several, else words"),
-    ] = None,
-    target: Annotated[
-        Path | None, typer.Option("--output", help="also write it, values and text of the record included: .json")
-    ] = None,
-    no_record: Annotated[
-        bool, typer.Option("--no-record", help="neither show nor write values and text of the record")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing output file")] = False,
-    online: Online = False,
-) -> None:
-    """Show why a pack gave one record its answer: an explanation of the model, not of the disease."""
-    allow_online(online)
-    from clinfit.files import write_json
-    from clinfit.packs.output import check_output
-
-    if target is not None:
-        check_output(target, overwrite, source, (".json",))
-    from clinfit.packs.read import load_pack
-
-    explained = load_pack(pack).explain(source, id, task, label=label, unit=unit)
-    typer.echo("\n".join(explained.lines(show_record=not no_record)))
-    if target is not None:
-        write_json(target, explained.as_dict(show_record=not no_record))
-        typer.echo(f"wrote {target}")
-
-
-@app.command()
-def export(
-    pack: Annotated[Path, typer.Argument(metavar="PACK", help="a pack folder, as `clinfit run` writes it")],
-    out: Annotated[Path, typer.Option(help="new folder; with --gguf the file beside it is called so, with .gguf")],
-    precision: Annotated[
-        Literal["fp32", "bf16", "fp16"], typer.Option(help="of the weights that are written")
-    ] = "bf16",
-    gguf: Annotated[bool, typer.Option("--gguf", help="also one GGUF file, by llama.cpp's converter")] = False,
-    converter: Annotated[Path | None, typer.Option(help="convert_hf_to_gguf.py; default: the one on the path")] = None,
-    online: Online = False,
-) -> None:
-    """Write a pack's language model with its adapter merged in, for other tools; what was evaluated is the pack."""
-    allow_online(online)
-    from clinfit.packs.export import export_gguf, export_merged, find_converter
-
-    file = out.with_name(out.name + ".gguf")
-    tool = find_converter(converter, file) if gguf else None
-    for change in export_merged(pack, out, precision):
-        typer.echo(f"against the pack, {change.line()}")
-    typer.echo(f"wrote {out}")
-    if tool is not None:
-        export_gguf(out, file, tool)
-        typer.echo(f"wrote {file}")
+for command in (predict, explain, export):
+    app.command()(command)
 
 
 @app.command()
@@ -288,7 +200,7 @@ def evaluate(
     from clinfit.locks import locked
     from clinfit.report.summary import print_summary
     from clinfit.runs.control.status import new_console
-    from clinfit.runs.finish import evaluate_run, unanswered
+    from clinfit.runs.finish import evaluate_run
     from clinfit.runs.folder import existing_run
     from clinfit.runs.packs import write_run_packs
     from clinfit.study.load import load_study
@@ -299,8 +211,6 @@ def evaluate(
         results = evaluate_run(folder, settings, f"clinfit evaluate {sources[0]}", files=export)
         write_run_packs(folder, settings, results, typer.echo)
     print_summary(results, new_console())
-    for sentence in unanswered(settings, results):
-        typer.echo(sentence)
     typer.echo(folder.report)
     return None
 
@@ -327,7 +237,7 @@ def diagnose(
         typer.echo(line)
 
 
-for command in (compare, freeze, score, status, stop):
+for command in (recalibrate, compare, freeze, score, status, stop):
     app.command()(command)
 
 
@@ -366,11 +276,6 @@ def options(
 
 
 # ---------------------------------------------------------------- what verbs share
-
-
-def allow_online(online: bool) -> None:
-    """Decide before anything is imported that could reach for the network."""
-    os.environ["HF_HUB_OFFLINE"] = "0" if online else "1"
 
 
 def allow_egress(egress: bool) -> None:

@@ -88,7 +88,11 @@ def evaluate_pack(sources: list[Path], data: Path | None, options: FileOptions, 
     print_summary(results, new_console())
     for task in results["tasks"].values():
         found = task["sections"].get("external")
-        for row in found["large"] if found else ():
+        if not found:
+            continue
+        for row in found["large"]:
             ratio = "" if row["ratio"] is None else f" = {row['ratio']:.2f}"
             typer.echo(f"{row['label']}: observed / expected {row['observed']} / {row['expected']:.1f}{ratio}")
+        if found["recalibrate"] is not None:
+            typer.echo(f"a pack that is recalibrated on these records: {found['recalibrate']}")
     typer.echo(folder / "report.html")

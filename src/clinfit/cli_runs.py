@@ -16,15 +16,19 @@ EVERY = 2.0
 def status(
     run: RunPath,
     watch: Annotated[bool, typer.Option("--watch", help="go on showing it until the run ends; Ctrl-C leaves")] = False,
+    log: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="the last N lines of the logs; default: a few of what failed"),
+    ] = None,
 ) -> None:
-    """Show how far a run is; works from another terminal."""
+    """Show how far a run is, and what it takes; works from another terminal."""
     from clinfit.runs.control.status import is_running, new_console, status_lines
     from clinfit.runs.folder import existing_run
 
     folder = existing_run(run)
     console, shown = new_console(), ""
     while True:
-        text = "\n".join(status_lines(folder))
+        text = "\n".join(status_lines(folder, log))
         if text != shown:
             if console.is_terminal and watch:
                 console.clear()

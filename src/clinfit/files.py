@@ -203,9 +203,16 @@ def followed(path: Path) -> Path:
 TEMPORARY = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)(?:-old)?")
 
 
+def present(path: Path) -> Iterator[Path]:
+    """Files and folders below `path`, in no order, while others write there: what goes meanwhile is no error (unlike
+    `Path.rglob`, which ends where a folder that it saw is gone)."""
+    for folder, folders, files in os.walk(path):
+        yield from (Path(folder, name) for name in [*folders, *files])
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove temporary names below `path` whose process is gone; those of other hosts may be in use and stay."""
-    for item in path.rglob(".*.tmp-*"):
+    for item in present(path):
         found = TEMPORARY.fullmatch(item.name)
         if found is None or found["host"] != this_host() or is_alive(int(found["pid"])):
             continue

@@ -368,3 +368,17 @@ def test_identifiers_are_counted_and_never_quoted(task: Task, sound: list[Record
     found = findings(task, named)["identifiers"]
     assert found.level == "warn" and f"text: name {len(sound)}" in found.evidence
     assert "Abernathy" not in found.title + found.evidence + found.advice
+
+
+def test_identifiers_in_references_are_counted_too(make_record: MakeRecord) -> None:
+    data = {"path": "x.csv", "inputs": {"text": "text"}, "label": "summary"}
+    task = task_from({"kind": "generation", "max_new_tokens": 16, "data": data})
+    reference = "Mrs Abernathy, MRN 12345678, seen 03/04/2019."
+    clean = [make_record(f"{at}", f"visit {at}, the knee hurts", "train", "The knee hurts.") for at in range(50)]
+    assert "identifiers" not in findings(task, clean)
+    found = findings(task, [replace(record, target=reference) for record in clean])["identifiers"]
+    assert found.level == "warn" and "50 of 50 records" in found.title
+    assert "the references: name 50, record 50, date 50" in found.evidence and "text:" not in found.evidence
+    assert not any(word in str(found) for word in ("Abernathy", "12345678", "03/04/2019"))
+    told = findings(task, [replace(record, inputs={"text": "Seen on 3/4/2019."}) for record in clean])["identifiers"]
+    assert "references" not in told.evidence

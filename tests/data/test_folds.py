@@ -16,6 +16,7 @@ from clinfit.data.records import in_split
 from clinfit.errors import ClinfitError
 from clinfit.study.data import Data, Fold, SplitRule
 from clinfit.study.load import load_study
+from clinfit.study.tasks import task_from
 from small_study import records, write_study
 
 
@@ -68,6 +69,39 @@ def test_groups_stay_in_one_fold_and_out_of_each_others_splits(tmp_path: Path) -
         assert all(len(splits) == 1 for splits in places.values())
     sizes = [len(in_split(divided, "test")) for divided in data.folds.values()]
     assert sum(sizes) == 120 and max(sizes) - min(sizes) <= 4
+
+
+def test_records_of_several_labels_are_divided_by_all_of_them(tmp_path: Path) -> None:
+    """By the rarest alone, folds have 14 to 27 records of the commonest label, as chance has it."""
+    rng = np.random.default_rng(1)
+    held = rng.random((200, 6)) < [0.5, 0.3, 0.3, 0.1, 0.05, 0.025]
+    table = pd.DataFrame({"text": [f"case {k}" for k in range(200)], "id": [f"r{k}" for k in range(200)]})
+    columns = {f"l{k}": f"l{k}" for k in range(6)}
+    table.assign(**{name: held[:, k].astype(int) for k, name in enumerate(columns)}).to_csv(tmp_path / "data.csv")
+    task = task_from(
+        {
+            "kind": "multilabel",
+            "labels": list(columns),
+            "data": {
+                "path": "data.csv",
+                "id": "id",
+                "inputs": {"text": "text"},
+                "label": {"columns": columns},
+                "split": {"folds": 5, "repeats": 2},
+            },
+        }
+    )
+    data = load_task("t", task, tmp_path)
+    for divided in data.folds.values():
+        tested = in_split(divided, "test")
+        counts = Counter(label for record in tested for label in record.target or ())
+        assert len(tested) == pytest.approx(40, abs=2)
+        for k, label in enumerate(columns):
+            assert counts[label] == pytest.approx(held[:, k].sum() / 5, abs=1.01), label
+    parts = [tuple(r.id for r in in_split(divided, "test")) for divided in data.folds.values()]
+    assert len(set(parts)) == 10
+    again = load_task("t", task, tmp_path)
+    assert again.fingerprint == data.fingerprint
 
 
 def test_without_validation_the_whole_training_part_is_learned_from(tmp_path: Path) -> None:

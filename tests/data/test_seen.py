@@ -64,32 +64,32 @@ def test_the_most_extreme_person_moves_an_end_by_steps_only() -> None:
 
 
 def test_notes_name_the_value_and_what_training_held() -> None:
-    assert as_seen(record("männlich", 630.0), SEEN)[1] == [
+    assert as_seen(record("männlich", 630.0), SEEN, {})[1] == [
         "sex: 'männlich' was not in training",
         "age: 630 is outside 20 to 90",
     ]
     same = record("male", 90.0)
-    assert as_seen(same, SEEN) == (same, []) and as_seen(record(None, None), SEEN)[1] == []
+    assert as_seen(same, SEEN, {}) == (same, []) and as_seen(record(None, None), SEEN, {})[1] == []
 
 
 @pytest.mark.parametrize("value", ["MALE", "Male"])
 def test_a_category_that_only_case_tells_from_a_known_one_is_read_as_it(value: str) -> None:
-    read, notes = as_seen(record(value, 50.0), SEEN)
+    read, notes = as_seen(record(value, 50.0), SEEN, {})
     assert read.inputs["sex"] == "male" and notes == [f"sex: {value!r} was not in training and is read as 'male'"]
 
 
 def test_case_is_kept_where_it_may_mean_something() -> None:
     """Two known ones differ by case (genotypes), or training may hold this very spelling in a few records."""
     for seen in (SeenCategories(("AA", "Aa"), False, "AA"), SeenCategories(("AA", "BB"), True, "AA")):
-        read, (note,) = as_seen(record("aa", 50.0), {"sex": seen})
+        read, (note,) = as_seen(record("aa", 50.0), {"sex": seen}, {})
         assert read.inputs["sex"] == "aa" and "read as" not in note
     assert note == "sex: 'aa' was in fewer than 10 training records, or in none"
 
 
 def test_lost_zeros_are_named_and_long_values_are_cut() -> None:
     codes = {"sex": SeenCategories(("0389", "250"), False, "250")}
-    assert as_seen(record("389", None), codes)[1] == [
+    assert as_seen(record("389", None), codes, {})[1] == [
         "sex: '389' was not in training ('0389' was: leading zeros may be lost)"
     ]
-    (note,) = as_seen(record("word " * 30, None), codes)[1]
+    (note,) = as_seen(record("word " * 30, None), codes, {})[1]
     assert len(note) < 80

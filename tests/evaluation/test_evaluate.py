@@ -10,6 +10,7 @@ from clinfit.data.support import check_support
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.statistics.holm import holm
+from clinfit.study.models import Causal
 
 
 def outcome(study, *tables, facts=None):
@@ -155,6 +156,24 @@ def test_the_winner_and_the_language_model_are_named(make_study, rows):
     assert result["comparisons"][0]["rows"][0]["supported"]
     assert any(sentence.startswith("Language models against simple ones") for sentence in result["verdict"])
     assert 3 <= len(result["verdict"]) <= 6
+
+
+def test_a_trained_model_is_held_against_examples_in_the_prompt_of_its_base(make_study, rows):
+    """Whether to tune or to show examples is what a reader asks first; a model that is shown none is the base."""
+    study = make_study()
+    asked = {"family": "causal", "method": "prompt", "base": "clinfit/tiny"}
+    more = [
+        Causal(name="shown", shots=4, **asked),
+        Causal(name="asked", **asked),
+        Causal(name="elsewhere", shots=4, **asked | {"base": "clinfit/smollm2"}),
+    ]
+    study = study.model_copy(update={"models": [*study.models, *more]})
+    tables = [ranked(rows, "tiny", 0.1, stage=0), ranked(rows, "tiny", 2.0), ranked(rows, "forest", 1.0, seed=1)]
+    tables += [ranked(rows, name, 0.5, stage=0, seed=3) for name in ("shown", "asked", "elsewhere")]
+    pairs = [
+        (c["reference"], c["new"]) for c in outcome(study, *tables)["comparisons"] if c["kind"] == "versus-few-shot"
+    ]
+    assert [(one.partition(" ")[0], new) for one, new in pairs] == [("shown", "tiny (after)")]
 
 
 @pytest.mark.parametrize("primary", ["accuracy", "auroc", "f1", "macro_f1", "sensitivity", "brier", "log_loss", "mcc"])

@@ -18,7 +18,8 @@ from clinfit.evaluation.claims.wording import recalibration_words, threshold_wor
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts
 from clinfit.evaluation.results import TaskResult
-from clinfit.evaluation.statistics.resampled_t import corrected_t
+from clinfit.evaluation.statistics.intervals import student_interval
+from clinfit.evaluation.statistics.resampled_t import corrected_error
 from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.sections.performance.explorer import threshold_table
 from clinfit.study.evaluation import Threshold
@@ -109,13 +110,16 @@ def test_differences_have_the_corrected_resampled_t_test(predictions: pd.DataFra
     ]
     d = np.array(per_fold[1]) - np.array(per_fold[0])
     j = K * REPEATS
-    error = np.sqrt((1 / j + 1 / (K - 1)) * d.var(ddof=1))
+    table = predictions[(predictions["model"] == "one") & (predictions["repeat"] == 1)]
+    counts = table.groupby(["fold", "split"]).size().unstack("split")
+    ratio = (counts["test"] / (counts["test"].sum() - counts["test"] - counts["validation"])).mean()
+    assert ratio > 1 / (K - 1), "validation trains nothing"
+    error = np.sqrt((1 / j + ratio) * d.var(ddof=1))
     assert row["test"] == "corrected resampled t-test" and row["difference"] == pytest.approx(d.mean(), abs=1e-12)
-    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / error, j - 1))
-    reach = stats.t.ppf(0.975, j - 1) * error
-    assert (row["low"], row["high"]) == (pytest.approx(d.mean() - reach), pytest.approx(d.mean() + reach))
-    assert comparison["mcnemar"] is not None and comparison["mcnemar"]["p"] is None
-    assert f"Of {N * REPEATS} answers (3 to each item)" in comparison["sentence"]
+    used = (row["high"] - row["low"]) / 2 / stats.t.ppf(0.975, j - 1)
+    assert error <= used < 1.1 * error, "of resampled records, where that is larger"
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / used, j - 1))
+    assert (row["low"] + row["high"]) / 2 == pytest.approx(d.mean())
 
 
 def without_events(predictions: pd.DataFrame, fold: int) -> pd.DataFrame:
@@ -244,13 +248,12 @@ def test_a_calibration_without_an_interval_is_not_called_right() -> None:
 
 def test_the_corrected_t_test_is_wider_than_the_plain_one() -> None:
     d = np.array([0.02, 0.05, -0.01, 0.03, 0.04, 0.0, 0.06, 0.01, 0.02, 0.03])
-    found = corrected_t(float(d.mean()), d, 5, 0.95)
-    assert found is not None
+    low, high, p = student_interval(float(d.mean()), corrected_error(d, 1 / 4), 9, 0.95)
     plain = 2 * float(stats.t.sf(d.mean() / (d.std(ddof=1) / np.sqrt(10)), 9))
-    assert found[2] > plain
-    ratio = (found[1] - found[0]) / 2 / (stats.t.ppf(0.975, 9) * d.std(ddof=1) / np.sqrt(10))
+    assert p > plain
+    ratio = (high - low) / 2 / (stats.t.ppf(0.975, 9) * d.std(ddof=1) / np.sqrt(10))
     assert ratio == pytest.approx(np.sqrt((1 / 10 + 1 / 4) / (1 / 10)))
-    assert corrected_t(0.1, np.full(5, 0.1), 5, 0.95) is None
+    assert corrected_error(np.full(5, 0.1), 1 / 4) == pytest.approx(0, abs=1e-12)
 
 
 def test_thresholds_are_those_of_each_fold(predictions: pd.DataFrame) -> None:

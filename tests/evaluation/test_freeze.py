@@ -50,6 +50,24 @@ def test_what_decides_nothing_may_change(stated):
     assert declaration_hash(stated()) == declaration_hash(stated(bootstrap=500, floors={"accuracy": 0.8}))
 
 
+def test_a_setting_that_a_later_version_brings_along_changes_no_freeze(stated):
+    """A freeze of before knows nothing of it, nor does its hash."""
+    now = stated(threshold={"rule": "youden"})
+    before = {name: value for name, value in now.items() if name != "margin"}
+    before["threshold"] = {"rule": "youden", "value": None}
+    assert "weights" in now["threshold"] and declaration_hash(before) == declaration_hash(now)
+    result = freeze_result(now, [freeze(before, "2026-01-01")], [scoring("2026-01-02")])
+    assert (result["state"], result["changed"]) == ("frozen", [])
+    other = {**before, "threshold": {"rule": "fixed", "value": 0.3}}
+    assert freeze_result(now, [freeze(other, "2026-01-01")], [scoring("2026-01-02")])["changed"] == ["threshold"]
+
+
+def test_what_no_version_knows_any_more_is_a_change(stated):
+    odd = {**stated(), "threshold": {"rule": "by-the-moon"}}
+    result = freeze_result(stated(), [freeze(odd, "2026-01-01")], [scoring("2026-01-02")])
+    assert result["state"] == "changed" and "threshold" in result["changed"]
+
+
 def test_frozen_late_and_not_frozen(stated):
     now, other = stated(), stated(primary="auroc")
     scored = [scoring("2026-01-05")]

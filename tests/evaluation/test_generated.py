@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from clinfit.evaluation.analyses import language as analyses_language
 from clinfit.evaluation.analyses.generated import check_generated, generated_result
 from clinfit.evaluation.analyses.language import language_facts
 from clinfit.evaluation.evaluate import evaluate
@@ -19,6 +20,8 @@ from clinfit.study.schema import Study
 
 LABELS = ["No", "Yes"]
 PATIENT = "Mrs Jane Doe is unwell"
+#: Items of `with_free` that lost text: number, tokens lost, tokens read.
+CUT = [(38, 9, 38), (37, 5, 37), (39, 5, 39)]
 
 
 def table(
@@ -149,7 +152,7 @@ def with_free(make_study: Callable[..., Study], rows: Callable[..., pd.DataFrame
             output_tokens=pd.array([1] * 36 + [8] * 4, dtype="Int64"),
             prompt_tokens=pd.array(range(40), dtype="Int64"),
             label_mass=np.linspace(0, 1, 40),
-            dropped_tokens=pd.array([0] * 37 + [5] * 3, dtype="Int64"),
+            dropped_tokens=pd.array([0] * 37 + [5, 9, 5], dtype="Int64"),
         )
         tables.append(written)
     return study.model_copy(update={"models": models}), pd.concat(tables, ignore_index=True)
@@ -174,6 +177,7 @@ def test_every_language_model_has_its_part_and_no_other(with_free: tuple[Study, 
         "prompt_tokens": [0, 9.75, 19.5, 29.25, 39],
         "label_mass": pytest.approx([0, 0.25, 0.5, 0.75, 1]),
         "shortened": 3,
+        "cut": [{"id": f"test-{k:05d}", "dropped_tokens": lost, "prompt_tokens": read} for k, lost, read in CUT],
         "pieces": None,
     }
     codes = {finding["code"]: finding["level"] for finding in task["findings"] if finding["system"] == "tiny (after)"}
@@ -197,4 +201,12 @@ def test_the_likelihood_is_what_everything_else_is_computed_from(with_free: tupl
 def test_tables_of_older_versions_do_not_know_what_was_shortened() -> None:
     rows = table(["No"], ["No"], [None], prompt_tokens=[3], label_mass=[np.nan])
     unknown = dict.fromkeys(("label_mass", "shortened", "pieces"))
-    assert language_facts(rows) == {"n": 1, "prompt_tokens": [3] * 5, **unknown}
+    assert language_facts(rows) == {"n": 1, "prompt_tokens": [3] * 5, "cut": [], **unknown}
+
+
+def test_the_items_that_lost_most_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(["No"] * 4, ["No"] * 4, [None] * 4, prompt_tokens=[3, 4, 5, 6], dropped_tokens=[0, 9, 1, 9])
+    monkeypatch.setattr(analyses_language, "MOST_CUT", 2)
+    found = language_facts(rows)
+    assert [item["dropped_tokens"] for item in found["cut"]] == [9, 9] and found["shortened"] == 3
+    assert [item["id"] for item in found["cut"]] == sorted([rows["id"].iloc[1], rows["id"].iloc[3]])

@@ -52,6 +52,12 @@ def test_every_layer_knows_every_kind() -> None:
 
 
 @KIND
+def test_what_models_are_asked_besides_is_a_section_of_the_kinds_that_can_ask_for_it(kind: str) -> None:
+    for name in ("abstention", "contrast"):
+        assert (name in KINDS[kind].systems) == (name in SETTINGS[kind].model_fields)
+
+
+@KIND
 def test_estimates_are_those_of_the_items_and_do_not_hang_on_their_order(kind: str) -> None:
     _, answers = answers_of(kind)
     engine = ENGINES[kind]

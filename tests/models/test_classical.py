@@ -19,6 +19,7 @@ from clinfit.models.tabular.estimators import FEATURES, _TaskFit
 from clinfit.models.tabular.features import design, fit_design, frame, input_types
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.models import Classical
+from clinfit.study.search import USED_BY
 from clinfit.study.tasks import Classification, Task, task_from
 from lessons import TASK, lesson
 
@@ -36,7 +37,9 @@ def task_of(inputs: dict[str, InputColumn], labels: Sequence[str] = LABELS) -> T
 
 
 def spec(kind: str, **settings: object) -> Classical:
-    return Classical.model_validate({"name": kind, "family": "classical", "kind": kind, **settings})
+    """settings: those of other kinds are left out."""
+    own = {name: value for name, value in settings.items() if kind in USED_BY.get(name, {kind})}
+    return Classical.model_validate({"name": kind, "family": "classical", "kind": kind, **own})
 
 
 def patients(n: int, seed: int = 0, share: float = 0.5) -> list[Record]:
@@ -97,8 +100,8 @@ def test_breast_cancer_is_told_apart(kind: str, breast_cancer: tuple[Task, list[
 
 def matrix(train: Sequence[Record], new: Sequence[Record], task: Task, numbers: str = "imputed") -> np.ndarray:
     types = input_types(task)
-    features = fit_design(design(types, numbers=numbers, max_terms=None, n=len(train)), frame(train, types))
-    found = features.transform(frame(new, types))
+    features = fit_design(design(types, numbers=numbers, max_terms=None, n=len(train)), frame(train, types, task))
+    found = features.transform(frame(new, types, task))
     return found.toarray() if hasattr(found, "toarray") else found
 
 
@@ -124,9 +127,21 @@ def test_categories_given_as_numbers_are_one_category() -> None:
     np.testing.assert_array_equal(found[:, -2:], [[1.0, 0.0]])
 
 
+def test_a_category_with_an_order_is_its_place_in_it() -> None:
+    """A number to every kind of model; what is none of the declared values is missing."""
+    order = InputColumn(column="l", type="category", categories=["none", "mild", "severe"])
+    task = task_of(NUMBERS | {"site": order})
+    train = [row(0.0, 0.0, "severe"), row(0.0, 0.0, "none"), row(0.0, 0.0, "severe"), row(0.0, 0.0, None)]
+    new = [row(0.0, 0.0, "mild"), row(0.0, 0.0, "unheard of")]
+    np.testing.assert_array_equal(matrix(train, new, task)[:, 2:], [[1.0, 0.0], [2.0, 1.0]])  # median; is missing
+    np.testing.assert_array_equal(matrix(train, new, task, numbers="native")[:, 2], [1.0, np.nan])
+    numbered = task_of(NUMBERS | {"site": order.model_copy(update={"categories": [1, 2, 4]})})
+    assert frame([row(0.0, 0.0, "4")], input_types(numbered), numbered)["site"][0] == 2.0
+
+
 def test_number_that_is_none_is_refused_by_record_and_input_but_without_its_value() -> None:
     with pytest.raises(ClinfitError, match="'grade' of record 'r'") as refused:
-        frame([row(1.0, "secret", "left")], input_types(task_of(NUMBERS)))  # type: ignore[arg-type]
+        frame([row(1.0, "secret", "left")], input_types(task_of(NUMBERS)), task_of(NUMBERS))  # type: ignore[arg-type]
     assert "secret" not in str(refused.value)
 
 

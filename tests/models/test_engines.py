@@ -45,7 +45,13 @@ def part(method: str = "lora") -> LoadedEncoder:
 def engine(name: str, method: str = "lora") -> Engine:
     for package in KINDS[name].needs:
         pytest.importorskip(package, reason=f"the extra {KINDS[name].extra} is not installed")
-    return KINDS[name].maker()(part(method).merged())
+    return made(name, method)
+
+
+def made(name: str, method: str = "lora") -> Engine:
+    with tempfile.TemporaryDirectory(prefix="clinfit-engines-") as folder:
+        KINDS[name].write(part(method).merged(), Path(folder) / "engine")
+        return KINDS[name].read(Path(folder) / "engine", 1)
 
 
 def probabilities(of: Engine, rows: list[list[int]]) -> NDArray[np.float64]:
@@ -72,12 +78,12 @@ def test_a_row_does_not_depend_on_its_neighbours(name: str) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_the_reference_stays_as_it_was(name: str) -> None:
     before = part().engine.logits(ROWS[:1])
-    KINDS[name].maker()(part().merged())
+    made(name)
     np.testing.assert_array_equal(part().engine.logits(ROWS[:1]), before)
     assert part().engine.name == "torch, one record at a time" != engine(name).name
 
 
-def test_a_package_that_is_absent_is_told() -> None:
+def test_a_package_that_is_absent_is_told(tmp_path: Path) -> None:
     with pytest.raises(ClinfitError, match="no_such_package is not installed") as told:
-        Kind(("x", "y"), ("no_such_package",), "openvino").maker()
+        Kind("x", "y", ("no_such_package",), "openvino").write(part().merged(), tmp_path / "engine")
     assert "clinfit[openvino]" in told.value.fix

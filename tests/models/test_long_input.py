@@ -10,9 +10,8 @@ from clinfit.data.records import Record
 from clinfit.models.base import WrittenText
 from clinfit.models.causal import CausalModel
 from clinfit.models.texts.long_input import MOST_ROUNDS, readings
-from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal, Lora, Train
-from clinfit.study.tasks import task_from
+from clinfit.study.tasks import Sampling, task_from
 
 TASK = "note"
 LONG = " ".join(f"Sentence {k} tells of a tumour of {k} cm." for k in range(60))
@@ -89,8 +88,14 @@ def test_where_nothing_is_written_to_the_pieces_the_record_is_shortened(tiny_bas
 def test_a_record_is_written_alike_whatever_stands_beside_it(made: CausalModel) -> None:
     together = made.generate(TASK, RECORDS, 6).texts
     assert [made.generate(TASK, [record], 6).texts[0] for record in RECORDS] == together
-    drawn = made.generate(TASK, RECORDS, 6, sampling=Sampling(temperature=1.5)).texts
-    assert drawn[::-1] == made.generate(TASK, RECORDS[::-1], 6, sampling=Sampling(temperature=1.5)).texts
+
+
+def test_a_record_is_drawn_alike_whatever_stands_beside_it(made: CausalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    greedy = made.generate(TASK, RECORDS, 6).texts
+    drawing = made.tasks[TASK].model_copy(update={"sampling": Sampling(temperature=1.5)})
+    monkeypatch.setattr(made, "tasks", {TASK: drawing})
+    drawn = made.generate(TASK, RECORDS, 6).texts
+    assert drawn != greedy and drawn[::-1] == made.generate(TASK, RECORDS[::-1], 6).texts
 
 
 def test_each_record_is_told_as_soon_as_it_is_written(made: CausalModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +104,24 @@ def test_each_record_is_told_as_soon_as_it_is_written(made: CausalModel, monkeyp
     told: list[tuple[int, WrittenText]] = []
     made.generate(TASK, RECORDS, 6, done=lambda index, text: told.append((index, text)))
     assert sorted(index for index, _ in told[:2]) == [0, 2] and [index for index, _ in told[2:]] == [1, 3]
+
+
+def test_texts_are_heard_while_they_are_written(made: CausalModel) -> None:
+    """Of a record in pieces nothing is told before its last round, but asked whether it is still wanted."""
+    heard: dict[int, list[str]] = {0: [], 1: [], 2: [], 3: []}
+    texts = made.generate(TASK, RECORDS, 40, heard=lambda index, text: heard[index].append(text) is None).texts
+    assert texts == made.generate(TASK, RECORDS, 40).texts
+    for index, text in enumerate(texts):
+        assert all(text.startswith(beginning) for beginning in heard[index])
+        assert len({*heard[index]}) > 3
+    assert heard[1].count("") > 40
+
+
+def test_what_is_not_wanted_ends_and_leaves_its_neighbours(made: CausalModel) -> None:
+    whole = made.generate(TASK, RECORDS, 40)
+    found = made.generate(TASK, RECORDS, 40, heard=lambda index, text: index not in (1, 2))
+    assert found.texts[0] == whole.texts[0] and found.texts[3] == whole.texts[3]
+    assert found.tokens[1] == found.tokens[2] == 1
 
 
 def test_what_rounds_cannot_shorten_is_shortened_and_counted(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from clinfit.models.causal import CausalModel
 from clinfit.models.families import create_model, load_model
 from clinfit.models.neural import Retained
 from clinfit.packs.decide import ask
-from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal, LanguageModel, Lora, Mlx, Train
 from clinfit.study.stages import Retain, Stage
+from clinfit.study.tasks import Sampling
 from clinfit.training.losses import StepLoss
 from kinds import dataset
 from two_layer import llama_base, train_tokenizer
@@ -111,9 +111,12 @@ def test_answers_are_those_of_torch(data: str) -> None:
     assert np.ptp(by_torch, axis=0).max() > 1, "records differ by far more than the engines"
 
 
-def test_drawn_texts_are_those_of_torch() -> None:
-    records, sampling = dataset("texts", TASK).part("test")[:6], Sampling(0.8, 0.9)
-    expected, found = (model.generate(TASK, records, 12, sampling=sampling) for model in both("texts"))
+def test_drawn_texts_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    records, models = dataset("texts", TASK).part("test")[:6], both("texts")
+    for model in models:
+        drawing = {"sampling": Sampling(temperature=0.8, top_p=0.9)}
+        monkeypatch.setattr(model, "tasks", {TASK: model.tasks[TASK].model_copy(update=drawing)})
+    expected, found = (model.generate(TASK, records, 12) for model in models)
     assert found.texts == expected.texts
 
 

@@ -165,3 +165,25 @@ def test_what_trains_goes_without_prompting() -> None:
             spec(**wrong)
     assert spec(shots=2).obstacle(dataset("several").task) and not spec().obstacle(dataset("several").task)
     assert spec(shots=2).repeats and not spec().repeats
+
+
+# ---------------------------------------------------------------- read once
+
+
+def test_examples_are_read_once_and_the_answers_are_those_of_whole_prompts(tmp_path: Path) -> None:
+    model: Any = create_model(spec(shots=2), {TASK: DATA.task}, 7)
+    model.fit(lesson(TRAIN), Workspace(tmp_path / "work"))
+    asked, loaded = DATA.part("test")[:4], model.opened()
+    kept = model.predict(TASK, asked).probabilities
+    assert model.engine.endswith("with a prefix cache")
+    read: list[int] = []
+    counting = loaded.model.get_input_embeddings().register_forward_hook(lambda _, ids, __: read.append(ids[0].numel()))
+    assert (model.predict(TASK, asked).probabilities == kept).all()
+    counting.remove()
+    longest = max(len(item.prompt_ids) for item in loaded.renderers[TASK].encode_all(asked))
+    assert max(read) < 0.6 * longest
+    loaded.keep(None)
+    np.testing.assert_allclose(model.predict(TASK, asked).probabilities, kept, atol=1e-5)
+    model.save(tmp_path / "saved")
+    again: Any = load_model("causal", tmp_path / "saved")
+    assert (again.predict(TASK, asked).probabilities == kept).all() and again.engine.endswith("with a prefix cache")

@@ -13,7 +13,7 @@ from clinfit.models.base import FitSummary, Lesson, Model, Workspace
 from clinfit.models.families import create_model, load_model
 from clinfit.study.models import Lora
 from clinfit.study.stages import Merge, Retain, Stage
-from two_tasks import ONE, OTHER, SPECS, TASKS, TRAIN, answers, lesson, log
+from two_tasks import ONE, OTHER, SPECS, TASKS, TRAIN, answers, lesson, log, records
 
 #: Without dropout of their own, which would part a student from its teacher.
 PLAIN: dict[str, Any] = {
@@ -79,16 +79,23 @@ def test_l2_is_0_at_first_and_holds_the_model_where_it_was(
 
 @pytest.mark.parametrize(("model", "to"), [("causal", "previous"), ("causal", "base"), ("encoder-lora", "previous")])
 def test_kl_holds_what_was_said(model: str, to: Any, first: Mapping[str, Path], tmp_path: Path) -> None:
-    naive, _ = fitted(model, second(first[model]), tmp_path / "naive")
-    held, _ = fitted(model, second(first[model], retain=Retain(kl=1.0, kl_to=to)), tmp_path / "held")
+    spec = PLAIN[model].model_copy(update={"train": TRAIN.model_copy(update={"epochs": 4})})
+    naive, _ = fitted(model, second(first[model]), tmp_path / "naive", spec)
+    # At strength 1 these few steps move the encoder's earlier head a little further than without KL (0.081, 0.072).
+    held, _ = fitted(model, second(first[model], retain=Retain(kl=5.0, kl_to=to)), tmp_path / "held", spec)
     first_losses = [log(tmp_path / name)[0]["loss"] for name in ("naive", "held")]
     if model == "encoder-lora":  # the base's dropout makes the student another than the teacher
-        assert first_losses[0] == pytest.approx(first_losses[1], abs=0.05)
+        assert first_losses[0] == pytest.approx(first_losses[1], abs=0.25)
     elif to == "previous":
         assert first_losses[0] == pytest.approx(first_losses[1], abs=1e-6), "0 where the stage begins"
     else:
         assert first_losses[1] > first_losses[0]
-    assert not np.array_equal(answers(naive, ONE), answers(held, ONE))
+    teacher = create_model(spec, TASKS, 3) if to == "base" else load_model(spec.family, first[model])
+    # On the records of the stage: a causal model's answers, and those of an encoder's earlier head.
+    asked = OTHER if model == "causal" else ONE
+    said = [made.predict(asked, records("train", OTHER)).probabilities for made in (teacher, naive, held)]
+    moved, stayed = (np.abs(now - said[0]).mean() for now in said[1:])
+    assert stayed < moved
 
 
 @each
@@ -146,7 +153,7 @@ def test_a_stacked_adapter_stands_on_the_one_before(rslora: bool, tmp_path: Path
 
 @pytest.mark.parametrize("rslora", [False, True])
 @pytest.mark.parametrize("method", ["linear", "ties", "dare"])
-def test_merged_adapters_add_up(method: Any, rslora: bool, tmp_path: Path) -> None:
+def test_merged_adapters_add_up(method: Any, rslora: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec: Any = PLAIN["causal"].model_copy(update={"lora": PLAIN["causal"].lora.model_copy(update={"rslora": rslora})})
     starts = []
     for name in (ONE, OTHER):
@@ -154,21 +161,64 @@ def test_merged_adapters_add_up(method: Any, rslora: bool, tmp_path: Path) -> No
         made.save(tmp_path / f"{name}-saved")
         starts.append(tmp_path / f"{name}-saved")
     deltas = [delta(load_model("causal", start)) for start in starts]
-    merge = Merge(stages=[1, 2], method=method, weights=[0.7, 0.4], density=0.6)
+    density: dict[str, Any] = {} if method == "linear" else {"density": 0.6}
+    merge = Merge(stages=[1, 2], method=method, weights=[0.7, 0.4], **density)
     merged: Any = create_model(spec, TASKS, 3)
+    kept = drawn(monkeypatch)
     summary = merged.merge(starts, merge, Workspace(tmp_path / "merged"))
     assert summary.details["merge"]["method"] == method and summary.trainable_parameters == 0
     found = delta(merged)
     if method == "linear":
-        torch.testing.assert_close(found, 0.7 * deltas[0] + 0.4 * deltas[1], rtol=1e-4, atol=1e-6)
+        expected = 0.7 * deltas[0] + 0.4 * deltas[1]
+    elif method == "ties":
+        expected = largest_part(ties_by_hand(deltas, [0.7, 0.4], 0.6), rank=2)
     else:
-        assert not torch.allclose(found, deltas[0]) and found.abs().sum() > 0
+        expected = largest_part(0.7 * deltas[0] * kept[0] / 0.6 + 0.4 * deltas[1] * kept[1] / 0.6, rank=2)
+        assert torch.cat([one.flatten() for one in kept]).mean().item() == pytest.approx(0.6, abs=0.02), (
+            "the share that is kept"
+        )
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
     again = saved(merged, tmp_path / "again")
     twice: Any = create_model(spec, TASKS, 3)
     twice.merge(starts, merge, Workspace(tmp_path / "twice"))
     for task in TASKS:
         np.testing.assert_array_equal(answers(again, task), answers(merged, task))
         np.testing.assert_array_equal(answers(twice, task), answers(merged, task))
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """What DARE draws, layer by layer and adapter by adapter: 1 where a weight is kept."""
+    draws: list[torch.Tensor] = []
+    draw = torch.bernoulli
+
+    def kept(*args: Any, **settings: Any) -> torch.Tensor:
+        draws.append(draw(*args, **settings))
+        return draws[-1]
+
+    monkeypatch.setattr(torch, "bernoulli", kept)
+    return draws
+
+
+def ties_by_hand(deltas: list[torch.Tensor], weights: list[float], density: float) -> torch.Tensor:
+    """Trim, elect a sign, and take the mean of what agrees with it (Yadav et al., 2023, algorithm 1), weight by weight;
+    each delta counts with its own weight."""
+    trimmed = []
+    for one in deltas:
+        least = one.abs().flatten().sort(descending=True).values[int(density * one.numel()) - 1]
+        trimmed.append(torch.where(one.abs() >= least, one, torch.zeros_like(one)))
+    found = torch.zeros_like(deltas[0])
+    for place in np.ndindex(*found.shape):
+        values = [float(one[place]) for one in trimmed]
+        sign = 1 if sum(values) >= 0 else -1
+        agree = [weight * value for weight, value in zip(weights, values, strict=True) if value * sign > 0]
+        found[place] = sum(agree) / len(agree) if agree else 0.0
+    return found
+
+
+def largest_part(matrix: torch.Tensor, rank: int) -> torch.Tensor:
+    """The nearest matrix of that rank."""
+    u, s, v = torch.linalg.svd(matrix)
+    return (u[:, :rank] * s[:rank]) @ v[:rank]
 
 
 def delta(model: Any) -> torch.Tensor:

@@ -1,24 +1,38 @@
 """Another engine answers for a pack only where somebody asked, its answers are near enough, and it is faster."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
+import clinfit
+from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
+from clinfit.files import hash_folder
+from clinfit.models.base import Lesson, Workspace
 from clinfit.models.engines import base
 from clinfit.models.engines.base import Engine, Kind
 from clinfit.packs.engines import use_engine
+from clinfit.packs.lean import lean_pack
 from clinfit.packs.read import Pack, load_pack
 from clinfit.packs.write import write_packs
+from clinfit.scoring.beginnings import Beginning
+from clinfit.study.stages import Stage
 from three_tasks import TASKS, described, records, results_of, study_of, train
-from two_layer import bert_base
+from two_layer import bert_base, llama_base
 
 TRAIN = {"epochs": 0.5, "learning_rate": 1e-2, "batch_size": 8, "max_length": 200, "precision": "fp32"}
+CAUSAL = {"name": "causal", "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": TRAIN}
 TORCH = "torch, one record at a time"
 
 
@@ -60,26 +74,25 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Stands in for the engines that may be installed: name -> how far its first logit is off, or what it raises."""
     wanted: dict[str, Any] = {}
 
-    def maker(name: str) -> Any:
-        def make(model: Any) -> Engine:
-            from clinfit.models.encoder import TorchEngine
-
-            if isinstance(wanted[name], Exception):
-                raise wanted[name]
-            return Fake(TorchEngine(model, 5), f"fake {name}", wanted[name])
-
-        return make
+    written: dict[Path, Any] = {}
 
     class FakeKind(Kind):
-        def maker(self) -> Any:
-            return maker(self.extra)
+        def write(self, model: Any, folder: Path) -> None:
+            if isinstance(wanted[self.extra], Exception):
+                raise wanted[self.extra]
+            written[folder] = model
+
+        def read(self, folder: Path, threads: int) -> Engine:
+            from clinfit.models.encoder import TorchEngine
+
+            return Fake(TorchEngine(written[folder], 5), f"fake {self.extra}", wanted[self.extra])
 
     class Kinds(dict[str, Kind]):
         def items(self) -> Any:
-            return [(name, FakeKind(("", ""), (), name)) for name in wanted]
+            return [(name, FakeKind("", "", (), name)) for name in wanted]
 
         def __getitem__(self, name: str) -> Kind:
-            return FakeKind(("", ""), (), name)
+            return FakeKind("", "", (), name)
 
     monkeypatch.setattr(base, "KINDS", Kinds())
     return wanted  # type: ignore[return-value]
@@ -92,13 +105,13 @@ def said(pack: Pack) -> list[Any]:
 def test_torch_answers_where_nobody_asked(pack: Pack, fakes: dict[str, Any]) -> None:
     fakes["openvino"] = 0.0
     before = said(pack)
-    assert use_engine(pack, "torch") == [] and pack.engine == TORCH
+    assert use_engine(pack, "torch").lines == [] and pack.engine == TORCH
     assert said(pack) == before
 
 
 def test_a_named_engine_answers_and_is_named(pack: Pack, fakes: dict[str, Any]) -> None:
     fakes["openvino"] = 1e-5
-    (line,) = use_engine(pack, "openvino")
+    (line,) = use_engine(pack, "openvino").lines
     assert "engine fake openvino" in line and line.endswith("decisions flipped: 0; it answers")
     assert "(allowed 0.0001)" in line, "what the pack declares"
     assert {answer.engine for answers in said(pack) for answer in answers} == {"fake openvino"}
@@ -110,7 +123,7 @@ def test_an_engine_that_says_something_else_is_refused(pack: Pack, fakes: dict[s
     fakes["openvino"] = 0.3
     before = said(pack)
     if wanted == "auto":
-        lines = use_engine(pack, wanted)
+        lines = use_engine(pack, wanted).lines
         assert lines[0].endswith("refused") and lines[-1] == f"engine {TORCH}: it answers"
     else:
         with pytest.raises(ClinfitError, match="refused") as told:
@@ -137,15 +150,15 @@ def test_the_fastest_that_passes_is_taken(
     fakes |= {"openvino": 1e-5, "onnx": 2e-5, "spoiled": 0.5, "unknown": ValueError("of the record")}
     seconds = {"fake openvino": 0.2, "fake onnx": 0.1, "fake spoiled": 0.01, TORCH: 1.0}
     monkeypatch.setattr(
-        "clinfit.packs.engines._seconds", lambda pack, ways: [seconds[engines[0].name] for engines in ways]
+        "clinfit.packs.engines._seconds", lambda pack, ways: [(use(), seconds[pack.engine])[1] for use in ways]
     )
-    lines = use_engine(pack, "auto", 0.01)
+    lines = use_engine(pack, "auto", 0.01).lines
     assert [line.rpartition("; ")[2] for line in lines] == ["not used", "not used", "it answers", "refused"]
     assert "it cannot compute this model (ValueError)" in lines[0] and "of the record" not in "".join(lines)
     assert "10.0 times as fast as torch" in lines[2] and pack.engine == "fake onnx"
     seconds |= {"fake openvino": 2.0, "fake onnx": 2.0}
     fresh = load_pack(written["small-seed42"])
-    assert use_engine(fresh, "auto", 0.01)[-1] == f"engine {TORCH}: it answers" and fresh.engine == TORCH
+    assert use_engine(fresh, "auto", 0.01).lines[-1] == f"engine {TORCH}: it answers" and fresh.engine == TORCH
 
 
 def test_a_named_engine_that_cannot_compute_a_model_is_an_error(pack: Pack, fakes: dict[str, Any]) -> None:
@@ -158,7 +171,7 @@ def test_a_named_engine_that_cannot_compute_a_model_is_an_error(pack: Pack, fake
 def test_a_named_engine_that_is_not_installed_says_what_installs_it(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = Kind(("clinfit.models.engines.onnx", "make"), ("no_such_package",), "onnx")
+    absent = Kind("clinfit.models.engines.onnx_export", "", ("no_such_package",), "onnx")
     monkeypatch.setattr(base, "KINDS", {"onnx": absent})
     with pytest.raises(ClinfitError) as error:
         use_engine(pack, "onnx")
@@ -168,16 +181,184 @@ def test_a_named_engine_that_is_not_installed_says_what_installs_it(
 
 def test_other_families_stay_as_they_are(written: dict[str, Path], fakes: dict[str, Any]) -> None:
     rule = load_pack(written["rule-seed42"])
-    assert use_engine(rule, "auto") == ["engine rules: it answers, since other engines are for encoders"]
+    said = "engine rules: it answers, since other engines are for encoders and causal models"
+    assert use_engine(rule, "auto").lines == [said]
+
+
+def test_what_is_for_another_family_changes_nothing(pack: Pack, causal: Pack) -> None:
+    (line,) = use_engine(pack, "prefix-cache").lines
+    assert line == f"engine {TORCH}: it answers, since a prefix cache is for causal models"
+    (line,) = use_engine(causal, "openvino").lines
+    assert line == f"engine {TORCH}: it answers, since openvino is for encoders" and causal.engine == TORCH
+
+
+# ---------------------------------------------------------------- a prefix cache
+
+
+@pytest.fixture(scope="module")
+def causal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a causal model that answers tasks of three kinds."""
+    study = study_of(CAUSAL)
+    trained, _ = train(study, tmp_path_factory.mktemp("causal"))
+    (folder,) = write_packs(trained, study, results_of(study), described(study)).values()
+    return folder
+
+
+@pytest.fixture
+def causal(causal_folder: Path) -> Pack:
+    return load_pack(causal_folder)
+
+
+def test_a_prefix_cache_says_what_torch_says_and_is_named(causal: Pack) -> None:
+    before = said(causal)
+    (line,) = use_engine(causal, "prefix-cache").lines
+    assert line.startswith(f"engine {TORCH}, with a prefix cache: ") and line.endswith("it answers")
+    after = said(causal)
+    assert {answer.engine for answers in after for answer in answers} == {f"{TORCH}, with a prefix cache"}
+    for one, other in zip(before, after, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert b.decision == a.decision and b.probabilities == pytest.approx(a.probabilities, abs=1e-5)
+    assert said(causal) == after, "asked again, the same to the bit"
+
+
+def test_auto_takes_it_where_it_is_faster(causal: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    for faster, outcome in ((0.5, "not used"), (2.0, "it answers")):
+        monkeypatch.setattr("clinfit.packs.engines._seconds", lambda pack, ways, faster=faster: [1.0, faster])
+        assert use_engine(causal, "auto").lines[0].endswith(outcome)
+        assert causal.engine.endswith("with a prefix cache") == (faster > 1)
+
+
+def test_one_that_says_something_else_is_refused(causal: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of a model whose weights are others by now."""
+    memory = Beginning.memory
+
+    def spoiled(self: Beginning, length: int, rows: int) -> Any:
+        found: Any = memory(self, length, rows)
+        for layer in found.layers:
+            layer.values = layer.values + 3.0
+        return found
+
+    before = said(causal)
+    monkeypatch.setattr(Beginning, "memory", spoiled)
+    with pytest.raises(ClinfitError, match="refused"):
+        use_engine(causal, "prefix-cache")
+    assert use_engine(causal, "auto").lines[-1] == f"engine {TORCH}: it answers"
+    assert causal.engine == TORCH and said(causal) == before
+
+
+def test_prompts_that_begin_with_the_record_have_nothing_to_keep(causal: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clinfit.scoring.beginnings.FEWEST", 10_000)
+    with pytest.raises(ClinfitError, match="nothing to keep"):
+        use_engine(causal, "prefix-cache")
+    assert "nothing to keep" in use_engine(causal, "auto").lines[0] and causal.engine == TORCH
 
 
 def test_nothing_installed_is_told(pack: Pack, fakes: dict[str, Any]) -> None:
-    (line,) = use_engine(pack, "auto")
+    (line,) = use_engine(pack, "auto").lines
     assert "no other is installed" in line
 
 
 def test_a_real_engine_answers_a_real_pack(pack: Pack) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    (line,) = use_engine(pack, "openvino", 0.01)
+    (line,) = use_engine(pack, "openvino", 0.01).lines
     assert line.endswith("it answers") and pack.engine.startswith("openvino")
     assert {answer.engine for answers in said(pack) for answer in answers} == {pack.engine}
+
+
+# ---------------------------------------------------------------- without torch
+
+ASK = """
+import json, sys
+from pathlib import Path
+from clinfit.packs.lean import lean_pack
+from three_tasks import records
+from dataclasses import replace
+
+found = lean_pack(Path(sys.argv[1]), "openvino", 0.01)
+pack = found.pack
+answers = {name: pack.answer(name, [replace(one, target=None) for one in records(name, 5)]) for name in pack.tasks}
+told = {name: [list(answer.probabilities.values()) for answer in each] for name, each in answers.items()}
+print(json.dumps([told, pack.engine, found.tested, found.lines, "torch" in sys.modules]))
+"""
+
+
+def asked_apart(folder: Path) -> list[Any]:
+    """What a process of its own says, which another process tried the engine for."""
+    command = [sys.executable, "-c", ASK, str(folder)]
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_another_engine_answers_without_torch(written: dict[str, Path], pack: Pack) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    told, engine, tested, lines, torch = asked_apart(written["small-seed42"])
+    assert not torch and engine.startswith("openvino") and len(tested) == len(pack.tasks) and "it answers" in lines[-1]
+    use_engine(pack, "openvino", 0.01)
+    for (name, answers), expected in zip(told.items(), said(pack), strict=True):
+        assert name in pack.tasks
+        own = [list(answer.probabilities.values()) for answer in expected]
+        np.testing.assert_allclose(answers, own, atol=1e-6)
+
+
+def test_adapters_of_their_own_are_read_without_torch(tmp_path: Path) -> None:
+    """A task that an earlier stage taught is answered with that stage's adapter."""
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    spec = {"name": "apart", "family": "encoder", "base": str(bert_base()), "lora": {"rank": 2}, "train": TRAIN}
+    study = study_of(spec, tasks={name: TASKS[name] for name in ("cancer", "organs")})
+    (trained,), models = train(study, tmp_path)
+    stage = Stage.model_validate({"train": {"organs": 1}, "adapter": "new"})
+    again = Lesson(records("organs"), [], {"organs": 1.0}, trained.model, stage)
+    models["apart"].fit(again, Workspace(tmp_path / "again"))
+    models["apart"].save(tmp_path / "both")
+    later = replace(trained, model=tmp_path / "both", sha256=hash_folder(tmp_path / "both"))
+    folder = write_packs([later], study, results_of(study), described(study))["apart-seed42"]
+    told, _, _, _, torch = asked_apart(folder)
+    reference = load_pack(folder)
+    assert not torch and len(reference.model.parts()) == 2  # type: ignore[attr-defined]
+    for answers, expected in zip(told.values(), said(reference), strict=True):
+        np.testing.assert_allclose(answers, [list(one.probabilities.values()) for one in expected], atol=0.01)
+
+
+def test_what_cannot_be_tried_is_an_error_and_torch_is_none(
+    written: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(ClinfitError, match="ended with 1"):
+        lean_pack(written["small-seed42"], "auto", None)
+    monkeypatch.undo()
+    with pytest.raises(ClinfitError, match="refused") as told:
+        lean_pack(written["small-seed42"], "onnx", 1e-12)
+    assert "at most 1e-12" in told.value.expected
+
+
+TEXTS = """
+name: short
+tasks:
+  short:
+    kind: generation
+    max_new_tokens: 8
+    data: {path: data.csv, id: id, inputs: {note: note}, label: summary}
+models:
+  - {name: writer, family: causal, base: BASE, lora: {rank: 2},
+      train: {epochs: 1, batch_size: 8, max_length: 120, precision: fp32}}
+evaluation: {bootstrap: 100}
+"""
+
+
+@pytest.mark.slow
+def test_a_pack_that_writes_writes_the_same_texts_with_a_prefix_cache(tmp_path: Path) -> None:
+    rows = [[at, f"Patient {at} was seen with {'fever' if at % 2 else 'a cough'}.", "Fever." if at % 2 else "Cough."]
+            for at in range(60)]  # fmt: skip
+    pd.DataFrame(rows, columns=["id", "note", "summary"]).to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "study.yaml").write_text(TEXTS.replace("BASE", str(llama_base())))
+    result = clinfit.run(tmp_path / "study.yaml", out=tmp_path / "run", console=Console(quiet=True))
+    writer = load_pack(result.packs["writer-seed42"])
+    asked = [Record(f"r{k}", f"r{k}", {"note": f"Seen on day {k} with a rash."}) for k in range(4)]
+    before = [answer.decision for answer in writer.answer("short", asked)]
+    (line,) = use_engine(writer, "prefix-cache").lines
+    assert line.endswith("decisions flipped: 0; it answers") and writer.engine.endswith("with a prefix cache")
+    assert [answer.decision for answer in writer.answer("short", asked)] == before

@@ -37,6 +37,7 @@ def pack(inputs: ReportInputs, moment: str) -> dict[str, Any]:
                 "n": system["n"],
                 "metrics": system["metrics"],
                 "cross_validation": None,
+                "updates": [],
             }
         },
     }

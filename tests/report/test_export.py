@@ -53,9 +53,14 @@ def test_training_tells_the_last_step_and_the_kept_validation(cases: dict[str, R
     (entry,) = export(cases["binary"])["training"].items()
     assert entry[0] == "tiny-seed42"
     assert entry[1]["global_steps"] == 84 and entry[1]["epochs"] == 4
-    assert entry[1]["final_train"] == {"loss": rows[-1]["loss"]}
+    assert entry[1]["final_train"] == {"loss": rows[-1]["loss"], "epoch": 4}
     kept = rows[62]  # select_by: primary, whose best value is at step 63
-    assert entry[1]["best_eval"] == {"loss": kept["validation_loss"], "primary": kept["validation_primary"], "step": 63}
+    assert entry[1]["best_eval"] == {
+        "eval_loss": kept["validation_loss"],
+        "epoch": 3,
+        "primary": kept["validation_primary"],
+        "step": 63,
+    }
     assert entry[1]["primary"] == {"finding": kept["validation_primary"]}
     assert export(cases["no neural model"])["training"] == {}
 
@@ -65,7 +70,17 @@ def test_several_stages_and_no_validation(cases: dict[str, ReportInputs]) -> Non
     found = report_metrics(cases["binary"].results, [], {("t-seed1", 1): [row], ("t-seed1", 2): [row]})["training"]
     assert list(found) == ["t-seed1, stage 1", "t-seed1, stage 2"]
     entry = found["t-seed1, stage 2"]
-    assert entry["final_train"] == {"loss": 0.4, "learning_rate": 1e-4} and entry["best_eval"] is None
+    assert entry["final_train"] == {"loss": 0.4, "learning_rate": 1e-4, "epoch": 0.5} and entry["best_eval"] is None
+
+
+def test_training_has_the_keys_of_the_log_of_a_trainer(cases: dict[str, ReportInputs]) -> None:
+    """A reader of such a file finds them: loss, grad_norm, mean_token_accuracy and so on; eval_loss and step."""
+    row = {"step": 5, "epoch": 0.5, "loss": 0.4, "gradient_norm": 1.5, "learning_rate": 1e-4, "validation_loss": 0.3}
+    row["token_accuracy"] = 0.75
+    (entry,) = report_metrics(cases["binary"].results, [], {("t-seed1", 1): [row]})["training"].values()
+    last = {"loss": 0.4, "grad_norm": 1.5, "learning_rate": 1e-4, "mean_token_accuracy": 0.75, "epoch": 0.5}
+    assert entry["final_train"] == last
+    assert entry["best_eval"] == {"eval_loss": 0.3, "epoch": 0.5, "step": 5}
 
 
 @pytest.mark.parametrize("name", SEVERAL)
@@ -120,3 +135,10 @@ def test_summary_says_verdict_numbers_findings_and_command(cases: dict[str, Repo
         best = by_rank(task)[0]
         assert cell_of(best, task["primary"]).plain in rows[1]
     assert inputs.command in text and "Research use only" in text
+
+
+def test_summary_tells_what_the_curves_of_training_show(cases: dict[str, ReportInputs]) -> None:
+    results = cases["binary"].results
+    told = "Validation loss fell to its end, so that more epochs may help: tiny-seed42"
+    assert f"## Training\n\n- {told}.\n" in summary_markdown(results, "clinfit run", [told])
+    assert "## Training" not in summary_markdown(results, "clinfit run")

@@ -9,8 +9,11 @@ from sklearn.metrics import average_precision_score
 
 from clinfit.evaluation.analyses.curves import curves
 from clinfit.evaluation.answers import LabelAnswers
+from clinfit.report.figures.basic import FOREST, Estimate, forest_figure
 from clinfit.report.figures.clinical import Curve, precision_recall_steps, roc_figure
 from clinfit.report.figures.pareto import HEIGHT, label_places, tick
+from clinfit.report.figures.subgroups import GroupEstimate, subgroup_figure
+from clinfit.report.figures.svg import FRONT, Drawing
 
 
 def test_the_area_under_the_drawn_curve_is_the_average_precision() -> None:
@@ -24,6 +27,26 @@ def test_the_area_under_the_drawn_curve_is_the_average_precision() -> None:
     recall, precision = precision_recall_steps(drawn["precision_recall"])
     assert recall[0] == 0
     assert np.trapezoid(precision, recall) == pytest.approx(average_precision_score(gold, yes))
+
+
+@pytest.mark.parametrize("width", [FRONT[0], FOREST])
+@pytest.mark.parametrize(
+    "name", ["tiny", "a model with a long name, seed 1 (after stage 1)", "x" * 90, "", "a " * 40], ids=len
+)
+def test_names_of_any_length_leave_room_for_what_is_drawn(name: str, width: float) -> None:
+    names = [f"{name}{end}" for end in "12"]
+    drawn = forest_figure(
+        [Estimate(one, 0.5, 0.4, 0.6, False) for one in names], "AUROC", False, 0.95, "f", None, width
+    )
+    groups = [GroupEstimate(one, "60", 0.5, 0.4, 0.6) for one in names]
+    for figure in (drawn, subgroup_figure(groups, 0.5, "AUROC", False, 0.95, "g")):
+        assert isinstance(figure, Drawing)
+        (axes,) = figure.figure.axes
+        assert axes.get_position().width > 0.25
+        shown = [tick.get_text() for tick in axes.get_yticklabels()]
+        assert len(set(shown)) == 2, "no two become alike"
+        letters = [text.replace("\n", "").replace(" ", "") for text in shown]
+        assert all(one.replace(" ", "") in text for one, text in zip(names, letters, strict=True))
 
 
 def test_ticks_of_neighbouring_powers_of_ten_differ() -> None:

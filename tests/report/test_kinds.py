@@ -201,7 +201,7 @@ def test_names_in_the_figure_take_two_lines_and_keep_the_number(label: str) -> N
 def test_sets_are_told_in_words(three: dict[str, Subject], pages: dict[str, str]) -> None:
     errors = section(three["chapters"].task, "set_errors")
     text = words(Page(pages["three kinds"]).all("main")[0].text)
-    assert words(sentence(errors)) in text
+    assert words(sentence(errors, "test records")) in text
     assert f"exactly the right labels to {errors['n'] - errors['wrong']} of {errors['n']}" in text
     for mistake in errors["worst"]:
         assert mistake["id"] in text
@@ -209,9 +209,10 @@ def test_sets_are_told_in_words(three: dict[str, Subject], pages: dict[str, str]
 
 def test_a_kind_of_wrong_set_that_did_not_occur_is_not_told() -> None:
     errors = SetErrors(system="s", n=10, wrong=3, missing=3, extra=0, both=0, unparsed=0, labels=[], worst=[])
-    told = sentence(errors)
+    told = sentence(errors, "test records")
     assert told.endswith("Of the others 3 lack one or more labels and have none too many.")
-    assert sentence({**errors, "wrong": 0, "missing": 0}).endswith("10 of 10 test records (100.0\u202f%).")
+    exact = sentence({**errors, "wrong": 0, "missing": 0}, "test records")
+    assert exact.endswith("10 of 10 test records (100.0\u202f%).")
 
 
 def test_withheld_labels_have_counts_and_no_numbers(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from clinfit.evaluation.system_results import GeneratedDict, MetricDict
 from clinfit.report.build import render, subjects_of
 from clinfit.report.inputs import ReportInputs
-from clinfit.report.sections.systems.language import language_view
+from clinfit.report.sections.systems.language import GeneralText, fluent, language_view
 
 
 def share(value: float | None, n: int = 90) -> MetricDict:
@@ -52,6 +52,10 @@ def written(cases: dict[str, ReportInputs]) -> Callable[[], ReportInputs]:
                         "prompt_tokens": [97, 180, 212, 251, 480],
                         "label_mass": [0.1, 0.25, 0.875, 0.9, 0.95],
                         "shortened": 3,
+                        "cut": [
+                            {"id": "p7", "dropped_tokens": 600, "prompt_tokens": 200},
+                            {"id": "p2", "dropped_tokens": 50, "prompt_tokens": 200},
+                        ],
                         "pieces": None,
                     },
                 },
@@ -72,7 +76,11 @@ def written(cases: dict[str, ReportInputs]) -> Callable[[], ReportInputs]:
     return give
 
 
-DETAILS = {"shortened_records": 1234, "tasks": {"finding": {"prompt_sha256": "0badc0de" * 8}}}
+DETAILS = {
+    "shortened_records": 1234,
+    "general_text": {"perplexity": 75.25, "base_perplexity": 61.5},
+    "tasks": {"finding": {"prompt_sha256": "0badc0de" * 8}},
+}
 
 
 def test_every_number_is_shown(written: Callable[[], ReportInputs]) -> None:
@@ -90,8 +98,31 @@ def test_every_number_is_shown(written: Callable[[], ReportInputs]) -> None:
         "strict, version 1",
         "no label (7), several labels (4)",
         "0badc0de" * 8,
+        "Records that lost text, test: tiny (after)",
+        "75.0 %",
+        "The 2 that lost most",
     ):
         assert text in section, text
+
+
+def test_general_text_before_and_after_is_in_every_report_with_a_causal_model(
+    written: Callable[[], ReportInputs], pages: dict[str, str]
+) -> None:
+    """Not in the chapter on stages alone: a study in one stage has none. The sentence says what the numbers mean."""
+    inputs = written()
+    assert "stages" not in inputs.results
+    section = render(inputs).partition('id="task1-language"')[2].partition("<h3")[0]
+    assert 'data-value="61.5"' in section and 'data-value="75.25"' in section
+    assert "tiny-seed42: general text has become less likely (+22.4 %, from 61.5 to 75.2)" in section
+    assert "General text" not in pages["no neural model"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [(60.0, 62.0, "about as likely"), (60.0, 50.0, "has become likelier"), (None, 50.0, "is not known")],
+)
+def test_what_the_perplexity_of_general_text_means(before: float | None, after: float, told: str) -> None:
+    assert told in fluent(GeneralText("tiny-seed42", before, after))
 
 
 def test_without_free_answers_there_is_no_table_of_them(pages: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """Training and failures as the report tells them."""
 
-from clinfit.report.sections.systems.models import best_step, failures, model_view, training_figures
+from clinfit.report.sections.systems.models import best_step, curves_in_brief, failures, model_view, training_figures
 
 from .conftest import log_rows, model_record
 
@@ -24,7 +24,7 @@ def test_training_figure_marks_the_kept_checkpoint() -> None:
     (figure,) = training_figures(
         [model_record("tiny", "causal")], {("tiny-seed42", 1): log_rows()}, {"finding": "auroc"}
     )
-    assert "checkpoint kept from step 63" in figure
+    assert "checkpoint kept from step 63" in figure.figure
 
 
 def test_losses_are_drawn_with_their_own_sign() -> None:
@@ -34,7 +34,7 @@ def test_losses_are_drawn_with_their_own_sign() -> None:
     ]
     record = model_record("tiny", "causal")
     (figure,) = training_figures([record], {("tiny-seed42", 1): rows}, {"finding": "brier"})
-    assert "validation Brier score from 0.25 to 0.125" in figure
+    assert "validation Brier score from 0.25 to 0.125" in figure.figure
 
 
 def test_every_task_of_a_model_has_its_own_curve_in_its_own_sign() -> None:
@@ -42,15 +42,30 @@ def test_every_task_of_a_model_has_its_own_curve_in_its_own_sign() -> None:
     rows = [{"step": 1, "loss": 0.7, "validation_loss": 0.6, "validation_tasks": tasks}]
     primaries = {"first": "accuracy", "second": "log_loss", "third": "accuracy"}
     (figure,) = training_figures([], {("tiny-seed42", 1): rows}, primaries)
-    assert "validation first: Accuracy from 0.75" in figure and "validation second: Log loss from 0.5" in figure
-    assert "third" not in figure
+    assert (
+        "validation first: Accuracy from 0.75" in figure.figure
+        and "validation second: Log loss from 0.5" in figure.figure
+    )
+    assert "third" not in figure.figure
 
 
 def test_stages_are_told_apart() -> None:
     logs = {("tiny-seed42", 1): log_rows(), ("tiny-seed42", 2): log_rows()}
     figures = training_figures([], logs, {"finding": "auroc"})
-    assert "Training of tiny-seed42, stage 1" in figures[0]
-    assert "Training of tiny-seed42, stage 2" in figures[1]
+    assert "Training of tiny-seed42, stage 1" in figures[0].figure
+    assert "Training of tiny-seed42, stage 2" in figures[1].figure
+
+
+def test_what_the_curves_show_stands_beside_them_and_in_brief() -> None:
+    """The log's validation loss is lowest at step 42; the primary metric chose step 63."""
+    record = model_record("tiny", "causal")
+    logs = {("tiny-seed42", 1): log_rows(), ("once-seed1", 1): log_rows()[:1]}
+    tiny, once = training_figures([record], logs, {"finding": "auroc"})
+    assert tiny.said.startswith("Validation loss rose since step 42 by ") and "was kept: step 63" in tiny.said
+    assert "no curve to read" in once.said
+    assert curves_in_brief([record], logs) == [
+        "Validation loss rose again before the end; the best checkpoint was kept: tiny-seed42"
+    ]
 
 
 def test_failures_and_facts() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from html import unescape
 from typing import Any
 
 import pandas as pd
@@ -22,11 +23,18 @@ STAGES = [Stage(train={"one": 1.0}), Stage(train={"other": 1.0})]
 KNOWS: Mapping[str, Mapping[int, tuple[float, float]]] = {
     "forgets": {0: (0.2, 0.2), 1: (2.5, 0.2), 2: (0.3, 2.5)},
     "keeps": {0: (0.2, 0.2), 1: (2.5, 0.2), 2: (2.5, 2.5)},
+    "together": {0: (0.2, 0.2), 1: (2.5, 2.5)},
+    "alone": {0: (0.2, 0.2), 1: (2.5, 0.2)},
 }
 
 
 def staged(kind: str) -> tuple[Study, Results]:
-    ways = {"forgets": STAGES, "keeps": [STAGES[0], Stage(train={"other": 1.0}, retain=Retain(rehearsal=0.1))]}
+    ways = {
+        "forgets": STAGES,
+        "keeps": [STAGES[0], Stage(train={"other": 1.0}, retain=Retain(rehearsal=0.1))],
+        "together": [Stage(train={"one": 1.0, "other": 1.0})],
+        "alone": STAGES[:1],
+    }
     study = Study(
         name="staged",
         tasks={name: task_of(kind) for name in ("one", "other")},
@@ -56,26 +64,67 @@ def values(results: Results, task: str) -> list[Any]:
     return [row["metric"]["value"] for entry in entries for row in entry["rows"]]
 
 
+def chapter_of(study: Study, results: Results) -> str:
+    page = unescape(render(ReportInputs(results, study)))
+    start = page.index('<h2 id="stages"')
+    return page[start : page.index("<h2", start + 10)]
+
+
+def entries(results: Results) -> list[Any]:
+    return [entry for task in results["tasks"].values() for entry in task["sections"].get("stages", [])]
+
+
 def test_the_chapter_shows_the_matrix_of_metrics_json(made: tuple[Study, Results]) -> None:
     study, results = made
-    page = render(ReportInputs(results, study))
-    start = page.index('<h2 id="stages"')
-    chapter = page[start : page.index("<h2", start + 10)]
+    chapter = chapter_of(study, results)
     shown = set(re.findall(r'data-value="([^"]+)"', chapter))
     for task in ("one", "other"):
         assert {repr(value) for value in values(results, task)} <= shown
     assert "stages" in results
-    for sentence in results["stages"]["verdict"]:
-        assert sentence.partition(":")[0] in chapter
+    (ways,) = results["stages"]["ways"]
+    assert chapter.index(ways["conclusion"]) < chapter.index("<li>")
+    assert f"**{ways['conclusion']}**" in summary_markdown(results, "clinfit run")
+    for sentence in ways["verdict"]:
+        assert f"<li>{sentence}</li>" in chapter
         assert f"- {sentence}" in summary_markdown(results, "clinfit run")
     assert "rehearsal 10 %" in chapter and "before training" in chapter
     assert chapter.count("<svg") == 2
 
 
+def test_the_chapter_shows_every_control_and_what_it_says(made: tuple[Study, Results]) -> None:
+    """Learning all at once, this task alone, and no remedy: a column each, and the sentence with its numbers."""
+    study, results = made
+    chapter = chapter_of(study, results)
+    found = {change["kind"] for entry in entries(results) for change in entry["changes"]}
+    assert found == {"gain", "retention", "transfer", "joint", "single", "naive"}
+    for entry in entries(results):
+        for change in entry["changes"]:
+            assert f"<li>{change['sentence']}</li>" in chapter
+            if change["kind"] in {"joint", "single", "naive"}:
+                assert f'data-value="{change["difference"]!r}"' in chapter
+    for words in ("against no remedy", "against all at once", "against this task alone"):
+        assert f">{words}</th>" in chapter
+
+
+def test_the_chapter_shows_what_was_forgotten_at_most_and_how_calibration_drifted(made: tuple[Study, Results]) -> None:
+    study, results = made
+    chapter = chapter_of(study, results)
+    for entry in entries(results):
+        assert (entry["forgotten"] is None) == (entry["learned"] == 2), "what the last stage taught was not forgotten"
+        if entry["forgotten"] is not None:
+            assert f'data-value="{entry["forgotten"]!r}"' in chapter
+        first, last = entry["rows"][0]["ece"], entry["rows"][-1]["ece"]
+        if first is not None:
+            assert f"ECE {first:.3f}" in chapter and f"{first:.3f} before, " in chapter
+            assert f"{last:.3f} at the end" in chapter
+    calibrated = study.tasks["one"].kind in ("classification", "multiple-choice")
+    assert [entry["rows"][0]["ece"] is not None for entry in entries(results)] == [calibrated] * 4
+    assert ("ECE" in chapter.partition('id="stages-matrix"')[0]) == calibrated
+
+
 def test_shades_go_from_the_worst_to_the_best_value(made: tuple[Study, Results]) -> None:
     _, results = made
-    view = stages_view(results)
-    assert view is not None
+    (view,) = stages_view(results) or []
     for column in range(2):
         cells = [row.cells[column] for matrix in view.matrices for row in matrix.rows]
         by_value = sorted(cells, key=lambda cell: float(cell.value.full))

@@ -39,11 +39,14 @@ def test_what_holds_for_several_systems_is_said_once() -> None:
         Finding("warn", "small", "the test split is small"),
         Finding("warn", "constant", "forest answers 'no' for every item", system="forest"),
         Finding("warn", "constant", "forest answers 'yes' for every item", system="forest"),
+        Finding("warn", "alike", "tiny: the model answers alike", system="tiny"),
+        Finding("warn", "alike", "forest: the model answers alike", system="forest"),
         Finding("warn", "mass", "little probability on the labels", system="tiny (after)"),
     ]
     assert told_once([finding.as_dict() for finding in found]) == [
         "answers 'no' for every item: tiny (before), forest",
         "the test split is small",
         "forest answers 'yes' for every item",
+        "the model answers alike: tiny, forest",
         "little probability on the labels (tiny (after))",
     ]

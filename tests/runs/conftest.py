@@ -4,14 +4,18 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import clinfit
 from clinfit.runs import execute
+from clinfit.runs.cluster import connect
 from clinfit.runs.control.status import Monitor
 from clinfit.runs.execute import Result
 from clinfit.runs.steps.failures import Failure
 from clinfit.study.schema import Study
+from ray_nodes import free_port
 from spoiled import spoil_workers
 
 
@@ -33,3 +37,30 @@ def spoil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     place.mkdir()
     monkeypatch.setenv("PYTHONPATH", f"{place}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     yield partial(spoil_workers, place)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on the path of all nodes; what `spoil` writes is copied into it."""
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="module")
+def cluster(site: Path) -> Iterator[Any]:
+    """A head that does no steps, and two nodes of one CPU. RAY_ADDRESS names it, as on a machine of a real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(clinfit.__file__).parents[1])]))
+        for name, value in connect.SETTINGS.items():
+            patch.setenv(name, value)
+        patch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "180")  # for one client's process, beside other tests
+        from ray.cluster_utils import Cluster
+
+        port = free_port()
+        head = {"num_cpus": 0, "include_dashboard": False, "ray_client_server_port": port}
+        found: Any = Cluster(initialize_head=True, head_node_args=head)
+        found.client = f"127.0.0.1:{port}"
+        for _ in range(2):
+            found.add_node(num_cpus=1)
+        patch.setenv("RAY_ADDRESS", found.address)
+        yield found
+        found.shutdown()

@@ -21,7 +21,7 @@ from clinfit.evaluation.metrics.text.faults import FAULTS
 from clinfit.files import read_json
 from clinfit.models.base import WrittenText
 from clinfit.models.families import load_model
-from clinfit.models.texts.judges import BertScorer
+from clinfit.models.texts.judges import BertScorer, JudgedText
 from clinfit.predictions import SCORE, read_predictions
 from clinfit.runs.execute import run
 from clinfit.runs.finish import evaluate_run
@@ -301,7 +301,8 @@ def test_metrics_with_weights_of_their_own_are_scores_like_others(place: Path, t
     texts = read_predictions(folder.model("lead", 42).predictions("note", "test", 1))
     scorer = BertScorer(BertScore(encoder=str(bert_base()), layer=1))
     np.testing.assert_allclose(
-        scores[SCORE + "bertscore"], scorer.scores(list(texts["predicted"]), list(texts["gold"]))
+        scores[SCORE + "bertscore"],
+        scorer.scores([JudgedText(*pair, [], []) for pair in zip(texts["predicted"], texts["gold"], strict=True)]),
     )
     task = read_json(folder.metrics)["tasks"]["note"]
     metric = task["systems"][0]["metrics"]["bertscore"]
@@ -317,7 +318,17 @@ def test_metrics_with_weights_of_their_own_are_scores_like_others(place: Path, t
 
 def test_weights_that_are_not_there_are_refused_before_anything_is_done(place: Path, tmp_path: Path) -> None:
     shutil.copy(place / "data.csv", tmp_path)
-    for asked in ({"bertscore": {"encoder": "someone/encoder"}}, {"nli": {"classifier": "./nowhere"}}):
+    for asked in (
+        {"bertscore": {"encoder": "someone/encoder"}},
+        {"nli": {"classifier": "./nowhere"}},
+        {"alignscore": {"classifier": "./nowhere"}},
+    ):
         with pytest.raises(ClinfitError, match="not a folder on this machine"):
             run(load_study(study(tmp_path, **asked)), out="refused", console=Console(quiet=True))
+    both = {"nli": {"classifier": "nowhere"}, "alignscore": {"classifier": "./neither"}}
+    with pytest.raises(ClinfitError) as caught:
+        run(load_study(study(tmp_path, **both)), out="refused", console=Console(quiet=True))
+    assert "evaluation.nli.classifier: 'nowhere' is not a folder" in caught.value.found
+    assert "evaluation.alignscore.classifier: './neither' is not a folder" in caught.value.found
+    assert "clinfit/" not in caught.value.expected, "no base of clinfit judges pairs of texts"
     assert not Path("refused").exists()

@@ -4,6 +4,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,18 +14,34 @@ from peft import LoraConfig, get_peft_model
 from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, PretrainedConfig
 
+import clinfit
 from clinfit.data.records import Split
 from clinfit.errors import ClinfitError
-from clinfit.models.estimates.estimate import WRITING_EFFICIENCY, Work, estimate, gemm_rate, model_size
+from clinfit.models.estimates.estimate import (
+    KEPT_OUTPUTS,
+    PROGRAM_BYTES,
+    STEP_EFFICIENCY,
+    WRITING_EFFICIENCY,
+    Work,
+    estimate,
+    gemm_rate,
+    model_size,
+)
+from clinfit.models.estimates.room import room
 from clinfit.runs.checking.check import _in_all, check_study, masked
-from clinfit.runs.checking.models import Reading, work_of
+from clinfit.runs.checking.models import prepare as prepare_models
+from clinfit.runs.checking.steps import step_estimates
+from clinfit.runs.checking.work import Reading, work_of
+from clinfit.runs.inputs import prepare
 from clinfit.study.load import load_study
 from clinfit.study.models import Causal, Encoder, Lora, Train
 from clinfit.study.schema import Study
-from clinfit.study.stages import Mix
+from clinfit.study.stages import Mix, Stage
 from clinfit.training.adapters import add_adapter, parameter_counts
 from model_blocks import small_base
+from small_study import write_study as write_small
 
+TINY = Path(clinfit.__file__).parent / "models/bases/tiny"
 STUDY = """\
 name: tiny-check
 tasks:
@@ -101,7 +118,10 @@ def test_of_texts_what_answers_read_and_which_metrics_cannot_be_computed(study: 
     path.write_text(yaml.safe_dump({"name": "texts", "tasks": {name: task}, "models": [tiny]}))
     text, findings = printed(load_study(path), show_record=False)
     (lost,) = (one for one in findings if one.code == "metric-cannot-run")
-    assert lost.level == "error" and "no-such-folder" in lost.title and lost.advice
+    assert lost.level == "error" and lost.title.startswith(
+        "tasks.cough.evaluation.bertscore.encoder: './no-such-folder'"
+    )
+    assert "clinfit/minilm" in lost.advice
     (cut,) = (one for one in findings if one.code == "shortened-records")
     assert cut.title.endswith("in training and likelihood") and "answers read all of them in pieces" in cut.advice
     assert "answers read them in pieces" in text
@@ -159,7 +179,7 @@ def test_4bit_without_a_gpu_is_told_and_estimated_as_it_would_be_loaded(study: S
     for model, told in ((whole, []), (quantized, ["tiny"])):
         text, findings = printed(study.model_copy(update={"models": [model]}), show_record=False)
         assert [one.system for one in findings if one.code == "not-quantized"] == told
-        memory += re.findall(r"[0-9.]+ GB", text)
+        memory += re.findall(r"[0-9.]+ GB", text)[:1]  # the next is what this machine has
     assert memory[0] == memory[1]
 
 
@@ -176,6 +196,25 @@ def test_a_base_that_is_not_there_is_a_finding_beside_the_others(study: Study) -
     assert findings[0].system == "lost"
     assert "no-such-folder" in text
     assert "label present:" in text  # the other model is still shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"train": Train(max_length=4000)}, "reads at most 2048"),
+        ({"lora": Lora(targets=["q_prj"])}, "match no module"),
+    ],
+)
+def test_what_a_run_refuses_is_told_before_it(
+    study: Study, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    refused = study.model_copy(update={"models": [study.models[1].model_copy(update=settings)]})
+    _, findings = printed(refused, show_record=False)
+    (told,) = [one for one in findings if one.level == "error"]
+    assert told.code == "model-cannot-run" and told.system == "tiny" and said in told.title
+    with pytest.raises(ClinfitError) as caught:
+        prepare(refused, tmp_path / "out", None, fresh=False)
+    assert caught.value.found == told.title
 
 
 def test_data_that_cannot_be_read_is_an_error(study: Study) -> None:
@@ -287,7 +326,7 @@ def test_work_counts_what_is_written_and_what_an_epoch_shows(tmp_path: Path) -> 
     lengths: dict[Split, list[int]] = {"train": [10, 20, 30], "validation": [5], "test": [7]}
     readings = [
         Reading("cough", lengths, {}, 20, {}),
-        Reading("exam", lengths, {}, 20, {}, references=6, most=64),
+        Reading("exam", lengths, {}, 20, {}, references={"validation": 2, "test": 4}, most=32),
     ]
     work = work_of(study, model, readings)
     assert work.written_tokens == 64 + 2 * 6, "to the limit before training, then as long as the references"
@@ -295,6 +334,72 @@ def test_work_counts_what_is_written_and_what_an_epoch_shows(tmp_path: Path) -> 
     mixed = [stage.model_copy(update={"mix": Mix(records={"exam": 4})}) for stage in study.stages]
     work = work_of(study.model_copy(update={"stages": mixed}), model, readings)
     assert work.train_lengths == [10, 20, 30, 10, 20, 30, 10, 10, 20, 30], "four of the three exam records, one again"
+
+
+def test_the_steps_of_a_plan_take_what_the_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One formula: the seconds of all steps of a seed are those of `clinfit check`, and no step needs more memory."""
+    monkeypatch.setattr("clinfit.runs.checking.models.gemm_rate", lambda *words: 1e9)
+    study = several(tmp_path, "[cough, signs, exam]")
+    begun = prepare(study, tmp_path / "run", None, fresh=True)
+    found, unverified = step_estimates(begun.study, begun.data, begun.runs, begun.steps)
+    (model,), _ = prepare_models(study, begun.data)
+    assert {step.id for step in begun.steps if step.run == "tiny-seed42" and step.action in ("fit", "answer")} == {
+        *found
+    }
+    assert sum(taken.seconds for taken in found.values()) == pytest.approx(model.estimate.seconds)
+    most = max(found.values(), key=lambda taken: taken.memory)
+    assert most.memory == pytest.approx(model.estimate.memory, rel=0.1) and not unverified
+    fit, asked = found["tiny-seed42/stages/1/model"], found["tiny-seed42/predictions/cough-test-stage1.parquet"]
+    assert fit.seconds > asked.seconds > 0 and fit.memory > asked.memory > PROGRAM_BYTES
+
+
+def test_the_step_of_a_search_takes_all_its_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clinfit.runs.checking.models.gemm_rate", lambda *words: 1e9)
+    model = {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"max_steps": 4, "processes": 2}}
+    search = {"trials": 5, "over": {"train.learning_rate": {"low": 1e-3, "high": 2e-3}}}
+    write_small(tmp_path, models=[model, model | {"name": "found", "search": search}])
+    begun = prepare(load_study(tmp_path / "study.yaml"), tmp_path / "run", None, fresh=True)
+    found, _ = step_estimates(begun.study, begun.data, begun.runs, begun.steps)
+    fit, searched = found["tiny-seed42/stages/1/model"], found["found-seed42/search"]
+    assert searched.seconds == pytest.approx(5 * fit.seconds) and searched.memory == fit.memory
+    asked = found["tiny-seed42/predictions/cancer-test-stage1.parquet"]
+    assert fit.memory > 2 * PROGRAM_BYTES > asked.memory, "two processes train, one answers"
+
+
+def test_work_counts_each_stage_by_its_own_settings_and_the_teacher(tmp_path: Path) -> None:
+    study = several(tmp_path, "[cough, exam]")
+    (model,) = [model for model in study.models if isinstance(model, Causal)]
+    lengths: dict[Split, list[int]] = {"train": [10, 20], "validation": [5], "test": [7]}
+    readings = [Reading(task, lengths, {}, 20, {}) for task in ("cough", "exam")]
+
+    def work(second: dict[str, Any], **train: Any) -> Work:
+        stages = [Stage(train={"exam": 1.0}), Stage.model_validate({"train": {"cough": 1.0}} | second)]
+        spec = model.model_copy(update={"train": Train(epochs=3, batch_size=1, **train)})
+        return work_of(study.model_copy(update={"stages": stages}), spec, readings)
+
+    asked = 2 * 12 * 3  # validation and test of both tasks, before the first stage and after both
+    plain = work({})
+    assert (plain.trained_tokens, plain.scored_tokens) == (3 * 30 + 3 * 30, 3 * 5 + 3 * 5 + asked)
+    brief = work({"settings": {"epochs": 1}})
+    assert (brief.trained_tokens, brief.scored_tokens) == (3 * 30 + 30, 3 * 5 + 5 + asked)
+    assert work({"settings": {"max_steps": 4}}).trained_tokens == 3 * 30 + 2 * 30, "two steps are an epoch"
+    assert work({}, max_steps=2).trained_tokens == 30 + 30
+    assert work({"settings": {"max_steps": 6}}, max_steps=2).trained_tokens == 30 + 3 * 30
+    taught = work({"retain": {"kl": 1.0}})
+    assert (taught.trained_tokens, taught.scored_tokens) == (180, plain.scored_tokens + 90), (
+        "the teacher reads them too"
+    )
+    again = work({"retain": {"kl": 1.0, "rehearsal": 0.5}})
+    assert again.train_lengths == [10, 20, 10, 20, 10] and again.trained_tokens == 90 + 3 * 40
+
+
+def test_an_estimate_takes_longer_with_what_training_reads() -> None:
+    size = model_size(causal(), LLAMA, labels=2)
+    one, two = (
+        estimate(causal(), size, replace(WORK, trained_tokens=tokens), "fp32", rate=1e9).seconds
+        for tokens in (1000, 2000)
+    )
+    assert two - one == pytest.approx(1000 * 2 * 2 * size.multiplied / (STEP_EFFICIENCY["fp32"] * 1e9))
 
 
 # ---------------------------------------------------------------- estimate
@@ -307,7 +412,7 @@ GPT2 = GPT2Config(vocab_size=96, n_embd=32, n_layer=2, n_head=4, n_positions=64)
 BERT = BertConfig(
     vocab_size=96, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
 )  # fmt: skip
-WORK = Work(train_lengths=[10] * 50, scored_tokens=300, answer_tokens=2)
+WORK = Work(train_lengths=[10] * 50, trained_tokens=1000, scored_tokens=300, answer_tokens=2)
 
 
 def causal(**changes) -> Causal:
@@ -355,16 +460,63 @@ def test_estimates_follow_their_formulas() -> None:
     fp32 = estimate(spec, size, WORK, "fp32", rate=1e9)
     bf16 = estimate(spec, size, WORK, "bf16", rate=1e9)
     assert fp32.weights == size.parameters * 4 == 2 * bf16.weights
-    assert fp32.activations == 2 * bf16.activations == 2 * 4 * size.output_widths * 100
+    assert fp32.activations == 2 * bf16.activations == KEPT_OUTPUTS * 4 * size.output_widths * 100
     assert fp32.logits == 10 * 2 * 96 * 12  # ten rows of ten tokens, two answer tokens each
     assert fp32.training == size.trained * 16
     writing = estimate(spec, size, replace(WORK, written_tokens=1000), "fp32", rate=1e9)
     decoded = 1000 * 2 * (size.multiplied + 32 * 96)
     assert writing.seconds - fp32.seconds == pytest.approx(decoded / (1e9 * WRITING_EFFICIENCY["fp32"]))
+    assert fp32.loading == fp32.writing == 0 and bf16.loading == size.parameters * 4, "the file holds fp32"
+    rows = replace(WORK, written_rows=[30, 20, 10])
+    kept = 3 * 30 * size.kept * 4
+    assert size.kept == 2 * 2 * (2 * 8), "layers, keys and values, heads and their size"
+    for precision in ("fp32", "bf16"):  # on a processor texts are written in fp32
+        assert estimate(spec, size, rows, precision, rate=1e9).writing == size.parameters * 4 + kept
+    on_gpu = estimate(spec, size, rows, "bf16", rate=1e9, device=torch.device("cuda"))
+    assert on_gpu.writing == size.parameters * 2 + kept / 2
+    taught = bf16.weights + bf16.training + bf16.activations + bf16.logits
+    assert bf16.memory - PROGRAM_BYTES == max(taught, bf16.weights + bf16.loading)
     twice = estimate(spec, size, WORK, "fp32", rate=2e9)
     assert fp32.seconds == pytest.approx(2 * twice.seconds)
     saving = spec.model_copy(update={"train": Train(epochs=2.0, batch_tokens=100, gradient_checkpointing=True)})
     assert estimate(saving, size, WORK, "fp32", rate=1e9).activations < fp32.activations
+
+
+def test_attention_that_is_dropped_out_is_kept_on_a_processor() -> None:
+    spec = Encoder(name="e", family="encoder", base="x", train=Train(batch_tokens=100))
+    size = model_size(spec, BERT, labels=3)
+    still = model_size(spec, BertConfig(**{**BERT.to_dict(), "attention_probs_dropout_prob": 0.0}), labels=3)
+    assert size.dropped == BERT.num_hidden_layers * BERT.num_attention_heads and still.dropped == 0
+    here, there = (estimate(spec, size, WORK, "fp32", 1e9, torch.device(name)) for name in ("cpu", "cuda"))
+    pairs = 100 * max(WORK.train_lengths)
+    assert here.activations - there.activations == pytest.approx(12 * size.dropped * pairs)
+    assert there.activations == estimate(spec, still, WORK, "fp32", 1e9).activations == 8.4 * size.output_widths * 100
+
+
+def test_a_model_that_does_not_fit_and_an_estimate_that_nobody_measured_are_told(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, findings = printed(study)
+    assert "not verified" not in text and not {"too-large"} & {finding.code for finding in findings}
+    assert "this machine has" in text or "this container has" in text
+    monkeypatch.setattr("clinfit.runs.checking.models.room", lambda device: (5e8, "this container"))
+    other = study.models[1].model_copy(update={"base": str(TINY)})
+    text, findings = printed(study.model_copy(update={"models": [other]}))
+    (found,) = [finding for finding in findings if finding.code == "too-large"]
+    assert found.title.startswith("tiny is estimated to need 0.") and found.title.endswith("this container has 0.5 GB")
+    assert found.level == "warn" and "weights 0.0 GB" in found.evidence and "not verified" in found.evidence
+    assert "(estimated, not verified)" in " ".join(text.split())
+
+
+def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr("clinfit.machine.CONTAINER", tmp_path)
+    device = torch.device("cpu")
+    for told, where in ((None, "this machine"), ("max", "this machine"), ("250000000", "this container")):
+        if told is not None:
+            limit.write_text(f"{told}\n")
+        there, what = room(device)
+        assert what == where and (there == 250e6) == (where == "this container")
 
 
 def test_a_long_run_is_told_with_a_way_to_a_short_one() -> None:
@@ -382,3 +534,15 @@ def test_what_other_programs_do_meanwhile_does_not_change_the_rate(monkeypatch: 
 
 def test_the_measured_rate_is_a_rate() -> None:
     assert 1e6 < gemm_rate(64, 64, "fp32", torch.device("cpu"), seconds=0.01) < 1e16
+
+
+def test_settings_that_change_nothing_are_told(study: Study) -> None:
+    """As a block may have that takes what all have by a merge key."""
+    shared = {"lora": Lora(rank=4), "train": Train(epochs=1, max_length=64)}
+    asked = causal(method="prompt", **shared).model_copy(update={"name": "asked", "base": "clinfit/tiny"})
+    _, findings = printed(study.model_copy(update={"models": [asked]}))
+    (found,) = [finding for finding in findings if finding.code == "settings-unused"]
+    assert found.title == "asked: lora, train.epochs change nothing" and "trains nothing" in found.evidence
+    trained = causal(**shared).model_copy(update={"name": "trained", "base": "clinfit/tiny"})
+    _, findings = printed(study.model_copy(update={"models": [trained]}))
+    assert "settings-unused" not in {finding.code for finding in findings}

@@ -18,7 +18,7 @@ from clinfit.runs.cluster.parcels import pack, unpack
 from clinfit.runs.inputs import prepare
 from clinfit.runs.steps.environment import describe_environment
 from clinfit.runs.steps.place import Place, as_brought, brought_data
-from clinfit.runs.steps.plan import Step, worker_key
+from clinfit.runs.steps.plan import Step
 from clinfit.runs.steps.written import WrittenTexts, remove_written
 from clinfit.study.load import load_study
 from executed import MAJORITY, RULES, causal
@@ -41,8 +41,9 @@ def test_a_worker_asks_for_no_more_than_a_node_has_that_is_otherwise_large_enoug
 ) -> None:
     """The largest node says nothing of a model that asks for a GPU, which it has not."""
     place, steps = work_of(make_study(models=[MAJORITY, causal("small")]))
-    monkeypatch.setattr(demanded, "_memory", lambda place, specs: {worker_key(spec): 10**9 for spec in specs})
-    monkeypatch.setattr(demanded, "thread_settings", lambda place: {"OMP_NUM_THREADS": "32"})
+    keys = {step.worker for step in steps} - {"classical"}
+    monkeypatch.setattr(demanded, "memory_demands", lambda place, steps: dict.fromkeys(keys, 10**9))
+    monkeypatch.setattr(demanded, "thread_settings", lambda environment: {"OMP_NUM_THREADS": "32"})
     found = demanded.demands(place, steps, [node(64), node(8, gpus=1), node(128, gpus=1, alive=False)])
     assert found["classical"] == Demand(32, 0, 0)
     assert [demand for key, demand in found.items() if key != "classical"] == [Demand(8, 1, 10**9)]

@@ -123,7 +123,13 @@ def test_only_what_failed_is_tried_again(make_study: Callable[..., Path]) -> Non
 
 def test_status_tells_what_a_step_still_takes_and_the_disk(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    told = {"state": "running", "pid": os.getpid(), "started": "t", "elapsed_seconds": 9.0, "models": {"m": "running"}}
+    told = {
+        "state": "running",
+        "pid": os.getpid(),
+        "started": "2026-01-01T00:00:00+00:00",
+        "elapsed_seconds": 9.0,
+        "models": {"m": "running"},
+    }
     write_json(folder.status, told)
     step = {"state": "running", "pid": os.getpid(), "stage": 1, "step": "training", "done": 5, "total": 20}
     write_json(folder.run("m").status, step | {"text": "loss 0.5", "seconds": 10.0})

@@ -7,21 +7,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 import clinfit
+from clinfit.cli import app
 from clinfit.errors import ClinfitError
 from clinfit.files import DiskError, hash_files
 from clinfit.locks import locked
 from clinfit.machine import is_alive
 from clinfit.predictions import read_predictions
+from clinfit.runs.cluster.choose import executor_named
 from clinfit.runs.control.status import status_lines
 from clinfit.runs.folder import RunFolder, answers_in
+from clinfit.runs.steps import demands as demanded
+from clinfit.runs.steps import executors
+from clinfit.runs.steps.executors import Inline, Processes
+from clinfit.runs.steps.place import Place
+from clinfit.runs.steps.plan import Step
 from clinfit.study.load import load_study, study_yaml
 from executed import KEYWORD, MAJORITY, RULES, answers, causal, models, run
 
@@ -67,6 +77,68 @@ def test_what_a_process_did_is_not_done_again_here(make_study: StudyMaker) -> No
     assert "keyword-seed42: already done" in said and changed <= {"status.json", "test_log.json"} | locks
 
 
+# ---------------------------------------------------------------- at the same time
+
+GB = 10**9
+
+
+def begun(
+    monkeypatch: pytest.MonkeyPatch, demands: dict[str, int], free: int, at_once: int, held: int = 0
+) -> list[list[str]]:
+    """Which workers are at work together, after each beginning, when each ends before the next look."""
+    steps = [Step(f"{key}/fit", "fit", key, 1, None, None, "", (), key) for key in demands]
+    monkeypatch.setattr(demanded, "memory_demands", lambda place, steps: demands)
+    monkeypatch.setattr(demanded, "available_memory_bytes", lambda: free)
+    at_work: list[list[str]] = []
+
+    class Made:
+        def __init__(self, place: Place, left: deque[Step]) -> None:
+            self.key, self.memory, self.left, self.ended = left[0].worker, held, deque[Step](), True
+            working.append(self)
+            at_work.append([one.key for one in working])
+
+        def receive(self) -> list[dict[str, Any]]:
+            working.remove(self)
+            return []
+
+    working: list[Made] = []
+    monkeypatch.setattr(executors, "_Process", Made)
+    monkeypatch.setattr(executors, "speaking", lambda processes, seconds: [processes[0]])
+    monkeypatch.setattr(executors, "_bury", lambda *words: None)
+    monkeypatch.setattr(executors, "_stop", lambda *words: None)
+    Processes(at_once).run(steps, MagicMock(), MagicMock())
+    return at_work
+
+
+def test_as_many_work_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    demands = {"a": 6 * GB, "b": 5 * GB, "c": 3 * GB, "classical": 0}
+    assert begun(monkeypatch, demands, 10 * GB, 3) == [
+        ["a"], ["a", "c"], ["a", "c", "classical"], ["c", "classical", "b"]
+    ], "b waits for a to end, and those that fit do not wait for b"  # fmt: skip
+    assert begun(monkeypatch, demands, 100 * GB, 3)[2] == ["a", "b", "c"], "no more than --workers says"
+
+
+def test_one_alone_always_may_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert begun(monkeypatch, {"a": 6 * GB, "b": 5 * GB}, 1 * GB, 2) == [["a"], ["b"]]
+
+
+def test_what_a_worker_holds_already_is_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free memory is what is left beside the 4 GB that it holds of its 6; one that holds more than it asked for counts
+    with that."""
+    assert begun(monkeypatch, {"a": 6 * GB, "b": 5 * GB}, 7 * GB, 2, held=4 * GB)[-1] == ["a", "b"]
+    assert begun(monkeypatch, {"a": 6 * GB, "b": 5 * GB}, 6 * GB, 2, held=4 * GB)[-1] == ["b"]
+    assert begun(monkeypatch, {"a": 6 * GB, "b": 5 * GB}, 4 * GB, 2, held=9 * GB)[-1] == ["b"]
+
+
+def test_one_that_waits_is_told_once(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demanded, "memory_demands", lambda place, steps: {step.worker: 10**15 for step in steps})
+    study = make_study(models=[MAJORITY, causal("small")])
+    result, said = run(study, 2)
+    (line,) = (line for line in said.splitlines() if "waits" in line)
+    assert result.ok and line.endswith("waits until there is memory for it beside what is at work")
+    assert said.index("majority-seed42: done") < said.index("small-seed42: training")
+
+
 # ---------------------------------------------------------------- killed
 
 
@@ -84,7 +156,7 @@ def test_a_worker_that_is_killed_fails_only_the_step_that_it_held(
     assert record["status"] == "failed" and "SIGKILL" in record["reason"] and not answers_in(record)
     assert said.count("FAILED") == 1 and "keyword-seed42: FAILED: its worker process was killed by SIGKILL" in said
     (line,) = (line for line in status_lines(RunFolder(result.folder)) if "keyword" in line)
-    assert line == "  keyword-seed42: failed"
+    assert line == f"  keyword-seed42: failed: {record['reason']}"
     spoil("")
     again, _ = run(study, out="apart/killed")
     assert again.ok and repr(answers(again.folder)) == repr(answers(whole.folder))
@@ -96,15 +168,50 @@ def test_a_worker_that_ends_by_itself_is_told_by_its_code(make_study: StudyMaker
     assert result.failed["keyword-seed42"].reason == "its worker process ended with code 3"
 
 
+def test_a_worker_that_holds_too_much_memory_is_ended_alone(
+    make_study: StudyMaker, spoil: Callable[[str], None]
+) -> None:
+    study = make_study(**RULES)
+    spoil("hoard = b'x' * 10**9; time.sleep(120)")
+    result, said = run(study, memory=0.8)
+    (name, failure), *others = result.failed.items()
+    assert name == "keyword-seed42" and not others and len(answers(result.folder)) == 4
+    assert "GB of memory, and --memory allows 0.8 GB: lower train.batch_tokens" in failure.reason and failure.fixable
+    assert RunFolder(result.folder).run(name).read_record()["reason"] == failure.reason
+    assert said.count("FAILED") == 1
+    spoil("hoard = b'x' * 10**8")
+    assert run(study, memory=0.8)[0].ok
+
+
+def test_a_limit_of_memory_is_for_worker_processes() -> None:
+    for name in ("inline", "ray"):
+        with pytest.raises(ClinfitError, match=f"--executor {name} starts none") as error:
+            executor_named(name, None, memory=2)
+        assert error.value.fix == "--executor processes --memory 2"
+    assert isinstance(executor_named("processes", 2, memory=2), Processes)
+
+
+def test_workers_that_nobody_would_start_are_refused() -> None:
+    with pytest.raises(ClinfitError, match="inline is this process alone") as error:
+        executor_named("inline", 2)
+    assert error.value.fix == "--executor processes --workers 2"
+    assert isinstance(executor_named("inline", 1), Inline)
+    with pytest.raises(ClinfitError, match="names no cluster"):
+        executor_named("ray://", None)
+
+
 def test_a_failure_in_a_worker_is_told_without_its_message(
     make_study: StudyMaker, spoil: Callable[[str], None], canary: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     spoil(f"raise ValueError({canary[:5]!r} + {canary[5:]!r})")
     result, said = run(make_study(**RULES))
     log = (result.folder / "models/keyword-seed42/error.log").read_text()
+    assert any("spoiled" in line for line in status_lines(RunFolder(result.folder)))
     assert result.failed["keyword-seed42"].reason.startswith("ValueError at ") and "spoiled" in log
     out, err = capfd.readouterr()
-    assert canary not in log + said + out + err
+    assert canary not in log + said + out + err + "".join(status_lines(RunFolder(result.folder)))
+    spoil("")
+    assert run(make_study(**RULES))[0].ok and not (result.folder / "models/keyword-seed42/error.log").exists()
 
 
 def test_a_full_disk_in_a_worker_stops_the_whole_run(make_study: StudyMaker, spoil: Callable[[str], None]) -> None:
@@ -262,46 +369,79 @@ def test_a_run_that_another_process_holds_fails_alone(make_study: StudyMaker) ->
 # ---------------------------------------------------------------- before anything is done
 
 
-def dry(study: Path, **options: Any) -> list[list[str]]:
-    """The rows of `clinfit run --dry-run`, as lists of cells."""
+def dry(study: Path, **options: Any) -> tuple[list[list[str]], list[list[str]], str]:
+    """The rows of both tables of `clinfit run --dry-run`, as lists of cells, and all that is printed."""
     from clinfit.runs.steps.dry_run import print_plan
 
     console = Console(file=io.StringIO(), width=300)
     chosen = {"out": None, "models": None, "fresh": False} | options
     print_plan(load_study(study), chosen["out"], chosen["models"], chosen["fresh"], console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    return [row for row in rows if len(row) == 7], [row for row in rows if len(row) == 5], text
 
 
 def test_a_dry_run_shows_what_is_left_and_writes_nothing(make_study: StudyMaker) -> None:
     study = make_study(models=[MAJORITY, KEYWORD])
-    rows = dry(study)
+    rows, workers, _ = dry(study)
     assert [row[0] for row in rows] == ["majority-seed42"] * 3 + ["keyword-seed42"] * 3
     assert [row[1] for row in rows][:3] == [
         "fit stage 1", "answer cancer validation after stage 1", "answer cancer test after stage 1"
     ]  # fmt: skip
-    assert {(row[2], row[3], row[4]) for row in rows} == {("classical", "to do", "not begun")}
+    assert {tuple(row[2:]) for row in rows} == {("classical", "-", "-", "to do", "not begun")}
+    assert workers == [["classical", "6", "0", "-", "-"]]
     assert not Path("runs").exists()
 
     result, _ = run(study, None, models=["majority"])
     before = hash_files(result.folder)
-    rows = dry(study)
-    assert [row[3] for row in rows] == ["done"] * 3 + ["to do"] * 3
+    rows, workers, _ = dry(study)
+    assert [row[5] for row in rows] == ["done"] * 3 + ["to do"] * 3 and workers[0][1] == "3"
     (result.folder / "models/majority-seed42/predictions/cancer-test-stage1.parquet").write_bytes(b"")
-    rows = dry(study)
-    assert [row[3:] for row in rows][:3] == [["done", ""]] * 2 + [["to do", "its file is missing or was changed"]]
+    rows, *_ = dry(study)
+    assert [row[5:] for row in rows][:3] == [["done", ""]] * 2 + [["to do", "its file is missing or was changed"]]
     assert before.keys() == hash_files(result.folder).keys()
+
+
+def test_a_dry_run_says_what_the_steps_take(make_study: StudyMaker) -> None:
+    rows, workers, text = dry(make_study(models=[MAJORITY, causal("small")], seeds=[1, 2]))
+    takes = {(row[0], row[1]): row[3:6] for row in rows}
+    fits = [takes[f"small-seed{seed}", "fit stage 1"] for seed in (1, 2)]
+    assert fits[0] == fits[1] and fits[0][0].endswith(" s") and fits[0][1].endswith(" GB")
+    assert takes["small-seed2", "answer cancer test before training"] == ["", "", "shared"]
+    key = next(row[2] for row in rows if row[0] == "small-seed1")
+    assert [row[:3] for row in workers] == [["classical", "3", "0"], [key, "8", "8"], ["all", "11", "8"]]
+    assert workers[0][3:] == ["-", "-"] and workers[1][3:] == workers[2][3:] and "-" not in workers[1]
+    said = " ".join(text.split())
+    assert said.count("not verified") == 1 and "of small: estimated, not verified" in said
+
+
+def test_a_dry_run_of_a_base_that_was_measured_claims_no_doubt(make_study: StudyMaker) -> None:
+    _, _, text = dry(make_study(models=[causal("tiny", base="clinfit/tiny")]))
+    said = " ".join(text.split())
+    assert "time with this machine to itself" in said and "not verified" not in said
 
 
 def test_a_dry_run_names_what_is_shared(make_study: StudyMaker) -> None:
     study = make_study(models=[MAJORITY, causal("small"), causal("other", lora={"rank": 3})])
-    states = {(row[0], row[1]): (row[3], row[4]) for row in dry(study)}
+    states = {(row[0], row[1]): (row[5], row[6]) for row in dry(study)[0]}
     assert states["small-seed42", "answer cancer test before training"] == ("to do", "not begun")
     assert states["other-seed42", "answer cancer test before training"] == ("shared", "the same as small-seed42")
     run(make_study(models=[MAJORITY]), None)
-    rows = dry(make_study(models=[MAJORITY, KEYWORD]))
-    assert [row[3] for row in rows] == ["shared"] * 3 + ["to do"] * 3
-    assert all("majority-seed42" in row[4] for row in rows[:3])
+    rows, *_ = dry(make_study(models=[MAJORITY, KEYWORD]))
+    assert [row[5] for row in rows] == ["shared"] * 3 + ["to do"] * 3
+    assert all("majority-seed42" in row[6] for row in rows[:3])
+
+
+def test_only_what_failed_is_shown_and_started_in_the_background_where_something_did(
+    make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(make_study(**RULES))
+    started: list[object] = []
+    monkeypatch.setattr("clinfit.cli.detached", lambda *given: started.append(given))
+    for words in (["--dry-run"], ["--detach"]):
+        with pytest.raises(ClinfitError, match=r"--retry-failed: no run in .* has failed"):
+            CliRunner().invoke(app, ["run", path, "--retry-failed", *words], catch_exceptions=False)
+    assert not started
 
 
 def test_a_dry_run_on_the_command_line(make_study: StudyMaker) -> None:

@@ -9,12 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from clinfit.cli import app
+from clinfit.data.records import Record
 from clinfit.data.seen import SeenCategories, SeenNumbers
 from clinfit.errors import ClinfitError
 from clinfit.packs.read import load_pack
 from clinfit.runs.execute import run
 from clinfit.runs.external import pack
 from clinfit.runs.external.pack import case_mix, evaluate_pack
+from clinfit.study.data import InputColumn
 from kinds import dataset
 from two_layer import llama_base
 
@@ -150,10 +152,10 @@ def test_errors_say_what_to_do(folder: Path, tmp_path: Path) -> None:
     pack, new = pack_of(folder), folder / "new.csv"
     with pytest.raises(ClinfitError, match="answers 2 tasks") as raised:
         evaluate_pack(pack, new, tmp_path / "out")
-    assert "--task fall or needs" in raised.value.expected
+    assert "one of fall, needs" in raised.value.expected and raised.value.fix == "name it: --task fall"
     with pytest.raises(ClinfitError, match="no task 'fal'") as raised:
         evaluate_pack(pack, new, tmp_path / "out", task="fal")
-    assert raised.value.fix == "--task fall"
+    assert raised.value.fix == "did you mean fall?"
     pd.read_csv(new).drop(columns="fall").to_csv(tmp_path / "unlabelled.csv", index=False)
     with pytest.raises(ClinfitError, match="has an answer of task fall"):
         evaluate_pack(pack, tmp_path / "unlabelled.csv", tmp_path / "out", task="fall")
@@ -167,11 +169,38 @@ def test_errors_say_what_to_do(folder: Path, tmp_path: Path) -> None:
 def test_case_mix_names_no_rare_category() -> None:
     case = dataset("table")
     seen = {"sex": SeenCategories(("f",), False, "f"), "age": SeenNumbers(0, 1, 0.5)}
-    rows = {row["name"]: row for row in case_mix(seen, case.records)}
+    rows = {row["name"]: row for row in case_mix(seen, case.task.data.columns, case.records)}
     assert set(rows) == {"sex", "age"} and rows["age"]["outside"] > 0
     assert "quartiles" in rows["age"]["here"]
-    few = case_mix(seen, case.records[:5])
+    few = case_mix(seen, case.task.data.columns, case.records[:5])
     assert {row["here"].partition(";")[0] for row in few} <= {"too few values", "no category of enough records"}
+
+
+def test_case_mix_counts_what_training_has_not_seen_and_nothing_that_it_reads_otherwise() -> None:
+    """A category in capital letters is the known one; an impossible number is missing."""
+    columns = {
+        "pain": InputColumn(column="pain", type="category", categories=["mild", "severe"]),
+        "age": InputColumn(column="age", type="number", range=[0, 120]),
+    }
+    seen = {"pain": SeenCategories(("mild", "severe"), False, "mild"), "age": SeenNumbers(20, 80, 50)}
+    pains, ages = ["Severe", "severe", "worst", None], [50.0, 700.0, 90.0, None]
+    records = [
+        Record(str(k), str(k), {"pain": pain, "age": age}, None, "test")
+        for k, (pain, age) in enumerate(zip(pains, ages, strict=True))
+    ]
+    rows = {row["name"]: row for row in case_mix(seen, columns, records)}
+    assert rows["pain"]["outside"] == 1 and "missing in 2" in rows["pain"]["here"]
+    assert rows["age"]["outside"] == 1 and "missing in 2" in rows["age"]["here"]
+
+
+def test_labels_of_another_place_are_not_called_wrong(folder: Path, tmp_path: Path) -> None:
+    """The model is as likely to be what is wrong there."""
+    rows = pd.read_csv(folder / "new.csv").iloc[:198]
+    rows["fall"] = np.where(rows["fall"] == "yes", "no", "yes")
+    rows.to_csv(tmp_path / "turned.csv", index=False)
+    task = evaluate_pack(pack_of(folder), tmp_path / "turned.csv", tmp_path / "out", task="fall")["tasks"]["fall"]
+    assert "label-errors" not in {finding["code"] for finding in task["findings"]}
+    assert "label_errors" not in task["sections"]
 
 
 def test_texts_of_a_pack_are_scored_as_those_of_a_run(tmp_path: Path) -> None:

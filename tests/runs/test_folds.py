@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer
 from clinfit.data.load import load_task
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json
+from clinfit.packs.read import load_pack
 from clinfit.predictions import read_predictions
 from clinfit.runs.compare import compare_runs
 from clinfit.runs.control.status import Monitor
@@ -246,10 +247,58 @@ def test_other_kinds_and_unlike_folds_are_refused(tmp_path: Path) -> None:
     tasks = {
         "one": {"labels": ["0", "1"], "data": {**data, "split": split}},
         "other": {"labels": ["0", "1"], "data": data},
-        "several": {"kind": "multilabel", "labels": ["0", "1"], "data": {**data, "split": split}},
+        "several": {"kind": "generation", "data": {**data, "split": split}},
     }
     with pytest.raises(ClinfitError) as error:
         load_study(write(tmp_path, tasks=tasks, models=MODELS[:2]))
     told = "\n".join(error.value.lines())
     assert "here no folds, and folds 3, repeats 1 in one: write split: {folds: 3, repeats: 1}" in told
-    assert "all tasks of a study have the same `folds`" in told and "the kind is multilabel" in told
+    assert "all tasks of a study have the same `folds`" in told and "the kind is generation" in told
+
+
+def test_several_labels_from_folds_to_the_pack_of_a_refitted_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((80, 3))
+    table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(id=[f"r{k}" for k in range(80)])
+    labels = {"high": "a", "low": "b"}
+    for label, column in labels.items():
+        table[label] = (table[column] + 0.5 * rng.standard_normal(80) > 0.5).astype(int)
+    (tmp_path / "study").mkdir()
+    table.to_csv(tmp_path / "study/data.csv", index=False)
+    task = {
+        "kind": "multilabel",
+        "labels": list(labels),
+        "data": {
+            "path": "data.csv",
+            "id": "id",
+            "inputs": {name: {"column": name, "type": "number"} for name in "abc"},
+            "label": {"columns": {label: label for label in labels}},
+            "split": {"folds": 3, "repeats": 2},
+        },
+        "evaluation": {"threshold": {"rule": "f1"}},
+    }
+    models = [MODELS[0], {**MODELS[1], "refit": True}]
+    study = write_study(tmp_path / "study", tasks={"t": task}, models=models, evaluation={"bootstrap": 100})
+    result = run(study, out=tmp_path / "run", console=quiet())
+    assert result.ok and result.results is not None and result.report is not None
+    found = result.results["tasks"]["t"]
+    assert found["sections"].get("cross_validation") is not None and found["counts"]["test"]["n"] == 80
+    lasso = next(system for system in found["systems"] if system["name"] == "lasso")
+    assert (lasso["metrics"]["micro_f1"]["value"] or 0) > 0.6
+
+    decided = pd.read_parquet(RunFolder(result.folder).decisions("t"))
+    own = decided[decided["model"] == "lasso"]
+    assert len(own) == 160
+    for one in lasso["sections"].get("folds", []):
+        rows = own[(own["repeat"] == one["repeat"]) & (own["fold"] == one["fold"])]
+        for label in labels:
+            given = rows["decision"].str.split("|").apply(lambda names, label=label: label in names)
+            value = one["label_thresholds"][label]["value"]
+            assert (given == (rows[f"p_{label}"] >= value)).all()
+
+    entry = load_pack(result.packs["lasso-seed42-refit"]).content.tasks["t"]
+    refit = lasso["sections"].get("refit")
+    assert refit is not None and entry.threshold == refit["label_thresholds"]
+    assert entry.cross_validation == "3-fold cross-validation, repeated twice"
+    page = result.report.read_text()
+    assert "Threshold of each label: the largest F1" in page and "lasso-seed42-refit" in page

@@ -2,14 +2,11 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ import clinfit
 from clinfit.errors import ClinfitError
 from clinfit.files import DiskError, hash_files
 from clinfit.machine import is_alive
-from clinfit.runs.cluster import connect, executor
+from clinfit.runs.cluster import connect, executor, station
 from clinfit.runs.cluster.choose import executor_named
 from clinfit.runs.cluster.demands import Demand
 from clinfit.runs.cluster.executor import Ray
@@ -27,49 +24,15 @@ from clinfit.runs.cluster.parcels import pack, unpack
 from clinfit.runs.control.status import status_lines
 from clinfit.runs.folder import RunFolder
 from executed import ALWAYS, KEYWORD, MAJORITY, RULES, answers, causal, models, run
+from ray_nodes import killed_once_named, needs_ray
 from spoiled import spoil_workers
 
 StudyMaker = Callable[..., Path]
 
 pytestmark = pytest.mark.usefixtures("no_report")
-needs_ray = pytest.mark.skipif(
-    find_spec("ray") is None and os.environ.get("CI") != "true", reason="the extra ray is not installed"
-)
 
 TFIDF = {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [1.0]}
 TINY = causal("tiny", base="clinfit/tiny", train={"max_steps": 2, "max_length": 100, "precision": "fp32"})
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder on the path of all nodes; what `spoil` writes is copied into it."""
-    return tmp_path_factory.mktemp("site")
-
-
-@pytest.fixture(scope="module")
-def cluster(site: Path) -> Iterator[Any]:
-    """A head that does no steps, and two nodes of one CPU. RAY_ADDRESS names it, as on a machine of a real one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(clinfit.__file__).parents[1])]))
-        for name, value in connect.SETTINGS.items():
-            patch.setenv(name, value)
-        from ray.cluster_utils import Cluster
-
-        port = free_port()
-        head = {"num_cpus": 0, "include_dashboard": False, "ray_client_server_port": port}
-        found: Any = Cluster(initialize_head=True, head_node_args=head)
-        found.client = f"127.0.0.1:{port}"
-        for _ in range(2):
-            found.add_node(num_cpus=1)
-        patch.setenv("RAY_ADDRESS", found.address)
-        yield found
-        found.shutdown()
 
 
 @pytest.fixture
@@ -122,26 +85,13 @@ def test_a_node_that_is_killed_costs_the_step_that_it_held(
     )
     third = cluster.add_node(num_cpus=1)
 
-    def kill() -> None:
-        while not (held.exists() and held.read_text()):
-            time.sleep(0.1)
-        (node,) = (node for node in cluster.worker_nodes if raylet(node) == int(held.read_text()))
-        cluster.remove_node(node, allow_graceful=False)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    result, said = on_cluster(study, "apart/killed")
-    killer.join()
+    with killed_once_named(cluster, held):
+        result, said = on_cluster(study, "apart/killed")
     assert result.ok, result.failed
     assert said.count("the node that worked on it is gone; the step begins again on another") >= 1
     assert models(whole.folder) == models(result.folder)
     assert repr(answers(whole.folder)) == repr(answers(result.folder))
     assert third is not None
-
-
-def raylet(node: Any) -> int:
-    """The process that is a node."""
-    return node.all_processes["raylet"][0].process.pid
 
 
 @needs_ray
@@ -168,10 +118,24 @@ def test_what_fails_on_a_node_fails_alone_and_tells_no_text(
 
 @needs_ray
 @pytest.mark.slow
-def test_a_cluster_is_reached_through_its_client_server(cluster: Any, make_study: StudyMaker) -> None:
-    study = make_study(models=[MAJORITY, ALWAYS])
+def test_a_cluster_is_reached_through_its_client_server(
+    cluster: Any, make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose process for this client is late once, as on a busy machine."""
+    import ray
+
+    study, init, asked = make_study(models=[MAJORITY, ALWAYS]), ray.init, []
+
+    def late(**options: Any) -> Any:
+        asked.append(options["address"])
+        if len(asked) == 1:
+            raise ConnectionAbortedError("Initialization failure from server")
+        return init(**options)
+
     here, _ = run(study, None, out="apart/here")
+    monkeypatch.setattr(ray, "init", late)
     there, _ = run(study, None, out="apart/client", executor=Ray(cluster.client))
+    assert asked == [f"ray://{cluster.client}"] * 2
     assert there.ok and repr(answers(here.folder)) == repr(answers(there.folder))
 
 
@@ -189,7 +153,7 @@ def test_other_versions_and_nodes_that_are_too_small_are_told(
     )
     monkeypatch.undo()
     monkeypatch.chdir(study.parents[1])
-    monkeypatch.setattr(executor, "versions", lambda: {"clinfit": "9.9.9", "Python": "3.11"})
+    monkeypatch.setattr(station, "versions", lambda: {"clinfit": "9.9.9", "Python": "3.11"})
     with pytest.raises(ClinfitError, match="a node of the cluster has clinfit"):
         on_cluster(study, "apart/small")
 

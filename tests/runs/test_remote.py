@@ -98,7 +98,7 @@ def test_a_run_that_gave_up_asks_only_for_what_is_missing(
     desk: Path, server: RemoteServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = study_of(desk, server.url, requests={"retries": 0, "concurrent": 1})
-    answer, left = server.answer, [20]
+    answer, left = server.answer, [21]
 
     def until_quota(path: str, body: Any, headers: Any) -> Fault:
         left[0] -= 1
@@ -106,7 +106,7 @@ def test_a_run_that_gave_up_asks_only_for_what_is_missing(
 
     monkeypatch.setattr(server, "answer", until_quota)
     assert clinfit(monkeypatch, "run", str(study)) == 2
-    del server.asked[20:]  # what was refused is asked again, and so is the record that was answered in part
+    del server.asked[21:]  # what was refused is asked again, and so is the record that was answered in part
     *before, in_part = server.questions()
     server.asked.clear()
     monkeypatch.setattr(server, "answer", answer)

@@ -2,6 +2,7 @@
 
 import io
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,14 +46,23 @@ def working(folder: RunFolder, run: str, pid: int, **values: Any) -> None:
     write_json(folder.run(run).status, known | {"text": None, "updated": "now"} | values)
 
 
-def test_every_run_tells_its_stage_its_step_and_how_far_it_is(folder: RunFolder) -> None:
-    working(folder, "tiny-seed42", os.getpid(), done=12, total=40, text="loss 0.41")
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+def test_every_run_tells_its_stage_its_step_and_how_far_it_is(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "resident_bytes", lambda pid: {os.getpid(): 8.1e8}[pid])
+    far = {"done": 12, "total": 40, "text": "loss 0.41", "seconds": 30.0, "began": ago(31)}
+    working(folder, "tiny-seed42", os.getpid(), **far)
     working(folder, "bert-seed42", DEAD)
     set_state(folder.run("last-seed42").status, "waiting")
     set_state(folder.run("older-seed42").status, "done")  # of a run that this driver has nothing to do with
     first, _, *runs = status_lines(folder)
     assert first.endswith(": running") and runs == [
-        "  tiny-seed42: running, stage 2: training, stage 2 12/40 loss 0.41",
+        "  tiny-seed42: running, stage 2: training, stage 2 12/40 loss 0.41, 31 s so far, about 70 s left, "
+        "0.81 GB of memory",
         "  bert-seed42: killed, stage 2: training, stage 2",
         "  last-seed42: waiting",
         "  older-seed42: done",
@@ -62,6 +72,46 @@ def test_every_run_tells_its_stage_its_step_and_how_far_it_is(folder: RunFolder)
 def test_a_driver_that_is_gone_was_killed(folder: RunFolder) -> None:
     write_json(folder.status, read_json(folder.status) | {"pid": DEAD})
     assert status_lines(folder)[0] == f"{folder.path}: killed (run the study again to continue)"
+
+
+def test_time_goes_on_while_nothing_is_written(folder: RunFolder) -> None:
+    write_json(folder.status, read_json(folder.status) | {"started": ago(300), "elapsed_seconds": 0.0})
+    assert " 300 s of work" in status_lines(folder)[1]
+    write_json(folder.status, read_json(folder.status) | {"pid": DEAD, "elapsed_seconds": 12.0})
+    assert " 12 s of work" in status_lines(folder)[1], "what is gone does not work on"
+
+
+def recorded(folder: RunFolder, run: str, **values: Any) -> None:
+    known = {"format": "clinfit-run/2", "study": "s", "model": run, "seed": 42, "family": "causal", "spec": {}}
+    known |= {"steps": {}, "stages": {}, "status": "running", "reason": None}
+    write_json(folder.run(run).record, known | values)
+
+
+def test_a_run_tells_what_it_took_and_one_that_failed_why(folder: RunFolder) -> None:
+    monitor(folder.path)[0].update(models={"tiny-seed42": "done", "bert-seed42": "failed", "last-seed42": "failed"})
+    for run, state in (("tiny-seed42", "done"), ("bert-seed42", "failed"), ("last-seed42", "failed")):
+        set_state(folder.run(run).status, state)
+    stages = {"1": {"seconds": 20.4}, "2": {"seconds": 9.7}}
+    recorded(folder, "tiny-seed42", status="done", stages=stages, peak_memory_mb=880.0)
+    recorded(folder, "bert-seed42", status="failed", reason="KeyError at models/encoder.py:12", peak_memory_mb=900.0)
+    recorded(folder, "last-seed42", status="failed", reason="out of memory")
+    error = folder.run("bert-seed42").path / "error.log"
+    error.write_text("".join(f"line {k}\n" for k in range(9)))
+    shown = ["  bert-seed42: failed: KeyError at models/encoder.py:12", f"    {error}:"]
+    done = "  tiny-seed42: done, 30 s of training, at most 0.88 GB of memory"
+    last = "  last-seed42: failed: out of memory"
+    assert status_lines(folder)[2:] == [done, *shown, *(f"      line {k}" for k in range(4, 9)), last]
+    assert status_lines(folder, 1)[2:] == [done, *shown, "      line 8", last]
+    assert status_lines(folder, 0)[2:] == [done, shown[0], last]
+
+
+def test_the_log_of_a_detached_run_is_shown_where_asked_and_where_it_was_killed(folder: RunFolder) -> None:
+    log = folder.path.with_name(f"{folder.path.name}.log")
+    log.write_text("tiny-seed42: training ...\ntiny-seed42: training: 2/40 loss 0.8\n")
+    said = [f"    {log}:", "      tiny-seed42: training: 2/40 loss 0.8"]
+    assert str(log) not in " ".join(status_lines(folder)) and status_lines(folder, 1)[-2:] == said
+    write_json(folder.status, read_json(folder.status) | {"pid": DEAD})
+    assert status_lines(folder)[-3:] == [said[0], "      tiny-seed42: training ...", said[1]]
 
 
 def test_an_interrupted_run_keeps_what_it_did_last(folder: RunFolder) -> None:

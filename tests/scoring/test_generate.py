@@ -13,10 +13,9 @@ from clinfit.errors import ClinfitError
 from clinfit.models.causal import CausalModel
 from clinfit.scoring.answer_logits import answer_logits, states_at
 from clinfit.scoring.generate import MOST_ROWS, Continuation, Generator, Request, record_seed, stop_tokens
-from clinfit.scoring.next_token import Sampling
 from clinfit.scoring.slots import Slots
 from clinfit.study.models import Causal, Lora, Train
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Sampling, Task
 from lessons import TASK
 
 PROMPTS = [[0, 7, 19, 33], [0, *range(50, 90)], [0, 120]]
@@ -167,7 +166,7 @@ def test_draws_follow_the_probabilities_and_the_nucleus(base: Any) -> None:
     temperature, n = 0.5, 400
     probabilities = (logits / temperature).softmax(-1)
     requests = [Request(PROMPTS[0], 1, record_seed(1, str(i))) for i in range(n)]
-    drawn = [one.ids[0] for one in Generator(base).write(requests, (), Sampling(temperature, 0.9))]
+    drawn = [one.ids[0] for one in Generator(base).write(requests, (), Sampling(temperature=temperature, top_p=0.9))]
     ordered = probabilities.sort(descending=True)
     kept = int((ordered.values.cumsum(-1) < 0.9).sum()) + 1
     assert set(drawn) <= set(ordered.indices[:kept].tolist())
@@ -178,7 +177,7 @@ def test_draws_follow_the_probabilities_and_the_nucleus(base: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.1}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="out of range"):
+    with pytest.raises(ValueError, match=r"greater than|less than"):
         Sampling(**wrong)
 
 
@@ -206,10 +205,6 @@ def test_texts_hold_no_chat_markup_and_do_not_depend_on_their_neighbours(
     assert not any("<|" in text for text in written.texts)
     alone = [made.generate(TASK, [record], 8).texts[0] for record in text_records[:6]]
     assert written.texts == alone
-    some = Sampling(temperature=1.5)
-    drawn = made.generate(TASK, text_records[:6], 8, sampling=some).texts
-    assert drawn != alone
-    assert drawn[::-1] == made.generate(TASK, text_records[:6][::-1], 8, sampling=some).texts
 
 
 def test_on_a_processor_texts_are_written_in_fp32_and_the_weights_stay(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from rich.console import Console
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
@@ -56,6 +57,26 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = study_of(model)
     trained, _ = train(study, tmp_path_factory.mktemp("three"))
     return write_packs(trained, study, results_of(study), described(study))["words-seed42"]
+
+
+@pytest.fixture(scope="session")
+def writes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack of a language model of two layers: what it writes makes no sense, and runs to the limit."""
+    folder = tmp_path_factory.mktemp("follows")
+    rows = [{"id": f"r{k}", "text": f"Case {k} fell. Seen {k} times.", "note": f"Fell {k}"} for k in range(60)]
+    pd.DataFrame(rows).to_csv(folder / "data.csv", index=False)
+    data = {"path": "data.csv", "id": "id", "inputs": {"text": "text"}, "label": "note"}
+    train = {"epochs": 0.2, "learning_rate": 1e-4, "batch_size": 8, "max_length": 160, "precision": "fp32"}
+    model = {"name": "words", "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": train}
+    content = {
+        "name": "notes",
+        "tasks": {"note": {"kind": "generation", "data": data, "max_new_tokens": 40}},
+        "models": [model | {"compare_base": False}],
+        "evaluation": {"bootstrap": 100},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(content))
+    result = clinfit.run(folder / "study.yaml", out=folder / "run", console=Console(quiet=True))
+    return result.packs["words-seed42"]
 
 
 #: A task whose labels are of a lexicon.
@@ -148,8 +169,8 @@ def programs(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Starts `clinfit ...`; what still runs at the end is killed."""
     started: list[Program] = []
 
-    def start(*words: object) -> Program:
-        program = Program([str(word) for word in words], tmp_path / f"program-{len(started)}.log")
+    def start(*words: object, **environment: str) -> Program:
+        program = Program([str(word) for word in words], tmp_path / f"program-{len(started)}.log", environment)
         started.append(program)
         return program
 

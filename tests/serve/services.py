@@ -58,6 +58,7 @@ class RedisServer:
 
     folder: Path
     port: int = field(default_factory=free_port)
+    password: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,12 +69,13 @@ class RedisServer:
         assert REDIS is not None, "CI must have redis-server"
         words = [REDIS, "--port", str(self.port), "--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
         words += ["--maxmemory-policy", "noeviction", "--bind", "127.0.0.1"]
+        words += ["--requirepass", self.password] if self.password else []
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(200):
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1) as one:
                     one.sendall(b"PING\r\n")
-                    if one.recv(20).startswith(b"+PONG"):
+                    if one.recv(20).startswith((b"+PONG", b"-NOAUTH")):
                         return
             except OSError:
                 pass
@@ -92,6 +94,7 @@ class Program:
 
     words: list[str]
     log: Path
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +103,7 @@ class Program:
                 [sys.executable, "-m", "clinfit", *self.words],
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+                env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"} | self.environment,
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -116,7 +119,7 @@ class Program:
 
 
 def wait_until_ready(program: Program, url: str) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         assert program.process.poll() is None, program.log.read_text()
         try:
             if httpx2.get(f"{url}/ready").status_code == 200:

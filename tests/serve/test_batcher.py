@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clinfit.data.records import Record
-from clinfit.serve.batcher import EVERY, MOST, Batcher, Busy, Pace
+from clinfit.serve.batcher import EVERY, MOST, OTHERS, Batcher, Busy, Pace
 
 
 class Model:
@@ -20,7 +20,7 @@ class Model:
         self.gate = threading.Event()
         self.gate.set()
 
-    def answer(self, records: Sequence[Record]) -> list[Any]:
+    def answer(self, records: Sequence[Record], heard: object = None) -> list[Any]:
         self.gate.wait(10)
         time.sleep(self.seconds * len(records))
         ids = [record.id for record in records]
@@ -89,6 +89,23 @@ def test_a_job_has_a_turn_although_requests_never_end() -> None:
     turns = list(model.asked)  # a turn of a quick machine may be several records
     assert 1 <= next(k for k, turn in enumerate(turns) if "job" in turn) <= EVERY + 1
     batcher.stop()
+
+
+def test_other_work_has_every_other_turn_and_an_end(batcher: Batcher) -> None:
+    model = Model()
+    held(batcher, model)
+    done = [batcher.alone(lambda k=k: model.asked.append([f"other {k}"])) for k in range(2)]
+    fails = batcher.alone(lambda: 1 / 0)
+    requests = ask(batcher, model, ["r1", "r2"])
+    left = [batcher.alone(lambda: None) for _ in range(OTHERS - 3)]
+    with pytest.raises(Busy):
+        batcher.alone(lambda: None)
+    model.gate.set()
+    for future in [*done, *requests, *left]:
+        future.result(5)
+    assert [turn[0] for turn in model.asked[:3]] == ["first", "other 0", "r1"]
+    with pytest.raises(ZeroDivisionError):
+        fails.result(5)
 
 
 def test_one_bad_record_fails_alone(batcher: Batcher) -> None:

@@ -118,6 +118,19 @@ def test_what_moved_the_answer_has_its_place_in_the_text_as_it_was_sent(client: 
     assert "not the disease" in explanation["meaning"]
 
 
+def test_what_a_language_model_looked_at_has_its_place_too(client: TestClient) -> None:
+    text = "  We report 40 patients.  A tumour was seen. Nobody fell.\r\nThe end came.  "
+    asked = {"input": {"inputs": {"text": text, "age": 61}}, "explain": True, "explain_by": "gradient"}
+    (item,) = ask(client, {"model": "words-seed42/cancer", **asked}).json()["data"]
+    explanation = item["explanation"]
+    found = sorted(text[span["start"] : span["end"]] for span in explanation["effects"])
+    assert found == sorted(["We report 40 patients.", "A tumour was seen.", "Nobody fell.", "The end came."])
+    assert explanation["method"] == "gradient" and {span["probability"] for span in explanation["effects"]} == {None}
+    assert explanation["probability"] == pytest.approx(item["probabilities"][explanation["label"]], abs=1e-4)
+    refused = ask(client, {"model": TFIDF, **asked})
+    assert refused.status_code == 422 and "no gradient" in refused.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -161,6 +174,34 @@ def test_hostile_bodies_get_a_problem(client: TestClient, content: bytes, status
     response = client.post("/v1/classify", content=content, headers={"content-type": "application/json"})
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json" and CANARY not in response.text
+
+
+ONES = "1," * 60_000 + "1"
+KEYS = ",".join(f'"{CANARY}{k}": {{}}' for k in range(8_000))
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/v1/classify", f'{{"input": [{ONES}]}}'),
+        ("/v1/classify", f'{{"input": {{"inputs": {{"text": [{ONES}]}}}}}}'),
+        ("/v1/classify", f'{{"input": {{"inputs": {{{KEYS}}}}}}}'),
+        ("/v1/classify", f'{{"input": "x", {KEYS}}}'),
+        ("/v1/jobs", f'{{"input": [{ONES}]}}'),
+        ("/v1/qa", f'{{"input": [{ONES}]}}'),
+        ("/v1/chat/completions", f'{{"messages": [{ONES}]}}'),
+        ("/v1/chat/completions", f'{{"messages": [{{"role": "user", "content": [{ONES}]}}]}}'),
+        ("/v1/completions", f'{{"prompt": [{ONES}]}}'),
+    ],
+)
+def test_a_body_that_is_wrong_in_very_many_places_is_refused_at_the_first(
+    client: TestClient, route: str, body: str
+) -> None:
+    """An error made of each would take minutes, in which nobody else is answered."""
+    began = time.process_time()
+    response = client.post(route, content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 422 and response.json()["code"] == "invalid" and CANARY not in response.text
+    assert time.process_time() - began < 2
 
 
 def test_a_body_may_be_so_long_and_no_longer_whatever_its_header_says(make_client: Callable[..., TestClient]) -> None:

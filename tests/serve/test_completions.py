@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 import clinfit
+from clinfit.data.records import Record
 from clinfit.runs.execute import run
+from clinfit.serve.app import create_app
 from clinfit.serve.models import Models
+from clinfit.serve.service import Service
 
 from .services import Program, free_port, wait_until_ready
 
@@ -94,8 +98,13 @@ def test_several_inputs_are_one_json_object(client: TestClient) -> None:
         {"n": 2},
         {"max_tokens": 31},
         {"max_completion_tokens": 1},
-        {"tools": []},
+        {"tools": [{"type": "function", "function": {"name": "Fell"}}]},
         {"response_format": {"type": "json_object"}},
+        {"stop": "Fell"},
+        {"logprobs": True},
+        {"logit_bias": {"50256": -100}},
+        {"store": True},
+        {"tool_choice": "required"},
         {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]},
         {"messages": [{"role": "assistant", "content": TEXT}]},
         {"messages": []},
@@ -105,6 +114,97 @@ def test_what_was_not_evaluated_is_refused(client: TestClient, changes: dict[str
     answer = ask(client, TEXT, **changes)
     assert answer.status_code == 422 and answer.json()["code"] == "invalid"
     assert "Fell" not in answer.text and "brief" not in answer.text
+    (field,) = changes
+    assert {found["pointer"].split("/")[1] for found in answer.json()["errors"]} == {field}
+    assert f"#/{field}" in answer.json()["error"]["message"]
+
+
+NEUTRAL: dict[str, Any] = {
+    "stop": [],
+    "stream": None,
+    "stream_options": {"include_usage": True},
+    "n": 1,
+    "temperature": 0.0,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0.0,
+    "logit_bias": {},
+    "store": False,
+    "metadata": {},
+    "seed": 7,
+    "user": "ward",
+    "service_tier": "auto",
+    "max_tokens": None,
+}
+OF_CHAT: dict[str, Any] = {
+    "logprobs": False,
+    "tools": [],
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "response_format": {"type": "text"},
+    "modalities": ["text"],
+}
+OF_TEXTS: dict[str, Any] = {"echo": False, "best_of": 1, "suffix": "", "logprobs": False}
+
+
+def test_values_that_change_nothing_are_taken(client: TestClient) -> None:
+    """Libraries send what nobody set: as null, as an empty list, as OpenAI's own default."""
+    expected = ask(client, TEXT).json()["choices"]
+    for sent in (NEUTRAL | OF_CHAT, dict.fromkeys(NEUTRAL | OF_CHAT)):
+        answer = ask(client, TEXT, **sent)
+        assert answer.status_code == 200 and answer.json()["choices"] == expected, answer.text
+    for sent in (NEUTRAL | OF_TEXTS, dict.fromkeys(NEUTRAL | OF_TEXTS)):
+        answer = client.post(TEXTS, json={"model": NOTE, "prompt": TEXT, **sent})
+        assert answer.status_code == 200 and answer.json()["usage"] is None, "a rule has no tokens"
+
+
+def test_a_refused_field_is_named_and_a_key_of_the_senders_own_is_not(client: TestClient) -> None:
+    places = ask(client, TEXT, Fell=1, stop=["x"], stream_options={"Fell": 1}, tools=[{}]).json()["errors"]
+    assert {place["pointer"] for place in places} == {"#/*", "#/stop", "#/stream_options/*", "#/tools"}
+    (place,) = client.post(TEXTS, json={"model": NOTE, "prompt": TEXT, "tools": []}).json()["errors"]
+    assert place == {"pointer": "#/tools", "code": "extra_forbidden"}
+
+
+def test_what_is_refused_is_an_error_of_openais_form_too(client: TestClient) -> None:
+    for path in (CHAT, TEXTS):
+        json_type = {"content-type": "application/json"}
+        unread = client.post(path, content=b"{", headers=json_type)
+        elsewhere = client.post(path, content=b"{", headers=json_type | {"host": "evil.example"})
+        assert unread.json()["error"]["type"] == "/problems/malformed" and unread.json()["title"]
+        assert elsewhere.json()["error"]["code"] == "wrong-host"
+    unknown = ask(client, TEXT, model="gpt").json()
+    named = f"There is no such model: {unknown['detail']}"
+    assert unknown["error"] == {"message": named, "type": "/problems/unknown-model", "code": "unknown-model"}
+    assert "error" not in client.post("/v1/write", json={"model": "gpt", "input": TEXT}).json()
+
+
+def test_tokens_are_those_of_the_models_tokenizer(
+    writes: Path, tmp_path: Path, make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = clinfit.load_pack(writes)
+    service = make_service()
+    monkeypatch.setattr(service, "models", Models([pack]))
+    client, name = TestClient(create_app(service)), "words-seed42/note"
+    texts = ["Case 1 fell. Seen once.", "Case 2 fell."]
+    limit = pack.tasks["note"].task.max_new_tokens  # type: ignore[union-attr]
+    outputs = [
+        pack.model.generate("note", [Record(str(k), str(k), {"text": text}, task="note")], limit)  # type: ignore[union-attr]
+        for k, text in enumerate(texts)
+    ]
+    read, written = (sum(int(getattr(one, of)[0]) for one in outputs) for of in ("prompt_tokens", "tokens"))
+    usage = client.post(TEXTS, json={"model": name, "prompt": texts}).json()["usage"]
+    assert usage == {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    assert read > sum(len(text.split()) for text in texts) and 0 < written <= 2 * limit
+    sent = {"model": name, "prompt": texts, "stream": True, "stream_options": {"include_usage": True}}
+    *pieces, last, done = client.post(TEXTS, json=sent).text.strip().split("\n\n")
+    assert json.loads(last.removeprefix("data: "))["usage"] == usage and done == "data: [DONE]"
+    assert json.loads(last.removeprefix("data: "))["choices"] == []
+    assert {json.loads(piece.removeprefix("data: "))["usage"] for piece in pieces} == {None}
+    alone = ask(client, texts[0], model=name).json()["usage"]
+    chat = ask(client, texts[0], model=name, stream=True, stream_options={"include_usage": True}).text
+    assert json.loads(chat.strip().split("\n\n")[-2].removeprefix("data: "))["usage"] == alone
+    plain = ask(client, texts[0], model=name, stream=True).text.strip().split("\n\n")
+    assert all("usage" not in json.loads(piece.removeprefix("data: ")) for piece in plain[:-1])
 
 
 def test_several_prompts_have_a_choice_each(client: TestClient) -> None:

@@ -81,6 +81,43 @@ def test_records_that_cannot_be_read_have_an_error_and_the_others_an_answer(clie
     assert len(rows) == 4 and rows[2] == "b,,,,,,error,input age is not a number"
 
 
+def test_rows_without_any_value_have_an_error_as_records_have(client: TestClient) -> None:
+    content = b"id,text,age\na,A tumour.,61\nb,,\nc, ,NA\nd,,50\n"
+    job = send(client, content).json()["id"]
+    assert ended(client, job)["failed"] == 2
+    found = client.get(f"/v1/jobs/{job}/results").json()["data"]
+    told = {item["id"]: item["error"] and item["error"]["detail"] for item in found}
+    assert told == {"a": None, "b": "every input is missing", "c": "every input is missing", "d": None}
+    items = [{"id": "c", "inputs": {"text": " ", "age": "NA"}}, {"id": "d", "inputs": {"text": None, "age": 50}}]
+    asked = client.post("/v1/classify", json={"model": TFIDF, "input": items}).json()["data"]
+    assert [item["error"] and item["error"]["detail"] for item in asked] == ["every input is missing", None]
+
+
+def test_ids_that_nobody_gave_are_nobodys(client: TestClient) -> None:
+    record = {"inputs": {"text": "x", "age": 4}}
+    items = ["A tumour.", record | {"id": "3"}, record, record | {"id": "1"}, {"inputs": {}}, record | {"id": "1-2"}]
+    expected = ["1-3", "3", "3-2", "1", "5", "1-2"]
+    asked = client.post("/v1/classify", json={"model": TFIDF, "input": items}).json()["data"]
+    assert [item["id"] for item in asked] == expected
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": items}).json()["id"]
+    ended(client, job)
+    assert [item["id"] for item in client.get(f"/v1/jobs/{job}/results").json()["data"]] == expected
+
+
+def test_files_are_of_jobs_that_have_ended(make_client: Callable[..., TestClient], small: Served) -> None:
+    """A file has no place to say that there will be more of it; a page has."""
+    client = make_client(works=False)
+    job = send(client, small.data.read_bytes()).json()["id"]
+    for form in ("csv", "ndjson"):
+        early = client.get(f"/v1/jobs/{job}/results", params={"format": form})
+        assert (early.status_code, early.json()["code"]) == (409, "unfinished")
+        assert early.json()["detail"].startswith("0 of 60 records are done")
+    page = client.get(f"/v1/jobs/{job}/results")
+    assert page.status_code == 200 and page.json()["job"]["ended"] is None
+    client.post(f"/v1/jobs/{job}/cancel")
+    assert client.get(f"/v1/jobs/{job}/results?format=csv").status_code == 200, "there will be no more"
+
+
 def test_events_go_on_behind_the_last_one_that_was_seen(client: TestClient, small: Served) -> None:
     job = send(client, small.data.read_bytes()).json()["id"]
     last = ended(client, job)
@@ -145,9 +182,32 @@ def test_too_many_waiting_records_are_refused(make_client: Callable[..., TestCli
         (f"{CANARY},61\n{CANARY},62\n", "text/csv", 422, "the table has no column text, age"),
         (f"text,age\n{CANARY},{CANARY}\n", "text/csv", 422, "column age: no number in 1 rows, first in row 1"),
         (f"id,text,age\n1,{CANARY},1\n1,{CANARY},2\n", "text/csv", 422, "the table cannot be read: ids must stand"),
-        (f"{CANARY} {{", "application/x-ndjson", 422, "the file is no table"),
-        ("text,age\n", "text/csv", 422, ""),
-        ("", "text/csv", 422, ""),
+        (f"{CANARY} {{", "application/x-ndjson", 422, "the table cannot be read: line 1 is no JSON object"),
+        (f'{{"text": "{CANARY}"}}\n\n["{CANARY}"]', "application/x-ndjson", 422, "the table cannot be read: line 3 is"),
+        ("text,age\n", "text/csv", 422, "the table cannot be read: no rows"),
+        ("", "text/csv", 422, "the table cannot be read: no rows"),
+        (
+            f"text,age\na,1\n{CANARY},2,3\n",
+            "text/csv",
+            422,
+            "the table cannot be read: row 2 has 3 cells, the head has 2",
+        ),
+        (f'text,age\n"{CANARY},2\n', "text/csv", 422, "the table cannot be read: line 2: the quotes do not match"),
+        (
+            f"text,{CANARY},{CANARY}\na,1,2\n",
+            "text/csv",
+            422,
+            "the table cannot be read: several columns have one name",
+        ),
+        (f"text,age,,\na,1,{CANARY},2\n", "text/csv", 422, "the table cannot be read: columns 3, 4 hold values"),
+        (f"text,age\n{CANARY},1\n", f"text/csv; charset={CANARY}", 415, "the charset is none of ascii"),
+        (f"text,age\n{CANARY},1\n", "text/csv; charset=base64", 415, "the charset is none of ascii"),
+        (
+            f"text,age\n{CANARY}\u00e9,1\n",
+            "text/csv; charset=ascii",
+            422,
+            "the table is not text in ascii, which the Con",
+        ),
         (CANARY, "text/plain", 415, ""),
         (CANARY, "application/json", 400, ""),
         (f'{{"input": ["{CANARY}", {{"{CANARY}": 1}}]}}', "application/json", 422, ""),
@@ -159,6 +219,27 @@ def test_tables_with_faults_are_refused_without_their_words(
     response = client.post(f"/v1/jobs?model={TFIDF}", content=content.encode(), headers={"content-type": kind})
     assert response.status_code == status, response.text
     assert response.json().get("detail", "").startswith(detail) and CANARY not in response.text
+
+
+@pytest.mark.parametrize(
+    "charset", ["cp1252", "Windows-1252", '"ISO-8859-1"', "utf-16", "UTF-8", "utf-8-sig", "utf_16_le"]
+)
+def test_a_table_is_read_in_the_charset_that_its_type_names(client: TestClient, charset: str) -> None:
+    content = "id;text;age\nÅ;Größe 3 cm.;61\n".encode(charset.strip('"'))
+    kind = {"content-type": f"text/csv; header=present; Charset={charset}"}
+    job = client.post(f"/v1/jobs?model={TFIDF}", content=content, headers=kind).json()["id"]
+    ended(client, job)
+    (item,) = client.get(f"/v1/jobs/{job}/results").json()["data"]
+    record = {"id": "Å", "inputs": {"text": "Größe 3 cm.", "age": 61}}
+    assert [item] == client.post("/v1/classify", json={"model": TFIDF, "input": [record]}).json()["data"]
+
+
+def test_a_table_in_no_charset_that_is_known_is_told_how_to_name_it(client: TestClient) -> None:
+    content = "text,age\nGröße,61\n"
+    for encoding in ("latin-1", "utf-16"):
+        refused = send(client, content.encode(encoding))
+        assert refused.status_code == 422
+        assert refused.json()["detail"].startswith("the table cannot be read: not text in UTF-8; name its charset")
 
 
 @pytest.mark.parametrize(
@@ -206,8 +287,26 @@ def test_a_record_that_kills_its_chunk_is_alone_in_the_end(
     assert (last["state"], last["done"], last["failed"]) == ("succeeded", 8, 1)
     data = client.get(f"/v1/jobs/{job}/results").json()["data"]
     assert [item["index"] for item in data if item["error"]] == [5]
-    (letter,) = client.app.state.service.store.dead_letters(9)  # type: ignore[attr-defined]
-    assert letter.index == 5 and letter.reason.startswith("RuntimeError") and CANARY not in letter.reason
+    page = client.get(f"/v1/jobs/{job}/failures")
+    (failure,) = page.json()["data"]
+    assert (failure["index"], failure["id"], failure["code"]) == (5, "6", "unanswered")
+    assert failure["detail"].startswith("RuntimeError") and CANARY not in page.text
+    assert page.json()["next"] is None and page.json()["job"]["failed"] == 1
+
+
+def test_failures_come_in_pages_without_a_word_of_the_records(client: TestClient) -> None:
+    wrong = [{"id": f"w{k}", "inputs": {"text": CANARY, "age": CANARY}} for k in range(5)]
+    items = [item for pair in zip(["A tumour."] * 5, wrong, strict=True) for item in pair]
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": items}).json()["id"]
+    assert ended(client, job)["failed"] == 5
+    pages, after = [], 0
+    while after is not None:
+        page = client.get(f"/v1/jobs/{job}/failures", params={"after": after, "limit": 2})
+        assert page.status_code == 200 and CANARY not in page.text
+        pages.append([(failure["index"], failure["id"]) for failure in page.json()["data"]])
+        after = page.json()["next"]
+    assert pages == [[(1, "w0"), (3, "w1")], [(5, "w2"), (7, "w3")], [(9, "w4")]]
+    assert page.json()["data"][0]["detail"] == "input age is not a number"
 
 
 def test_one_text_one_prediction(client: TestClient) -> None:
@@ -216,8 +315,10 @@ def test_one_text_one_prediction(client: TestClient) -> None:
     assert sent.status_code == 202 and set(body) == {"prediction_id", "message"}
     ended(client, body["prediction_id"])
     found = client.get(f"/predictions/{body['prediction_id']}").json()
-    at_once = client.post("/v1/classify", json={"model": TFIDF, "input": "A tumour was seen."}).json()["data"][0]
-    assert found["status"] == "succeeded" and found["result"] == at_once
+    at_once = client.post("/v1/classify", json={"model": TFIDF, "input": "A tumour was seen."}).json()
+    assert found["status"] == "succeeded" and found["result"] == at_once["data"][0]
+    page = client.get(f"/v1/jobs/{body['prediction_id']}/results").json()
+    assert found["disclaimer"] == page["disclaimer"] == at_once["disclaimer"], "whatever brings them"
     first = client.post("/classify_abstract", json={"text": "A tumour was seen."})
     assert client.get(f"/v1/jobs/{first.json()['prediction_id']}").json()["model"] == TFIDF, "the first that fits"
     assert client.post("/classify_abstract", json={"text": ""}).status_code == 422
@@ -235,7 +336,7 @@ def test_jobs_of_others_are_not_told_from_none(make_client: Callable[..., TestCl
     mine = service.store.get(job)
     theirs = replace(mine, id="f" * 32, owner="somebody")
     service.store.submit(Submission(theirs, []), 10**6, 10**6)
-    for path in ("", "/results", "/events"):
+    for path in ("", "/results", "/failures", "/events"):
         assert client.get(f"/v1/jobs/{theirs.id}{path}").status_code == 404
     assert client.post(f"/v1/jobs/{theirs.id}/cancel").status_code == 404
     assert client.delete(f"/v1/jobs/{theirs.id}").status_code == 404

@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from clinfit.errors import ClinfitError
+from clinfit.packs.lean import Lean
 from clinfit.packs.read import load_pack
+from clinfit.packs.write import write_packs
 from clinfit.serve import models
 from clinfit.serve.models import Computing, Models, load_models
+from three_tasks import TASKS, described, results_of, study_of, train
+from two_layer import bert_base
 
 from .conftest import Served
 
@@ -49,28 +53,50 @@ def test_one_model_needs_no_name(small: Served) -> None:
     assert alone.find(None) is not None and alone.find("cancer") is not None and alone.find("other") is None
 
 
-def test_two_packs_of_one_name_are_refused(small: Served) -> None:
+def test_a_pack_that_is_named_twice_is_refused(small: Served) -> None:
     pack = load_pack(small.pack)
-    with pytest.raises(ClinfitError, match="two packs are called small/tfidf-seed42"):
+    with pytest.raises(ClinfitError, match="a pack of tfidf-seed42 is named twice"):
         Models([pack, pack])
 
 
-@pytest.mark.parametrize("computing", [Computing(), Computing("auto"), Computing("openvino", 0.01)])
-def test_each_pack_is_told_which_engine_is_wanted(
-    small: Served, monkeypatch: pytest.MonkeyPatch, computing: Computing
+@pytest.fixture(scope="module")
+def encoder_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {"epochs": 0.2, "learning_rate": 1e-2, "batch_size": 8, "max_length": 200, "precision": "fp32"}
+    spec = {"name": "encoder", "family": "encoder", "base": str(bert_base()), "lora": {"rank": 2}, "train": settings}
+    study = study_of(spec, tasks={"cancer": TASKS["cancer"]})
+    trained, _ = train(study, tmp_path_factory.mktemp("encoder"))
+    return write_packs(trained, study, results_of(study), described(study))["encoder-seed42"]
+
+
+def test_packs_of_other_families_say_that_they_stay(small: Served) -> None:
+    lines: list[str] = []
+    load_models([small.pack, small.majority], lines.append, Computing("auto"))
+    assert (
+        lines.count(
+            "tfidf-seed42: engine scikit-learn: it answers, since other engines are for encoders and causal models"
+        )
+        == 1
+    )
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_each_encoder_is_told_which_engine_is_wanted(
+    encoder_pack: Path, small: Served, monkeypatch: pytest.MonkeyPatch, chosen: bool
 ) -> None:
+    """Where torch is to answer all the same, the pack is read with it."""
     asked: list[tuple[Any, ...]] = []
 
-    def seen(pack: Any, *wanted: Any) -> list[str]:
-        asked.append((pack.content.run, *wanted))
-        return ["engine fake: it answers"]
+    def tried(*wanted: Any) -> Lean:
+        asked.append(wanted)
+        return Lean(load_pack(encoder_pack) if chosen else None, ["tested"], ["engine fake: it answers"])
 
-    monkeypatch.setattr(models, "use_engine", seen)
+    monkeypatch.setattr(models, "lean_pack", tried)
     lines: list[str] = []
-    load_models([small.pack, small.majority], lines.append, computing)
-    wanted = (computing.engine, computing.change)
-    assert asked == [("tfidf-seed42", *wanted), ("majority-seed42", *wanted)]
-    assert lines.count("tfidf-seed42: engine fake: it answers") == 1
+    found = load_models([encoder_pack, small.pack], lines.append, Computing("openvino", 0.01))
+    assert asked == [(encoder_pack, "openvino", 0.01)] and len(found.all()) == 2
+    assert (
+        sum("engine fake" in line for line in lines) == 1 and any(line.endswith(": tested") for line in lines) is chosen
+    )
 
 
 def test_nothing_but_torch_is_asked_for_by_itself() -> None:

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from .conftest import Served
-from .services import SOURCE, RedisServer, free_port, needs_redis
+from .services import SOURCE, RedisServer, free_port, needs_redis, soon
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 
@@ -60,14 +60,15 @@ class Desk:
                 ["bash", "-euc", words], cwd=self.folder, env=self.environment, stdout=file, stderr=file
             )
         self.started.append(process)
-        for _ in range(600):
+        for _ in range(3000):
             if "stop it with Ctrl-C" in log.read_text():
                 return
             try:
                 process.wait(0.1)
             except subprocess.TimeoutExpired:
                 continue
-            raise AssertionError(log.read_text())
+            break
+        raise AssertionError(f"{text} does not begin: {log.read_text()}")
 
     def stop(self) -> None:
         """All of them end well when they are told to."""
@@ -88,7 +89,7 @@ def desk(tmp_path: Path, small: Served, redis_server: RedisServer) -> Iterator[D
 @needs_redis
 def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
     lines = [line for line in commands("sh") if not line.startswith("pip ")]
-    (first, curl, redis_serve, redis_worker, engine, *keys, hospital) = lines
+    (first, curl, redis_serve, redis_worker, write, stream_worker, read, engine, *keys, hospital) = lines
     desk.start(first)
     assert '"decision"' in httpx2.Response(200, text=desk.run(curl + " -s")).text
     python, _ = commands("python")  # the other one is run by test_completions.py
@@ -102,6 +103,10 @@ def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
         assert desk.run(line).startswith("clinfit_")
     desk.start(redis_serve)
     desk.start(redis_worker)
+    desk.stop()
+    desk.run(write)
+    desk.start(stream_worker)
+    assert soon(lambda: "answer_id" in desk.run(read), 60) and '"decision"' in desk.run(read)
     desk.stop()
     desk.start(engine)
     desk.stop()

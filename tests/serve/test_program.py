@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ import clinfit
 from clinfit.files import hash_json, read_json, write_json
 from clinfit.packs.output import write_table
 from clinfit.serve.client import ServiceError
+from clinfit.serve.run import Draining, Place, serve
+from clinfit.serve.settings import Settings
 
 from .conftest import Served
 from .services import Program, free_port, wait_until_ready
@@ -67,6 +70,15 @@ def test_the_client_does_all_of_it(running: str, small: Served, tmp_path: Path) 
         with pytest.raises(ServiceError, match="404"):
             client.job(job)
         assert client.submit(["A tumour."], TFIDF)["total"] == 1 and len(client.jobs()) == 1
+        unreadable = {"id": "b", "inputs": {"text": "A fall.", "age": "old"}}
+        job = client.submit(["A tumour.", unreadable], TFIDF, idempotency_key="night 7")["id"]
+        assert client.submit(["A tumour.", unreadable], TFIDF, idempotency_key="night 7")["id"] == job
+        with pytest.raises(ServiceError) as reused:
+            client.submit(["Another."], TFIDF, idempotency_key="night 7")
+        assert reused.value.code == "key-reused"
+        assert client.wait(job)["failed"] == 1
+        (failure,) = client.failures(job)
+        assert (failure["id"], failure["code"]) == ("b", "invalid-record")
 
 
 def test_the_awaited_client_does_the_same(running: str, small: Served, tmp_path: Path) -> None:
@@ -74,10 +86,12 @@ def test_the_awaited_client_does_the_same(running: str, small: Served, tmp_path:
         async with clinfit.AsyncClient(running) as client:
             several = await asyncio.gather(*(client.classify(f"Case {k}: a tumour.", TFIDF) for k in range(20)))
             assert len({answers[0]["probs"][1] for answers in several}) > 1
-            job = (await client.submit_table(small.data, TFIDF))["id"]
+            job = (await client.submit_table(small.data, TFIDF, idempotency_key="awaited"))["id"]
+            assert (await client.submit_table(small.data, TFIDF, idempotency_key="awaited"))["id"] == job
             events = [event async for event in client.events(job)]
             assert events[-1]["event"] == "end" and (await client.wait(job))["state"] == "succeeded"
             assert len([result async for result in client.results(job)]) == 60
+            assert [failure async for failure in client.failures(job)] == []
             await client.save_results(job, tmp_path / "found.csv")
             await client.erase(job)
             with pytest.raises(ServiceError):
@@ -130,11 +144,31 @@ def test_what_the_user_can_put_right(small: Served, running: str, tmp_path: Path
     assert "is not a pack" in refused("serve", tmp_path)
     assert "there are no API keys" in refused("serve", small.pack, "--host", "0.0.0.0")
     assert "cannot be listened to" in refused("serve", small.pack, "--port", port)
-    assert "two packs are called" in refused("serve", small.pack, small.pack, "--port", 0, "--jobs", tmp_path / "j")
+    assert "is named twice" in refused("serve", small.pack, small.pack, "--port", 0, "--jobs", tmp_path / "j")
     assert "Redis does not answer" in refused("worker", small.pack, "--redis", "redis://127.0.0.1:1/0")
+    assert "address of the Redis server" in refused("worker", small.pack, "--redis", "somewhere")
+    nowhere = ("--jobs", tmp_path / "a", "--audit", tmp_path / "none" / "audit.jsonl")
+    assert "audit file" in refused("serve", small.pack, "--port", 0, *nowhere)
     assert "no scope everything" in refused("key", "x", "--keys", tmp_path / "k.json", "--scopes", "everything")
     (tmp_path / "text").write_text("no database " * 1000)
     assert "cannot be used for jobs" in refused("serve", small.pack, "--port", 0, "--jobs", tmp_path / "text")
+
+
+def test_who_reads_where_it_answers_may_ask_at_once(
+    small: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the server itself takes anybody: who comes waits, and is not refused."""
+    came: list[str] = []
+
+    def say(line: str) -> None:
+        if "answers on" in line:
+            port = int(line.partition("http://127.0.0.1:")[2].partition(",")[0])
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            came.append(line)
+
+    monkeypatch.setattr(Draining, "run", lambda self, sockets: self._service.close())
+    serve([small.majority], Place(port=0, jobs=tmp_path / "jobs.sqlite"), Settings(), say)
+    assert len(came) == 1
 
 
 def test_without_the_extra_it_says_what_to_install(small: Served) -> None:

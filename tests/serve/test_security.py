@@ -5,12 +5,14 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from starlette.testclient import TestClient
 
 from clinfit.errors import ClinfitError
 from clinfit.serve.guard import HEADERS
+from clinfit.serve.jobs import StoreDown
 from clinfit.serve.run import Place, _hosts
 from clinfit.serve.security import Keys, Rates, check_binding, is_own_host, keys_of, new_key, read_keys
 from clinfit.serve.stores.sqlite import SqliteStore
@@ -20,6 +22,7 @@ from .conftest import Served
 from .services import RedisServer, ended, needs_redis, soon
 
 TFIDF = "tfidf-seed42/cancer"
+RECORD = {"inputs": {"text": "A tumour was seen.", "age": 61}}
 
 
 @pytest.fixture
@@ -128,6 +131,20 @@ def test_a_key_has_its_rate(make_client: Callable[..., TestClient]) -> None:
     refused = client.post("/v1/classify", json=ask)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate")
     assert 1 <= int(refused.headers["retry-after"]) <= 3
+
+
+def test_a_large_job_leaves_room_for_questions_and_one_that_is_not_kept_costs_nothing(
+    make_client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(per_minute=60)
+    job = {"model": TFIDF, "input": [RECORD] * 200}
+    service = client.app.state.service  # type: ignore[attr-defined]
+    with monkeypatch.context() as down:
+        down.setattr(service.store, "submit", MagicMock(side_effect=StoreDown("no disk")))
+        assert [client.post("/v1/jobs", json=job).status_code for _ in range(2)] == [503, 503]
+    assert client.post("/v1/jobs", json=job).status_code == 202
+    assert client.post("/v1/jobs", json=job).status_code == 429
+    assert client.post("/v1/classify", json={"model": TFIDF, "input": RECORD}).status_code == 200
 
 
 def test_a_bucket_fills_again_and_lets_a_large_job_through_once() -> None:

@@ -1,8 +1,7 @@
 """What every store of jobs keeps to (serve/jobs.py), held against SQLite and a real Redis."""
 
-import json
-import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -12,9 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import redis
 
-from clinfit.errors import ClinfitError
 from clinfit.serve.jobs import Claim, Job, JobStore, KeyReused, QueueFull, Result, StoreDown, Submission
 from clinfit.serve.stores.redis import RedisStore
 from clinfit.serve.stores.sqlite import SqliteStore
@@ -113,6 +110,34 @@ def test_only_workers_with_the_pack_get_a_chunk(store: JobStore) -> None:
     assert store.claim(["other", "one"], "w", 30) is not None
 
 
+@pytest.mark.parametrize("owner", ["me", "you"])
+def test_a_small_job_does_not_wait_for_a_big_one(store: JobStore, owner: str) -> None:
+    sent(store, 40, 1)
+    for _ in range(3):
+        claimed(store)
+    small = sent(store, 1, 1, owner=owner)
+    assert small.id in [claimed(store).job for _ in range(3)]
+
+
+def test_owners_have_turns_and_so_have_their_jobs(store: JobStore) -> None:
+    mine = [sent(store, 20, 1) for _ in range(3)]
+    yours = sent(store, 20, 1, owner="you")
+    claims = [claimed(store) for _ in range(12)]
+    assert Counter(claim.job for claim in claims) == {yours.id: 6, **{job.id: 2 for job in mine}}
+    assert [claim.start for claim in claims if claim.job == yours.id] == list(range(6)), "in order"
+
+
+def test_many_small_jobs_hold_up_nobody(store: JobStore) -> None:
+    big, own = sent(store, 20, 1, owner="you"), sent(store, 20, 1)
+    taken = []
+    for _ in range(12):
+        sent(store, 1, 1)
+        claim = claimed(store)
+        store.write(claim, results(claim))
+        taken.append(claim.job)
+    assert taken.count(big.id) == 6 and own.id in taken
+
+
 def test_a_chunk_is_held_by_one_worker(store: JobStore) -> None:
     sent(store, 40, 1)
     taken: list[tuple[str, int]] = []
@@ -134,7 +159,7 @@ def test_a_silent_worker_loses_its_chunk_on_an_idle_store_and_cannot_write(store
     job = sent(store, 2, 2)
     stale = claimed(store, worker="a", lease=LEASE)
     assert store.claim(["q"], "b", LEASE) is None
-    time.sleep(LEASE + 0.1)
+    time.sleep(LEASE + 0.7)
     fresh = claimed(store, worker="b", lease=LEASE)
     assert fresh.start == stale.start and fresh.token > stale.token and fresh.tries == 2
     assert not store.renew(stale, 30)
@@ -146,6 +171,25 @@ def test_a_silent_worker_loses_its_chunk_on_an_idle_store_and_cannot_write(store
     assert store.write(fresh, results(fresh))
     assert not store.write(fresh, results(fresh)), "the second delivery changes nothing"
     assert (found(store, job).done, found(store, job).referred) == (2, 0)
+
+
+def test_a_lease_is_its_holders(store: JobStore) -> None:
+    """A worker that was started with a shorter lease takes nothing from one that is alive."""
+    sent(store, n=2)
+    claim = claimed(store, worker="a", lease=30)
+    time.sleep(1)
+    assert store.claim(["q"], "b", 0.1) is None and store.renew(claim, 30)
+    time.sleep(1)
+    assert store.claim(["q"], "b", 0.1) is None
+    assert store.write(claim, results(claim))
+
+
+def test_a_job_is_known_by_its_idempotency_key(store: JobStore) -> None:
+    job, _ = store.submit(submission(key="again", digest="d"), MUCH, MUCH)
+    assert store.known("me", "again", "d") == store.get(job.id)
+    assert store.known("me", "other", "d") is None and store.known("you", "again", "d") is None
+    with pytest.raises(KeyReused):
+        store.known("me", "again", "e")
 
 
 def test_a_lease_that_is_renewed_is_kept(store: JobStore) -> None:
@@ -190,15 +234,36 @@ def test_a_chunk_is_divided_into_its_records(store: JobStore) -> None:
     assert found(store, job).state == "succeeded"
 
 
-def test_what_is_buried_is_a_dead_letter_with_its_reason(store: JobStore) -> None:
+def test_what_is_buried_is_a_failure_with_its_reason(store: JobStore) -> None:
     job = sent(store, 2, 1)
     store.bury(claimed(store), "it kills")
     other = claimed(store)
     store.write(other, results(other))
-    assert [(letter.job, letter.index, letter.reason) for letter in store.dead_letters(9)] == [(job.id, 0, "it kills")]
+    (failure,) = store.failures(job.id, 0, 9)
+    assert (failure.index, failure.id, failure.code, failure.detail) == (0, "r0", "unanswered", "it kills")
+    assert abs(failure.time - time.time()) < 60
     ended = found(store, job)
     assert (ended.state, ended.done, ended.failed) == ("succeeded", 2, 1)
     assert store.results(job.id, 0, 1)[0]["error"] == {"code": "unanswered", "detail": "it kills"}
+
+
+def test_failures_are_those_of_a_job_in_pages(store: JobStore) -> None:
+    job, other = sent(store, 7, 1), sent(store, 1, 1)
+    for _ in range(8):
+        claim = claimed(store)
+        if claim.job == other.id or claim.start % 2:
+            store.bury(claim, f"reason {claim.start}")
+        elif claim.start == 4:
+            error = {"code": "invalid-record", "detail": "input age is not a number"}
+            store.write(claim, [{**results(claim)[0], "answer": None, "error": error}])
+        else:
+            store.write(claim, results(claim))
+    assert found(store, job).failed == 4
+    pages = [[failure.index for failure in store.failures(job.id, at, 2)] for at in (0, 4, 6)]
+    assert pages == [[1, 3], [4, 5], []]
+    assert [failure.code for failure in store.failures(job.id, 3, 2)] == ["unanswered", "invalid-record"]
+    store.erase(job.id)
+    assert store.failures(job.id, 0, 9) == [] and len(store.failures(other.id, 0, 9)) == 1
 
 
 def test_a_job_without_one_answer_has_failed(store: JobStore) -> None:
@@ -288,131 +353,3 @@ def test_a_store_that_is_down_says_so(tmp_path: Path) -> None:
         file.ping()
     with pytest.raises(StoreDown):
         RedisStore("redis://127.0.0.1:1/0", keep=60)
-
-
-WORDS = b"A tumour that nobody shall read"
-
-
-def told(store: SqliteStore) -> Job:
-    items = [{"id": "a", "inputs": {"text": WORDS.decode()}}]
-    job = Job(uuid4().hex, "me", "model", "pack", "task", "q", "queued", 1, time.time())
-    store.submit(Submission(job, [items]), MUCH, MUCH)
-    return job
-
-
-def in_files(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.iterdir())
-
-
-@pytest.mark.parametrize("end", ["bury", "sweep", "cancel", "erase"])
-def test_what_is_erased_is_not_in_the_log_of_writes(tmp_path: Path, end: str) -> None:
-    store = SqliteStore(tmp_path / "jobs.sqlite")
-    job = told(store)
-    claim = claimed(store)
-    assert WORDS in in_files(tmp_path)
-    if end == "bury":
-        store.bury(claim, "it kills")
-    elif end == "sweep":
-        time.sleep(0.05)
-        assert store.sweep(0.01) == 1
-    else:
-        getattr(store, end)(job.id)
-    assert WORDS not in in_files(tmp_path)
-    store.close()
-
-
-def test_a_log_that_somebody_reads_is_emptied_later(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "jobs.sqlite")
-    job = told(store)
-    reader = sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM jobs").fetchall()
-    began = time.monotonic()
-    assert store.erase(job.id) and time.monotonic() - began < 5, "nobody waits for who reads"
-    assert WORDS in in_files(tmp_path)
-    reader.execute("ROLLBACK")
-    assert store.claim(["q"], "w", 30) is None, "a worker looks all the time"
-    assert WORDS not in in_files(tmp_path)
-    reader.close()
-    store.close()
-
-
-class FailsOnce:
-    """A connection whose next COMMIT fails."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db, self.failed = db, False
-
-    def execute(self, sql: str, *values: Any) -> Any:
-        if sql == "COMMIT" and not self.failed:
-            self.failed = True
-            raise sqlite3.OperationalError("disk I/O error")
-        return self.db.execute(sql, *values)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.db, name)
-
-
-def test_a_commit_that_fails_leaves_the_store_usable(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "jobs.sqlite")
-    store._db = FailsOnce(store._db)  # type: ignore[assignment]
-    with pytest.raises(StoreDown):
-        told(store)
-    assert store.waiting() == 0
-    told(store)
-    assert store.waiting() == 1
-    store.close()
-
-
-@needs_redis
-def test_redis_tells_settings_that_lose_jobs(redis_server: Any) -> None:
-    store = RedisStore(redis_server.url, keep=60)
-    assert store.warnings() == []
-    store._redis.config_set("maxmemory-policy", "allkeys-lru")
-    assert "noeviction" in store.warnings()[0]
-    store._redis.config_set("maxmemory-policy", "noeviction")
-    store.close()
-
-
-@needs_redis
-def test_redis_before_7_is_refused(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis.Redis, "info", lambda self, section=None: {"redis_version": "6.2.14"})
-    with pytest.raises(ClinfitError, match=r"6\.2\.14"):
-        RedisStore(redis_server.url, keep=60)
-
-
-@pytest.fixture
-def redis_store(redis_server: Any) -> Iterator[RedisStore]:
-    made = RedisStore(redis_server.url, keep=60)
-    made._redis.flushall()
-    yield made
-    made.close()
-
-
-@needs_redis
-def test_a_silent_worker_behind_many_that_work_is_found(redis_store: RedisStore) -> None:
-    sent(redis_store, 26, 1)
-    held = [claimed(redis_store, worker=f"w{k}") for k in range(26)]
-    entry = json.loads(held[-1].handle)[0]
-    redis_store._redis.xclaim("{clinfit}:queue:q", "workers", "silent", 0, [entry], idle=60_000)
-    assert claimed(redis_store, worker="other").start == held[-1].start
-
-
-@needs_redis
-def test_a_queue_that_is_gone_stops_no_sweep(redis_store: RedisStore) -> None:
-    job = sent(redis_store, 1, 1)
-    claimed(redis_store)
-    redis_store._redis.delete("{clinfit}:queue:q")
-    time.sleep(0.05)
-    assert redis_store.sweep(0.01) == 1
-    assert found(redis_store, job).state == "expired"
-
-
-@needs_redis
-def test_a_job_is_kept_as_its_service_says(redis_store: RedisStore, redis_server: Any) -> None:
-    worker = RedisStore(redis_server.url, keep=1)
-    job = sent(RedisStore(redis_server.url, keep=10**6), 1, 1)
-    claim = claimed(worker)
-    assert worker.write(claim, results(claim))
-    assert all(redis_store._redis.ttl(f"{{clinfit}}:{part}:{job.id}") > 10**6 for part in ("job", "results", "chunks"))
-    worker.close()

@@ -15,7 +15,7 @@ from clinfit.packs.answer import Answer
 from clinfit.packs.output import write_table
 from clinfit.runs.execute import run
 from clinfit.serve.models import Models
-from clinfit.serve.routes.jobs import csv_page
+from clinfit.serve.routes.results import csv_page
 
 NAME = "lead-seed42/note"
 

@@ -30,6 +30,11 @@ TASKS: dict[str, dict[str, Any]] = {
         "data": {"path": "q.csv", "inputs": {"question": "question", "a": "a", "b": "b"}, "label": "answer"},
     },
 }
+#: A task of texts, which `TASKS` do not hold.
+NOTE: dict[str, Any] = {
+    "kind": "generation",
+    "data": {"path": "n.csv", "inputs": {"text": "text"}, "label": "summary"},
+}
 MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
 KEYWORD = {"name": "keyword", "family": "baseline", "kind": "keyword", "patterns": ["cancer"]}
 TFIDF = {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic"}
@@ -146,11 +151,22 @@ def test_patterns_are_for_one_question(write: Write) -> None:
             "class_weights acts on tasks with one label a record, and",
         ),
         ({"sampling": "oversample", "tasks": ["topics"]}, "models[0].sampling acts on tasks with one label a record"),
+        ({"sampling": "oversample", "tasks": ["note"]}, "models[0].sampling acts on tasks with one label a record"),
+        (
+            {"class_weights": "balanced", "tasks": ["note", "topics"]},
+            "class_weights acts on tasks with one label a rec",
+        ),
+        ({"class_weights": {"fall": 2.0}, "tasks": ["note"]}, "class_weights acts on tasks with one label a record"),
+        (
+            {"class_weights": {"fall": 2.0}, "tasks": ["note", "cancer"]},
+            "class_weights.fall: fall is not a label of cancer; labels: No, Yes",
+        ),
     ],
 )
 def test_weights_of_labels_are_for_tasks_with_one_label_a_record(write: Write, setting: Any, message: str) -> None:
-    assert message in errors_of(write(models=[TINY | setting, TINY | {"name": "other"}]))
-    assert load_study(write(models=[TINY | {"class_weights": {"Yes": 2.0, "A": 3.0}}]))
+    tasks = TASKS | {"note": NOTE} if "note" in setting.get("tasks", []) else TASKS
+    assert message in errors_of(write(tasks=tasks, models=[TINY | setting, TINY | {"name": "other"}]))
+    assert load_study(write(tasks=TASKS | {"note": NOTE}, models=[TINY | {"class_weights": {"Yes": 2.0, "A": 3.0}}]))
 
 
 # ---------------------------------------------------------------- stages
@@ -184,7 +200,8 @@ def test_stages_teach_every_trained_model_something(write: Write, stages: list[A
     assert message in errors_of(write(stages=stages))
 
 
-FIRST, SECOND = {"train": {"cancer": 1}}, {"train": {"exam": 1}}
+FIRST, SECOND, THIRD = {"train": {"cancer": 1}}, {"train": {"exam": 1}}, {"train": {"topics": 1}}
+NEW = {"adapter": "new"}
 
 
 @pytest.mark.parametrize(
@@ -198,7 +215,24 @@ FIRST, SECOND = {"train": {"cancer": 1}}, {"train": {"exam": 1}}
         ({"retain": {"rehearsal": 1.5}}, "stages[1].retain.rehearsal must be at most 1"),
         ({"retain": {"rehersal": 0.1}}, "rehersal is not a key of stages[1].retain; did you mean rehearsal?"),
         ({"merge": {"stages": [1, 2]}}, "stages[1]: a stage that merges does not train, so `train` means nothing"),
+        (
+            {"start": "base", "adapter": "new"},
+            "stages[1]: `adapter: new` leaves earlier tasks to their own adapters, and",
+        ),
+        ({"retain": {}}, "stages[1]: `retain` names nothing that retains; give it `rehearsal`, `l2` or `kl`"),
+        ({"retain": {"kl_to": "previous"}}, "stages[1]: `retain` names nothing that retains"),
+        ({"retain": {"kl_to": "base"}}, "stages[1].retain: `kl_to` says nothing without a strength; add `kl`"),
+        ({"retain": {"l2_on": "factors", "kl": 1.0}}, "stages[1].retain: `l2_on` says nothing without a strength"),
+        (
+            {"train": {"exam": 1, "cancer": 2}, "retain": {"rehearsal": 0.5}},
+            "stages[1].retain.rehearsal: the stage trains every earlier task itself, so there is nothing to rehearse",
+        ),
         ({"mix": {}}, "stages[1].mix: give `temperature` or `records`, one of them"),
+        ({"mix": {"records": {}}}, "stages[1].mix.records needs at least 1 entry"),
+        (
+            {"mix": {"temperature": 2.0}},
+            "stages[1]: `mix: temperature` divides an epoch among tasks, and the stage has",
+        ),
         ({"mix": {"records": {"cancer": 5}}}, "stages[1].mix.records.cancer: the stage does not train cancer"),
         ({"settings": {"epoch": 3}}, "epoch is not a key of stages[1].settings; did you mean epochs?"),
     ],
@@ -218,10 +252,36 @@ def test_ways_of_teaching_that_mean_nothing_are_refused(write: Write, changes: d
         ([FIRST, {"merge": {"stages": [1, 2]}}], "stages[1].merge.stages[1]: stage 2 does not come before stage 2"),
         ([FIRST, {"merge": {"stages": [1, 1]}}], "stages[1].merge: a stage stands there twice"),
         ([FIRST, {"merge": {"stages": [1]}}], "stages[1].merge.stages needs at least 2 entries"),
+        (
+            [FIRST, SECOND, {"merge": {"stages": [1, 2], "density": 0.3}}],
+            "stages[2].merge: `density` is for the methods ties and dare",
+        ),
+        (
+            [FIRST, SECOND | NEW, THIRD | NEW, {"merge": {"stages": [2, 3]}}],
+            "stages[3].merge.stages: none of these adapters has learned cancer, which `adapter: new` left to another; "
+            "name the stage that taught it too",
+        ),
+        (
+            [FIRST, SECOND | NEW, THIRD, {"train": {"topics": 1}} | NEW, {"merge": {"stages": [3, 4]}}],
+            "stages[4].merge.stages: none of these adapters has learned cancer",
+        ),
     ],
 )
 def test_a_stage_goes_on_from_stages_before_it(write: Write, stages: list[Any], message: str) -> None:
     assert message in errors_of(write(models=[MAJORITY, TINY], stages=stages))
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [FIRST, SECOND | NEW, {"merge": {"stages": [1, 2]}}],
+        [FIRST, SECOND | NEW, THIRD | NEW, {"merge": {"stages": [1, 2, 3]}}],
+        [FIRST, SECOND, THIRD | NEW, {"merge": {"stages": [2, 3]}}],
+        [FIRST, SECOND | {"start": "base"}, {"merge": {"stages": [1, 2]}}],
+    ],
+)
+def test_adapters_that_hold_every_task_between_them_are_merged(write: Write, stages: list[Any]) -> None:
+    assert load_study(write(models=[MAJORITY | {"tasks": ["cancer"]}, TINY], stages=stages))
 
 
 def test_a_model_says_which_stages_it_cannot_go_through(write: Write) -> None:
@@ -232,6 +292,74 @@ def test_a_model_says_which_stages_it_cannot_go_through(write: Write) -> None:
     focal = TINY | {"focal_gamma": 2.0, "stages": [FIRST, SECOND | {"retain": {"kl": 1.0}}]}
     assert "`kl` and `focal_gamma` do not go together" in errors_of(write(models=[MAJORITY, focal]))
     assert load_study(write(models=[MAJORITY | {"tasks": ["cancer"]}, TINY], stages=stacked))
+
+
+def test_what_retains_or_mixes_something_is_no_error(write: Write) -> None:
+    """Zeros, the remedies of several stages, and rehearsal of a task that only some of the stages before taught."""
+    third = {"train": {"exam": 1}, "retain": {"rehearsal": 0.5}, "mix": {"temperature": 2.0}}
+    stages = [FIRST, SECOND | {"retain": {"rehearsal": 0}}, third, FIRST | {"start": 2, "retain": {"rehearsal": 0.1}}]
+    study = load_study(write(models=[MAJORITY, TINY], tasks=only("cancer", "exam"), stages=stages))
+    path = write()
+    path.write_text(study_yaml(study), encoding="utf-8")
+    assert load_study(path) == study
+    again = [FIRST, SECOND | {"start": "base"}, SECOND | {"retain": {"rehearsal": 0.5}}]
+    message = errors_of(write(models=[MAJORITY, TINY], tasks=only("cancer", "exam"), stages=again))
+    assert "stages[2].retain.rehearsal" in message, "the stage that it goes on from began with the base"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"retain": {"l2": 1.0}}, "retain"),
+        ({"mix": {"records": {"topics": 5}}}, "mix"),
+        ({"settings": {"epochs": 1}}, "settings"),
+    ],
+)
+def test_own_stages_of_a_classical_model_hold_nothing_of_neural_ones(
+    write: Write, changes: dict[str, Any], name: str
+) -> None:
+    stages = [FIRST, {"train": {"topics": 1}} | changes]
+    message = errors_of(write(models=[TINY, TFIDF | {"stages": stages}]))
+    assert (
+        f"models[1].stages[1].{name} is for the training of neural models, and tfidf is classical; leave it out"
+        in message
+    )
+    shared = [{"train": {"cancer": 1, "exam": 1}}, {"train": {"topics": 1}} | changes]
+    assert load_study(write(models=[TINY, TFIDF], stages=shared)), "what a study says to all, neural ones hear"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [({"mix": {"records": {"topics": 5}}}, "mix"), ({"settings": {"epochs": 1}}, "settings")]
+)
+def test_own_stages_of_a_model_that_is_only_asked_hold_nothing_of_training(
+    write: Write, changes: dict[str, Any], name: str
+) -> None:
+    stages = [FIRST, {"train": {"topics": 1}} | changes]
+    asked = {key: value for key, value in TINY.items() if key in ("family", "base")}
+    asked |= {"name": "few-shot", "method": "prompt", "shots": 1, "stages": stages}
+    message = errors_of(write(models=[TINY, asked]))
+    assert f"models[1].stages[1].{name} is for the training of neural models, and few-shot trains nothing" in message
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"kind": "lead", "most_words": 20}, "`most_words` goes with kind: copy, and the kind is lead"),
+        ({"kind": "copy", "sentences": 2}, "`sentences` goes with kind: lead, and the kind is copy"),
+    ],
+)
+def test_settings_of_rules_go_with_their_kind(write: Write, rule: dict[str, Any], message: str) -> None:
+    assert message in errors_of(
+        write(tasks=TASKS | {"note": NOTE}, models=[*MODELS, {"name": "r", "family": "baseline"} | rule])
+    )
+
+
+def test_map_reduce_needs_a_text_to_divide(write: Write) -> None:
+    numbers = NOTE["data"] | {"inputs": {"age": {"column": "age", "type": "number"}}}
+    task = NOTE | {"long_input": "map-reduce", "data": numbers}
+    assert "long_input: map-reduce divides an input of type text, and there is none" in errors_of(
+        write(tasks=TASKS | {"note": task})
+    )
 
 
 def test_a_model_may_sit_out_a_stage(write: Write) -> None:

@@ -97,9 +97,8 @@ def test_a_base_beside_the_study_is_named_in_full(write, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "studies").glob("*.yaml")))
 def test_the_studies_that_come_with_the_project_load(name: str) -> None:
     study = load_study(ROOT / "studies" / f"{name}.yaml")
-    task = next(iter(study.tasks.values()))
     assert study.name == name
-    assert task.prompt is not None
+    assert all(task.prompt for task in study.tasks.values()), "a prompt file is there, and is not empty"
     assert "baseline" in {model.family for model in study.models}, "what costs nothing stands beside the models"
     assert {"clinfit/tiny", "clinfit/minilm"} & {getattr(model, "base", None) for model in study.models}
 
@@ -129,6 +128,30 @@ def test_several_misspelt_keys_come_as_one_error_with_lines_and_nearest_names(wr
     assert f"{path}:6: pth is not a key of tasks.cancer.data; did you mean path?" in message
     assert f"{path}:15: learning_rat is not a key of models[1].train; did you mean learning_rate?" in message
     assert f"4. {path}:16: primry is not a key of evaluation; did you mean primary?" in message
+
+
+def test_a_seed_stands_there_once(write) -> None:
+    for text, place in (
+        (f"{STUDY}seeds: [3, 1, 3]\n", "seeds"),
+        (changed("base: clinfit/tiny", "base: clinfit/tiny\n    seeds: [3, 1, 3]"), "models[1].seeds"),
+    ):
+        message = errors_of(write(text))
+        assert place in message and "3 stands there more than once" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("kind: lasso, trees: 50", "`trees` goes with kind: random-forest, and the kind is lasso"),
+        ("kind: random-forest, c_grid: [1.0]", "`c_grid` goes with kind: lasso or tfidf-logistic"),
+        ("kind: random-forest, words: true", "`words` goes with kind: lasso or tfidf-logistic"),
+        ("kind: gradient-boosting, trees: 50", "`trees` goes with kind: random-forest"),
+        ("kind: random-forest, learning_rate: 0.2", "`learning_rate` goes with kind: gradient-boosting"),
+    ],
+)
+def test_a_setting_that_its_kind_does_not_use_is_refused(write, settings: str, message: str) -> None:
+    text = changed("{name: majority, family: baseline, kind: majority}", f"{{name: c, family: classical, {settings}}}")
+    assert message in errors_of(write(text))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +184,11 @@ def test_several_misspelt_keys_come_as_one_error_with_lines_and_nearest_names(wr
         ("title: title,", "title: label,", 7, "inputs.title reads the label column"),
         ("title: title,", "record: title,", 7, "has a meaning of its own in prompts"),
         ("title: title,", "title: {column: title, unit: mm},", 7, "a unit goes with type: number"),
+        ("title: title,", "title: {column: title, range: [0, 1]},", 7, "a range goes with type: number"),
+        ("title: title,", "title: {column: title, type: number, range: [3, 2]},", 7, "begins at 3 and ends at 2"),
+        ("title: title,", "title: {column: title, type: number, range: [3]},", 7, "inputs.title.range"),
+        ("title: title,", "title: {column: title, categories: [a, b]},", 7, "categories go with type: category"),
+        ("title: title,", "title: {column: title, type: category, categories: [1, '1']},", 7, "stands there twice"),
         ("{title: title, abstract: abstract}", "{}", 5, "declares no inputs"),
         ("1: Yes", "1: Yse", 3, "label map names ['Yse']"),
         ("{{ title }}", "{{ titel }}", 9, "`{{ titel }}` is not an input; did you mean title?"),

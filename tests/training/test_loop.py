@@ -92,6 +92,25 @@ def test_the_loss_is_the_mean_negative_log_likelihood_of_the_answers(
     assert step_divisor("token", [2, 5, 2, 5]) == 14
 
 
+def test_answer_tokens_that_were_the_most_probable_are_counted(
+    spec: Causal, text_task: Task, text_records: list[Record], tmp_path: Path
+) -> None:
+    loaded = CausalModel(spec, {TASK: text_task}, 1).opened()
+    encoded = loaded.renderers[TASK].encode_all(text_records[:4])
+    module = AnswerLoss(loaded.model, encoded, pad_id=5)
+    module([0, 1])
+    module([2, 3])
+    right = 0
+    for item in encoded:
+        best = loaded.model(torch.tensor([item.ids])).logits[0].argmax(-1).tolist()
+        right += sum(best[len(item.prompt_ids) - 1 + i] == token for i, token in enumerate(item.answer_ids))
+    assert module.counted().tolist() == [right, sum(len(item.answer_ids) for item in encoded)]
+    assert module.counted().tolist() == [0, 0]
+    fitted(spec, text_task, text_records, tmp_path)
+    shares = [json.loads(line)["token_accuracy"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= share <= 1 for share in shares) and shares[-1] > shares[0]
+
+
 def test_padding_does_not_change_a_loss(spec: Causal, text_task: Task, text_records: list[Record]) -> None:
     loaded = CausalModel(spec, {TASK: text_task}, 1).opened()
     module = AnswerLoss(loaded.model, loaded.renderers[TASK].encode_all(text_records), pad_id=5)

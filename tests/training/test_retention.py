@@ -1,6 +1,7 @@
 """Remedies against forgetting by themselves: each formula by hand, and nothing lost where nothing is asked for."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +13,22 @@ from torch import nn
 
 from clinfit.data.records import Record
 from clinfit.study.stages import Mix
+from clinfit.study.tasks import Task, task_from
 from clinfit.training.imbalance import Part, epoch_sizes, mixed_epoch
 from clinfit.training.retention.kl import base_teacher, kl_rows, previous_teacher
 from clinfit.training.retention.l2 import L2
-from clinfit.training.retention.rehearsal import rehearse, stratified_share
+from clinfit.training.retention.rehearsal import drawn_share, rehearse, stratified_share
 
 
 def records(task: str, labels: str) -> list[Record]:
     return [
         Record(f"{task}{at}", f"{task}{at}", {"text": "x"}, label, "train", task) for at, label in enumerate(labels)
     ]
+
+
+def asked(kind: str, **more: object) -> Task:
+    label = {"columns": {"finding": "y"}} if kind == "extraction" else "y"
+    return task_from({"kind": kind, "data": {"path": "a.csv", "inputs": {"text": "text"}, "label": label}, **more})
 
 
 class Net(nn.Module):
@@ -144,7 +151,7 @@ def test_the_base_is_a_teacher_without_a_second_copy() -> None:
 def test_a_share_is_as_large_as_asked_and_divided_by_label(labels: str, share: float, seed: int) -> None:
     given_records = records("a", labels)
     found = stratified_share(given_records, share, seed)
-    assert len(found) == round(share * len(labels))
+    assert len(found) == max(round(share * len(labels)), 1 if share > 0 else 0)
     assert found == stratified_share(given_records, share, seed)
     assert [record.id for record in found] == [record.id for record in given_records if record in found]
     all_of, some = Counter(labels), Counter(str(record.target) for record in found)
@@ -156,10 +163,34 @@ def test_a_share_is_as_large_as_asked_and_divided_by_label(labels: str, share: f
 
 def test_only_the_named_tasks_are_thinned() -> None:
     together = records("a", "xy" * 50) + records("b", "uv" * 10)
-    found = rehearse(together, {"a"}, 0.1, 1)
+    tasks = {"a": asked("classification", labels=["x", "y"])}
+    found = rehearse(together, tasks, 0.1, 1)
     assert Counter(record.task for record in found) == {"a": 10, "b": 20}
     assert Counter(record.target for record in found if record.task == "a") == {"x": 5, "y": 5}
-    assert rehearse(together, {"a"}, 0.1, 2) != found
+    assert rehearse(together, tasks, 0.1, 2) != found
+
+
+@pytest.mark.parametrize("draw", [stratified_share, drawn_share])
+@pytest.mark.parametrize(
+    ("n", "share", "drawn"), [(4, 0.1, 1), (5, 0.1, 1), (5, 0.001, 1), (5, 0.0, 0), (0, 0.5, 0), (20, 0.1, 2)]
+)
+def test_of_few_records_one_is_rehearsed(draw: Any, n: int, share: float, drawn: int) -> None:
+    assert len(draw(records("a", "xy" * 10)[:n], share, 1)) == drawn
+
+
+@pytest.mark.parametrize("kind", ["generation", "extraction"])
+def test_of_texts_the_seed_draws_and_what_they_say_does_not(kind: str) -> None:
+    def texts(order: int) -> list[Record]:
+        targets = [f"finding {at:04}" for at in range(3000)][::order]
+        return [Record(f"r{at}", f"r{at}", {"text": "x"}, text, "train", "a") for at, text in enumerate(targets)]
+
+    tasks = {"a": asked(kind, **({"fields": {"finding": {}}} if kind == "extraction" else {}))}
+    one, again, other, otherwise = (
+        [record.id for record in rehearse(texts(order), tasks, 0.1, seed)]
+        for order, seed in ((1, 1), (1, 1), (1, 2), (-1, 1))
+    )
+    assert len(one) == 300 and one == again == otherwise != other
+    assert one == [record.id for record in drawn_share(texts(1), 0.1, 1)] and one != [f"r{at}" for at in range(300)]
 
 
 # ---------------------------------------------------------------- mixing

@@ -12,6 +12,7 @@ from statistics import median
 
 from clinfit.data.catalog.findings import set_findings
 from clinfit.data.clean import normalised
+from clinfit.data.declared import impossible_words, range_words
 from clinfit.data.deidentify import Kind, count_identifiers
 from clinfit.data.duplicates import Duplicates, find_duplicates, leaked_ids
 from clinfit.data.giveaways import giveaways
@@ -23,6 +24,7 @@ from clinfit.data.split_checks import split_findings
 from clinfit.data.splits import groups_that_straddle
 from clinfit.data.values import shown_ids
 from clinfit.findings import Finding
+from clinfit.study.data import SYNTHETIC
 from clinfit.study.quick import QUICK
 from clinfit.study.tasks import Generation, Task
 
@@ -43,12 +45,16 @@ PROMPT_WORDS = 12
 
 #: Records that are looked at for identifiers, spread over all of them; share of these with more than dates that warns.
 IDENTIFIED_RECORDS, IDENTIFIED = 5_000, 0.05
+#: What the targets of texts are called beside the inputs.
+REFERENCES = "the references"
 
 #: Findings about the one test split; in a cross-validation all records are tested, and evaluation tells of them.
 OF_ONE_TEST_SPLIT = {"small-test", "one-class-test", "label-missing-in-test", "validation-test-prevalence"}
 
 #: Share of missing values from which an input is worth a warning.
 MUCH_MISSING = 0.3
+#: Share of an input's values outside its declared range above which the range or the unit is doubted.
+MANY_IMPOSSIBLE = 0.05
 
 
 def audit(task: Task, data: TaskData, duplicates: Duplicates | None = None) -> list[Finding]:
@@ -94,6 +100,7 @@ def _of_records(task: Task, data: TaskData, duplicates: Duplicates) -> Iterator[
     """What is said of the records, each of which is tested in a cross-validation."""
     records = data.records
     yield from _quick(task)
+    yield from _synthetic(task)
     yield from _conflicting_labels(task, records, duplicates)
     yield from _within_split(records, duplicates)
     yield from _coarse_inputs(records, duplicates)
@@ -102,6 +109,7 @@ def _of_records(task: Task, data: TaskData, duplicates: Duplicates) -> Iterator[
     yield from _records_in_prompt(task, records)
     yield from _one_number(data)
     yield from _missing(task, records)
+    yield from _out_of_range(data)
     yield from _text_lengths(task, records)
     yield from _identifiers(task, records)
     yield from _repeated_columns(data)
@@ -117,6 +125,13 @@ def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
 def _quick(task: Task) -> Iterator[Finding]:
     if task.data.quick is not None:
         yield Finding("warn", "quick-run", "This is a quick run: no figure of it means anything", QUICK, WHOLE)
+
+
+def _synthetic(task: Task) -> Iterator[Finding]:
+    if task.data.synthetic:
+        title = "The records are synthetic: no figure on them says anything about patients"
+        advice = "put records of patients in their place, and take data.synthetic out, before anything is concluded"
+        yield Finding("warn", "synthetic-data", title, SYNTHETIC, advice)
 
 
 # ---------------------------------------------------------------- leakage and duplicates
@@ -293,6 +308,23 @@ def _runs(text: str) -> set[str]:
     return {" ".join(words[at : at + PROMPT_WORDS]) for at in range(len(words) - PROMPT_WORDS + 1)}
 
 
+def _out_of_range(data: TaskData) -> Iterator[Finding]:
+    """Inputs of which a declared range takes much away: more likely in another unit than impossible."""
+    for name, column in data.task.data.columns.items():
+        lost = data.notes.changed.get(impossible_words(name, column), 0)
+        if not lost:
+            continue
+        there = sum(record.inputs[name] is not None for record in data.records)
+        if lost > MANY_IMPOSSIBLE * (there + lost):
+            yield Finding(
+                "warn",
+                "out-of-range",
+                f"{lost} values of {name} lie outside its declared range and are read as missing",
+                f"{100 * lost / (there + lost):.0f} % of its values; the range is {range_words(column)}",
+                "look at the unit of the column (months for years, mg for g) and at `range`",
+            )
+
+
 def _text_lengths(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
     for name in task.text_inputs:
         words = {r.id: len(text.split()) for r in records if isinstance(text := r.inputs[name], str)}
@@ -309,12 +341,15 @@ def _text_lengths(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
 
 
 def _identifiers(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
-    """Names, dates, numbers and addresses of people in text inputs; counted, never quoted."""
+    """Names, dates, numbers and addresses of people in text inputs, and in the texts that a model learns to write;
+    counted, never quoted."""
     looked_at = records[:: -(-len(records) // IDENTIFIED_RECORDS) or 1]
-    counts: dict[str, Counter[Kind]] = {name: Counter() for name in task.text_inputs}
+    counts: dict[str, Counter[Kind]] = {name: Counter() for name in (*task.text_inputs, REFERENCES)}
     holding: set[str] = set()
     for record in looked_at:
-        texts = {name: text for name in counts if isinstance(text := record.inputs[name], str)}
+        texts = {name: text for name in task.text_inputs if isinstance(text := record.inputs[name], str)}
+        if isinstance(task, Generation) and isinstance(record.target, str):
+            texts[REFERENCES] = record.target
         for name, found in zip(texts, count_identifiers(list(texts.values())), strict=True):
             counts[name] += found
             if found.keys() - {"date"}:

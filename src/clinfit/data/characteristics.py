@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinfit.data.declared import declared_categories
 from clinfit.data.records import SPLITS, Record, Value, in_split
 from clinfit.data.shift import category_difference, mean_difference
 from clinfit.data.values import SMALL_CELL
@@ -81,7 +82,8 @@ def _row(name: str, column: InputColumn, columns: Sequence[Column]) -> dict[str,
     row: dict[str, Any] = {"input": name, "type": column.type, "unit": column.unit, "missing": missing}
     row["missing_difference"] = _largest(lacking, mean_difference) if missing[0] else None
     if column.type == "category":
-        return row | _categories([[str(value) for value in part] for part in known], columns, outcomes)
+        declared = declared_categories(column)
+        return row | _categories([[str(value) for value in part] for part in known], columns, outcomes, declared)
     numbers = [np.array([_number(value) for value in part], dtype=np.float64) for part in known]
     difference = _largest([numbers[at] for at in outcomes], mean_difference)
     return row | {"values": [_summary(part) for part in numbers], "difference": difference}
@@ -106,7 +108,10 @@ def _summary(numbers: NDArray[np.float64]) -> dict[str, float] | None:
     }
 
 
-def _categories(known: Sequence[Sequence[str]], columns: Sequence[Column], outcomes: Sequence[int]) -> dict[str, Any]:
+def _categories(
+    known: Sequence[Sequence[str]], columns: Sequence[Column], outcomes: Sequence[int], declared: Sequence[str]
+) -> dict[str, Any]:
+    """The counts, in the declared order where there is one, else the commonest first."""
     counted = [Counter(values) for values in known]
     every = sorted(counted[0])
     shares = [np.array([counted[at][value] for value in every]) / counted[at].total() for at in outcomes if counted[at]]
@@ -115,6 +120,8 @@ def _categories(known: Sequence[Sequence[str]], columns: Sequence[Column], outco
     if len(every) > LISTED_CATEGORIES:
         return row | {"distinct": len(every), "counts": None}
     common = [value for value, count in counted[0].most_common() if count >= SMALL_CELL]
+    if declared:
+        common.sort(key=declared.index)
     rows = {value: [counts[value] for counts in counted] for value in common}
     if len(common) < len(every):
         rows[OTHER] = [counts.total() - sum(counts[value] for value in common) for counts in counted]

@@ -17,7 +17,7 @@ from clinfit.data.splits import (
 from clinfit.data.targets import labels_to_learn
 from clinfit.data.values import cells_of
 from clinfit.study.data import SplitRule
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Task, Writing
 
 
 def divide(
@@ -38,8 +38,15 @@ def divide(
     return [splits]
 
 
+def _rule(task: Task) -> SplitRule:
+    """How the task's records are divided: by label, but for texts, no two of which are alike. To divide these one by
+    one would let what the references say decide the order."""
+    rule = task.data.split
+    return rule.model_copy(update={"stratify": False}) if isinstance(task, Writing) else rule
+
+
 def _folds(task: Task, groups: Sequence[str], targets: Sequence[Target], kept: Sequence[int]) -> list[dict[int, Split]]:
-    rule, labels = task.data.split, labels_to_learn(task)
+    rule, labels = _rule(task), labels_to_learn(task)
     kept_targets, kept_groups = [targets[at] for at in kept], [groups[at] for at in kept]
     divisions = []
     for repeat, codes in enumerate(assign_folds(kept_targets, kept_groups, labels, rule), start=1):
@@ -73,7 +80,7 @@ def _splits(
     kept: Sequence[int],
 ) -> dict[int, Split]:
     """Position -> split of each record that is kept."""
-    rule, labels = task.data.split, labels_to_learn(task)
+    rule, labels = _rule(task), labels_to_learn(task)
     kept_targets = [targets[at] for at in kept]
     needed: list[Split]
     if task.data.files is not None:
@@ -108,6 +115,6 @@ def _quick_splits(
         [groups[at] for at in kept],
         labels_to_learn(task),
         most,
-        task.data.split.seed,
+        _rule(task),
     )
     return {at: split for at, split in zip(kept, drawn, strict=True) if split is not None}

@@ -16,7 +16,6 @@ from itertools import combinations
 from math import comb, prod
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 from clinfit.data.clean import normalised, same_inputs_key, words_of
@@ -149,6 +148,8 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 def _signatures(texts: Sequence[str]) -> NDArray[np.uint64]:
     """(n, BANDS * ROWS) MinHash values."""
+    from datasketch import MinHash  # scipy.integrate, a quarter of what a worker that looks for none would import
+
     signatures = np.empty((len(texts), BANDS * ROWS), dtype=np.uint64)
     contents = ([shingle.encode() for shingle in shingles(text)] for text in texts)
     for at, sketch in enumerate(MinHash.generator(contents, num_perm=BANDS * ROWS, hashfunc=zlib.crc32)):

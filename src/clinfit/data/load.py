@@ -18,6 +18,7 @@ import pandas as pd
 
 from clinfit.data.catalog.entry import note_of
 from clinfit.data.clean import clean_inputs, records_to_drop
+from clinfit.data.declared import check_categories, impossible_words, is_impossible
 from clinfit.data.describe import describe_records, fold_sizes
 from clinfit.data.divide import divide
 from clinfit.data.notes import DataNotes, drift, repeated_columns, same_numbers
@@ -346,16 +347,28 @@ def _inputs(
         name: _values(cells_of(rows[column.column]), column, ids, task.data.decimal, new=new)
         for name, column in columns.items()
     }
+    impossible = {} if new else _declared(values, columns, ids)
     if new and lexicon_of(task) is not None:
         return values, rows, {}  # mentions are places in the text as it was given; a pack cleans what it is asked
     texts = [name for name, column in columns.items() if column.type == "text"]
     references = reference_texts(task, rows, ids)
     if references is None:
         cleaned, changed = clean_inputs(values, texts, task.data.clean, lexicon_of(task))
-        return cleaned, rows, changed
+        return cleaned, rows, impossible | changed
     cleaned, changed = clean_inputs(values | {REFERENCE: references}, [*texts, REFERENCE], task.data.clean)
     answers = pd.Series(cleaned.pop(REFERENCE), index=rows.index, dtype=object)
-    return cleaned, rows.assign(**{task.data.label_column.column: answers}), changed
+    return cleaned, rows.assign(**{task.data.label_column.column: answers}), impossible | changed
+
+
+def _declared(values: dict[str, list[Value]], columns: Mapping[str, InputColumn], ids: Sequence[str]) -> dict[str, int]:
+    """Take impossible values out, and count them by input; raises ClinfitError for those that are no category."""
+    found = {}
+    for name, column in columns.items():
+        check_categories(name, values[name], column, ids)
+        if column.range is not None and (lost := sum(is_impossible(value, column) for value in values[name])):
+            values[name] = [None if is_impossible(value, column) else value for value in values[name]]
+            found[impossible_words(name, column)] = lost
+    return found
 
 
 def _values(
@@ -400,7 +413,8 @@ def _number_fix(cells: Sequence[Any], column: str, decimal: str) -> str:
 def _in_known_spellings(task: Task, records: Sequence[Record]) -> tuple[list[Record], int]:
     """The records as a pack would answer them (see `seen.as_seen`), and how many of them that changes."""
     seen = seen_values(task.data.columns, in_split(records, "train"))
-    read = [record if record.split == "train" else as_seen(record, seen)[0] for record in records]
+    columns = task.data.columns
+    read = [record if record.split == "train" else as_seen(record, seen, columns)[0] for record in records]
     return read, sum(one is not other for one, other in zip(records, read, strict=True))
 
 

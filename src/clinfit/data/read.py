@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -39,6 +40,18 @@ ABSTRACT_FILE = re.compile(
 )
 
 
+class TableFault(ClinfitError):
+    """A table that cannot be read. place: what is wrong and where, in numbers alone, without a word of the file."""
+
+    def __init__(self, found: str, *, expected: str = "", fix: str = "", place: str = "") -> None:
+        super().__init__(found, expected=expected, fix=fix)
+        self.place = place
+
+
+class WrongEncoding(TableFault):
+    """A table that is text in another encoding than was said."""
+
+
 def read_rows(source: str, folder: Path, data: Data) -> pd.DataFrame:
     """The table behind a `path` (relative to `folder`) or a `catalog:NAME`; raises ClinfitError when it cannot."""
     if source.startswith(CATALOG_PREFIX):
@@ -52,7 +65,9 @@ def read_rows(source: str, folder: Path, data: Data) -> pd.DataFrame:
     except OSError as error:
         raise ClinfitError(f"{path} cannot be read ({error.strerror})", expected="a file that you may read") from error
     if table.empty:
-        raise ClinfitError(f"{path.name} holds no records", expected="a header and at least one row, or text files")
+        raise TableFault(
+            f"{path.name} holds no records", expected="a header and at least one row, or text files", place="no rows"
+        )
     return table
 
 
@@ -99,7 +114,7 @@ def _read(path: Path, data: Data) -> pd.DataFrame:
         texts = _folder_texts(path) if path.is_dir() else archive_files(path)
         return _text_files(texts, data, path.name)
     if path.stat().st_size == 0:
-        raise ClinfitError(f"{path.name} is empty", expected="a header and at least one row")
+        raise TableFault(f"{path.name} is empty", expected="a header and at least one row", place="no rows")
     if name.endswith((".csv", ".tsv")):
         return _delimited(path, data.encoding)
     if name.endswith((".jsonl", ".ndjson")):
@@ -157,18 +172,19 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if name == "utf-8" else name
 
 
-def _wrong_encoding(content: bytes, encoding: str, name: str) -> ClinfitError:
+def _wrong_encoding(content: bytes, encoding: str, name: str) -> TableFault:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         working = "utf-16"
     elif b"\0" in content:
-        return ClinfitError(f"{name} is not a text file (it holds zero bytes)", expected=FORMATS)
+        return TableFault(f"{name} is not a text file (it holds zero bytes)", expected=FORMATS, place="no text")
     else:
         working = next(other for other in ENCODINGS if other != encoding and _decodes(content, other))
     saved = "" if working == "utf-8" else ", or save the file as UTF-8"
-    return ClinfitError(
+    return WrongEncoding(
         f"{name} is not in {encoding}",
         expected=f"{working}, which reads the whole file",
         fix=f"encoding: {working}{saved}",
+        place=f"not text in {encoding.upper()}",
     )
 
 
@@ -193,18 +209,20 @@ def _delimited(path: Path, encoding: str) -> pd.DataFrame:
                 if not header:
                     header = [name.strip() for name in row] if any(cell.strip() for cell in row) else []
                 elif row and (len(row) < len(header) or any(cell.strip() for cell in row[len(header) :])):
-                    raise ClinfitError(
+                    raise TableFault(
                         f"{path.name}, line {reader.line_num}: {len(row)} values under {len(header)} column names",
                         expected="as many values as columns",
                         fix="put a value that holds a comma, a quote or a line break in double quotes",
+                        place=f"row {len(rows) + 1} has {len(row)} cells, the head has {len(header)}",
                     )
                 elif row:
                     rows.append(row[: len(header)])
         except csv.Error as error:
-            raise ClinfitError(
+            raise TableFault(
                 f"{path.name}, line {reader.line_num}: the quotes do not match ({error})",
                 expected='values in double quotes, with "" for a quote inside',
                 fix="save the file again as csv from the program it came from",
+                place=f"line {reader.line_num}: the quotes do not match",
             ) from error
     return _table(rows, header, path.name)
 
@@ -245,7 +263,7 @@ def _json_lines(path: Path, encoding: str) -> pd.DataFrame:
     with _opened(path, encoding) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                rows.append(_json_object(line, f"{path.name}, line {number}"))
+                rows.append(_json_object(line, path.name, number))
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return _table([[row.get(column) for column in columns] for row in rows], columns, path.name)
 
@@ -267,17 +285,21 @@ def _json(path: Path, encoding: str) -> pd.DataFrame:
     return _table([[row.get(column) for column in columns] for row in rows], columns, path.name)
 
 
-def _json_object(line: str, where: str) -> dict[str, object]:
+def _json_object(line: str, name: str, number: int) -> dict[str, object]:
+    where, place = f"{name}, line {number}", f"line {number} is no JSON object"
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ClinfitError(
+        raise TableFault(
             f"{where}, column {error.colno}: not valid JSON ({error.msg})",
             expected="one JSON object a line",
             fix="correct this line, or save the records as one object a line",
+            place=place,
         ) from error
     if not isinstance(row, dict):
-        raise ClinfitError(f"{where}: a JSON {type(row).__name__}, not an object", expected="one JSON object a line")
+        raise TableFault(
+            f"{where}: a JSON {type(row).__name__}, not an object", expected="one JSON object a line", place=place
+        )
     return row
 
 
@@ -287,17 +309,22 @@ def _table(rows: list, header: list[str], name: str) -> pd.DataFrame:
     empty = {at for at in unnamed if all(is_missing(row[at]) for row in rows)}
     if len(unnamed) - len(empty) > 1:
         places = ", ".join(str(at + 1) for at in unnamed if at not in empty)
-        raise ClinfitError(
+        raise TableFault(
             f"{name}: columns {places} hold values and have no name",
             expected="a name at the top of every column",
             fix="write the names into the first row",
+            place=f"columns {places} hold values and have no name",
         )
     if empty:
         kept = [at for at in range(len(header)) if at not in empty]
         header, rows = [header[at] for at in kept], [[row[at] for at in kept] for row in rows]
-    repeated = sorted({column for column in header if header.count(column) > 1})
+    repeated = sorted(column for column, times in Counter(header).items() if times > 1)
     if repeated:
-        raise ClinfitError(f"{name}: several columns are called {', '.join(repeated)}", expected="one name a column")
+        raise TableFault(
+            f"{name}: several columns are called {', '.join(repeated)}",
+            expected="one name a column",
+            place="several columns have one name",
+        )
     return pd.DataFrame(rows, columns=pd.Index(header, dtype=object), dtype=object)
 
 

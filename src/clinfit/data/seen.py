@@ -14,12 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clinfit.data.declared import as_declared, cut
 from clinfit.data.records import Record, Value
 from clinfit.data.values import SMALL_CELL
 from clinfit.study.data import InputColumn
-
-#: A value is shown up to this length: a category that is no name may be text.
-LONGEST_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,15 @@ def seen_from(described: Mapping[str, Any]) -> dict[str, SeenCategories | SeenNu
     }
 
 
-def as_seen(record: Record, seen: Seen) -> tuple[Record, list[str]]:
-    """The record as it is answered, and a note on each of its values that training has not seen.
+def as_seen(record: Record, seen: Seen, columns: Mapping[str, InputColumn]) -> tuple[Record, list[str]]:
+    """The record as it is answered, and a note on each of its values that cannot be (declared.py), or that training has
+    not seen. columns: what is declared of the inputs.
 
     A category that certainly no training record holds, and that differs from exactly one known category in case alone,
     is read as that one, which the note says.
     """
-    inputs, notes = dict(record.inputs), list[str]()
+    record, notes = as_declared(record, columns)
+    inputs = dict(record.inputs)
     for name, known in seen.items():
         value = inputs[name]
         if isinstance(known, SeenNumbers) and isinstance(value, float):
@@ -90,7 +90,7 @@ def as_seen(record: Record, seen: Seen) -> tuple[Record, list[str]]:
 
 
 def _unknown(value: str, known: SeenCategories) -> tuple[Value, str]:
-    shown = value if len(value) <= LONGEST_SHOWN else value[: LONGEST_SHOWN - 1] + "…"
+    shown = cut(value)
     if known.rare:
         return value, f"{shown!r} was in fewer than {SMALL_CELL} training records, or in none"
     alike = [other for other in known.values if other.casefold() == value.casefold()]

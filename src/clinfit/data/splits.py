@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clinfit.data.label_sets import divide_sets
 from clinfit.data.records import SPLITS, Split, Target, labels_in
 from clinfit.data.values import (
     EXAMPLES,
@@ -56,11 +57,13 @@ def assign_folds(
     targets: Sequence[Target], groups: Sequence[str], labels: Sequence[str], rule: SplitRule
 ) -> list[NDArray[np.int64]]:
     """For each repeat of a cross-validation the fold of each record, (n,) codes from 0: divided as by `assign_splits`
-    into equal parts, and each repeat by draws of its own."""
+    into equal parts, but records of several labels by all of these (label_sets.py), unless they come in groups; each
+    repeat by draws of its own."""
     folds = rule.folds or 0
     ratios = np.full(folds, 1 / folds)
     draws = [np.random.default_rng([rule.seed, repeat]) for repeat in range(rule.repeats)]
-    codes = [_divided(targets, groups, labels, ratios, rule.stratify, rng, ("fold", "")) for rng in draws]
+    sets = any(isinstance(target, tuple) for target in targets)
+    codes = [_divided(targets, groups, labels, ratios, rule.stratify, rng, ("fold", ""), sets) for rng in draws]
     alike = len(codes) - len({tuple(pd.factorize(one)[0].tolist()) for one in codes})
     if alike:
         raise ClinfitError(
@@ -79,13 +82,17 @@ def _divided(
     stratify: bool,
     rng: np.random.Generator,
     part: tuple[str, str],
+    sets: bool = False,
 ) -> NDArray[np.int64]:
-    """(n,) part of each record, by the ratios of the parts. part: what messages call one, and where they are."""
+    """(n,) part of each record, by the ratios of the parts. part: what messages call one, and where they are. sets:
+    whether to spread all labels of a record, not the rarest alone."""
     wanted = np.flatnonzero(ratios)
     units = len(set(groups))
     _enough_units(units, len(targets), len(wanted), part)
     if stratify:
         _enough_of_each_label(targets, groups, labels, len(wanted), part)
+    if sets and stratify and units == len(targets):
+        return divide_sets(np.array([[name in labels_in(one) for name in labels] for one in targets]), ratios, rng)
     strata = np.array(_strata(targets, labels) if stratify else [0] * len(targets))
     if units == len(targets):
         return _by_record(strata, ratios, rng)
@@ -240,14 +247,16 @@ def quick_splits(
     groups: Sequence[str],
     labels: Sequence[str],
     most: int,
-    seed: int,
+    rule: SplitRule,
 ) -> list[Split | None]:
-    """About `most` of the training records, divided anew by the usual shares; None for every other record.
+    """About `most` of the training records, divided anew by the usual shares, with the seed of the rule and by label
+    where it says so; None for every other record.
 
     Validation and test records of the study stay closed, so that nothing is chosen by what a quick run shows.
     """
     train = [at for at, split in enumerate(splits) if split == "train"]
     share = most / len(train) if train else 1.0
+    usual = SplitRule(seed=rule.seed, stratify=rule.stratify)
 
     def divided(places: Sequence[int], rule: SplitRule) -> list[Split]:
         given = [targets[at] for at in places], [groups[at] for at in places], labels
@@ -257,9 +266,9 @@ def quick_splits(
             return assign_splits(*given, rule.model_copy(update={"stratify": False}))
 
     if share < 1:  # two parts, of which `assign_splits` calls the second one test
-        parts = divided(train, SplitRule(train=1 - share, validation=0.0, test=share, seed=seed))
+        parts = divided(train, usual.model_copy(update={"train": 1 - share, "validation": 0.0, "test": share}))
         train = [at for at, part in zip(train, parts, strict=True) if part == "test"]
-    drawn = dict(zip(train, divided(train, SplitRule(seed=seed)), strict=True))
+    drawn = dict(zip(train, divided(train, usual), strict=True))
     return [drawn.get(at) for at in range(len(splits))]
 
 

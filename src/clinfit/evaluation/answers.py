@@ -22,10 +22,12 @@ UNPARSED = -1
 
 @dataclass(frozen=True)
 class Folds:
-    """Which division of a cross-validation gave each answer, from 1. repeat, fold: (n,)."""
+    """Which division of a cross-validation gave each answer, from 1. repeat, fold: (n,). ratio: records that a fold
+    tests for each that it was trained on, mean over the folds; None where that is not known."""
 
     repeat: Ints
     fold: Ints
+    ratio: float | None = None
 
     @property
     def repeats(self) -> int:
@@ -38,7 +40,26 @@ class Folds:
         return {Fold(r, k): np.flatnonzero((self.repeat == r) & (self.fold == k)) for r, k in pairs}
 
     def take(self, items: Ints | Bools) -> "Folds":
-        return Folds(self.repeat[items], self.fold[items])
+        return replace(self, repeat=self.repeat[items], fold=self.fold[items])
+
+    def beside(self, validation: "Folds | None") -> "Folds":
+        """The same with its ratio: a fold is trained on what it neither tests nor chooses on."""
+        chosen = {} if validation is None else validation.parts
+        shares = []
+        for fold, items in self.parts.items():
+            trained = int((self.repeat == fold.repeat).sum()) - len(items) - len(chosen.get(fold, ()))
+            if trained < 1:
+                return self
+            shares.append(len(items) / trained)
+        return replace(self, ratio=float(np.mean(shares))) if shares else self
+
+
+class Divided(Protocol):
+    """Answers of which a cross-validation may have several to an item."""
+
+    @property
+    def folds(self) -> Folds | None: ...
+    def __len__(self) -> int: ...
 
 
 class Answers(Protocol):
@@ -167,23 +188,23 @@ class LabelAnswers:
         )
 
 
-def repeats_of(answers: "Answers | LabelAnswers") -> int:
+def repeats_of(answers: Divided) -> int:
     """How often each item is answered: once but in a repeated cross-validation."""
     return 1 if answers.folds is None else max(answers.folds.repeats, 1)
 
 
-def items_of(answers: "Answers | LabelAnswers") -> int:
+def items_of(answers: Divided) -> int:
     """How many items are answered, each counted once."""
     return len(answers) // repeats_of(answers)
 
 
-def counted(answers: "Answers | LabelAnswers") -> str:
+def counted(answers: Divided) -> str:
     """What answers are counted by in a message."""
     return "items" if repeats_of(answers) == 1 else "answers"
 
 
-def support_of_fold(answers: "Answers | LabelAnswers") -> Ints:
-    """(K,) items of each label in a fold, on average; where records are divided once, in all."""
+def support_of_fold(answers: Any) -> Ints:
+    """(K,) items of each label in a fold, on average; where records are divided once, in all. answers: with labels."""
     folds = answers.folds
     return answers.support if folds is None else answers.support * repeats_of(answers) // len(folds.parts)
 
@@ -302,7 +323,7 @@ def read_folds(table: pd.DataFrame) -> Folds | None:
     """Which fold gave each answer; None in a study that divides once."""
     if not has_folds(table):
         return None
-    return Folds(*(table[name].to_numpy(dtype=np.int64) for name in ("repeat", "fold")))
+    return Folds(table["repeat"].to_numpy(dtype=np.int64), table["fold"].to_numpy(dtype=np.int64))
 
 
 def label_codes(values: pd.Series | Sequence[str], labels: Sequence[str]) -> Ints:

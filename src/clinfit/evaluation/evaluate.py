@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from clinfit.data.origins import origins_of
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.analyses.cost import cost_sentences
 from clinfit.evaluation.assemble import measured_system, measured_task, split_counts, withheld_system, withheld_task
@@ -53,14 +54,22 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
         bootstrap=study.evaluation.bootstrap,
         tasks=tasks,
     )
-    if (stages := stages_verdict(tasks, study.evaluation.confidence, _origins(study))) is not None:
+    if left := [name for name in study.tasks if name not in answered]:
+        results["findings"] = [_unanswered(left).as_dict()]
+    if (stages := stages_verdict(tasks, study.evaluation.confidence, origins_of(study.tasks))) is not None:
         results["stages"] = stages
     return results
 
 
-def _origins(study: Study) -> dict[str, str]:
-    """Task -> where its records come from."""
-    return {name: task.data.model_dump_json(include={"path", "files"}) for name, task in study.tasks.items()}
+def _unanswered(tasks: Sequence[str]) -> Finding:
+    """Of tasks that the results do not hold."""
+    return Finding(
+        "warn",
+        "task-unanswered",
+        "Not every task of the study is in these results",
+        f"none of the models that are done answers {', '.join(tasks)}",
+        "run the study without --models, or see why the models of these tasks failed",
+    )
 
 
 def task_context(study: Study, name: str, predictions: pd.DataFrame, facts: TaskFacts) -> Context:

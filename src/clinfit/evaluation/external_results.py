@@ -40,7 +40,8 @@ class External(TypedDict):
     """A pack on new records (analyses/external.py). pack: its SHA-256. study, run: that made it. records: those with an
     answer; unlabelled: those without. unseen: records with values that training has not seen. referred: those that the
     pack hands to a person. before: test records of the study. cross_validation: where the model of the pack was
-    refitted, what the metrics before are of."""
+    refitted, what the metrics before are of; recalibrated: the same where the pack was recalibrated. recalibrate: the
+    command that recalibrates it on these records, null where they are too few or the task has no such map."""
 
     pack: str
     study: str
@@ -51,6 +52,8 @@ class External(TypedDict):
     referred: int
     before: int
     cross_validation: str | None
+    recalibrated: str | None
+    recalibrate: str | None
     metrics: list[MovedMetric]
     large: list[InTheLarge]
     case_mix: list[CaseMixRow]

@@ -61,6 +61,8 @@ class ExternalFacts(TypedDict):
     referred: int
     before: int
     cross_validation: str | None
+    recalibrated: str | None
+    recalibrate: str | None
     metrics: dict[str, Any]
     thresholds: dict[str, ThresholdDict]
     case_mix: list[CaseMixRow]

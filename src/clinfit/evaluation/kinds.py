@@ -25,7 +25,7 @@ from clinfit.evaluation.analyses.errors import errors
 from clinfit.evaluation.analyses.external import external
 from clinfit.evaluation.analyses.extracted import extracted
 from clinfit.evaluation.analyses.field_canaries import field_canaries
-from clinfit.evaluation.analyses.folds import cross_validation, folds
+from clinfit.evaluation.analyses.folds import cross_validation, folds, folds_of_sets
 from clinfit.evaluation.analyses.freeze import freeze
 from clinfit.evaluation.analyses.generated import generated
 from clinfit.evaluation.analyses.importance import importance, weights
@@ -53,7 +53,7 @@ from clinfit.evaluation.checks.shortened import check_shortened
 from clinfit.evaluation.claims.pairs import check_declared
 from clinfit.evaluation.context import Analysis, Check, Context, SystemAnalysis
 from clinfit.evaluation.decisions import analyses as decisions
-from clinfit.evaluation.decisions.decide import decide, decide_option, decide_text
+from clinfit.evaluation.decisions.decide import decide, decide_text
 from clinfit.evaluation.decisions.label_thresholds import check_label_validation, decide_labels, label_thresholds
 from clinfit.evaluation.measure import Decide
 from clinfit.evaluation.systems import System
@@ -153,6 +153,7 @@ MULTILABEL = Kind(
     decide=decide_labels,
     checks={
         **CHECKS,
+        "cross_validation": cross_validation,
         "comparator": study.check_comparator,
         "test_labels": items.check_test_label_sets,
         "canaries": label_set_canaries,
@@ -160,7 +161,10 @@ MULTILABEL = Kind(
     systems={
         **SYSTEMS,
         "predictions": systems.check_label_sets,
+        "folds": folds_of_sets,
         "label_thresholds": label_thresholds,
+        "recalibration": decisions.recalibration_of_labels,
+        "refit": decisions.refit_labels,
         "classes": label_sets,
         "importance": importance,
         "weights": weights,
@@ -171,7 +175,7 @@ MULTILABEL = Kind(
 )
 
 MULTIPLE_CHOICE = Kind(
-    decide=decide_option,
+    decide=decide,
     checks={
         **CHECKS,
         "cross_validation": cross_validation,
@@ -187,6 +191,7 @@ MULTIPLE_CHOICE = Kind(
         "confusion": confusion_matrix,
         "scorings": scorings,
         "positions": positions,
+        "recalibration": decisions.recalibration,
         "selective": decisions.selective,
         "generated": generated,
     },
@@ -224,7 +229,7 @@ EXTRACTION = Kind(
     decide=decide_text,
     checks={**GENERATION.checks, "canaries": field_canaries},
     systems={
-        **{name: analysis for name, analysis in GENERATION.systems.items() if name != "written"},
+        **{name: analysis for name, analysis in SYSTEMS.items() if name not in OF_LABELS},
         "extracted": extracted,
     },
     analyses={"free_baselines": free_baselines, **ANALYSES},

@@ -1,13 +1,22 @@
 """One system's answers to a multilabel task on one split: which of the labels hold, as aligned arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from clinfit.evaluation.answers import Bools, Floats, Ints, Undeclared, read_probabilities
+from clinfit.evaluation.answers import (
+    Bools,
+    Floats,
+    Folds,
+    Ints,
+    Undeclared,
+    read_folds,
+    read_probabilities,
+    repeats_of,
+)
 from clinfit.predictions import SEPARATOR
 
 
@@ -16,7 +25,8 @@ class LabelSets:
     """gold, predicted: (n, K) whether each label holds, and whether it was given. parsed: (n,); the row of an unparsed
     answer is all False, so that each of its labels is missed.
 
-    probabilities: (n, K), a row of nan where the system gave none.
+    probabilities: (n, K), a row of nan where the system gave none. support counts an item once, however many repeats of
+    a cross-validation answer it.
     """
 
     labels: tuple[str, ...]
@@ -24,6 +34,7 @@ class LabelSets:
     predicted: Bools
     parsed: Bools
     probabilities: Floats
+    folds: Folds | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -56,7 +67,7 @@ class LabelSets:
 
     @cached_property
     def support(self) -> Ints:
-        return self.gold.sum(axis=0).astype(np.int64)
+        return self.gold.sum(axis=0).astype(np.int64) // repeats_of(self)
 
     def has_label(self, label: int) -> Bools:
         return self.gold[:, label]
@@ -65,14 +76,14 @@ class LabelSets:
         worst = np.where(self.gold[:, label], -1.0, 2.0)
         return np.where(self.has_probabilities, self.probabilities[:, label], worst)
 
-    @property
-    def folds(self) -> None:
-        """These kinds are not cross-validated (study/checks.py)."""
-        return None
-
     def take(self, items: Ints | Bools) -> "LabelSets":
-        return LabelSets(
-            self.labels, self.gold[items], self.predicted[items], self.parsed[items], self.probabilities[items]
+        return replace(
+            self,
+            gold=self.gold[items],
+            predicted=self.predicted[items],
+            parsed=self.parsed[items],
+            probabilities=self.probabilities[items],
+            folds=None if self.folds is None else self.folds.take(items),
         )
 
 
@@ -83,7 +94,8 @@ def read_label_sets(table: pd.DataFrame, labels: Sequence[str], positive: str | 
     gold, odd_golds = _indicator(pd.Series(table["gold"]), labels)
     predicted, odd_answers = _indicator(pd.Series(table["predicted"]).where(parsed, ""), labels)
     undeclared = Undeclared(int((odd_golds | np.asarray(table["gold"].isna())).sum()), int(odd_answers.sum()))
-    return LabelSets(tuple(labels), gold, predicted, parsed, read_probabilities(table, labels)), undeclared
+    probabilities, folds = read_probabilities(table, labels), read_folds(table)
+    return LabelSets(tuple(labels), gold, predicted, parsed, probabilities, folds), undeclared
 
 
 def _indicator(values: pd.Series, labels: Sequence[str]) -> tuple[Bools, Bools]:

@@ -24,7 +24,7 @@ def measure(context: Context, decide: Decide, systems: Sequence[System]) -> list
     """All systems on the same test items under the same resamples."""
     engine, rows = context.engine, systems[0].test
     decided = [decide(context.settings, system) for system in systems]
-    resamples = _resamples(rows, context.bootstrap)
+    resamples = resamples_of(rows, context.bootstrap)
     scored = engine.score([item.test for item in decided], resamples, context.confidence)
     return [
         Measured(
@@ -39,7 +39,7 @@ def measure(context: Context, decide: Decide, systems: Sequence[System]) -> list
     ]
 
 
-def _resamples(rows: Rows, draws: int) -> Resamples:
+def resamples_of(rows: Rows, draws: int) -> Resamples:
     """By item within labels, by group where groups repeat; in a cross-validation all answers to an item together."""
     if not rows.grouped:
         return Resamples(rows.answers.strata, None, draws)
@@ -88,5 +88,7 @@ def label_proportions(labels: Sequence[str], counts: dict[str, SplitCounts]) -> 
 def constant_answers(context: Context, template: Scored) -> dict[str, Scored]:
     """The constant answers on the items of `template`: what an informative system beats."""
     answers = context.engine.constant(template.answers, label_proportions(context.task.labels, context.counts))
+    known = next((system.validation.answers for system in context.systems if len(system.validation)), None)
+    answers |= {} if known is None else context.engine.usual(template.answers, known)
     scored = context.engine.score(list(answers.values()), template.resamples, template.confidence)
     return dict(zip(answers, scored, strict=True))

@@ -16,8 +16,19 @@ from clinfit.findings import FindingDict
 FORMAT = "clinfit-metrics/3"
 
 
+class CommonItems(TypedDict):
+    """Items that have a value of a metric: with both systems, only with the reference, only with the new one."""
+
+    both: int
+    reference: int
+    new: int
+
+
 class Difference(TypedDict):
     """One metric of `new` minus `reference` on the same items.
+
+    common: of a mean over the items that have a value (the numbers of a text that holds any): reference, new and
+    difference are over those that both have; null where every item has one, and of metrics that are no such mean.
 
     points: difference x 100 for metrics that are proportions (`percent`), else null. relative: difference / reference.
     supported: True only when the interval excludes 0, the test (where one exists) gives p < 1 - confidence after
@@ -42,6 +53,7 @@ class Difference(TypedDict):
     direction: Literal["better", "worse", "no difference shown", "not estimable"]
     supported: bool
     reason: str | None
+    common: CommonItems | None
     sentence: str
 
 
@@ -81,8 +93,8 @@ class NonInferiority(TypedDict):
 
 
 class Comparison(TypedDict):
-    """kind: before-after, versus-majority, versus-baseline, declared. flips, mcnemar: null where answers are not right
-    or wrong (generation). gained_most (before-after): label whose F1 rose most."""
+    """kind: before-after, versus-few-shot, versus-majority, versus-baseline, declared. flips, mcnemar: null where
+    answers are not right or wrong (generation). gained_most (before-after): label whose F1 rose most."""
 
     kind: str
     reference: str
@@ -407,7 +419,8 @@ class TaskResult(TypedDict):
 
 
 class Results(TypedDict):
-    """stages: where models learned several tasks in several stages."""
+    """stages: where models learned several tasks in several stages. findings: on the study as a whole, where there are
+    any; those on a task stand with it."""
 
     format: str
     study: str
@@ -415,4 +428,5 @@ class Results(TypedDict):
     confidence: float
     bootstrap: int
     tasks: dict[str, TaskResult]
+    findings: NotRequired[list[FindingDict]]
     stages: NotRequired[StagesResult]

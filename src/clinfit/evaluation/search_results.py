@@ -22,7 +22,7 @@ class TrialDict(TypedDict):
 class SearchOutcome(TypedDict):
     """What a search found.
 
-    by: primary or loss. metric: what was compared, `loss` for the mean loss of a record. task: None where it is of
+    by: primary or loss. metric: what was compared, `loss` for the loss on validation. task: None where it is of
     several. records: of validation. space: by setting, the values or the ends of a range. own: the number of the trial
     with the block's own point. chosen: the number of the best trial that is done. point: its settings. importance: by
     setting, shares that sum to 1; None where there are too few trials.

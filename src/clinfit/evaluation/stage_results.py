@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from clinfit.evaluation.system_results import MetricDict
 
-ChangeKind = Literal["gain", "retention", "transfer", "joint", "naive"]
+ChangeKind = Literal["gain", "retention", "transfer", "joint", "single", "naive"]
 
 
 class StageValue(TypedDict):
@@ -15,8 +15,9 @@ class StageValue(TypedDict):
     words: what the stage did. taught: whether it trained the task; known: whether it or a stage before did. metric: the
     task's primary metric; with several seeds its interval is that of their mean on resampled items, and says nothing of
     other seeds. by_seed: seed -> value. sd: standard deviation between seeds. predicted: share of the items given each
-    label, `unparsed` for none. recall: of each label. log_loss, ece: of the probabilities. validation: the
-    primary metric there, larger is better, by which remedies are chosen. perplexity: of general text
+    label, `unparsed` for none. recall: of each label. log_loss, ece: of the probabilities. label_mass: mean probability
+    of all labels together, of language models; it falls where a model forgets how to answer. validation: the primary
+    metric there, larger is better, by which remedies are chosen. perplexity: of general text
     (scoring/general_text.py), of language models. seconds: training time.
     """
 
@@ -31,6 +32,7 @@ class StageValue(TypedDict):
     recall: dict[str, float | None]
     log_loss: float | None
     ece: float | None
+    label_mass: float | None
     validation: float | None
     perplexity: float | None
     seconds: float | None
@@ -41,9 +43,11 @@ class StageChange(TypedDict):
 
     kind: gain (when the task was learned, against the base or the stage before); retention (at the end, against when it
     was learned: backward transfer, negative where it was forgotten); transfer (before it was learned, against the base:
-    forward transfer); joint, naive (at the end, against a model that learned all tasks at once, or one that retained
-    nothing, named in `of`). direction: what the interval shows. margin, within, needed: non-inferiority by the margin
-    of the task: whether it is shown, and else how many items would show it at 80 % power if nothing had changed.
+    forward transfer); joint, single, naive (at the end, against a model that learned all tasks at once, one that
+    learned this task alone, or one that retained nothing, named in `of`). direction: what the interval shows. margin,
+    within, needed: non-inferiority by the margin of the task: whether it is shown, and else how many items would show
+    it at 80 % power if nothing had changed; null where more items are not what is missing. Over several seeds low, high
+    and p hold what other items and other seeds would change; they are corrected for no number of changes.
     """
 
     kind: ChangeKind
@@ -67,18 +71,24 @@ class StageChange(TypedDict):
 class StagedModel(TypedDict):
     """One model through its stages, as one task sees it.
 
-    way: what its stages do, in words. learned: the stage that taught the task last. forgotten: largest value of the
-    primary metric after a stage that knew the task, minus that at the end (Chaudhry et al., 2018); a maximum over
-    noise, so never below 0. seconds: training time of all stages, a seed's.
+    base: family and checkpoint. way: what its stages do, in words. learned: the stage that taught the task last.
+    mastered: whether that stage is shown to have taught it: better than before, and than a constant answer; null where
+    that cannot be asked. Of a task that was not, nothing can be forgotten. forgotten: largest value of the primary
+    metric after an earlier stage that knew the task, minus that at the end (Chaudhry et al., 2018); a maximum over
+    noise, no test; null of a task that the last stage taught. base_perplexity: of general text, before any training.
+    seconds: training time of all stages, a seed's.
     """
 
     model: str
+    base: str
     seeds: list[int]
     way: str
     learned: int | None
     rows: list[StageValue]
     changes: list[StageChange]
+    mastered: bool | None
     forgotten: float | None
+    base_perplexity: float | None
     seconds: float | None
 
 
@@ -99,10 +109,22 @@ class StageAverage(TypedDict):
     sentence: str
 
 
-class StagesResult(TypedDict):
-    """Stages over all tasks. chosen: the model that did best over all tasks on validation (mean rank), None where fewer
-    than two went through stages. verdict: what may be said in a few sentences. averages: over several tasks."""
+class StagesOfBase(TypedDict):
+    """Models of one base that learned the same tasks, as the ways through the stages that may be held against each
+    other. chosen: the one that did best over all tasks on validation (mean rank), null where they were no two, or have
+    no value there. conclusion: what was forgotten, what keeps it and what that costs, in one sentence. verdict: what it
+    rests on, in a few. averages: over several tasks."""
 
+    base: str
+    tasks: list[str]
+    models: list[str]
     chosen: str | None
+    conclusion: str
     verdict: list[str]
     averages: list[StageAverage]
+
+
+class StagesResult(TypedDict):
+    """Stages over all tasks. ways: of each base and set of tasks, in the order of the study."""
+
+    ways: list[StagesOfBase]

@@ -1,6 +1,6 @@
 """The part of metrics.json that is about one system: metrics, curves, decisions, free answers. See results.py."""
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -107,8 +107,8 @@ class Curves(TypedDict):
 class RecalibrationMap(TypedDict):
     """A recalibration fitted on validation (`Recalibration.as_dict()`).
 
-    kind: none, temperature, platt, isotonic. parameters: what `evaluation.recalibration` needs to apply it again. note:
-    why it is not what the study asked for.
+    kind: none, temperature, intercept, platt, isotonic, by-label. parameters: what `Recalibration.apply` needs to
+    apply it again. note: why it is not what the study asked for.
     """
 
     kind: str
@@ -198,17 +198,27 @@ class PiecesDict(TypedDict):
     most_rounds: int
 
 
+class CutDict(TypedDict):
+    """An item of which a language model did not see all text: tokens that it did not see, and those that it read."""
+
+    id: str
+    dropped_tokens: int
+    prompt_tokens: int | None
+
+
 class LanguageDict(TypedDict):
     """What a language model read on test, and how much probability it puts on the labels.
 
     prompt_tokens, label_mass: minimum, quartiles and maximum; null where it has none. shortened: items of which it did
-    not see all text; null where that is not known. pieces: null where no item may be read in pieces.
+    not see all text; null where that is not known. cut: these items, the one that lost most first, 200 at most; all are
+    in the predictions (`dropped_tokens`). pieces: null where no item may be read in pieces.
     """
 
     n: int
     prompt_tokens: list[float] | None
     label_mass: list[float] | None
     shortened: int | None
+    cut: list[CutDict]
     pieces: PiecesDict | None
 
 
@@ -345,22 +355,26 @@ class WeightsDict(TypedDict):
 
 class FoldDict(TypedDict):
     """One fold of a cross-validation. n, validation: records. primary: the primary metric on its test records, null
-    where they cannot give it. recalibration: null where the study asks for none."""
+    where they cannot give it. threshold: null of a multilabel task, which has label_thresholds. recalibration: null
+    where the study asks for none."""
 
     repeat: int
     fold: int
     n: int
     validation: int
     primary: float | None
-    threshold: ThresholdDict
+    threshold: ThresholdDict | None
+    label_thresholds: NotRequired[dict[str, ThresholdDict]]
     recalibration: RecalibrationMap | None
 
 
 class RefitDict(TypedDict):
     """How a model that is refitted on all records after a cross-validation decides, from the out-of-fold answers.
-    threshold: null of multiple-choice tasks, which have none. recalibration: null where the study asks for none."""
+    threshold: null of multiple-choice tasks, which have none, and of multilabel tasks, which have label_thresholds.
+    recalibration: null where the study asks for none."""
 
     threshold: ThresholdDict | None
+    label_thresholds: NotRequired[dict[str, ThresholdDict]]
     recalibration: RecalibrationMap | None
 
 

@@ -1,9 +1,9 @@
 """Which systems a predictions table holds, what they are called, and their rows side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,11 @@ class System:
             fold: replace(self, test=self.test.part(items), validation=self.validation.part(chosen.get(fold, nothing)))
             for fold, items in ({} if test is None else test.parts).items()
         }
+
+    def with_answers(self, change: Callable[[Any], Any]) -> "System":
+        """The system as if it had answered otherwise, on both splits."""
+        test, validation = (replace(rows, answers=change(rows.answers)) for rows in (self.test, self.validation))
+        return replace(self, test=test, validation=validation)
 
     @property
     def family(self) -> str | None:
@@ -119,9 +124,18 @@ def find_systems(engine: Engine, task: Task, models: Sequence[ModelSpec], table:
         seeds = {key[1] for key in keys if key[0] == model}
         name, moment = _name(model, seed, stage, stages, len(seeds) > 1)
         rows = splits[model, seed, stage]
-        test, validation = rows["test"], rows.get("validation", nothing)
+        validation = rows.get("validation", nothing)
+        test = _with_ratio(rows["test"], validation)
         systems.append(System(name, model, seed, stage, moment, specs.get(model), test, validation))
     return systems
+
+
+def _with_ratio(test: Rows, validation: Rows) -> Rows:
+    """Of a cross-validation: the test rows with how many of them each training record stands for."""
+    folds = test.answers.folds
+    if folds is None:
+        return test
+    return replace(test, answers=replace(test.answers, folds=folds.beside(validation.answers.folds)))
 
 
 def _take(table: pd.DataFrame, places: NDArray[np.intp]) -> pd.DataFrame:

@@ -76,6 +76,12 @@ class TextAnswers:
             return np.full(len(self), np.nan)
         return self.scores_of[:, self.names.index(metric)]
 
+    def only(self, metric: str, items: Bools) -> Self:
+        """The same items with this metric alone, of these items."""
+        scores = np.where(items, self.score(metric), np.nan)[:, None]
+        nothing = np.full(len(self), np.nan)
+        return replace(self, names=(metric,), scores_of=scores, nats=nothing, tokens=nothing, bytes=nothing)
+
     def has_label(self, label: int) -> Bools:
         raise IndexError("texts have no labels")
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from clinfit.data.records import Record
 from clinfit.models.targets import Targets
@@ -82,6 +84,36 @@ SAID: dict[str, Callable[[Task, Sequence[Record], Scores], Said]] = {
     "classification": _say_label,
     "multilabel": _say_labels,
     "multiple-choice": _say_option,
+}
+
+
+# ---------------------------------------------------------------- one of them, to be differentiated
+
+
+def probability_of(task: Task, record: Record, label: str, totals: Sequence[Tensor]) -> Tensor:
+    """The probability of one label of one record, as `said` has it. totals: of each branch (K,) log-likelihoods."""
+    return ONE[task.kind](task, record, task.labels.index(label), totals)
+
+
+def _one_label(task: Task, record: Record, at: int, totals: Sequence[Tensor]) -> Tensor:
+    return totals[0].softmax(0)[at]
+
+
+def _one_of_labels(task: Task, record: Record, at: int, totals: Sequence[Tensor]) -> Tensor:
+    return totals[at].softmax(0)[NO_YES.index("yes")]
+
+
+def _one_option(task: Task, record: Record, at: int, totals: Sequence[Tensor]) -> Tensor:
+    assert isinstance(task, MultipleChoice)
+    letters, texts = totals
+    sizes = torch.tensor([len(text.encode()) for text in option_texts(task, record.inputs)], device=texts.device)
+    return {"letters": letters, "texts": texts, "texts-normalised": texts / sizes}[task.answer].softmax(0)[at]
+
+
+ONE: dict[str, Callable[[Task, Record, int, Sequence[Tensor]], Tensor]] = {
+    "classification": _one_label,
+    "multilabel": _one_of_labels,
+    "multiple-choice": _one_option,
 }
 
 

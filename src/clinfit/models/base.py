@@ -18,7 +18,7 @@ equals save; batch size and order of the records do not change a record's answer
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from clinfit.study.tasks import Task
 
 if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
+    from clinfit.prompts.places import Place
 
 #: Why an answer ended: the model ended it, or it reached the limit.
 FinishReason = Literal["stop", "length"]
@@ -220,21 +221,14 @@ class FitSummary:
     alarms: list[str] = field(default_factory=list)
 
 
-class Model(Protocol):
-    """The contract (see the module's docstring)."""
+class Answerer(Protocol):
+    """What answers: a model, or what computes a saved one's answers in another way (models/engines/encoder.py)."""
 
-    spec: ModelSpec
-    tasks: Mapping[str, Task]
-    seed: int
+    @property
+    def spec(self) -> ModelSpec: ...
 
-    def __init__(self, spec: Any, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> None:
-        """tasks: all that it will ever learn or answer, by name. bases: pretrained bases that models of this process
-        share; None: its own."""
-        ...
-
-    def fit(self, lesson: Lesson, workspace: Workspace) -> FitSummary:
-        """Learn what the lesson teaches."""
-        ...
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
 
     def predict(
         self,
@@ -249,6 +243,21 @@ class Model(Protocol):
 
         Raises ClinfitError for a task that no stage has taught, unless the spec says that it can be asked (`untaught`).
         """
+        ...
+
+
+class Model(Answerer, Protocol):
+    """The contract (see the module's docstring)."""
+
+    seed: int
+
+    def __init__(self, spec: Any, tasks: Mapping[str, Task], seed: int, bases: "Bases | None" = None) -> None:
+        """tasks: all that it will ever learn or answer, by name. bases: pretrained bases that models of this process
+        share; None: its own."""
+        ...
+
+    def fit(self, lesson: Lesson, workspace: Workspace) -> FitSummary:
+        """Learn what the lesson teaches."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -279,6 +288,10 @@ def _known(counts: Sequence[int | None]) -> NDArray[np.int64] | None:
 Outputs = LabelOutputs | TextOutputs
 
 
+#: Called with the number of a record and its text so far; whether anybody wants more of it.
+Heard = Callable[[int, str], bool]
+
+
 class Writer(Model, Protocol):
     """A family that can write an answer of its own, and say how likely it finds one."""
 
@@ -289,13 +302,51 @@ class Writer(Model, Protocol):
         limit: int,
         *,
         done: Callable[[int, WrittenText], None] = lambda index, written: None,
+        heard: Heard | None = None,
     ) -> TextOutputs:
         """A text of at most `limit` tokens for each record. done: called with the number of a record and its text as
-        soon as it is written; the order is the model's."""
+        soon as it is written; the order is the model's. heard: called while a text is written, with a beginning of it
+        that stays; what it does not want more of ends there. Families that know a text only when it is whole do not."""
         ...
 
     def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood | None:
         """How unlikely the model finds the reference answer of each record; None of families that cannot say."""
+        ...
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How much each token of a record's texts moves a probability of the model, before any recalibration.
+
+    places: of the tokens. effects: (n,), which sum to about probability - without. without: the probability when a
+    token that says nothing stands in the place of each.
+    """
+
+    places: Sequence["Place"]
+    effects: NDArray[np.float64]
+    probability: float
+    without: float
+
+
+@runtime_checkable
+class Differentiable(Answerer, Protocol):
+    """A family whose probabilities can be followed back to the tokens that it read."""
+
+    def attribute(self, task: str, record: Record, label: str, steps: int) -> Attribution:
+        """Integrated gradients of a label's probability in so many steps (scoring/gradients.py)."""
+        ...
+
+
+@runtime_checkable
+class Reasoning(Answerer, Protocol):
+    """A family that can be asked in words why it answered."""
+
+    def reason(self, task: str, record: Record, question: str, limit: int) -> WrittenText:
+        """What the model writes to a question that follows its answer, the record's target, in so many tokens at most.
+
+        For tasks with one answer a record. The text may quote the record, and need not be why. Raises ClinfitError
+        where all of it is longer than the base reads.
+        """
         ...
 
 

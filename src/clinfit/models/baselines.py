@@ -19,6 +19,7 @@ from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
 from clinfit.models.base import (
     FitSummary,
+    Heard,
     LabelOutputs,
     Lesson,
     Progress,
@@ -110,6 +111,7 @@ class BaselineModel:
         limit: int,
         *,
         done: Callable[[int, WrittenText], None] = lambda index, written: None,
+        heard: Heard | None = None,
     ) -> TextOutputs:
         """What the rule writes for each record; `limit` is of tokens, which rules do not have."""
         start, asked = time.perf_counter(), self.tasks[task]

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
-from clinfit.models.answering import Said, gold_losses, in_order, said
-from clinfit.models.base import LabelOutputs, Progress, TextOutputs, WrittenText
+from clinfit.models.answering import Said, gold_losses, in_order, probability_of, said
+from clinfit.models.base import Attribution, Heard, LabelOutputs, Progress, TextOutputs, WrittenText
 from clinfit.models.bases.architectures import check_architecture
 from clinfit.models.bases.long_rope import fix_frequencies
 from clinfit.models.bases.pretrained import (
@@ -29,20 +29,29 @@ from clinfit.models.bases.pretrained import (
     load_config,
     load_tokenizer,
 )
-from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
+from clinfit.models.neural import Loaded, NeuralModel, Read, Retained, told
 from clinfit.models.saved import Pretrained
 from clinfit.models.texts.long_input import Reading, readings
+from clinfit.models.validation import Judged, Looked
 from clinfit.prompts.encode import Encoded, Renderer
+from clinfit.prompts.places import neutral_token
 from clinfit.scoring.answer_logits import check_answer_logits
+from clinfit.scoring.beginnings import Beginnings
 from clinfit.scoring.general_text import general_text, negative_log_likelihood
 from clinfit.scoring.generate import Continuation, Generator, Request, record_seed, stop_tokens
+from clinfit.scoring.gradients import integrated_gradients
 from clinfit.scoring.label_likelihood import AnswerScores, BranchScorer
 from clinfit.scoring.likelihood import Likelihood
-from clinfit.scoring.next_token import Sampling
 from clinfit.study.models import Causal, LanguageModel, Neural
 from clinfit.study.tasks import Writing
 from clinfit.training.answer_loss import AnswerLoss, asks_several
 from clinfit.training.precision import default_device, resolve_precision, torch_engine
+
+#: The last characters of a text that is being written, which may change yet.
+UNSETTLED = 16
+
+#: Beginnings of prompts that are kept: for scoring, and for writing.
+Kept = tuple[Beginnings, Beginnings]
 
 
 @dataclass
@@ -56,6 +65,24 @@ class LoadedCausal(Loaded):
     def __post_init__(self) -> None:
         self.scorer = BranchScorer(self.model, self.tokenizer.pad_token_id)
         self.generator = Generator(self.model)
+
+    def beginnings(self) -> Kept:
+        """What the prompts of each task begin with, read in the precisions of scoring and of writing."""
+        texts = list(dict.fromkeys(tuple(renderer.beginning) for renderer in self.renderers.values()))
+        with self.autocast():
+            scoring = Beginnings.read(self.model, texts)
+        with self.writing():
+            return scoring, Beginnings.read(self.model, texts)
+
+    def keep(self, kept: Kept | None) -> None:
+        """Begin every prompt from these beginnings from now on; None: read each whole. For a model that is trained no
+        more."""
+        self.scorer.beginnings, self.generator.beginnings = (None, None) if kept is None else kept
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything that prompts begin with is kept."""
+        return self.scorer.beginnings is not None and bool(self.scorer.beginnings.found)
 
     def nats_of(self, text: list[int]) -> float:
         """Negative log-likelihood of every token of a text but the first."""
@@ -81,7 +108,8 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
     @property
     def engine(self) -> str:
         """What computes the answers, as every answer names it."""
-        return torch_engine(default_device())
+        kept = self._loaded is not None and self._loaded.keeps
+        return torch_engine(default_device()) + (", with a prefix cache" if kept else "")
 
     def _predict(
         self, task: str, records: Sequence[Record], batch_tokens: int | None, progress: Progress
@@ -112,14 +140,14 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
         records: Sequence[Record],
         limit: int,
         *,
-        sampling: Sampling | None = None,
         done: Callable[[int, WrittenText], None] = lambda index, written: None,
+        heard: Heard | None = None,
     ) -> TextOutputs:
         """The answer that the model writes by itself to each record; for tasks with one answer a record.
 
-        limit: most new tokens; an answer of as many was not seen to end. sampling: None: greedily; else each record's
-        tokens are drawn from a generator of its own, seeded by the model's seed and the record's id. done: called with
-        the number of a record and its answer as soon as it is written. The texts may quote the record.
+        limit: most new tokens; an answer of as many was not seen to end. done: called with the number of a record and
+        its answer as soon as it is written. heard: see `Writer`. Where the task says so, each record's tokens are drawn
+        from a generator of its own, seeded by the model's seed and the record's id. The texts may quote the record.
         Raises ClinfitError when prompt and answer together may be longer than the base reads.
         """
         loaded = self._answering(task)._ready()
@@ -129,23 +157,32 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
                 fix="generate: 0, or other `tasks` for the model",
             )
         renderer, tokenizer = loaded.renderers[task], loaded.tokenizer
-        kept_free = isinstance(self.tasks[task], Writing) and limit <= renderer.room
+        asked = self.tasks[task]
+        sampling = asked.sampling if isinstance(asked, Writing) else None
+        kept_free = isinstance(asked, Writing) and limit <= renderer.room
         check_length(self.spec, loaded.model.config, tokenizer, 0 if kept_free else limit)
         texts: dict[int, WrittenText] = {}
 
         def write(group: Sequence[Reading]) -> list[Reading]:
             """One round; those that need another."""
-            asked = [(one, k, *prompt) for one in group for k, prompt in enumerate(one.prompts(renderer))]
+            prompts = [(one, k, *prompt) for one in group for k, prompt in enumerate(one.prompts(renderer))]
 
             def finish(at: int, found: Continuation) -> None:
-                one, k, _, read = asked[at]
+                one, k, _, read = prompts[at]
                 text, ended = tokenizer.decode(found.ids, skip_special_tokens=True), "stop" if found.ended else "length"
                 if (written := one.take(k, text, ended, len(found.ids), found.seconds, read)) is not None:
                     texts[one.index] = written
                     done(one.index, written)
 
-            requests = [Request(read.prompt_ids, limit, record_seed(self.seed, key)) for *_, key, read in asked]
-            loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish)
+            def follow(at: int, ids: Sequence[int]) -> bool:
+                if heard is None:
+                    return True
+                one = prompts[at][0]
+                own = "" if one.in_pieces else tokenizer.decode(ids, skip_special_tokens=True)
+                return heard(one.index, settled(own))
+
+            requests = [Request(read.prompt_ids, limit, record_seed(self.seed, key)) for *_, key, read in prompts]
+            loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish, follow)
             return [one for one in group if one.index not in texts]
 
         with loaded.writing():
@@ -154,6 +191,33 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
                     for one in group:
                         one.put_together(renderer)
         return TextOutputs.of([texts[i] for i in range(len(records))])
+
+    def attribute(self, task: str, record: Record, label: str, steps: int) -> Attribution:
+        """Integrated gradients of the probability that the answer is this label, given that it is one of them."""
+        loaded, asked = self._answering(task)._ready(), self.tasks[task]
+        encoded, places = loaded.renderers[task].placed(record)
+
+        with loaded.writing():
+            at, neutral = [place.at for place in places], neutral_token(loaded.tokenizer)
+            totals = loaded.scorer.totals(encoded.prompt_ids, encoded.branches)
+
+            def probability() -> Tensor:
+                return probability_of(asked, record, label, totals())
+
+            found = integrated_gradients(loaded.model, at, neutral, probability, steps)
+        return Attribution(places, *found)
+
+    def reason(self, task: str, record: Record, question: str, limit: int) -> WrittenText:
+        """What the model writes, greedily, to a question behind its own answer (see `Reasoning`)."""
+        loaded = self._answering(task)._ready()
+        prompt = loaded.renderers[task].behind_answer(record, question)
+        check_rows(self.spec, loaded.model.config, loaded.tokenizer, len(prompt) + limit)
+        stops = stop_tokens(loaded.model, loaded.renderers[task].end_ids)
+        request = Request(prompt, limit, record_seed(self.seed, record.id))
+        with loaded.writing():
+            (one,) = loaded.generator.write([request], stops)
+        text = loaded.tokenizer.decode(one.ids, skip_special_tokens=True).strip()
+        return WrittenText(text, "stop" if one.ended else "length", len(one.ids), one.seconds, len(prompt))
 
     def likelihood(self, task: str, records: Sequence[Record], *, batch_tokens: int | None = None) -> Likelihood:
         """How unlikely the model finds the answer that training would teach for each record, end of turn included; of
@@ -288,6 +352,13 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
             "prompt_sha256": renderer.fingerprint,
             "answer_tokens": {name: len(ids) for name, ids in renderer.answers.items()},
         }
+
+
+def settled(text: str) -> str:
+    """The beginning of a text that further tokens leave as it is: without its last word, which they may change (half a
+    character, a space before a mark), or where words are not divided by spaces, its last characters."""
+    words = text.rstrip()
+    return words[: max(words.rfind(" "), words.rfind("\n"), len(words) - UNSETTLED, 0)].rstrip()
 
 
 def _width(item: Encoded) -> int:

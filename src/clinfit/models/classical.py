@@ -79,7 +79,7 @@ class ClassicalModel:
         asked, fitted = self.tasks[task], self._fitted[task]
         probabilities = np.zeros((len(records), len(asked.labels)))
         if records:
-            matrix = design_matrix(self.spec, fitted.features, frame(records, task_inputs(self.spec, asked)))
+            matrix = design_matrix(self.spec, fitted.features, frame(records, task_inputs(self.spec, asked), asked))
             with threadpool_limits(limits=1):
                 probabilities = fitted.probabilities(matrix)
         return LabelOutputs(probabilities, np.full(len(records), (time.perf_counter() - start) / max(len(records), 1)))

@@ -6,8 +6,8 @@ The head is as wide as the labels of all tasks together; each task has its slice
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,20 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinfit.data.records import Record
-from clinfit.models.base import LabelOutputs, Lesson, Progress, unheard, untaught
+from clinfit.models.base import Attribution, LabelOutputs, Lesson, Progress, unheard, untaught
 from clinfit.models.bases.architectures import check_architecture, check_padding
 from clinfit.models.bases.long_rope import fix_frequencies
 from clinfit.models.bases.pretrained import Base, check_length, load_config, load_tokenizer
 from clinfit.models.engines.base import Engine
-from clinfit.models.neural import Judged, Loaded, Looked, NeuralModel, Read, Retained, told
+from clinfit.models.heads import PROBABILITIES, ids_of, shortened, slices, special_frame
+from clinfit.models.neural import Loaded, NeuralModel, Read, Retained, told
 from clinfit.models.saved import Pretrained
 from clinfit.models.targets import shares_of, targets_of
+from clinfit.models.validation import Judged, Looked
 from clinfit.prompts.batches import pad_right
+from clinfit.prompts.places import Place, neutral_token, places_in
 from clinfit.prompts.template import document
-from clinfit.scoring.probabilities import sigmoid, softmax
+from clinfit.scoring.gradients import integrated_gradients
 from clinfit.study.models import Encoder
 from clinfit.study.tasks import Task
 from clinfit.training.precision import default_device, resolve_precision, torch_engine
@@ -67,11 +70,6 @@ def _labels_distances(teacher: Tensor, student: Tensor) -> Tensor:
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "classification": _label_distances,
     "multilabel": _labels_distances,
-}
-#: Probabilities from logits (n, K).
-PROBABILITIES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    "classification": softmax,
-    "multilabel": sigmoid,
 }
 
 
@@ -119,11 +117,6 @@ class EncoderModel(NeuralModel[Encoder, LoadedEncoder]):
         """What computes the answers, as every answer names it."""
         return self._ready().engine.name
 
-    def parts(self) -> list[LoadedEncoder]:
-        """What answers: the model, and earlier ones that answer tasks with adapters of their own."""
-        models = {id(model): model for model in (self, *self._others.values())}
-        return [model._ready() for model in models.values()]
-
     def _predict(
         self, task: str, records: Sequence[Record], batch_tokens: int | None, progress: Progress
     ) -> LabelOutputs:
@@ -131,7 +124,7 @@ class EncoderModel(NeuralModel[Encoder, LoadedEncoder]):
         if self._loaded is None or task not in self._taught:
             raise untaught(self.spec, task)
         loaded = self._loaded
-        rows, dropped = self._ids(loaded, self.tasks[task], records)
+        rows, dropped = ids_of(loaded.tokenizer, self.spec.train, self.tasks[task], records)
         logits, seconds = self._logits(loaded, task, rows, batch_tokens, progress)
         return LabelOutputs(
             probabilities=PROBABILITIES[self.tasks[task].kind](logits) if len(rows) else logits,
@@ -139,6 +132,24 @@ class EncoderModel(NeuralModel[Encoder, LoadedEncoder]):
             prompt_tokens=np.array([len(row) for row in rows], dtype=np.int64),
             dropped_tokens=np.array(dropped, dtype=np.int64),
         )
+
+    def attribute(self, task: str, record: Record, label: str, steps: int) -> Attribution:
+        """Integrated gradients of the head's probability of this label, by torch whatever engine answers."""
+        loaded, asked = self._answering(task)._ready(), self.tasks[task]
+        own, wanted = slices(self.tasks)[task], asked.labels.index(label)
+        ((row,), _), places = (
+            ids_of(loaded.tokenizer, self.spec.train, asked, [record]),
+            self._places(loaded, asked, record),
+        )
+
+        def probability() -> Tensor:
+            logits = head_logits(loaded.model, [row], loaded.tokenizer.pad_token_id)[0, own].float()
+            return (logits.softmax(0) if asked.kind == "classification" else logits.sigmoid())[wanted]
+
+        with loaded.writing():
+            at, neutral = [place.at for place in places], neutral_token(loaded.tokenizer)
+            found = integrated_gradients(loaded.model, at, neutral, probability, steps)
+        return Attribution(places, *found)
 
     # ------------------------------------------------------------ what NeuralModel asks
 
@@ -163,7 +174,7 @@ class EncoderModel(NeuralModel[Encoder, LoadedEncoder]):
         dropped = [0] * len(records)
         for name, task in self.tasks.items():
             members = [i for i, record in enumerate(records) if record.task == name]
-            found = self._ids(loaded, task, [records[i] for i in members])
+            found = ids_of(loaded.tokenizer, self.spec.train, task, [records[i] for i in members])
             for i, row, left_out in zip(members, *found, strict=True):
                 rows[i], dropped[i] = row, left_out
         return Read(rows, [len(row) for row in rows], [1] * len(rows), dropped)
@@ -199,16 +210,16 @@ class EncoderModel(NeuralModel[Encoder, LoadedEncoder]):
 
     # ------------------------------------------------------------ internals
 
-    def _ids(self, loaded: LoadedEncoder, task: Task, records: Sequence[Record]) -> tuple[list[list[int]], list[int]]:
-        """Ids of each record's document, special tokens included, and how many tokens of it were left out."""
-        if not records:
-            return [], []
-        texts = [document(task, record.inputs) for record in records]
-        plain = loaded.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    def _places(self, loaded: LoadedEncoder, task: Task, record: Record) -> list[Place]:
+        """Where the record's texts stand in its row, as far as the row holds them."""
+        texts = {name: str(record.inputs[name]) for name in task.text_inputs if record.inputs.get(name)}
+        found = places_in(loaded.tokenizer, task, partial(document, task), texts, record.inputs)
         before, after = special_frame(loaded.tokenizer)
+        tokens = len(loaded.tokenizer(document(task, record.inputs), add_special_tokens=False)["input_ids"])
         room = self.spec.train.max_length - len(before) - len(after)
-        dropped = [max(len(ids) - room, 0) for ids in plain]
-        return [[*before, *shortened(ids, room, self.spec.train.shorten), *after] for ids in plain], dropped
+        kept = shortened(list(range(tokens)), room, self.spec.train.shorten)
+        at = {token: len(before) + k for k, token in enumerate(kept)}
+        return [replace(place, at=at[place.at]) for place in found if place.at in at]
 
     def _logits(
         self, loaded: LoadedEncoder, task: str, rows: Sequence[list[int]], batch_tokens: int | None, progress: Progress
@@ -277,12 +288,6 @@ def _head_bias(model: PreTrainedModel, outputs: int) -> Tensor | None:
     return next((bias for bias in reversed(heads) if bias.requires_grad), None)
 
 
-def slices(tasks: Mapping[str, Task]) -> dict[str, slice]:
-    """The outputs of the head that belong to each task."""
-    ends = list(accumulate(len(task.labels) for task in tasks.values()))
-    return {name: slice(end - len(task.labels), end) for (name, task), end in zip(tasks.items(), ends, strict=True)}
-
-
 def head_logits(model: PreTrainedModel, rows: list[list[int]], pad_id: int) -> Tensor:
     """(rows, outputs) logits of the classification head; padding is masked, and absent where all rows are equally
     long."""
@@ -290,20 +295,3 @@ def head_logits(model: PreTrainedModel, rows: list[list[int]], pad_id: int) -> T
     lengths = torch.tensor([len(row) for row in rows], device=model.device)
     mask = (torch.arange(ids.shape[1], device=model.device) < lengths[:, None]).long()
     return model(input_ids=ids, attention_mask=mask).logits
-
-
-def special_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens that this tokenizer puts before and after a text."""
-    framed, plain = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
-    start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
-    return framed[:start], framed[start + len(plain) :]
-
-
-def shortened(ids: list[int], room: int, where: str) -> list[int]:
-    """At most `room` ids, less the middle or the end of the document."""
-    if len(ids) <= room:
-        return ids
-    if where == "end":
-        return ids[:room]
-    first = (room + 1) // 2
-    return ids[:first] + ids[len(ids) - (room - first) :]

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -24,8 +23,9 @@ from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, LabelOutputs, Lesson, Progress, Workspace, unheard
 from clinfit.models.bases.long_rope import RopeSet
 from clinfit.models.bases.pretrained import Base, Bases, find_base
-from clinfit.models.saved import Pretrained, Saved, read_saved, write_saved
-from clinfit.models.targets import Targets, predicted_shares, targets_of
+from clinfit.models.saved import TOKENIZER, Pretrained, Saved, read_saved, write_saved
+from clinfit.models.targets import targets_of
+from clinfit.models.validation import Judged, Looked, validation
 from clinfit.prompts.batches import token_batches
 from clinfit.study.models import Neural
 from clinfit.study.stages import Merge
@@ -41,7 +41,7 @@ from clinfit.training.adapters import (
 )
 from clinfit.training.checkpoints import set_trainable, trainable
 from clinfit.training.imbalance import Part, check_names, epoch_sizes, mixed_epoch, mixed_weights
-from clinfit.training.loop import Objective, TaskValidation, TrainResult, Validation, train
+from clinfit.training.loop import Objective, TrainResult, train
 from clinfit.training.losses import StepLoss, share_of_losses
 from clinfit.training.precision import DTYPES, Precision, in_fp32
 from clinfit.training.retention.kl import Teacher, teacher_of
@@ -49,7 +49,7 @@ from clinfit.training.retention.l2 import L2
 from clinfit.training.retention.merging import write_merged, write_together
 from clinfit.training.signature import fit_signature
 
-ADAPTER, WEIGHTS, TOKENIZER, OTHERS = "adapter", "weights.safetensors", "tokenizer", "others"
+ADAPTER, WEIGHTS, OTHERS = "adapter", "weights.safetensors", "others"
 
 
 @dataclass
@@ -98,25 +98,6 @@ class Retained:
     earlier: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What a model says of n validation records: (n,) losses as training counts them, and (n, K) probabilities; None
-    where texts are asked for, of which writing them all would cost more than the training."""
-
-    losses: NDArray[np.float64]
-    probabilities: NDArray[np.float64] | None
-
-
-@dataclass(frozen=True)
-class Looked:
-    """The validation records of one task."""
-
-    records: Sequence[Record]
-    items: Sequence[Any]
-    gold: Targets
-    weight: float
-
-
 def told(batches: Sequence[list[int]], progress: Progress) -> Iterator[list[int]]:
     """The batches, and after each how many of their records are done."""
     done, total = 0, sum(map(len, batches))
@@ -144,6 +125,11 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         self._taught: list[str] = []
         #: Earlier models of this one that answer tasks with adapters of their own.
         self._others: dict[str, Self] = {}
+
+    def parts(self) -> list[LoadedT]:
+        """What answers: the model, and earlier ones that answer tasks with adapters of their own."""
+        models = {id(model): model for model in (self, *self._others.values())}
+        return [model._ready() for model in models.values()]
 
     def share(self, module: nn.Module, indices: list[int], weights: torch.Tensor, step: StepLoss) -> torch.Tensor:
         """The share of a micro-batch in a step's loss."""
@@ -219,7 +205,9 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
                 sampling,
                 self.seed,
             ),
-            validate=(lambda: self._validation(loaded, looked, workspace)) if looked else None,
+            validate=partial(validation, self.tasks, looked, partial(self._judge, loaded), workspace.primary)
+            if looked
+            else None,
             gamma=self.spec.focal_gamma,
             penalty=L2(loaded.model, retain.l2, retain.l2_on) if retain.l2 else None,
             share=self.share,
@@ -310,33 +298,14 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
         return parts
 
     def _looked_at(self, loaded: LoadedT, lesson: Lesson) -> dict[str, Looked]:
-        looked = {}
+        per_token, looked = self.spec.train.loss_per == "token", {}
         for name, weight in lesson.weights.items():
             records = [record for record in lesson.validation if record.task == name]
             if records:
-                items = self._read(loaded, records).items
-                looked[name] = Looked(records, items, targets_of(self.tasks[name], records), weight)
+                read, gold = self._read(loaded, records), targets_of(self.tasks[name], records)
+                counts = np.array(read.answer_tokens if per_token else np.ones(len(records)), dtype=np.float64)
+                looked[name] = Looked(records, read.items, gold, counts, weight)
         return looked
-
-    def _validation(self, loaded: LoadedT, looked: Mapping[str, Looked], workspace: Workspace) -> Validation:
-        """The mean loss over all records, each with the weight of its task; the mean of the tasks' primary metrics with
-        the same weights, None where one of them cannot be had, so that validations are compared on the same tasks."""
-        tasks, losses, weights = {}, [], []
-        for name, part in looked.items():
-            judged = self._judge(loaded, name, part)
-            primary, shares = None, list[float]()
-            if judged.probabilities is not None:
-                primary = workspace.primary(name, part.gold, judged.probabilities)
-                shares = predicted_shares(self.tasks[name], judged.probabilities).tolist()
-            tasks[name] = TaskValidation(float(judged.losses.mean()), primary, shares)
-            losses.append(judged.losses)
-            weights.append(np.full(len(judged.losses), part.weight))
-        loss = float(np.average(np.concatenate(losses), weights=np.concatenate(weights)))
-        known = {name: found.primary for name, found in tasks.items() if found.primary is not None}
-        if len(known) < len(tasks):
-            return Validation(loss, None, tasks)
-        primary = float(np.average(list(known.values()), weights=[looked[name].weight for name in known]))
-        return Validation(loss, primary, tasks)
 
     def _summary(self, loaded: LoadedT, lesson: Lesson, read: Read, result: TrainResult) -> FitSummary:
         parameters, n_trainable = parameter_counts(loaded.adapted or loaded.model)

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FitSummary, Lesson, Workspace
-from clinfit.models.bases.pretrained import find_base
+from clinfit.models.bases.pretrained import Base, find_base
 from clinfit.models.causal import CausalModel, LoadedCausal
 from clinfit.models.examples import FILE, drawn_examples, read_examples, told_examples, write_examples
-from clinfit.models.saved import Saved, read_saved
+from clinfit.models.saved import Pretrained, Saved, read_saved
 from clinfit.study.models import Causal
 from clinfit.training.adapters import parameter_counts
 
@@ -71,6 +71,12 @@ class PromptedModel(CausalModel):
             if records and (missing := [label for label in self.tasks[name].labels if label not in shown]):
                 alarms.append(f"no example of {name} has the label {' or '.join(missing)}")
         return alarms
+
+    def _open(self, base: Base, pretrained: Pretrained | None, tokenizer_folder: Path | None) -> LoadedCausal:
+        loaded = super()._open(base, pretrained, tokenizer_folder)
+        if any(self._examples.values()):
+            loaded.keep(loaded.beginnings())  # nothing is trained, and examples are most of every prompt
+        return loaded
 
     def _save(self, folder: Path, others: Mapping[str, str]) -> None:
         super()._save(folder, others)

@@ -13,6 +13,8 @@ from clinfit.study.tasks import Task, task_from
 Spec = TypeVar("Spec", bound=ModelSection)
 
 FILE = "model.json"
+#: The folder of a neural model's tokenizer, beside it.
+TOKENIZER = "tokenizer"
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ class Answer:
     is no object of the fields. notes: on each value of the record that training has not seen, with that value and no
     other. prediction_set: the labels of the set, where referral is by sets. dropped_tokens: tokens of the record's
     text that the model did not see, None where that is not known. pieces, rounds: that a long record was read in, 0
-    of one read at once; None where all are. pack: SHA-256 of the pack. engine: what computed it. mentions: where the
-    record's texts, as they were given, name types of the task's lexicon; None of tasks without one.
+    of one read at once; None where all are. prompt_tokens, output_tokens: of a text, that the model read, in all pieces
+    and rounds, and that the text took, both by the model's tokenizer; None where it has none. pack: SHA-256 of the
+    pack. engine: what computed it. mentions: where the record's texts, as they were given, name types of the task's
+    lexicon; None of tasks without one.
     """
 
     task: str
@@ -57,6 +59,8 @@ class Answer:
     mentions: tuple[Mention, ...] | None = None
     pieces: int | None = None
     rounds: int | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
 
     @property
     def named(self) -> frozenset[str]:

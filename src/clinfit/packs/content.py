@@ -1,6 +1,6 @@
 """pack.json: what a pack says of itself (format clinfit-pack/4), and the check that a pack is as it was written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,27 @@ class ModelEntry:
 
 
 @dataclass(frozen=True)
+class Update:
+    """A recalibration of a pack on records from elsewhere (`clinfit recalibrate`).
+
+    pack, data: SHA-256 of the pack that was recalibrated and of the file with the records. method: by which name it was
+    asked for. recalibration: of the probabilities as that pack gave them, as `Recalibration.as_dict`. threshold:
+    whether it was chosen on these records, or kept as it was. n: records; events: those with each label. folds: of the
+    cross-fitting that the figures of the pack are of. before: what was measured on the same records before.
+    """
+
+    pack: str
+    data: str
+    method: str
+    recalibration: dict[str, Any]
+    threshold: Literal["kept", "chosen"]
+    n: int
+    events: dict[str, int]
+    folds: int
+    before: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class TaskEntry:
     """A task that the pack answers.
 
@@ -50,7 +71,9 @@ class TaskEntry:
     such a threshold; null where there is none. referral: as `Referral.as_dict`; null when nothing is handed to a
     person. seen: what training has seen of each input (data/seen.py), as far as no patient is known by it. n, metrics:
     test records and what was measured on them. cross_validation: null where that is of this very model; of one that was
-    refitted on all records, the cross-validation, in words, whose models gave these figures, out of fold.
+    refitted on all records, the cross-validation, in words, whose models gave these figures, out of fold. updates: what
+    the pack was recalibrated on, in order; n and metrics are then of the records of the last, cross-fitted, and
+    threshold and referral as chosen there.
     """
 
     task: dict[str, Any]
@@ -61,6 +84,12 @@ class TaskEntry:
     n: int
     metrics: dict[str, Any]
     cross_validation: str | None = None
+    updates: list[Update] = field(default_factory=list)
+
+    @property
+    def recalibrated(self) -> str | None:
+        """What the figures of a recalibrated pack are of, in words; None of every other."""
+        return recalibrated_on(self.updates[-1].n, self.updates[-1].folds) if self.updates else None
 
 
 @dataclass(frozen=True)
@@ -102,6 +131,11 @@ class Content:
 
 
 _CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
+
+
+def recalibrated_on(n: int, folds: int) -> str:
+    """What cross-fitted figures are of, in words."""
+    return f"the {n} records that it was recalibrated on, cross-fitted in {folds} folds"
 
 
 def json_schema() -> dict[str, Any]:

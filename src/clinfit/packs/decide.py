@@ -14,7 +14,7 @@ from clinfit.evaluation.decisions.label_weights import shares
 from clinfit.evaluation.decisions.recalibration import Recalibration
 from clinfit.evaluation.decisions.referral_rule import Referral
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice, apply_threshold
-from clinfit.models.base import FinishReason, LabelOutputs, Model, Outputs, TextOutputs, Writer
+from clinfit.models.base import Answerer, FinishReason, Heard, LabelOutputs, Outputs, TextOutputs, Writer
 from clinfit.packs.content import TaskEntry
 from clinfit.predictions import check_probabilities
 from clinfit.study.tasks import HOLDS, Task, Writing, task_from
@@ -27,7 +27,8 @@ class Served:
     """A task that a pack answers, and what becomes of the model's probabilities.
 
     thresholds: of a multilabel task by label, otherwise one under the empty name, or none. referral: None when nothing
-    is handed to a person. seen: what training has seen of each input.
+    is handed to a person. seen: what training has seen of each input. updates: recalibrations behind that of the study,
+    in order.
     """
 
     task: Task
@@ -35,6 +36,7 @@ class Served:
     thresholds: Mapping[str, ThresholdChoice]
     referral: Referral | None
     seen: Seen
+    updates: tuple[Recalibration, ...] = ()
 
     @classmethod
     def from_entry(cls, entry: TaskEntry) -> "Served":
@@ -45,7 +47,14 @@ class Served:
             thresholds_of(entry.task["kind"], entry.threshold),
             None if entry.referral is None else Referral.from_dict(entry.referral),
             entry.seen,
+            tuple(Recalibration.from_dict(update.recalibration) for update in entry.updates),
         )
+
+    def recalibrated(self, probabilities: Floats) -> Floats:
+        """(n, K) the model's own probabilities to those that are answered."""
+        for recalibration in (self.recalibration, *self.updates):
+            probabilities = recalibration.apply(probabilities)
+        return probabilities
 
     @property
     def used_thresholds(self) -> dict[str, float]:
@@ -85,12 +94,16 @@ class Decisions:
     finish_reasons: list[FinishReason] | None = None
 
 
-def ask(model: Model, task: str, records: Sequence[Record], limit: int | None = None) -> Outputs:
-    """What the model says of the records. limit: of the tokens of a text, where fewer than the task's are wanted."""
+def ask(
+    model: Answerer, task: str, records: Sequence[Record], limit: int | None = None, heard: Heard | None = None
+) -> Outputs:
+    """What the model says of the records. limit: of the tokens of a text, where fewer than the task's are wanted.
+    heard: see `Writer.generate`."""
     asked = model.tasks[task]
     if not isinstance(asked, Writing):
         return model.predict(task, records)
-    return cast(Writer, model).generate(task, records, min(limit or asked.max_new_tokens, asked.max_new_tokens))
+    most = min(limit or asked.max_new_tokens, asked.max_new_tokens)
+    return cast(Writer, model).generate(task, records, most, heard=heard)
 
 
 def said(served: Served, outputs: Outputs, n: int) -> Decisions:
@@ -106,7 +119,7 @@ def said(served: Served, outputs: Outputs, n: int) -> Decisions:
 
 def decide(served: Served, probabilities: Floats) -> Decisions:
     """Decisions from the model's own (n, K) probabilities; a record's do not depend on the others."""
-    return DECIDE[served.task.kind](served, served.recalibration.apply(probabilities))
+    return DECIDE[served.task.kind](served, served.recalibrated(probabilities))
 
 
 def _one_label(served: Served, probabilities: Floats) -> Decisions:

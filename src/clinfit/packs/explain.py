@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from clinfit.data.clean import SPACELESS
+from clinfit.data.declared import cut
 from clinfit.data.records import Record, Value
-from clinfit.data.seen import LONGEST_SHOWN, Seen
+from clinfit.data.seen import Seen
 from clinfit.errors import ClinfitError, nearest
 from clinfit.packs.answer import Answer
 from clinfit.packs.decide import Served
@@ -25,6 +26,7 @@ from clinfit.predictions import answer_text
 from clinfit.study.tasks import MultipleChoice, Task
 
 Unit = Literal["sentences", "words"]
+Method = Literal["occlusion", "gradient"]
 Ask = Callable[[Sequence[Record]], Sequence[Answer]]
 
 #: More spans than this of one text are joined with their neighbours: each costs an answer of the model.
@@ -39,6 +41,7 @@ SHOWN = 15
 WORD = re.compile(rf"{SPACELESS.pattern}|(?:(?!{SPACELESS.pattern})\S)+")
 SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*\s+|\n+|[。！？]")
 
+UNVERIFIED = "unverified: written after the decision, and need not be what decided; check it against the record"
 MEANING = (
     "This explains the model, not the disease: how its probability changes when one thing is taken away and the rest "
     "stays. It says nothing of causes, and inputs that say the same hide each other."
@@ -47,10 +50,10 @@ MEANING = (
 
 @dataclass(frozen=True)
 class Effect:
-    """One thing of the record. effect: P(record) - P(without it).
+    """One thing of the record. effect: P(record) - P(without it); by gradient, its share of it (packs/gradient.py).
 
-    start, end: characters of a removed span of the text as it is read, None for a value. value: what stands there;
-    instead: what was put in its place, None for a span.
+    start, end: characters of a span of the text as it is read; None for a value. value: what stands there. instead:
+    what was put in its place, None for a span. probability: P(without it), None by gradient, which takes nothing away.
     """
 
     input: str
@@ -58,7 +61,7 @@ class Effect:
     end: int | None
     value: Value
     instead: Value
-    probability: float
+    probability: float | None
     effect: float
 
 
@@ -66,7 +69,8 @@ class Effect:
 class Explanation:
     """Why a record got its answer. label: whose probability is explained. effects: the largest first.
 
-    left_out: inputs that were not tried, and why. notes, pack, engine: as of the answer. meaning: what this is.
+    left_out: inputs that were not tried, and why. notes, pack, engine: as of the answer. method: how it was found.
+    meaning: what this is. rationale: what the model wrote when it was asked why, unverified (packs/rationale.py).
     """
 
     task: str
@@ -80,13 +84,16 @@ class Explanation:
     notes: tuple[str, ...]
     pack: str
     engine: str
+    method: Method = "occlusion"
     meaning: str = MEANING
+    rationale: str | None = None
 
     def as_dict(self, *, show_record: bool = True) -> dict[str, Any]:
-        """Ready for JSON. show_record: with values and texts of the record, and notes, which quote values."""
+        """Ready for JSON. show_record: with values and texts of the record, and what may quote
+        them: notes and rationale."""
         content = asdict(self)
         if not show_record:
-            del content["notes"]
+            del content["notes"], content["rationale"]
             for effect in content["effects"]:
                 del effect["value"]
         return content
@@ -96,6 +103,8 @@ class Explanation:
         shown = self.effects[:SHOWN]
         rows = [("input", "value", "instead", f"P({self.label})", "effect")]
         rows += [_row(effect, show_record) for effect in shown]
+        if self.method == "gradient":
+            rows[0] = ("input", "value", "", "", "effect")
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines = [
@@ -110,21 +119,23 @@ class Explanation:
             reasons.setdefault(why, []).append(name)
         lines += [f"not tried: {', '.join(names)} ({why})" for why, names in reasons.items()]
         lines += [f"note: {note}" for note in self.notes if show_record]
+        if self.rationale is not None and show_record:
+            lines.append(f"rationale ({UNVERIFIED}): {self.rationale or '(none was written)'}")
         return [*lines, self.meaning]
 
 
 def explain(
-    ask: Ask, served: Served, record: Record, label: str | None = None, unit: Unit | None = None
+    ask: Ask, answer: Answer, served: Served, record: Record, label: str | None = None, unit: Unit | None = None
 ) -> Explanation:
     """Why this record gets its answer.
 
-    ask: the pack's answers to records of the task. record: as `Pack.records` gives it. label: whose probability;
-    default: the positive label, or where there is none the most probable one. unit: what is removed of texts; default:
-    sentences where there are several, else words. Raises ClinfitError for an unknown label.
+    ask: the pack's answers to records of the task. answer: that to this record. record: as `Pack.records` gives it.
+    label: whose probability; default: the positive label, or where there is none the most probable one. unit: what is
+    removed of texts; default: sentences where there are several, else words. Raises ClinfitError for an unknown label.
     """
     variants, left_out = _variants(served.task, record, served.seen, unit)
-    answer, *others = ask([record, *(variant for _, variant in variants)])
-    label = _label(served.task, answer, label)
+    others = ask([variant for _, variant in variants]) if variants else []
+    label = label_of(served.task, answer, label)
     probability = answer.probabilities[label]
     effects = [
         replace(what, probability=other.probabilities[label], effect=probability - other.probabilities[label])
@@ -147,7 +158,8 @@ def explain(
     )
 
 
-def _label(task: Task, answer: Answer, label: str | None) -> str:
+def label_of(task: Task, answer: Answer, label: str | None) -> str:
+    """Whose probability is explained; raises ClinfitError for an unknown one."""
     if label is None:
         likeliest = max(answer.probabilities, key=lambda name: answer.probabilities[name])
         decided = str(answer.decision) if answer.decision in answer.probabilities else likeliest
@@ -232,6 +244,8 @@ def _row(effect: Effect, show_record: bool) -> tuple[str, str, str, str, str]:
     place = f"{effect.input} {effect.start}-{effect.end}" if span else effect.input
     value = _shown(effect.value) if show_record else "not shown"
     direction = "raises it" if effect.effect > 0 else "lowers it" if effect.effect < 0 else "no change"
+    if effect.probability is None:
+        return place, value, "", "", f"{effect.effect:+.4f} {direction}"
     instead = "removed" if span else _shown(effect.instead)
     return place, value, instead, f"{effect.probability:.4f}", f"{effect.effect:+.4f} {direction}"
 
@@ -240,4 +254,4 @@ def _shown(value: Value) -> str:
     if value is None:
         return "missing"
     text = " ".join(value.split()) if isinstance(value, str) else f"{value:g}"
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+    return cut(text)

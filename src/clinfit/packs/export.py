@@ -55,7 +55,7 @@ def export_merged(pack_folder: Path, out: Path, precision: Precision) -> list[Ch
     if out.exists():
         raise ClinfitError(f"{out} is there already", fix="name another folder with --out, or remove it")
     from clinfit.models.bases.pretrained import load_tokenizer
-    from clinfit.models.neural import TOKENIZER
+    from clinfit.models.saved import TOKENIZER
 
     pack, spec = load_pack(folder), saved.spec
     tokenizer = load_tokenizer(spec.base, spec.revision, folder / MODEL / TOKENIZER)

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinfit.data.declared import declared_categories, is_impossible
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_json, read_json
 from clinfit.machine import library_version, processor_flags, processor_name
-from clinfit.models.base import Model, TextOutputs
+from clinfit.models.base import Answerer, TextOutputs
 from clinfit.packs.decide import ask
 from clinfit.study.data import InputColumn
 from clinfit.study.tasks import MultipleChoice, Task, Writing
@@ -124,9 +125,10 @@ def _value(column: InputColumn, k: int, j: int, categories: Sequence[str]) -> Va
     match column.type:
         case "number":
             ladder = UNITS.get((column.unit or "").casefold(), NUMBERS)
+            ladder = [value for value in ladder if not is_impossible(value, column)] or list(column.range or ())
             return ladder[(k + 3 * j) % len(ladder)]
         case "category":
-            values = [*categories, OTHER]
+            values = [*(declared_categories(column) or categories), OTHER]
             return values[(k + j) % len(values)]
         case "text":
             count = 3 * len(SENTENCES) if k == COUNT - 1 else 1 + k % 4
@@ -137,14 +139,14 @@ def _told(said: Floats | str) -> dict[str, Any]:
     return {"text": said} if isinstance(said, str) else {"probabilities": said.tolist()}
 
 
-def ask_probes(model: Model, task: str, records: Sequence[Record]) -> References:
+def ask_probes(model: Answerer, task: str, records: Sequence[Record]) -> References:
     """What the model says, one record at a time: the reference answer on any device."""
     if isinstance(model.tasks[task], Writing):
         return probe_texts(model, task, records)
     return np.concatenate([model.predict(task, [record]).probabilities for record in records])
 
 
-def probe_texts(model: Model, task: str, records: Sequence[Record]) -> list[str]:
+def probe_texts(model: Answerer, task: str, records: Sequence[Record]) -> list[str]:
     """The beginning of the text that the model writes to each record."""
     outputs = [ask(model, task, [record], PROBE_TOKENS) for record in records]
     return [outputs.texts[0] for outputs in outputs if isinstance(outputs, TextOutputs)]

@@ -11,30 +11,33 @@ Every way of asking goes through `Pack.answer`.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clinfit.data.fields import Extracted
-from clinfit.data.load import canonical_records, inputs_from_rows, read_inputs
+from clinfit.data.load import canonical_records
 from clinfit.data.mentions import mentions_in
 from clinfit.data.records import Record
 from clinfit.data.seen import as_seen
 from clinfit.data.values import shown_ids
-from clinfit.errors import ClinfitError, nearest
+from clinfit.errors import ClinfitError
 from clinfit.files import followed
-from clinfit.models.base import Model, TextOutputs
+from clinfit.models.base import Answerer, Heard, Outputs, TextOutputs
 from clinfit.models.families import load_model
 from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table
-from clinfit.packs.content import MODEL, PROBES, Content, read_content
+from clinfit.packs.content import MODEL, PROBES
 from clinfit.packs.decide import Served, ask, decide, label_sets, said
-from clinfit.packs.explain import Explanation, Unit, explain
+from clinfit.packs.explain import Explanation, Method, Unit, explain
 from clinfit.packs.probes import Probes, SelfTest, TaskParity, probe_texts, read_probes, surroundings
+from clinfit.packs.rationale import rationale_of
+from clinfit.packs.tasks import Items, Tasks, read_tasks
 from clinfit.packs.texts import notes_on_pieces, notes_on_text, object_of
 from clinfit.study.tasks import Extraction, Writing, lexicon_of
 
@@ -43,20 +46,15 @@ if TYPE_CHECKING:
     from clinfit.models.causal import CausalModel
     from clinfit.models.encoder import EncoderModel
 
-#: What may be asked: records, a table with the task's columns, or a data file.
-Items = Sequence[Record] | pd.DataFrame | Path | str
-
 
 @dataclass(frozen=True)
-class Pack:
+class Pack(Tasks):
     """A trained model with its tasks and what becomes of its probabilities, ready to answer.
 
-    tasks: those that it answers, by name, in the order of the study. probes: for the self-test.
+    probes: for the self-test.
     """
 
-    content: Content
-    model: Model
-    tasks: Mapping[str, Served]
+    model: Answerer
     probes: Probes
 
     @property
@@ -64,23 +62,28 @@ class Pack:
         """What computes the answers, as every answer names it."""
         return engine_of(self.model)
 
-    def answer(self, task: str, records: Sequence[Record], *, strict: bool = False) -> list[Answer]:
+    def answer(
+        self, task: str, records: Sequence[Record], *, strict: bool = False, heard: Heard | None = None
+    ) -> list[Answer]:
         """An answer for each record, in order, as it would be given to the record alone.
 
-        strict: refuse records with values that training has not seen, instead of noting them. Raises ClinfitError for
-        these, for a task that the pack does not answer, and for records that are not what the task declares.
+        strict: refuse records with values that training has not seen, instead of noting them. heard: of tasks that ask
+        for texts, called with the number of a record and a beginning of its text while that is written; where it says
+        False, the text ends there. Raises ClinfitError for values that are refused, for a task that the pack does not
+        answer, and for records that are not what the task declares.
         """
-        served, given = self._served(task), records
+        served, given = self.served(task), records
         labels, lexicon = served.task.labels, lexicon_of(served.task)
-        read = [as_seen(record, served.seen) for record in canonical_records(served.task, records)]
+        read = [
+            as_seen(record, served.seen, served.task.data.columns) for record in canonical_records(served.task, records)
+        ]
         if strict:
-            _refuse_unseen([(record, notes) for record, notes in read if notes], len(read))
+            refuse_unseen(read)
         records = [record for record, _ in read]
-        outputs = ask(self.model, task, records)
+        outputs = ask(self.model, task, records, heard=heard)
         decisions = said(served, outputs, len(records))
         sets = None if decisions.sets is None else label_sets(labels, decisions.sets)
-        rounds = (outputs.pieces, outputs.rounds) if isinstance(outputs, TextOutputs) else (None, None)
-        counts = [outputs.dropped_tokens, *rounds]
+        counts = [outputs.dropped_tokens, *_counts_of_texts(outputs)]
         counted = [[None if of is None else int(of[i]) for of in counts] for i in range(len(records))]
         engine = self.engine
         objects = [object_of(served.task, text) for text in decisions.decided]
@@ -110,6 +113,8 @@ class Pack:
                 else mentions_in(lexicon, {name: given[i].inputs[name] for name in served.task.text_inputs}),
                 pieces=counted[i][1],
                 rounds=counted[i][2],
+                prompt_tokens=counted[i][3],
+                output_tokens=counted[i][4],
             )
             for i, record in enumerate(records)
         ]
@@ -132,20 +137,9 @@ class Pack:
         finish_reason, status, notes, dropped_tokens; of extraction also the fields (`fields_table`). say: told of how
         many records the model did not see all text. strict: refuse records with notes.
         """
-        name = self._only_task() if task is None else task
-        served = self._served(name)
-        answers = self.answer(name, self.records(name, items), strict=strict)
-        if cut := sum(bool(answer.dropped_tokens) for answer in answers):
-            say(f"{cut} of {len(answers)} records were longer than the model reads and were shortened")
-        if isinstance(served.task, Writing):
-            if open_ended := sum(answer.finish_reason == "length" for answer in answers):
-                say(f"{open_ended} of {len(answers)} texts ended at the limit of {served.task.max_new_tokens} tokens")
-            if isinstance(served.task, Extraction):
-                if invalid := sum(answer.status == "invalid" for answer in answers):
-                    say(f"{invalid} of {len(answers)} answers are no object of the declared fields (status invalid)")
-                return fields_table(answers, list(served.task.fields))
-            return texts_table(answers)
-        return answers_table(answers, served.task.labels, sets=served.has_sets)
+        name = self.named(task)
+        served = self.served(name)
+        return answered_table(served, self.answer(name, self.records(name, items), strict=strict), say)
 
     def explain(
         self,
@@ -155,14 +149,18 @@ class Pack:
         *,
         label: str | None = None,
         unit: Unit | None = None,
+        method: Method = "occlusion",
+        rationale: int = 0,
     ) -> Explanation:
-        """Why one record got its answer: what its probability becomes when a value or a span is taken away.
+        """Why one record got its answer: what its probability becomes when a value or a span is taken away, or by
+        `method="gradient"` what the model looked at in the texts.
 
         items: the record, or whatever holds it. id: which of them; may be left out where there is one. label, unit: see
-        packs/explain.py. An explanation of the model, not of the disease.
+        packs/explain.py; gradient: packs/gradient.py. rationale: tokens in which a causal model may also write why
+        (packs/rationale.py), unverified. An explanation of the model, not of the disease.
         """
-        name = self._only_task() if task is None else task
-        served = self._served(name)
+        name = self.named(task)
+        served = self.served(name)
         if isinstance(served.task, Writing):
             raise ClinfitError(
                 f"task {name} is answered with a text, which has no probability that could be explained",
@@ -170,17 +168,15 @@ class Pack:
             )
         given = [items] if isinstance(items, Record) else self.records(name, items)
         (record,) = canonical_records(served.task, [_one_of(given, id)])
-        return explain(partial(self.answer, name), served, record, label, unit)
+        (answer,) = self.answer(name, [record])
+        written = rationale_of(self.model, answer, served, record, rationale) if rationale else None
+        if method == "gradient":
+            from clinfit.packs.gradient import explain_by_gradient  # seldom asked for
 
-    def records(self, task: str, items: Items) -> Sequence[Record]:
-        """The records of a task in whatever holds them: a table with the task's columns, a data file, or records."""
-        if isinstance(items, pd.DataFrame):
-            return inputs_from_rows(task, self._served(task).task, items)
-        if not isinstance(items, str | Path):
-            return items
-        if not Path(items).exists():
-            raise ClinfitError(f"there is no file {items} to predict")
-        return read_inputs(task, self._served(task).task, Path(items))
+            explained = explain_by_gradient(self.model, answer, served, record, label, unit)
+        else:
+            explained = explain(partial(self.answer, name), answer, served, record, label, unit)
+        return replace(explained, rationale=written)
 
     def self_test(self) -> SelfTest:
         """Ask the probes again and compare with the answers that the pack carries.
@@ -207,30 +203,30 @@ class Pack:
         change = float(np.abs(probabilities - reference.probabilities).max())
         return TaskParity(len(records), change, int(flipped))
 
-    def _served(self, task: str) -> Served:
-        if task in self.tasks:
-            return self.tasks[task]
-        if task in self.content.withheld:
-            raise ClinfitError(
-                f"the pack does not answer task {task!r}, as its numbers are withheld: {self.content.withheld[task]}",
-                expected=f"one of {', '.join(self.tasks)}",
-                fix="see the task's findings in the report of the study, and put the cause right",
-            )
-        near = nearest(task, self.tasks)
-        raise ClinfitError(
-            f"the pack has no task {task!r}",
-            expected=f"one of {', '.join(self.tasks)}",
-            fix=f"did you mean {near}?" if near else "",
-        )
 
-    def _only_task(self) -> str:
-        if len(self.tasks) == 1:
-            return next(iter(self.tasks))
-        raise ClinfitError(
-            f"the pack answers {len(self.tasks)} tasks, and none is named",
-            expected=f"one of {', '.join(self.tasks)}",
-            fix=f"name it: --task {next(iter(self.tasks))}",
-        )
+def answered_table(
+    served: Served, answers: Sequence[Answer], say: Callable[[str], None] = lambda line: None
+) -> pd.DataFrame:
+    """Answers to a task as `Pack.predict` gives them."""
+    if cut := sum(bool(answer.dropped_tokens) for answer in answers):
+        say(f"{cut} of {len(answers)} records were longer than the model reads and were shortened")
+    if isinstance(served.task, Writing):
+        if open_ended := sum(answer.finish_reason == "length" for answer in answers):
+            say(f"{open_ended} of {len(answers)} texts ended at the limit of {served.task.max_new_tokens} tokens")
+        if isinstance(served.task, Extraction):
+            if invalid := sum(answer.status == "invalid" for answer in answers):
+                say(f"{invalid} of {len(answers)} answers are no object of the declared fields (status invalid)")
+            return fields_table(answers, list(served.task.fields))
+        return texts_table(answers)
+    return answers_table(answers, served.task.labels, sets=served.has_sets)
+
+
+def _counts_of_texts(outputs: Outputs) -> list[NDArray[np.int64] | None]:
+    """Pieces, rounds, tokens of the prompts and of the texts; a rule, which has no prompt, has no tokens either."""
+    if not isinstance(outputs, TextOutputs):
+        return [None] * 4
+    tokens = None if outputs.prompt_tokens is None else outputs.tokens
+    return [outputs.pieces, outputs.rounds, outputs.prompt_tokens, tokens]
 
 
 def _status(referred: bool, found: Extracted | None) -> Status:
@@ -252,13 +248,13 @@ def _one_of(records: Sequence[Record], id: str | None) -> Record:
     )
 
 
-def _refuse_unseen(noted: Sequence[tuple[Record, list[str]]], total: int) -> None:
-    """Raise ClinfitError that counts the records and names the inputs, but no values."""
-    if noted:
+def refuse_unseen(read: Sequence[tuple[Record, list[str]]]) -> None:
+    """Raise ClinfitError where records have notes (`as_seen`); it counts them and names the inputs, but no values."""
+    if noted := [(record, notes) for record, notes in read if notes]:
         inputs = Counter(note.partition(":")[0] for _, notes in noted for note in notes)
         counts = ", ".join(f"{name} ({count} x)" for name, count in inputs.most_common())
         raise ClinfitError(
-            f"{len(noted)} of {total} records hold values that training has not seen, in {counts}: "
+            f"{len(noted)} of {len(read)} records hold values that training has not seen, in {counts}: "
             + shown_ids([record.id for record, _ in noted]),
             expected="categories and numbers like those that the model learned from",
             fix="correct these records, or answer without --strict and read the column `notes`",
@@ -275,16 +271,16 @@ def load_pack(folder: Path | str, bases: "Bases | None" = None) -> Pack:
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     folder = followed(Path(folder))
-    content = read_content(folder)
-    return Pack(
-        content,
-        load_model(content.model.family, folder / MODEL, bases),
-        {name: Served.from_entry(entry) for name, entry in content.answered.items()},
-        read_probes(folder / PROBES),
-    )
+    tasks = read_tasks(folder)
+    return pack_of(folder, tasks, load_model(tasks.content.model.family, folder / MODEL, bases))
 
 
-def engine_of(model: Model) -> str:
+def pack_of(folder: Path, tasks: Tasks, model: Answerer) -> Pack:
+    """The pack in a folder, with what computes its answers."""
+    return Pack(tasks.content, tasks.tasks, model, read_probes(folder / PROBES))
+
+
+def engine_of(model: Answerer) -> str:
     """What computes a model's answers on this machine."""
     if not model.spec.neural:
         return {"baseline": "rules", "classical": "scikit-learn"}[model.spec.family]

@@ -32,6 +32,7 @@ from clinfit.packs.content import (
 from clinfit.packs.probes import Probes, ask_probes, probe_records, read_probes, surroundings
 from clinfit.report.card import model_card
 from clinfit.study.data import SplitRule
+from clinfit.study.evaluation import TaskEvaluation
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study, study_hash
 from clinfit.study.tasks import Task
@@ -203,7 +204,11 @@ def content_of(
                 WithheldEntry(left_out[name])
                 if name in left_out
                 else task_entry(
-                    task, results["tasks"][name], system_of(results["tasks"][name], trained), described[name]
+                    task,
+                    study.settings(name),
+                    results["tasks"][name],
+                    system_of(results["tasks"][name], trained),
+                    described[name],
                 )
             )
             for name, task in study.tasks_of(spec).items()
@@ -243,17 +248,23 @@ def system_of(task: TaskResult, trained: Trained) -> SystemResult | None:
     return next(systems, None)
 
 
-def task_entry(task: Task, result: TaskResult, system: SystemResult | None, described: Mapping[str, Any]) -> TaskEntry:
+def task_entry(
+    task: Task,
+    settings: TaskEvaluation,
+    result: TaskResult,
+    system: SystemResult | None,
+    described: Mapping[str, Any],
+) -> TaskEntry:
     """What new records need: the task, and what becomes of the probabilities of the system that the pack holds."""
     assert system is not None
     made, divided = system["sections"], result["sections"].get("cross_validation")
     fitted, referral = made.get("recalibration"), made.get("referral")
     threshold = made.get("label_thresholds", made.get("threshold"))
     if (refit := made.get("refit")) is not None:
-        fitted, threshold = refit["recalibration"], refit["threshold"]
+        fitted, threshold = refit["recalibration"], refit.get("label_thresholds", refit["threshold"])
     recalibration = Recalibration() if fitted is None else Recalibration.from_dict(fitted)
     return TaskEntry(
-        task=served_task(task, result["primary"]),
+        task=served_task(task, result["primary"], settings),
         recalibration=recalibration.as_dict(),
         threshold=None if threshold is None else {**threshold},
         referral=None if referral is None else Referral.from_dict(referral).as_dict(),
@@ -264,13 +275,15 @@ def task_entry(task: Task, result: TaskResult, system: SystemResult | None, desc
     )
 
 
-def served_task(task: Task, primary: str) -> dict[str, Any]:
+def served_task(task: Task, primary: str, settings: TaskEvaluation) -> dict[str, Any]:
     """The task with everything that new records need; where the training data lay, and how it was divided, stays.
 
-    primary: the metric that it was evaluated by, which may stand in the study and not in the task.
+    primary, settings: the metric that it was evaluated by, and the rule of its threshold, which may stand in the study
+    and not in the task.
     """
     content = task.model_dump(mode="json")
-    content["evaluation"] = content["evaluation"] or {"primary": primary}
+    if content["evaluation"] is None:
+        content["evaluation"] = {"primary": primary} | settings.model_dump(mode="json", include={"threshold"})
     content["data"] |= {
         "path": "the training data is not in the pack",
         "files": None,

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
-from clinfit.prompts.forms import FORMS, Branch, Form, Inputs, Trained
+from clinfit.prompts.forms import FORMS, Branch, Form, Inputs, Trained, chat_behind
 from clinfit.prompts.pieces import pieces
+from clinfit.prompts.places import Place, common, places_in
 from clinfit.prompts.shorten import CUT, Where, longest_first, shortened, size_of
 from clinfit.prompts.template import prompt_source
 from clinfit.study.tasks import Task, Writing
@@ -82,7 +83,8 @@ class Renderer:
     ) -> None:
         self.task, self.tokenizer, self.max_length = task, tokenizer, max_length
         self.shorten: Where = shorten
-        self._form: Form = FORMS[task.kind](task, tokenizer, self._as_examples(examples))
+        self._examples = self._as_examples(examples)
+        self._form: Form = FORMS[task.kind](task, tokenizer, self._examples)
         self.answers = dict(zip(self._form.names, self._form.chat.answers, strict=True))
         self.end_ids = self._form.chat.end_ids
         self._check_answers()
@@ -97,6 +99,21 @@ class Renderer:
         Raises ClinfitError when the prompt does not fit even without any document text.
         """
         return [encoded for chunk in _chunks(records) for encoded in self._encode_chunk(chunk)]
+
+    def placed(self, record: Record) -> tuple[Encoded, list[Place]]:
+        """A record, and where its texts, options left out, stand in its prompt."""
+        inputs = self._fitting(record)
+        texts = {name: str(record.inputs[name]) for name in longest_first(self.task, inputs) if inputs.get(name)}
+        return self.encode(record), places_in(self.tokenizer, self.task, self.prompt_text, texts, inputs)
+
+    def behind_answer(self, record: Record, question: str) -> list[int]:
+        """Prompt ids of a further question, behind the record as it is asked and the answer that it has.
+
+        For tasks with one answer a record. The prompt may be longer than max_length by the question and its markup.
+        """
+        read = replace(record, inputs=dict(self._fitting(record)))
+        chat = chat_behind(self.tokenizer, self.task, [*self._examples, read])
+        return chat.ids([chat.head + question + chat.tail])[0]
 
     def divided(self, record: Record) -> tuple[str, list[Inputs]]:
         """The longest text input of a record that is too long, and the record's inputs with each piece of that text in
@@ -145,6 +162,17 @@ class Renderer:
         return self._form.chat.thinking
 
     @property
+    def beginning(self) -> list[int]:
+        """The ids that prompts of records without anything in common begin with: system text, instruction, examples."""
+        columns = self.task.data.columns
+        unlike: list[dict[str, Value]] = [
+            {name: float(k) if column.type == "number" else text for name, column in columns.items()}
+            for k, text in enumerate(("A1", "Zz"), 1)
+        ]
+        prompts = [prompt for prompt, _ in self._form.ask(unlike)]
+        return common(self._form.chat.ids(prompts))
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all that prompts share: chat markup, system text, the task's template, inputs and labels."""
         head, tail = self.markup
@@ -158,6 +186,13 @@ class Renderer:
         return self._form.ask([inputs])[0][0]
 
     # ------------------------------------------------------------ internals
+
+    def _fitting(self, record: Record) -> Inputs:
+        """The record's inputs, shortened where they are too long."""
+        (whole,) = self._sizes([record.inputs])
+        if whole <= self.max_length:
+            return record.inputs
+        return shortened(self._form, record, whole, self.max_length, self.shorten).inputs
 
     def _as_examples(self, records: Sequence[Record]) -> list[Record]:
         """Records shortened to their share of max_length; raises ClinfitError where one does not fit into it."""

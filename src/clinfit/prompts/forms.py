@@ -79,8 +79,7 @@ class LabelForm:
 
     def __init__(self, task: Task, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
         self.task, self.names = task, task.labels
-        turns = [(user_message(task, example.inputs), str(example.target)) for example in examples]
-        self.chat = _chat(tokenizer, task, self.names, turns)
+        self.chat = chat_behind(tokenizer, task, examples, self.names)
         self._branches = [Branch([], self.chat.answers, self.chat.end_ids)]
 
     def ask(self, records: Sequence[Inputs]) -> list[tuple[str, list[Branch]]]:
@@ -127,8 +126,7 @@ class OptionForm:
 
     def __init__(self, task: MultipleChoice, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
         self.task, self.names = task, task.labels
-        turns = [(user_message(task, example.inputs), _option_answer(task, example)) for example in examples]
-        self.chat = _chat(tokenizer, task, self.names, turns)
+        self.chat = chat_behind(tokenizer, task, examples, self.names)
         self._letters = Branch([], self.chat.answers, self.chat.end_ids)
 
     def ask(self, records: Sequence[Inputs]) -> list[tuple[str, list[Branch]]]:
@@ -157,8 +155,7 @@ class TextForm:
 
     def __init__(self, task: TextTask, tokenizer: Any, examples: Sequence[Record] = ()) -> None:
         self.task, self.names = task, list[str]()
-        turns = [(user_message(task, example.inputs), str(example.target)) for example in examples]
-        self.chat = _chat(tokenizer, task, self.names, turns)
+        self.chat = chat_behind(tokenizer, task, examples, self.names)
         self._branches = [Branch([], [], self.chat.end_ids, task.max_new_tokens)]
 
     def ask(self, records: Sequence[Inputs]) -> list[tuple[str, list[Branch]]]:
@@ -182,17 +179,22 @@ FORMS: dict[str, Any] = {
 }
 
 
-def _chat(tokenizer: Any, task: Task, names: Sequence[str], turns: Sequence[tuple[str, str]]) -> Chat:
-    """The chat of a task behind examples, whose texts cannot end their turns."""
+def chat_behind(tokenizer: Any, task: Task, records: Sequence[Record], names: Sequence[str] = ()) -> Chat:
+    """The chat of a task with one answer a record, behind records with their answers; their texts cannot end their
+    turns."""
     chat = Chat(tokenizer, task.system, names)
-    if not turns:
+    if not records:
         return chat
+    turns = [(user_message(task, record.inputs), _answer_of(task, record)) for record in records]
     return Chat(tokenizer, task.system, names, [(chat.neutral(asked), chat.neutral(said)) for asked, said in turns])
 
 
-def _option_answer(task: MultipleChoice, example: Record) -> str:
-    letter = str(example.target)
-    return letter if task.answer == "letters" else option_texts(task, example.inputs)[task.labels.index(letter)]
+def _answer_of(task: Task, record: Record) -> str:
+    """A record's own answer as a model would write it."""
+    answer = str(record.target)
+    if isinstance(task, MultipleChoice) and task.answer != "letters":
+        return option_texts(task, record.inputs)[task.labels.index(answer)]
+    return answer
 
 
 def _trained(branch: Branch, answer: int) -> Trained:

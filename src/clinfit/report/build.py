@@ -23,6 +23,7 @@ from clinfit.report.format import flatten
 from clinfit.report.gloss import glossed
 from clinfit.report.glossary import GLOSSES, MEANINGS, TERMS, definition
 from clinfit.report.inputs import ReportInputs
+from clinfit.report.notices import notices
 from clinfit.report.sections.first.front import front
 from clinfit.report.sections.first.overview import overview
 from clinfit.report.sections.subject import Subject
@@ -30,7 +31,6 @@ from clinfit.report.sections.systems.models import failures, model_view, run_nam
 from clinfit.report.sections.systems.stages import stages_view
 from clinfit.report.sections.task import task_view
 from clinfit.study.load import study_yaml
-from clinfit.study.quick import QUICK
 from clinfit.study.schema import study_hash
 
 DISCLAIMER = (
@@ -88,7 +88,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "css": Markup(resources.files("clinfit.report").joinpath("templates/style.css").read_text(encoding="utf-8")),
         "version": clinfit.__version__,
         "study": study,
-        "quick": QUICK if study.quick else "",
+        "notices": notices(results),
         "tasks": tasks,
         "overview": overview(subjects),
         "fronts": [front(subject) for subject in subjects],

@@ -1,6 +1,6 @@
 """The model card of a pack: README.md in the format of the Hugging Face hub, with every number's interval."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -13,6 +13,7 @@ from clinfit.report.format import Cell, flatten, metric_cell
 from clinfit.report.glossary import definition
 from clinfit.report.kinds import KINDS, Kind
 from clinfit.report.section import section
+from clinfit.study.data import SYNTHETIC
 
 #: What no study can show by itself.
 SCOPE = "- Only the records of this study were used; other places, periods and populations are not shown."
@@ -25,8 +26,8 @@ def model_card(results: Results, pack: Mapping[str, Any]) -> str:
     """The card.
 
     pack: the content of pack.json (see packs/content.py): `run`, `clinfit`, `study`, `model` with family, spec, seed,
-    sha256 and details, and for every task that it answers its `task`, `recalibration`, `threshold`, `referral`, `n` and
-    `metrics`, for every other `withheld` and no more.
+    sha256 and details, and for every task that it answers its `task`, `recalibration`, `threshold`, `referral`, `n`,
+    `metrics` and `updates`, for every other `withheld` and no more. results: of a recalibrated pack without tasks.
     """
     front = yaml.safe_dump(front_matter(pack), sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n" + "\n".join(sections(results, pack)) + "\n"
@@ -60,6 +61,8 @@ def front_matter(pack: Mapping[str, Any]) -> dict[str, Any]:
 
 def split_of(served: Mapping[str, Any]) -> str:
     """What the figures were measured on."""
+    if served["updates"]:
+        return "recalibration, cross-fitted"
     return "test" if served["cross_validation"] is None else "cross-validation"
 
 
@@ -92,6 +95,8 @@ def sections(results: Results, pack: Mapping[str, Any]) -> Iterator[str]:
         f"made by clinfit {pack['clinfit']}."
     )
     yield from ("", f"> **Research use only.** {DISCLAIMER}", "")
+    if any(served["task"]["data"]["synthetic"] for served in answered(pack).values()):
+        yield from (f"> **{SYNTHETIC}**", "")
     yield from ("## Intended use", "")
     for name, served in pack["tasks"].items():
         yield task_line(name, served) if "withheld" not in served else withheld_line(name, served["withheld"])
@@ -173,6 +178,8 @@ def evaluation(
 
 def measured_on(served: Mapping[str, Any]) -> str:
     """Whose figures these are."""
+    if served["updates"]:
+        return recalibrated(served["updates"])
     if served["cross_validation"] is None:
         return f"On {served['n']} test records that training never saw:"
     return (
@@ -180,6 +187,20 @@ def measured_on(served: Mapping[str, Any]) -> str:
         f"so that none is left to test it. They are of the models of a {served['cross_validation']}, trained alike on "
         "fewer records, each asked of records that it had not seen. A threshold or recalibration of this model was "
         "chosen on these same out-of-fold answers, and was tested on none:"
+    )
+
+
+def recalibrated(updates: Sequence[Mapping[str, Any]]) -> str:
+    """What a recalibrated pack was recalibrated on, and what its figures are of."""
+    last = updates[-1]
+    counts = ", ".join(f"{label}: {count}" for label, count in last["events"].items())
+    again = "" if len(updates) == 1 else f" It was recalibrated {len(updates)} times; this is the last."
+    return (
+        f"**This pack was recalibrated** ({last['method']}) on {last['n']} records ({counts}) of a file with the "
+        f"SHA-256 `{last['data']}`; before, it was the pack `{last['pack']}`, whose card tells of its study. "
+        f"The threshold was {last['threshold']}.{again} The figures are of these records, cross-fitted in "
+        f"{last['folds']} folds: each record was judged by a map and a threshold from the others. The pack's own map "
+        "and threshold are from all of them, and were tested on none:"
     )
 
 

@@ -13,14 +13,24 @@ from clinfit.evaluation.system_results import MetricDict, SystemResult
 from clinfit.report.format import Cell
 from clinfit.report.glossary import definition
 from clinfit.report.kinds import TOLD, asked_briefly, counted
+from clinfit.report.notices import notices
 from clinfit.report.section import section
 from clinfit.report.sections.first.overview import findings_in_words, standings
 from clinfit.report.sections.systems.models import best_step, run_name, validated
 from clinfit.report.summary import titled
 from clinfit.report.tables import by_rank, cell_of, chance_row, columns_of, withheld_reason
-from clinfit.study.quick import QUICK
 
-FORMAT = "clinfit-report-metrics/2"
+FORMAT = "clinfit-report-metrics/3"
+
+#: Names in log.jsonl -> those of the export: of a step of training, and of a validation.
+TRAINED = {
+    "loss": "loss",
+    "gradient_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "token_accuracy": "mean_token_accuracy",
+    "epoch": "epoch",
+}
+VALIDATED = {"validation_loss": "eval_loss", "epoch": "epoch", "primary": "primary", "step": "step"}
 
 #: Columns of the summary's table: what fits on a page of text.
 SUMMARY_COLUMNS = 6
@@ -80,9 +90,13 @@ class MetricsEntry:
 
 @dataclass(frozen=True)
 class TrainingEntry:
-    """One stage of training. final_train: the numbers of the last step. best_eval: those of the validation that was
-    kept, with its step; null where there was no validation. primary: task -> its primary metric there, in its own
-    sign; null where it cannot be estimated. Of a model of one task it stands in `best_eval` too.
+    """One stage of training. Keys are those of the log of Transformers' Trainer, where they mean the same.
+
+    final_train: `loss`, `grad_norm` (before clipping), `learning_rate`, `epoch` and, of models
+    that PyTorch trains to answer, `mean_token_accuracy` (of the answer tokens alone) of the last step. best_eval:
+    `eval_loss`, `epoch` and `step` of the validation that was kept; null where there was no validation. primary: task
+    -> its primary metric there, in its own sign; null where it cannot be estimated. Of a model of one task it stands in
+    `best_eval` too.
     """
 
     epochs: float
@@ -171,10 +185,8 @@ def _training_entry(rows: Sequence[Mapping[str, Any]], select_by: str, primaries
     return TrainingEntry(
         epochs=float(last["epoch"]),
         global_steps=int(last["step"]),
-        final_train=_numbers(last, {name: name for name in ("loss", "gradient_norm", "learning_rate")}),
-        best_eval=None
-        if best is None
-        else _numbers({**best, "primary": alone}, {"validation_loss": "loss", "primary": "primary", "step": "step"}),
+        final_train=_numbers(last, TRAINED),
+        best_eval=None if best is None else _numbers({**best, "primary": alone}, VALIDATED),
         primary=primary,
     )
 
@@ -188,23 +200,28 @@ def _numbers(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, floa
 # ---------------------------------------------------------------- summary.md
 
 
-def summary_markdown(results: Results, command: str) -> str:
-    """Verdict, main numbers, findings and how to get them again, as Markdown."""
-    return "\n".join(_lines(results, command)) + "\n"
+def summary_markdown(results: Results, command: str, curves: Sequence[str] = ()) -> str:
+    """Verdict, main numbers, findings and how to get them again, as Markdown. curves: what those of training show."""
+    return "\n".join(_lines(results, command, curves)) + "\n"
 
 
-def _lines(results: Results, command: str) -> Iterator[str]:
+def _lines(results: Results, command: str, curves: Sequence[str]) -> Iterator[str]:
     yield f"# {results['study']}"
     if results["description"]:
         yield from ("", results["description"])
-    if any(finding["code"] == "quick-run" for task in results["tasks"].values() for finding in task["findings"]):
-        yield from ("", f"**{QUICK}**")
+    for notice in notices(results):
+        yield from ("", f"**{notice}**")
     if len(results["tasks"]) > 1:
         yield from _overview_lines(results)
     if "stages" in results:
-        yield from ("", "## Stages", "", *(f"- {sentence}" for sentence in results["stages"]["verdict"]))
+        yield from ("", "## Stages")
+        for ways in results["stages"]["ways"]:
+            yield from ("", f"**{ways['conclusion']}**", "")
+            yield from (f"- {sentence}" for sentence in ways["verdict"])
     for name, task in results["tasks"].items():
         yield from _task_lines(name, task, results["confidence"])
+    if curves:
+        yield from ("", "## Training", "", *(f"- {line}." for line in curves))
     yield from ("", "## How to reproduce", "", "```", command, "```", "")
     yield (
         "Every number with its interval, method and reason is in `metrics.json`; `report.html` shows them. "

@@ -89,6 +89,8 @@ MEANINGS: dict[str, str] = {
     "hardly changes it.",
     "nli": "How far a classifier of sentences finds a text entailed by its source, -1 to 1. A proxy: such classifiers "
     "know little of medicine.",
+    "alignscore": "How far a classifier finds a text supported by its source, 0 to 1. A proxy: such classifiers know "
+    "little of medicine.",
     "negation_flips": "Findings that the text denies and its source affirms, or the other way round, a text. A proxy "
     "by rules.",
     "laterality_flips": "Left that became right, or right that became left, a text. A proxy by rules.",

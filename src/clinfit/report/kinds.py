@@ -110,14 +110,20 @@ def _one_option(served: Served) -> str:
 def _rule(served: Served) -> str:
     return (
         f"Decision: {rule_and_threshold(served['threshold'])}. "
-        f"Recalibration: {recalibration_words(served['recalibration'])}. "
+        f"Recalibration: {recalibrations(served)}. "
         f"Referral: {referral_words(served['referral'])}."
     )
 
 
+def recalibrations(served: Served) -> str:
+    """The maps of the probabilities, in the order in which they are applied."""
+    maps = [served["recalibration"], *(update["recalibration"] for update in served["updates"])]
+    return ", then ".join(map(recalibration_words, maps))
+
+
 def _rule_of_labels(served: Served) -> str:
     values = ", ".join(f"{label} {choice['value']:.4g}" for label, choice in served["threshold"].items())
-    return f"Decision: every label from its own probability on: {values}."
+    return f"Decision: every label from its own probability on: {values}. Recalibration: {recalibrations(served)}."
 
 
 def _a_text(served: Served) -> str:
@@ -139,8 +145,8 @@ def _as_written(_: Served) -> str:
     return "The text is what the model writes, word by word the likeliest; nothing checks whether it is true."
 
 
-def _surest(_: Served) -> str:
-    return "Decision: the most probable option."
+def _surest(served: Served) -> str:
+    return f"Decision: the most probable option. Recalibration: {recalibrations(served)}."
 
 
 # ---------------------------------------------------------------- the kinds

@@ -17,7 +17,8 @@ from clinfit.report.tables import baseline, by_rank, cell_of
 
 
 def print_summary(results: Results, console: Console) -> None:
-    """Systems by main metrics, best first, then errors, warnings and verdict of every task."""
+    """Systems by main metrics, best first, then errors, warnings and verdict of every task; what is found of the study
+    as a whole comes last."""
     for name, task in results["tasks"].items():
         console.print(summary_table(name, task, results["confidence"]))
         for level, colour in (("error", "bold red"), ("warn", "yellow")):
@@ -25,8 +26,11 @@ def print_summary(results: Results, console: Console) -> None:
                 console.print(Text(f"{level}: {line}", style=colour))
         for sentence in task["verdict"]:
             console.print(Text(sentence))
-    for sentence in results["stages"]["verdict"] if "stages" in results else ():
-        console.print(Text(sentence))
+    for ways in results["stages"]["ways"] if "stages" in results else []:
+        for sentence in (ways["conclusion"], *ways["verdict"]):
+            console.print(Text(sentence))
+    for finding in results.get("findings", []):
+        console.print(Text(f"{finding['level']}: {finding['title']}: {finding['evidence']}", style="yellow"))
 
 
 def told_once(findings: Sequence[FindingDict]) -> list[str]:
@@ -35,7 +39,7 @@ def told_once(findings: Sequence[FindingDict]) -> list[str]:
     titles: dict[str, str] = {}
     for finding in findings:
         system, title = finding["system"], finding["title"]
-        said = title if system is None else title.removeprefix(system).strip()
+        said = title if system is None else title.removeprefix(system).lstrip(": ")
         titles.setdefault(said, titled(finding))
         systems.setdefault(said, []).extend([] if system is None else [system])
     return [titles[said] if len(names) < 2 else f"{said}: {', '.join(names)}" for said, names in systems.items()]

@@ -22,7 +22,7 @@ from clinfit.locks import locked
 from clinfit.models.remote.egress import FLAG, check_egress, egress_allowed
 from clinfit.report.summary import print_summary
 from clinfit.runs.control.status import Monitor, new_console, set_state
-from clinfit.runs.finish import evaluate_run, unanswered, whole
+from clinfit.runs.finish import evaluate_run, whole
 from clinfit.runs.inputs import Prepared, choose_models, describe_data, only_failed, prepare, write_inputs
 from clinfit.runs.packs import write_run_packs
 from clinfit.runs.steps.environment import describe_environment
@@ -89,7 +89,7 @@ def run(
     warnings = check_egress(choose_models(study, models), executor is not None and executor.elsewhere)
     prepared = prepare(study, out, models, fresh)
     prepared = only_failed(prepared) if retry_failed else prepared
-    descriptions = {name: describe_data(task, prepared.data[name]) for name, task in study.tasks.items()}
+    descriptions = describe_data(study, prepared.data)
     environment = describe_environment(neural=any(spec.neural for spec in study.models))
     folder, monitor = prepared.folder, Monitor(prepared.folder, console or new_console())
     place = Place(study, prepared.data, folder, environment, prepared.siblings)
@@ -141,8 +141,6 @@ def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: 
     for name, failure in failed.items():
         monitor.say(f"{name} failed: {failure.reason}")
     print_summary(results, monitor.console)
-    for sentence in unanswered(study, results):
-        monitor.say(sentence)
     monitor.say(str(folder.report))
     return Result(folder.path, results, folder.report, packs, failed)
 

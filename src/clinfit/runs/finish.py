@@ -21,6 +21,7 @@ from clinfit.report.build import write_report
 from clinfit.report.export import report_metrics, summary_markdown
 from clinfit.report.files import write_files
 from clinfit.report.inputs import ReportInputs
+from clinfit.report.sections.systems.models import curves_in_brief
 from clinfit.runs.decisions import write_decisions
 from clinfit.runs.folder import ModelFolder, RunFolder, answers_in
 from clinfit.runs.freeze import note_scoring
@@ -48,20 +49,12 @@ def write_outcome(folder: Path, inputs: ReportInputs, *, files: bool = False) ->
     figures and tables (report/files.py)."""
     write_json(folder / "metrics.json", inputs.results)
     write_json(folder / "report_metrics.json", report_metrics(inputs.results, inputs.models, inputs.logs))
-    write_text(folder / "summary.md", summary_markdown(inputs.results, inputs.command))
+    curves = curves_in_brief(inputs.models, inputs.logs)
+    write_text(folder / "summary.md", summary_markdown(inputs.results, inputs.command, curves))
     with new_file(folder / "report.html") as path:
         write_report(inputs, path)
     if files:
         write_files(inputs, folder)
-
-
-def unanswered(study: Study, results: Results) -> list[str]:
-    """A sentence for each task that the report does not hold."""
-    return [
-        f"{name} is not in the report: none of the models that are done answers it"
-        for name in study.tasks
-        if name not in results["tasks"]
-    ]
 
 
 def report_inputs(folder: RunFolder, study: Study, results: Results, command: str) -> ReportInputs:

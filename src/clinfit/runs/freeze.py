@@ -84,7 +84,7 @@ def refuse_other_content(folder: RunFolder, study: Study) -> None:
 
 
 def _same(path: Path, freeze: Freeze, stated: Declaration) -> Freeze:
-    if freeze.sha256 != declaration_hash(stated):
+    if declaration_hash(freeze.stated) != declaration_hash(stated):
         raise ClinfitError(
             f"{path} holds another freeze, of {freeze.time}",
             expected="the same declaration and data as then",

@@ -13,15 +13,16 @@ from clinfit.data.audit import audit
 from clinfit.data.duplicates import Duplicates, find_duplicates
 from clinfit.data.leaks import leaking_tests
 from clinfit.data.load import TaskData, input_fingerprints, load_task
+from clinfit.data.origins import leaks_between_tasks
 from clinfit.data.records import Record, in_split
 from clinfit.data.shift import shift_rows
 from clinfit.errors import ClinfitError, nearest
 from clinfit.files import read_json, write_json, write_parquet
+from clinfit.findings import Finding
 from clinfit.runs.folder import RunFolder, refuse_other_format
-from clinfit.runs.steps.item_scores import check_judges
+from clinfit.runs.steps.item_scores import missing_judges
 from clinfit.runs.steps.plan import Run, Step, plan, runs_of
 from clinfit.study.data import Fold
-from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.load import study_yaml
 from clinfit.study.models import ModelSpec, Neural
 from clinfit.study.schema import Study, study_hash
@@ -117,9 +118,13 @@ def _has_failed(folder: RunFolder, run: Run) -> bool:
 def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:
     """Raise ClinfitError for a base that cannot be trained as asked, and for weights of a metric that are not there,
     before the first model is trained."""
-    for name in study.tasks:
-        if isinstance(settings := study.settings(name), GenerationEvaluation):
-            check_judges(settings)
+    if missing := missing_judges(study):
+        expected, fix = (
+            list(dict.fromkeys(parts)) for parts in zip(*((m.expected, m.fix) for m in missing), strict=True)
+        )
+        raise ClinfitError(
+            "; ".join(error.found for error in missing), expected="; ".join(expected), fix="; ".join(filter(None, fix))
+        )
     for spec in specs:
         if isinstance(spec, Neural):
             from clinfit.models.estimates.precheck import check_base
@@ -225,15 +230,20 @@ def write_inputs(prepared: Prepared, descriptions: Mapping[str, Any], environmen
         write_json(folder.environment, environment)
 
 
-def describe_data(task: Task, data: TaskData) -> dict[str, Any]:
-    """The loader's description (counts, summaries, split ids, fingerprint), hashes of what the test records hold, shift
-    from training to test, the ids of test records that leak, and the findings of the audit."""
+def describe_data(study: Study, data: Mapping[str, TaskData]) -> dict[str, dict[str, Any]]:
+    """Of each task the loader's description (counts, summaries, split ids, fingerprint), hashes of what the test
+    records hold, shift from training to test, the ids of test records that leak, and the findings of the audit."""
+    across = leaks_between_tasks(study, data)
+    return {name: _describe(task, data[name], across.get(name, [])) for name, task in study.tasks.items()}
+
+
+def _describe(task: Task, data: TaskData, across: Sequence[Finding]) -> dict[str, Any]:
     duplicates = find_duplicates(data.records)
     return data.describe() | {
         "test_inputs": input_fingerprints(data.records),
         "shift": [] if data.folds else [asdict(row) for row in shift_rows(task, data.records)],
         "leaks": _leaks(data, duplicates),
-        "findings": [finding.as_dict() for finding in audit(task, data, duplicates)],
+        "findings": [finding.as_dict() for finding in [*audit(task, data, duplicates), *across]],
     }
 
 

@@ -23,9 +23,11 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from clinfit.scoring.answer_logits import answer_logits, products_are_rounded, states_at
-from clinfit.scoring.next_token import Sampling, drawn, most_probable
+from clinfit.scoring.beginnings import Beginnings
+from clinfit.scoring.next_token import drawn, most_probable
 from clinfit.scoring.rows import attends_everywhere
 from clinfit.scoring.slots import Slots, bytes_a_token, fits
+from clinfit.study.tasks import Sampling
 
 #: The most prompts that go on together, and the memory of their keys and values.
 MOST_ROWS, MOST_BYTES = 64, 2**31
@@ -74,6 +76,17 @@ class Open:
 
 
 Done = Callable[[int, Continuation], None]
+#: Called with the number of a request and the tokens so far; whether anybody wants more of them.
+Watched = Callable[[int, Sequence[int]], bool]
+
+
+def wanted(index: int, ids: Sequence[int]) -> bool:
+    """Continuations that nobody watches are wanted to their end."""
+    return True
+
+
+#: Takes in one more token; whether nothing more is to come.
+Take = Callable[[Open, int], bool]
 
 
 def stop_tokens(model: PreTrainedModel, end_ids: Sequence[int]) -> set[int]:
@@ -89,10 +102,12 @@ def record_seed(seed: int, record: str) -> int:
 
 
 class Generator:
-    """Continues prompts with one model. together: whether they may go on together; None: where that changes nothing."""
+    """Continues prompts with one model. together: whether they may go on together; None: where that changes nothing.
+    beginnings: that are kept."""
 
     def __init__(self, model: PreTrainedModel, together: bool | None = None) -> None:
         self.model, self._together = model, together
+        self.beginnings: Beginnings | None = None
         self._decoder: Any = model.get_decoder()
         self._parameters = signature(self._decoder.forward).parameters
 
@@ -103,10 +118,12 @@ class Generator:
         stops: Collection[int],
         sampling: Sampling | None = None,
         done: Done = lambda index, found: None,
+        watched: Watched = wanted,
     ) -> list[Continuation]:
         """Continuations of the requests, in their order, greedy unless `sampling` says otherwise.
 
-        done: called with the number of a request and what was written, as soon as it is.
+        done: called with the number of a request and what was written, as soon as it is. watched: asked after each
+        token; a continuation that is not wanted any more ends there, and changes nothing of the others.
         """
         found: dict[int, Continuation] = {}
 
@@ -120,11 +137,15 @@ class Generator:
                 finish(one)
         openings = sorted((one for one in openings if one.request.limit > 0), key=lambda one: -one.request.width)
         together = [one for one in openings if self.goes_together(one.request.width)]
+
+        def take(one: Open, token: int) -> bool:
+            return one.take(token, stops) or not watched(one.index, one.found.ids)
+
         for group in _alike(together):
-            self._write_together(group, stops, sampling, finish)
+            self._write_together(group, take, sampling, finish)
         for one in openings:
             if one.index not in found:
-                self._write_alone(one, stops, sampling)
+                self._write_alone(one, take, sampling)
                 finish(one)
         return [found[i] for i in range(len(requests))]
 
@@ -139,17 +160,18 @@ class Generator:
 
     # ------------------------------------------------------------ one at a time
 
-    def _write_alone(self, one: Open, stops: Collection[int], sampling: Sampling | None) -> None:
+    def _write_alone(self, one: Open, take: Take, sampling: Sampling | None) -> None:
         started = time.perf_counter()
         for hidden in self.states_alone(one.request.ids, one.found.ids):
             (token,) = self.next_tokens(hidden, sampling, [one])
-            if one.take(token, stops):
+            if take(one, token):
                 break
         one.found.seconds = time.perf_counter() - started
 
     def states_alone(self, prompt: Sequence[int], written: Sequence[int]) -> Iterator[Any]:
         """(1, d) the hidden state behind the prompt, and behind each token that was written meanwhile."""
-        unread, memory = list(prompt), None
+        known, memory = self._begun(prompt)
+        unread = list(prompt[known:])
         remembers = "past_key_values" in self._parameters  # others, such as Mamba, read it all again
         while True:
             read = len(prompt) + len(written)
@@ -168,7 +190,7 @@ class Generator:
     # ------------------------------------------------------------ together
 
     def _write_together(
-        self, group: Sequence[Open], stops: Collection[int], sampling: Sampling | None, finish: Callable[[Open], None]
+        self, group: Sequence[Open], take: Take, sampling: Sampling | None, finish: Callable[[Open], None]
     ) -> None:
         """group: the longest first."""
         waiting, open_, slots, most = deque(group), list[Open](), None, 1
@@ -177,7 +199,7 @@ class Generator:
                 one, started = waiting.popleft(), time.perf_counter()
                 memory, hidden = self._read(one.request.ids)
                 (token,) = self.next_tokens(hidden, sampling, [one])
-                ended = one.take(token, stops)
+                ended = take(one, token)
                 one.found.seconds += time.perf_counter() - started
                 if ended:
                     finish(one)
@@ -198,7 +220,7 @@ class Generator:
             ended_rows = []
             for row, (one, token) in enumerate(zip(open_, tokens, strict=True)):
                 one.found.seconds += share
-                if one.take(token, stops):
+                if take(one, token):
                     finish(one)
                     ended_rows.append(row)
             for row in reversed(ended_rows):
@@ -208,9 +230,21 @@ class Generator:
 
     def _read(self, prompt: Sequence[int]) -> tuple[DynamicCache, Tensor]:
         """The memory of a prompt, and (1, d) the hidden state behind it."""
-        memory, device = DynamicCache(), self.model.device
-        ids, row, last = (torch.tensor(x, device=device) for x in ([list(prompt)], [0], [len(prompt) - 1]))
-        return memory, states_at(self.model, ids, row, last, past_key_values=memory, use_cache=True)
+        known, memory = self._begun(prompt)
+        memory, device = DynamicCache() if memory is None else memory, self.model.device
+        ids, row, last = (
+            torch.tensor(x, device=device) for x in ([list(prompt[known:])], [0], [len(prompt) - known - 1])
+        )
+        where = {"position_ids": torch.arange(known, len(prompt), device=device)[None]} if known else {}
+        return memory, states_at(self.model, ids, row, last, past_key_values=memory, use_cache=True, **where)
+
+    def _begun(self, prompt: Sequence[int]) -> tuple[int, DynamicCache | None]:
+        """How many tokens of a prompt are known already, and their memory."""
+        found = self.beginnings.best([prompt], len(prompt) - 1, len(prompt)) if self.beginnings else None
+        if found is None:
+            return 0, None
+        beginning, length = found
+        return length, beginning.memory(length, 1)
 
     def _step(self, slots: Slots, tokens: Sequence[int]) -> Tensor:
         """(rows, d) hidden states behind one more token of each row in use; what lies behind these means nothing."""

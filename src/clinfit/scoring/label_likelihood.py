@@ -4,16 +4,18 @@ An answer's log-likelihood is the sum of its tokens' log-probabilities; none is 
 model itself says. One pass over the prompt serves all answers (scoring/rows.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from clinfit.prompts.forms import Branch
 from clinfit.scoring.answer_logits import answer_logits, products_are_rounded, states_at, token_logits
+from clinfit.scoring.beginnings import Beginnings
 from clinfit.scoring.probabilities import softmax
 from clinfit.scoring.rows import Behind, Rows, apart, attends_everywhere, together
 
@@ -51,10 +53,11 @@ class AnswerScores:
 
 
 class BranchScorer:
-    """Scores prompts against the branches that may stand behind them, with one model."""
+    """Scores prompts against the branches that may stand behind them, with one model. beginnings: that are kept."""
 
     def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
         self.model, self.pad_id = model, pad_id
+        self.beginnings: Beginnings | None = None
         self._shares: bool | None = None
 
     @torch.inference_mode()
@@ -83,7 +86,24 @@ class BranchScorer:
     def log_probabilities(self, prompts: Sequence[Sequence[int]], behind: Sequence[Sequence[Behind]]) -> list[float]:
         """Of every token that is predicted behind the prompts: prompt by prompt, branch by branch, answer by answer."""
         way = together if self.shares_rows(prompts, behind) else apart
-        return _log_probabilities(self.model, way(self.model, prompts, behind, self.pad_id))
+        rows = way(self.model, prompts, behind, self.pad_id)
+        if self.beginnings is not None:
+            rows = self.beginnings.behind(rows)
+        return _log_probabilities(self.model, rows).tolist()
+
+    def totals(self, prompt: Sequence[int], branches: Sequence[Branch]) -> Callable[[], list[Tensor]]:
+        """What computes `AnswerScores.total` (K,) of each branch behind one prompt, so that it can be differentiated,
+        and as often as it is called."""
+        behind = [_behind(branch, False) for branch in branches]
+        with torch.inference_mode():
+            way = together if self.shares_rows([prompt], [behind]) else apart
+        rows = way(self.model, [prompt], [behind], self.pad_id)
+
+        def totals() -> list[Tensor]:
+            values = iter(_log_probabilities(self.model, rows))
+            return [torch.stack([_sum_of(values, len(target)) for target in targets]) for _, targets in behind]
+
+        return totals
 
     def shares_rows(self, prompts: Sequence[Sequence[int]], branches: Sequence[Sequence[Behind]]) -> bool:
         """Whether branches may stand side by side: full attention over the row, and, tried once on a few tokens, the
@@ -98,9 +118,9 @@ class BranchScorer:
 
     def _tried(self, prompt: Sequence[int], branches: Sequence[Behind]) -> bool:
         alone, rounded = apart(self.model, [prompt], [branches], self.pad_id), products_are_rounded(self.model)
-        expected = _log_probabilities(self.model, alone)
+        expected = _log_probabilities(self.model, alone).tolist()
         try:
-            found = _log_probabilities(self.model, together(self.model, [prompt], [branches], self.pad_id))
+            found = _log_probabilities(self.model, together(self.model, [prompt], [branches], self.pad_id)).tolist()
         except (TypeError, ValueError, RuntimeError, IndexError, AssertionError):  # no positions, or no such mask
             return False
         return bool(np.allclose(found, expected, atol=0.05 if rounded else 1e-3, rtol=0.02 if rounded else 1e-3))
@@ -111,11 +131,16 @@ def _behind(branch: Branch, with_end: bool) -> Behind:
     return branch.context, [[*answer, *end] for answer in branch.answers]
 
 
-def _log_probabilities(model: PreTrainedModel, rows: Rows) -> list[float]:
-    """Log-probability of every predicted token, in order."""
+def _log_probabilities(model: PreTrainedModel, rows: Rows) -> Tensor:
+    """(n,) log-probability of every predicted token, in order."""
     states = states_at(model, rows.ids, rows.rows, rows.columns, **rows.extra)
     normalisers = answer_logits(model, states).logsumexp(-1)
-    return (token_logits(model, states[rows.index], rows.tokens) - normalisers[rows.index]).tolist()
+    return token_logits(model, states[rows.index], rows.tokens) - normalisers[rows.index]
+
+
+def _sum_of(values: Iterator[Tensor], n: int) -> Tensor:
+    """The sum of the next n values."""
+    return torch.stack([next(values) for _ in range(n)]).sum()
 
 
 def _sums(branch: Branch, targets: Sequence[Sequence[int]], values: Iterator[float]) -> list[tuple[float, float]]:

@@ -1,29 +1,16 @@
 """The next token behind hidden states: the most probable one, or one that is drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from clinfit.scoring.answer_logits import answer_logits, token_logits
+from clinfit.study.tasks import Sampling
 
 #: Tokens that are compared in fp32: bf16 logits differ in steps of about 0.1, so that the first few would often tie.
 CANDIDATES = 16
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn: logits are divided by `temperature`, and only the most probable tokens are kept that
-    together have a probability of `top_p` (nucleus sampling, Holtzman et al., 2020)."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0 or not 0 < self.top_p <= 1:
-            raise ValueError(f"temperature {self.temperature} or top_p {self.top_p} out of range")
 
 
 def most_probable(model: PreTrainedModel, hidden: Tensor) -> list[int]:

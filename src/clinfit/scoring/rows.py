@@ -12,6 +12,7 @@ stands in a row of its own (`apart`): the same numbers at a higher cost.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Rows:
     ids: (rows, width). rows, columns: the distinct positions whose logits are wanted. index: for each predicted token,
     in the order prompt, branch, answer, token: which of these positions stands before it. tokens: these tokens.
     extra: attention mask (rows, 1, width, width), additive, and positions (rows, width), where branches stand side by
-    side.
+    side; behind a beginning that is known (scoring/beginnings.py) its memory, and mask and positions from there on.
     """
 
     ids: Tensor
@@ -50,7 +51,7 @@ class Rows:
     columns: Tensor
     index: Tensor
     tokens: Tensor
-    extra: dict[str, Tensor] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

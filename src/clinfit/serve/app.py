@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import cache, partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import Lifespan
 
 from clinfit import __version__
 from clinfit.serve.guard import Guard
+from clinfit.serve.openapi import described, known_names
 from clinfit.serve.problems import BY_STATUS, Problem, invalid_places
-from clinfit.serve.routes import about, classify, completions, jobs, page, predictions, types, write
-from clinfit.serve.schemas import DISCLAIMER, JobRequest, ProblemOut, known_names
+from clinfit.serve.routes import about, classify, completions, jobs, page, predictions, results, types, write
+from clinfit.serve.schemas import DISCLAIMER
 from clinfit.serve.service import Service
 
 KNOWN = known_names()
@@ -29,6 +31,18 @@ def create_app(service: Service) -> FastAPI:
 
         await asyncio.to_thread(service.close)
 
+    app = routed(lifespan)
+    app.state.service = service
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(Guard, service=service)
+    app.openapi = cache(partial(described, app, keyed=bool(service.keys)))  # type: ignore[method-assign]
+    return app
+
+
+def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Every address, without a service behind them."""
     app = FastAPI(
         title="clinfit",
         version=__version__,
@@ -37,14 +51,8 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.service = service
-    for part in (classify, types, write, completions, jobs, predictions, about, page):
+    for part in (classify, types, write, completions, jobs, results, predictions, about, page):
         app.include_router(part.router)
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_middleware(Guard, service=service)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
 
@@ -54,7 +62,7 @@ def _id(request: Request) -> str:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return error.response(_id(request))
+    return error.response(_id(request), request.url.path)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -64,27 +72,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
     unreadable = any(place["type"] in ("json_invalid", "missing") and len(place["loc"]) < 2 for place in found)
     code = "malformed" if any(place["type"] == "json_invalid" for place in found) else "invalid"
     detail = "send JSON as /openapi.json describes it" if unreadable else "see /openapi.json"
-    return Problem(code, detail, errors=invalid_places(found, KNOWN)).response(_id(request))
+    return Problem(code, detail, errors=invalid_places(found, KNOWN)).response(_id(request), request.url.path)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = Problem(BY_STATUS.get(error.status_code, "malformed")).response(_id(request))
+    response = Problem(BY_STATUS.get(error.status_code, "malformed")).response(_id(request), request.url.path)
     if error.status_code == 405 and error.headers:
         response.headers.update({name: value for name, value in error.headers.items() if name.lower() == "allow"})
     return response
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's, with the schemas that only responses of our own name, and without its own shape of errors."""
-    if app.openapi_schema is None:
-        schema = FastAPI.openapi(app)
-        schemas = schema["components"]["schemas"]
-        for model in (ProblemOut, JobRequest):
-            own = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= own.pop("$defs", {})
-            schemas[model.__name__] = own
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        app.openapi_schema = schema
-    return app.openapi_schema

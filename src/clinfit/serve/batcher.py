@@ -11,16 +11,18 @@ asking fails, each record is asked alone, and only those that fail alone have fa
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from clinfit.data.records import Record
+from clinfit.models.base import Heard
 from clinfit.packs.answer import Answer
 from clinfit.serve.models import ServedModel
 
 Priority = Literal["request", "job"]
+T = TypeVar("T")
 
 #: Seconds that a turn should take, so that a request does not wait longer for a job.
 TURN = 0.25
@@ -30,6 +32,8 @@ MOST = 64
 CHEAP = 1.5
 #: After so many turns of requests a job has one.
 EVERY = 8
+#: Other things that may wait at most.
+OTHERS = 8
 
 
 class Busy(Exception):
@@ -40,13 +44,18 @@ class Busy(Exception):
         self.seconds = seconds
 
 
+#: Called with a beginning of a text while it is written; whether anybody wants more of it.
+Follow = Callable[[str], bool]
+
+
 @dataclass(eq=False)
 class Entry:
-    """One record that waits."""
+    """One record that waits. follow: told of its text while that is written, from the thread that asks models."""
 
     model: ServedModel
     record: Record
     answer: Future[Answer] = field(default_factory=Future)
+    follow: Follow | None = None
 
 
 class Pace:
@@ -94,9 +103,11 @@ class Batcher:
     def __init__(self, waiting: int) -> None:
         self._most_waiting = waiting
         self._lines: dict[Priority, deque[Entry]] = {"request": deque(), "job": deque()}
+        self._other: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._room = threading.Condition()
         self._stopped = False
         self._since_job = 0
+        self._was_other = False
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self.asked = 0
         self.turns = 0
@@ -111,10 +122,18 @@ class Batcher:
         return len(self._lines[priority])
 
     def submit(
-        self, model: ServedModel, records: Sequence[Record], priority: Priority = "request"
+        self,
+        model: ServedModel,
+        records: Sequence[Record],
+        priority: Priority = "request",
+        follow: Sequence[Follow] = (),
     ) -> list[Future[Answer]]:
-        """A future answer for each record; raises Busy when too many requests wait. A cancelled future is not asked."""
-        entries = [Entry(model, record) for record in records]
+        """A future answer for each record; raises Busy when too many requests wait. A cancelled future is not asked.
+
+        follow: for each record what follows its text, or nothing.
+        """
+        followed = follow or [None] * len(records)
+        entries = [Entry(model, record, follow=each) for record, each in zip(records, followed, strict=True)]
         with self._room:
             if self._stopped:
                 raise Busy(1.0)
@@ -125,26 +144,44 @@ class Batcher:
             self._room.notify()
         return [entry.answer for entry in entries]
 
-    def stop(self) -> None:
-        """Answer nothing more; what waits is cancelled."""
+    def alone(self, work: Callable[[], T]) -> Future[T]:
+        """Something else that a model is asked, in a turn of its own, every other one at most; raises Busy."""
+        done: Future[T] = Future()
+        with self._room:
+            if self._stopped or len(self._other) >= OTHERS:
+                raise Busy(1.0)
+            self._other.append((work, done))
+            self._room.notify()
+        return done
+
+    def stop(self, seconds: float = 30.0) -> None:
+        """Answer nothing more; what waits is cancelled, and a turn that has begun is waited for so long."""
         with self._room:
             self._stopped = True
+            for _, done in self._other:
+                done.cancel()
+            self._other.clear()
             for line in self._lines.values():
                 for entry in line:
                     entry.answer.cancel()
                 line.clear()
             self._room.notify()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=seconds)
 
     def _run(self) -> None:
         while True:
             with self._room:
-                while not self._stopped and not any(self._lines.values()):
+                while not self._stopped and not self._other and not any(self._lines.values()):
                     self._room.wait()
                 if self._stopped:
                     return
-                entries = self._turn()
+                others_turn = self._other and not (self._was_other and any(self._lines.values()))
+                other = self._other.popleft() if others_turn else None
+                self._was_other = other is not None
+                entries = self._turn() if other is None else []
             self._ask(entries)
+            if other is not None:
+                _do(*other)
 
     def _turn(self) -> list[Entry]:
         """What is asked next: entries of one line and one model, in their order."""
@@ -170,7 +207,7 @@ class Batcher:
         began = time.perf_counter()
         model = entries[0].model
         try:
-            answers = model.answer([entry.record for entry in entries])
+            answers = model.answer([entry.record for entry in entries], _heard(entries))
         except Exception as error:
             if len(entries) == 1:
                 return entries[0].answer.set_exception(error)
@@ -183,3 +220,24 @@ class Batcher:
         self.turns += 1
         self._paces[model.name].took(len(entries), time.perf_counter() - began)
         return None
+
+
+def _do(work: Callable[[], T], done: Future[T]) -> None:
+    if done.set_running_or_notify_cancel():
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+
+
+def _heard(entries: Sequence[Entry]) -> Heard | None:
+    """Who follows the texts of records that are asked together; None where nobody does."""
+    follows = [entry.follow for entry in entries]
+    if not any(follows):
+        return None
+
+    def heard(index: int, text: str) -> bool:
+        follow = follows[index]
+        return follow is None or follow(text)
+
+    return heard

@@ -7,7 +7,10 @@
         client.save_results(job["id"], "answers.csv")
 
 What the service refuses is a ServiceError, with the code of its problem. Requests that were refused for a while are
-sent again; a job is sent with an idempotency key, so that sending it again makes no second one.
+sent again. Where the line broke and nobody knows whether a request came, what only reads or erases is sent again, so
+that a client outlives a restart of the service; so is a job, with an idempotency key, under which sending it again
+makes no second one. With a key of your own, `idempotency_key`, that holds for a program that was killed and begun again
+as well.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import uuid4
 
 import httpx2 as httpx
@@ -34,6 +37,13 @@ TYPES = {
 }
 #: Statuses after which the same request may be answered, and how often it is sent.
 AGAIN, TIMES = (429, 503), 5
+#: What a service that is stopped or restarted looks like; an address that cannot be asked at all is not among it.
+BROKEN = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError)
+#: Idempotent methods (RFC 9110): they may be sent again whether they came or not.
+IDEMPOTENT = ("GET", "DELETE")
+IDEMPOTENCY = "Idempotency-Key"
+#: Results that are fetched at a time.
+PAGE = 1000
 ENDED = ("succeeded", "failed", "cancelled", "expired")
 
 
@@ -69,30 +79,67 @@ def _pause(response: httpx.Response, times: int) -> float | None:
     return min(30.0, float(told) if told.isdecimal() else 2.0**times)
 
 
-def _question(items: Item | Sequence[Item], model: str | None, explain: bool) -> dict[str, Any]:
-    return {"model": model, "input": items, "explain": explain}
+def _question(items: Item | Sequence[Item], model: str | None, explain: bool, by: str = "occlusion") -> dict[str, Any]:
+    return {"model": model, "input": items, "explain": explain, "explain_by": by}
 
 
 def _writing(items: Item | Sequence[Item], model: str | None) -> dict[str, Any]:
     return {"model": model, "input": items}
 
 
-def _job(items: Sequence[Item], model: str | None) -> tuple[dict[str, Any], dict[str, str]]:
-    return {"model": model, "input": list(items)}, {"Idempotency-Key": uuid4().hex}
+def _broken(method: str, headers: Mapping[str, str], times: int, error: Exception, *, heard: bool) -> float | None:
+    """Seconds until a request whose line broke is sent again; None where it is not, since it may have come, or since
+    nobody was ever heard at this address: then it is more likely a wrong one than that of a service that restarts."""
+    if not heard and IDEMPOTENCY not in headers and isinstance(error, httpx.ConnectError):
+        return None
+    again = method in IDEMPOTENT or IDEMPOTENCY in headers
+    return 2.0**times if again and times < TIMES else None
 
 
-def _table(path: Path, model: str | None) -> tuple[bytes, dict[str, str], dict[str, str]]:
+def _job(items: Sequence[Item], model: str | None, key: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    return {"model": model, "input": list(items)}, {IDEMPOTENCY: key or uuid4().hex}
+
+
+def _table(path: Path, model: str | None, key: str | None) -> tuple[bytes, dict[str, str], dict[str, str]]:
     """Content, headers and parameters of a job that is a file."""
     if path.suffix.lower() not in TYPES:
         raise ClinfitError(f"{path} is no table that can be sent", expected=f"a name ending in {', '.join(TYPES)}")
-    headers = {"Content-Type": TYPES[path.suffix.lower()], "Idempotency-Key": uuid4().hex}
+    headers = {"Content-Type": TYPES[path.suffix.lower()], IDEMPOTENCY: key or uuid4().hex}
     return path.read_bytes(), headers, {} if model is None else {"model": model}
 
 
-def _event(block: str) -> dict[str, Any] | None:
-    """The job in one server-sent event, with the event's name as `event`."""
-    fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
-    return {"event": fields.get("event"), **json.loads(fields["data"])} if "data" in fields else None
+class _Followed:
+    """What was seen of a job's events, over lines that break. times: how often in a row nothing was heard."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._last: str | None = None
+        self._ended = False
+        self._block: list[str] = []
+
+    def headers(self) -> dict[str, str]:
+        """Of the next request: the service goes on behind what was seen."""
+        self._block = []
+        return {} if self._last is None else {"Last-Event-ID": self._last}
+
+    def event(self, line: str) -> dict[str, Any] | None:
+        """The job in the server-sent event that this line ends, with the event's name as `event`."""
+        self.times = 0
+        if line:
+            self._block.append(line)
+            return None
+        fields = dict(part.split(": ", 1) for part in self._block if ": " in part and not part.startswith(":"))
+        self._block = []
+        if "data" not in fields:
+            return None
+        self._last = fields.get("id", self._last)
+        self._ended = fields.get("event") == "end"
+        return {"event": fields.get("event"), **json.loads(fields["data"])}
+
+    def check(self) -> None:
+        """Raises RemoteProtocolError where a stream was closed before the job had ended, as who is stopped does."""
+        if not self._ended:
+            raise httpx.RemoteProtocolError("the service closed the events of a job that has not ended")
 
 
 class Client:
@@ -100,6 +147,7 @@ class Client:
 
     def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None, timeout: float = 120.0) -> None:
         self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout)
+        self._heard = False
 
     def __enter__(self) -> Self:
         return self
@@ -113,21 +161,38 @@ class Client:
         self._http.close()
 
     def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        times = 0
-        while (pause := _pause(response := self._http.request(method, path, **content), times)) is not None:
+        times, broke = 0, False
+        while True:
+            try:
+                response = self._http.request(method, path, **content)
+                self._heard = True
+                if broke and method == "DELETE" and response.status_code == 404:
+                    return response  # the one whose answer was lost has done it
+                pause = _pause(response, times)
+                if pause is None:
+                    return _checked(response)
+            except BROKEN as error:
+                broke = broke or not isinstance(error, httpx.ConnectError)  # else nothing was sent
+                pause = _broken(method, content.get("headers", {}), times, error, heard=self._heard)
+                if pause is None:
+                    raise
             time.sleep(pause)
             times += 1
-        return _checked(response)
 
     def models(self) -> list[dict[str, Any]]:
         """What can be asked."""
         return self._ask("GET", "/v1/models").json()["data"]
 
     def classify(
-        self, items: Item | Sequence[Item], model: str | None = None, *, explain: bool = False
+        self,
+        items: Item | Sequence[Item],
+        model: str | None = None,
+        *,
+        explain: bool = False,
+        explain_by: Literal["occlusion", "gradient"] = "occlusion",
     ) -> list[dict[str, Any]]:
         """An answer for each record, in order; one that could not be answered has an `error`."""
-        return self._ask("POST", "/v1/classify", json=_question(items, model, explain)).json()["data"]
+        return self._ask("POST", "/v1/classify", json=_question(items, model, explain, explain_by)).json()["data"]
 
     def cancer_types(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
         """As `classify`, of the model whose labels a lexicon names: `types` and `extracted_diseases` of each record."""
@@ -137,14 +202,18 @@ class Client:
         """A text for each record, in order; one that could not be answered has an `error`."""
         return self._ask("POST", "/v1/write", json=_writing(items, model)).json()["data"]
 
-    def submit(self, items: Sequence[Item], model: str | None = None) -> dict[str, Any]:
-        """Send a job of records."""
-        body, headers = _job(items, model)
+    def submit(
+        self, items: Sequence[Item], model: str | None = None, *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Send a job of records. Sent again under the same key it is the same job; another one under it is refused."""
+        body, headers = _job(items, model, idempotency_key)
         return self._ask("POST", "/v1/jobs", json=body, headers=headers).json()
 
-    def submit_table(self, path: Path | str, model: str | None = None) -> dict[str, Any]:
+    def submit_table(
+        self, path: Path | str, model: str | None = None, *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
         """Send a table as a job."""
-        content, headers, params = _table(Path(path), model)
+        content, headers, params = _table(Path(path), model, idempotency_key)
         return self._ask("POST", "/v1/jobs", content=content, headers=headers, params=params).json()
 
     def job(self, job: str) -> dict[str, Any]:
@@ -156,19 +225,27 @@ class Client:
         return self._ask("GET", "/v1/jobs", params={"limit": limit}).json()["data"]
 
     def events(self, job: str) -> Iterator[dict[str, Any]]:
-        """The job after each change, until it has ended."""
-        with self._http.stream("GET", f"/v1/jobs/{job}/events") as response:
-            if not response.is_success:
-                response.read()
-            block = ""
-            for line in _checked(response).iter_lines():
-                if line:
-                    block += line + "\n"
-                elif (event := _event(block)) is not None:
-                    yield event
-                    block = ""
-                else:
-                    block = ""
+        """The job after each change, until it has ended; over restarts of the service."""
+        followed = _Followed()
+        while True:
+            try:
+                with self._http.stream("GET", f"/v1/jobs/{job}/events", headers=followed.headers()) as response:
+                    self._heard = True
+                    if not response.is_success:
+                        response.read()
+                    pause = _pause(response, followed.times)
+                    if pause is None:
+                        for line in _checked(response).iter_lines():
+                            if (event := followed.event(line)) is not None:
+                                yield event
+                        followed.check()
+                        return
+            except BROKEN as error:
+                pause = _broken("GET", {}, followed.times, error, heard=self._heard)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+            followed.times += 1
 
     def wait(self, job: str, every: float = 0.5) -> dict[str, Any]:
         """The job once it has ended."""
@@ -178,14 +255,21 @@ class Client:
 
     def results(self, job: str) -> Iterator[dict[str, Any]]:
         """Results in order, as far as they are there."""
+        return self._pages(f"/v1/jobs/{job}/results")
+
+    def failures(self, job: str) -> Iterator[dict[str, Any]]:
+        """Records without an answer, in order, with `code` and `detail`."""
+        return self._pages(f"/v1/jobs/{job}/failures")
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         after: int | None = 0
         while after is not None:
-            page = self._ask("GET", f"/v1/jobs/{job}/results", params={"after": after, "limit": 1000}).json()
+            page = self._ask("GET", path, params={"after": after, "limit": PAGE}).json()
             yield from page["data"]
             after = page["next"]
 
     def save_results(self, job: str, path: Path | str) -> None:
-        """The table that `clinfit predict` would write, as CSV."""
+        """The table that `clinfit predict` would write, as CSV, of a job that has ended."""
         write_bytes(Path(path), self._ask("GET", f"/v1/jobs/{job}/results", params={"format": "csv"}).content)
 
     def cancel(self, job: str) -> dict[str, Any]:
@@ -200,6 +284,7 @@ class AsyncClient:
 
     def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None, timeout: float = 120.0) -> None:
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout)
+        self._heard = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,19 +298,37 @@ class AsyncClient:
         await self._http.aclose()
 
     async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        times = 0
-        while (pause := _pause(response := await self._http.request(method, path, **content), times)) is not None:
+        times, broke = 0, False
+        while True:
+            try:
+                response = await self._http.request(method, path, **content)
+                self._heard = True
+                if broke and method == "DELETE" and response.status_code == 404:
+                    return response  # the one whose answer was lost has done it
+                pause = _pause(response, times)
+                if pause is None:
+                    return _checked(response)
+            except BROKEN as error:
+                broke = broke or not isinstance(error, httpx.ConnectError)  # else nothing was sent
+                pause = _broken(method, content.get("headers", {}), times, error, heard=self._heard)
+                if pause is None:
+                    raise
             await asyncio.sleep(pause)
             times += 1
-        return _checked(response)
 
     async def models(self) -> list[dict[str, Any]]:
         return (await self._ask("GET", "/v1/models")).json()["data"]
 
     async def classify(
-        self, items: Item | Sequence[Item], model: str | None = None, *, explain: bool = False
+        self,
+        items: Item | Sequence[Item],
+        model: str | None = None,
+        *,
+        explain: bool = False,
+        explain_by: Literal["occlusion", "gradient"] = "occlusion",
     ) -> list[dict[str, Any]]:
-        return (await self._ask("POST", "/v1/classify", json=_question(items, model, explain))).json()["data"]
+        asked = _question(items, model, explain, explain_by)
+        return (await self._ask("POST", "/v1/classify", json=asked)).json()["data"]
 
     async def cancer_types(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
         return (await self._ask("POST", "/v1/cancer-types", json=_question(items, model, False))).json()["data"]
@@ -233,12 +336,16 @@ class AsyncClient:
     async def write(self, items: Item | Sequence[Item], model: str | None = None) -> list[dict[str, Any]]:
         return (await self._ask("POST", "/v1/write", json=_writing(items, model))).json()["data"]
 
-    async def submit(self, items: Sequence[Item], model: str | None = None) -> dict[str, Any]:
-        body, headers = _job(items, model)
+    async def submit(
+        self, items: Sequence[Item], model: str | None = None, *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        body, headers = _job(items, model, idempotency_key)
         return (await self._ask("POST", "/v1/jobs", json=body, headers=headers)).json()
 
-    async def submit_table(self, path: Path | str, model: str | None = None) -> dict[str, Any]:
-        content, headers, params = _table(Path(path), model)
+    async def submit_table(
+        self, path: Path | str, model: str | None = None, *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        content, headers, params = _table(Path(path), model, idempotency_key)
         return (await self._ask("POST", "/v1/jobs", content=content, headers=headers, params=params)).json()
 
     async def job(self, job: str) -> dict[str, Any]:
@@ -248,29 +355,42 @@ class AsyncClient:
         return (await self._ask("GET", "/v1/jobs", params={"limit": limit})).json()["data"]
 
     async def events(self, job: str) -> AsyncIterator[dict[str, Any]]:
-        async with self._http.stream("GET", f"/v1/jobs/{job}/events") as response:
-            if not response.is_success:
-                await response.aread()
-            block = ""
-            async for line in _checked(response).aiter_lines():
-                if line:
-                    block += line + "\n"
-                elif (event := _event(block)) is not None:
-                    yield event
-                    block = ""
-                else:
-                    block = ""
+        followed = _Followed()
+        while True:
+            try:
+                async with self._http.stream("GET", f"/v1/jobs/{job}/events", headers=followed.headers()) as response:
+                    self._heard = True
+                    if not response.is_success:
+                        await response.aread()
+                    pause = _pause(response, followed.times)
+                    if pause is None:
+                        async for line in _checked(response).aiter_lines():
+                            if (event := followed.event(line)) is not None:
+                                yield event
+                        followed.check()
+                        return
+            except BROKEN as error:
+                pause = _broken("GET", {}, followed.times, error, heard=self._heard)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+            followed.times += 1
 
     async def wait(self, job: str, every: float = 0.5) -> dict[str, Any]:
         while (found := await self.job(job))["state"] not in ENDED:
             await asyncio.sleep(every)
         return found
 
-    async def results(self, job: str) -> AsyncIterator[dict[str, Any]]:
+    def results(self, job: str) -> AsyncIterator[dict[str, Any]]:
+        return self._pages(f"/v1/jobs/{job}/results")
+
+    def failures(self, job: str) -> AsyncIterator[dict[str, Any]]:
+        return self._pages(f"/v1/jobs/{job}/failures")
+
+    async def _pages(self, path: str) -> AsyncIterator[dict[str, Any]]:
         after: int | None = 0
         while after is not None:
-            params = {"after": after, "limit": 1000}
-            page = (await self._ask("GET", f"/v1/jobs/{job}/results", params=params)).json()
+            page = (await self._ask("GET", path, params={"after": after, "limit": PAGE})).json()
             for result in page["data"]:
                 yield result
             after = page["next"]

@@ -1,6 +1,7 @@
 """What every request passes before and after its route: names, origins, headers, times, log, audit, and what is said
 of what nobody expected. Written on ASGI itself, so that streams pass unbuffered."""
 
+import asyncio
 import logging
 import re
 import time
@@ -69,13 +70,14 @@ class Guard:
             refused = self._refused(scope, headers)
             if refused is not None:
                 self._service.metrics.count("clinfit_refused_total", reason=refused.code)
-                return await refused.response(state["request_id"])(scope, receive, guarded)
-            await self._app(scope, _limited(receive, self._most(scope)), guarded)
+                return await refused.response(state["request_id"], scope["path"])(scope, receive, guarded)
+            limited = _limited(receive, self._most(scope), self._service.settings.body_seconds)
+            await self._app(scope, limited, guarded)
         except Exception as error:
             log.error("request %s: %s", state["request_id"], failure_of(error).reason)
             if not started:
                 problem = Problem("failed", "the log tells more under this request's id")
-                await problem.response(state["request_id"])(scope, receive, guarded)
+                await problem.response(state["request_id"], scope["path"])(scope, receive, guarded)
         finally:
             self._tell(scope, state, status, time.perf_counter() - began)
         return None
@@ -126,14 +128,20 @@ class Guard:
             log.error("request %s was not audited: %s", entry["request"], type(error).__name__)
 
 
-def _limited(receive: Receive, most: int) -> Receive:
-    """Counts what really comes, whatever the header said."""
-    got = 0
+def _limited(receive: Receive, most: int, seconds: float) -> Receive:
+    """Counts what really comes, whatever the header said, and how long it takes to come whole."""
+    got, coming = 0, True
+    ends = asyncio.get_running_loop().time() + seconds
 
     async def counted() -> Message:
-        nonlocal got
-        message = await receive()
+        nonlocal got, coming
+        try:
+            async with asyncio.timeout_at(ends if coming else None):  # behind the body comes the end of the connection
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
         got += len(message.get("body", b""))
+        coming = message.get("more_body", False)
         if got > most:
             raise HTTPException(413)
         return message

@@ -83,12 +83,14 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class DeadLetter:
-    """A record that was given up, by job and position, and why."""
+class Failure:
+    """A record without an answer, and why: it was given up (`unanswered`), or could not be read. time: seconds since
+    1970."""
 
-    job: str
     index: int
-    reason: str
+    id: str
+    code: str
+    detail: str
     time: float
 
 
@@ -101,13 +103,13 @@ class KeyReused(Exception):
 
 
 class StoreDown(Exception):
-    """The store cannot be reached."""
+    """The store cannot be reached, or not be written. Its words say why, and hold nothing of records."""
 
 
 class JobStore(Protocol):
     """Keeps jobs over crashes of everybody else. Every method is atomic; threads may share a store.
 
-    Raises StoreDown where the store cannot be reached.
+    Raises StoreDown where the store cannot be reached, or not be written.
     """
 
     def submit(self, new: Submission, most: int, most_of_owner: int) -> tuple[Job, bool]:
@@ -117,6 +119,11 @@ class JobStore(Protocol):
         """
         ...
 
+    def known(self, owner: str, key: str, digest: str) -> Job | None:
+        """The job that an idempotency key was used for; None where it was not. Raises KeyReused where that was another
+        request."""
+        ...
+
     def get(self, job: str) -> Job | None: ...
 
     def list(self, owner: str, limit: int) -> Sequence[Job]:
@@ -124,7 +131,10 @@ class JobStore(Protocol):
         ...
 
     def claim(self, queues: Sequence[str], worker: str, lease: float) -> Claim | None:
-        """A chunk of these queues that nobody holds, or whose holder's lease has run out; None where there is none."""
+        """A chunk of these queues that nobody holds, or whose holder's lease has run out; None where there is none.
+
+        Owners have chunks in turn, and so have the jobs of one owner, so that a small job does not wait for a big one.
+        """
         ...
 
     def renew(self, claim: Claim, lease: float) -> bool:
@@ -148,7 +158,7 @@ class JobStore(Protocol):
         ...
 
     def bury(self, claim: Claim, reason: str) -> None:
-        """Give its records up: each is a dead letter, with an error for a result."""
+        """Give its records up: each has an error for a result, and is a failure."""
         ...
 
     def cancel(self, job: str) -> Job | None:
@@ -163,7 +173,9 @@ class JobStore(Protocol):
         """Results of the records from position `start` on, `limit` positions far, as far as they are there."""
         ...
 
-    def dead_letters(self, limit: int) -> Sequence[DeadLetter]: ...
+    def failures(self, job: str, start: int, limit: int) -> Sequence[Failure]:
+        """The first `limit` records from position `start` on that have no answer, in order."""
+        ...
 
     def sweep(self, keep: float) -> int:
         """Erase jobs that ended more than `keep` seconds ago, let unfinished ones as old expire; how many."""
@@ -174,7 +186,7 @@ class JobStore(Protocol):
         ...
 
     def ping(self) -> None:
-        """Raise StoreDown unless it answers."""
+        """Raise StoreDown unless it can be written."""
         ...
 
     def warnings(self) -> Sequence[str]:
@@ -189,6 +201,13 @@ def counts(results: Sequence[Result]) -> Mapping[str, int]:
     answers = [result["answer"] for result in results if result.get("answer")]
     referred = sum(answer["status"] == "refer" for answer in answers)
     return {"done": len(results), "failed": len(results) - len(answers), "referred": referred}
+
+
+def failed(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """What `Failure` says, but for the time, of a chunk's results."""
+    return [
+        {"index": result["index"], "id": result["id"], **result["error"]} for result in results if result.get("error")
+    ]
 
 
 def ended_state(total: int, failed: int) -> State:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -10,8 +10,38 @@ from clinfit.data.mentions import Mention
 from clinfit.data.records import labels_in
 from clinfit.packs.answer import Answer, answers_table, fields_table, texts_table
 from clinfit.predictions import answer_text
-from clinfit.serve.models import ServedModel
-from clinfit.study.tasks import Extraction
+
+
+class Shown(Protocol):
+    """What is needed of a model to show its answers: a ServedModel, or what answers tell of one that is not served."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def fields(self) -> Sequence[str]: ...
+    @property
+    def has_sets(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Past:
+    """A model that is not served any more. fields: of extraction."""
+
+    kind: str = "classification"
+    labels: Sequence[str] = ()
+    fields: Sequence[str] = ()
+    has_sets: bool = False
+
+
+def past(answers: Sequence[Answer]) -> Past:
+    """The model that gave these, as far as they tell. Without one there is nothing to show but errors."""
+    if not answers:
+        return Past()
+    first = answers[0]
+    fields = next((list(answer.extracted) for answer in answers if answer.extracted is not None), [])
+    return Past(first.kind, list(first.probabilities), fields, first.prediction_set is not None)
 
 
 @dataclass(frozen=True)
@@ -19,12 +49,12 @@ class Kind:
     """route: address that takes its records. view: an answer as JSON. table: as `clinfit predict` writes answers."""
 
     route: str
-    view: Callable[[ServedModel, Answer], dict[str, Any]]
-    table: Callable[[ServedModel, Sequence[Answer]], pd.DataFrame]
+    view: Callable[[Shown, Answer], dict[str, Any]]
+    table: Callable[[Shown, Sequence[Answer]], pd.DataFrame]
 
 
-def _labels_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
-    probabilities = [answer.probabilities[label] for label in model.task.labels]
+def _labels_view(model: Shown, answer: Answer) -> dict[str, Any]:
+    probabilities = [answer.probabilities[label] for label in model.labels]
     return {
         **_types_view(answer),
         "label": answer_text(answer.decision),
@@ -61,14 +91,16 @@ def _types_view(answer: Answer) -> dict[str, Any]:
     return {"types": types, "extracted_diseases": [asdict(mention) for mention in answer.mentions]}
 
 
-def _labels_table(model: ServedModel, answers: Sequence[Answer]) -> pd.DataFrame:
-    return answers_table(answers, model.task.labels, sets=model.served.has_sets)
+def _labels_table(model: Shown, answers: Sequence[Answer]) -> pd.DataFrame:
+    return answers_table(answers, model.labels, sets=model.has_sets)
 
 
-def _text_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
+def _text_view(model: Shown, answer: Answer) -> dict[str, Any]:
     return {
         "text": answer.decision,
         "finish_reason": answer.finish_reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "output_tokens": answer.output_tokens,
         "status": answer.status,
         "notes": answer.notes,
         "engine": answer.engine,
@@ -77,13 +109,12 @@ def _text_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _fields_view(model: ServedModel, answer: Answer) -> dict[str, Any]:
+def _fields_view(model: Shown, answer: Answer) -> dict[str, Any]:
     return {"extracted": answer.extracted, **_text_view(model, answer)}
 
 
-def _fields_table(model: ServedModel, answers: Sequence[Answer]) -> pd.DataFrame:
-    assert isinstance(model.task, Extraction)
-    return fields_table(answers, list(model.task.fields))
+def _fields_table(model: Shown, answers: Sequence[Answer]) -> pd.DataFrame:
+    return fields_table(answers, model.fields)
 
 
 LABELS = Kind("/v1/classify", _labels_view, _labels_table)
@@ -102,8 +133,8 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def kind_of(model: ServedModel) -> Kind:
-    return KINDS[model.task.kind]
+def kind_of(model: Shown) -> Kind:
+    return KINDS[model.kind]
 
 
 def answer_from(values: Mapping[str, Any]) -> Answer:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.files import followed
+from clinfit.models.base import Heard
 from clinfit.models.engines import Wanted
 from clinfit.packs.answer import Answer
 from clinfit.packs.content import read_content
 from clinfit.packs.decide import Served
 from clinfit.packs.engines import use_engine
+from clinfit.packs.lean import lean_pack
 from clinfit.packs.read import Pack, load_pack
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Extraction, Task
 
 if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
@@ -26,7 +28,8 @@ NEURAL = ("causal", "encoder", "mlx")
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """One task of one pack. name: `<run>/<task>`, such as `tiny-seed42/fall`."""
+    """One task of one pack. name: `<run>/<task>`, such as `tiny-seed42/fall`; with `@` and the beginning of the pack's
+    SHA-256 where a pack that was named before has that name, as the new one and the old one while both are served."""
 
     name: str
     pack: Pack
@@ -41,6 +44,23 @@ class ServedModel:
         return self.served.task
 
     @property
+    def kind(self) -> str:
+        return self.task.kind
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return self.task.labels
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """Of extraction."""
+        return list(self.task.fields) if isinstance(self.task, Extraction) else ()
+
+    @property
+    def has_sets(self) -> bool:
+        return self.served.has_sets
+
+    @property
     def sha256(self) -> str:
         """The pack's identity."""
         return self.pack.content.sha256
@@ -50,16 +70,19 @@ class ServedModel:
         """What chunks of jobs for this model are filed under: only a worker with the same pack may answer them."""
         return f"{self.sha256[:16]}:{self.task_name}"
 
-    def answer(self, records: Sequence[Record]) -> list[Answer]:
-        return self.pack.answer(self.task_name, records)
+    def answer(self, records: Sequence[Record], heard: Heard | None = None) -> list[Answer]:
+        return self.pack.answer(self.task_name, records, heard=heard)
 
 
 class Models:
     """The models by name, in the order of the packs and their tasks."""
 
     def __init__(self, packs: Sequence[Pack]) -> None:
-        """Raises ClinfitError where one pack is given twice."""
-        runs = Counter(pack.content.run for pack in packs)
+        """Raises ClinfitError where a pack is given twice."""
+        given = Counter((pack.content.sha256, pack.content.run) for pack in packs)
+        if twice := [run for (_, run), times in given.items() if times > 1]:
+            raise ClinfitError(f"a pack of {twice[0]} is named twice", expected="each pack once", fix="name it once")
+        runs = Counter(run for run, _ in {(pack.content.run, pack.content.study.name) for pack in packs})
         self.by_name: dict[str, ServedModel] = {}
         for pack in packs:
             run, study = pack.content.run, pack.content.study.name
@@ -67,11 +90,7 @@ class Models:
             for task in pack.tasks:
                 name = f"{prefix}/{task}"
                 if name in self.by_name:
-                    raise ClinfitError(
-                        f"two packs are called {prefix}",
-                        expected="packs of models with names of their own",
-                        fix="serve them by two services, or give their studies different names",
-                    )
+                    name += f"@{pack.content.sha256[:8]}"
                 self.by_name[name] = ServedModel(name, pack, task)
 
     def all(self) -> list[ServedModel]:
@@ -81,14 +100,20 @@ class Models:
         """The model of this name; None where there is none, or where several could be meant.
 
         asked: its name, or its task or run where only one has it, all of them with `@` and the beginning of the pack's
-        SHA-256 where nothing else will do; None where there is one model only.
+        SHA-256 where nothing else will do; None where there is one model only. Of packs with the same names the one
+        that was named first is meant where no SHA-256 is.
         """
+        if asked in self.by_name:
+            return self.by_name[asked]
         name, _, digest = (asked or "").partition("@")
-        found = [model for model in self.all() if model.sha256.startswith(digest)]
-        if name in {model.name for model in found}:
-            return self.by_name[name]
+        found = [
+            model for model in self.all() if (model.sha256.startswith(digest) if digest else "@" not in model.name)
+        ]
         if asked is not None:
-            found = [model for model in found if name in (model.task_name, model.name.rpartition("/")[0])]
+            plain = [(model, model.name.partition("@")[0]) for model in found]
+            found = [model for model, own in plain if own == name] or [
+                model for model, own in plain if name in (model.task_name, own.rpartition("/")[0])
+            ]
         return found[0] if len(found) == 1 else None
 
 
@@ -111,22 +136,35 @@ def load_models(folders: Sequence[Path], say: Callable[[str], None], computing: 
     Raises ClinfitError for a folder that is no pack, for a pack that does not answer as where it was written, and where
     another engine than torch was named and may not answer.
     """
-    contents = [read_content(followed(folder)) for folder in folders]
-    bases = _new_bases() if any(content.model.family in NEURAL for content in contents) else None
-    packs = []
-    for folder in folders:
-        pack = load_pack(folder, bases)
-        tested = pack.self_test()
-        for line in tested.lines():
-            say(f"{pack.content.run}: {line}")
+    contents = {folder: read_content(followed(folder)) for folder in folders}
+    encoders = [folder for folder in folders if contents[folder].model.family == "encoder"]
+    other = computing.engine != "torch"
+    packs = {folder: _lean(folder, contents[folder].run, computing, say) for folder in encoders if other}
+    rest = [folder for folder in folders if packs.get(folder) is None]
+    bases = _new_bases() if any(contents[folder].model.family in NEURAL for folder in rest) else None
+    for folder in rest:
+        pack = packs[folder] = load_pack(folder, bases)
+        _tell(pack, (tested := pack.self_test()).lines(), say)
         tested.check()
-        for line in use_engine(pack, computing.engine, computing.change):
-            say(f"{pack.content.run}: {line}")
-        packs.append(pack)
-    models = Models(packs)
+        if other and folder not in encoders:
+            _tell(pack, use_engine(pack, computing.engine, computing.change).lines, say)
+    models = Models([pack for folder in folders if (pack := packs[folder]) is not None])
     if not models.all():
         raise ClinfitError("the packs answer no task", expected="a pack with a task that is not withheld")
     return models
+
+
+def _lean(folder: Path, run: str, computing: Computing, say: Callable[[str], None]) -> Pack | None:
+    """The pack with another engine; None where torch is to answer."""
+    found = lean_pack(folder, computing.engine, computing.change)
+    for line in (*(found.tested if found.pack else ()), *found.lines):
+        say(f"{run}: {line}")
+    return found.pack
+
+
+def _tell(pack: Pack, lines: Sequence[str], say: Callable[[str], None]) -> None:
+    for line in lines:
+        say(f"{pack.content.run}: {line}")
 
 
 def _new_bases() -> "Bases":

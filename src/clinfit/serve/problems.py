@@ -20,7 +20,9 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "unknown-job": (404, "There is no such job"),
     "method": (405, "The address does not know this method"),
     "not-acceptable": (406, "The results do not come in this form"),
+    "slow": (408, "The request takes too long to come"),
     "ended": (409, "The job has ended"),
+    "unfinished": (409, "The job has not ended"),
     "too-large": (413, "The request is too large"),
     "media-type": (415, "The content is of a type that is not read"),
     "invalid": (422, "The request is not as described"),
@@ -33,6 +35,9 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "not-ready": (503, "The service is not ready"),
     "late": (504, "The answer took too long"),
 }
+
+#: Addresses of OpenAI's.
+OPENAI = ("/v1/chat/completions", "/v1/completions")
 
 
 @dataclass
@@ -51,8 +56,8 @@ class Problem(Exception):
     def status(self) -> int:
         return PROBLEMS[self.code][0]
 
-    def as_dict(self, request_id: str = "") -> dict[str, Any]:
-        """The body of the answer."""
+    def as_dict(self, request_id: str = "", path: str = "") -> dict[str, Any]:
+        """The body of the answer. path: that was asked; at OpenAI's addresses there is also an error of its form."""
         status, title = PROBLEMS[self.code]
         body: dict[str, Any] = {"type": f"/problems/{self.code}", "title": title, "status": status, "code": self.code}
         if self.detail:
@@ -61,17 +66,35 @@ class Problem(Exception):
             body["request_id"] = request_id
         if self.errors:
             body["errors"] = list(self.errors)
+        if path in OPENAI:
+            body["error"] = self.openai_error()
         return body
 
-    def response(self, request_id: str = "") -> JSONResponse:
+    def openai_error(self) -> dict[str, str]:
+        """The problem as OpenAI's libraries show it, in a line."""
+        places = ", ".join(f"{place['pointer']} ({place['code']})" for place in self.errors if "pointer" in place)
+        words = (PROBLEMS[self.code][1], places, self.detail)
+        return {"message": ": ".join(filter(None, words)), "type": f"/problems/{self.code}", "code": self.code}
+
+    def response(self, request_id: str = "", path: str = "") -> JSONResponse:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.code == "no-key":
             headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(self.as_dict(request_id), self.status, headers, media_type=MEDIA_TYPE)
+        if self.code == "slow":
+            headers["Connection"] = "close"  # what still comes is read by nobody
+        return JSONResponse(self.as_dict(request_id, path), self.status, headers, media_type=MEDIA_TYPE)
 
 
 #: What every fault at an address that is not of our own making becomes.
-BY_STATUS = {400: "malformed", 404: "not-found", 405: "method", 413: "too-large", 415: "media-type", 422: "invalid"}
+BY_STATUS = {
+    400: "malformed",
+    404: "not-found",
+    405: "method",
+    408: "slow",
+    413: "too-large",
+    415: "media-type",
+    422: "invalid",
+}
 
 
 def no_key() -> Problem:

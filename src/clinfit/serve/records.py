@@ -3,18 +3,29 @@
 A message of reading may quote columns, ids and values, which here are somebody's data: none of it is passed on.
 """
 
+import csv
+import io
+import json
 import re
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from clinfit.data.fields import object_pairs
 from clinfit.data.load import canonical_records, read_inputs
 from clinfit.data.mentions import MASK
+from clinfit.data.read import TableFault, WrongEncoding, decode, read_new_rows
 from clinfit.data.records import Record, Value
 from clinfit.data.values import as_category, as_comma_number, as_number, as_paragraphs
 from clinfit.errors import ClinfitError
 from clinfit.serve.problems import Problem
+from clinfit.serve.schemas import RecordIn
 from clinfit.serve.settings import Settings
 from clinfit.study.tasks import Task, lexicon_of
 
@@ -29,6 +40,19 @@ TABLES = {
 MAIN_TEXTS = ("abstract", "text", "note", "question")
 #: Characters of an id, as `RecordIn` has them.
 LONGEST_ID = 200
+#: Columns of a table, those that the task does not read among them.
+MOST_COLUMNS = 1000
+#: Codecs of text that a Content-Type may name, by their modules: looking up any name that is sent would keep it.
+CHARSETS = frozenset(
+    "ascii utf_8 utf_8_sig utf_16 utf_16_le utf_16_be utf_32 latin_1 iso8859_2 iso8859_3 iso8859_4 iso8859_5 iso8859_6 "
+    "iso8859_7 iso8859_8 iso8859_9 iso8859_10 iso8859_11 iso8859_13 iso8859_14 iso8859_15 iso8859_16 cp1250 cp1251 "
+    "cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 mac_roman koi8_r gb18030 gbk big5 shift_jis euc_jp euc_kr".split()
+)
+ENCODED = "; name its charset in the Content-Type, or save it as UTF-8"
+#: Places that are tried for a span with masks.
+TRIED = 100
+#: Characters that a mask may stand for.
+MASKED = 200
 #: What reading raises.
 UNREADABLE = (ClinfitError, ValueError, TypeError, ArithmeticError)
 
@@ -43,27 +67,38 @@ def main_text(task: Task) -> str | None:
     return next((name for name in MAIN_TEXTS if name in texts), None)
 
 
-def record_of(task_name: str, task: Task, item: Item, position: int, settings: Settings) -> Record:
+def item_ids(items: Sequence[Item]) -> list[str]:
+    """The id of each item of a request: the one that it was given, else its position, from 1, and a number behind that
+    where another item was given this id."""
+    given = {item["id"] for item in items if not isinstance(item, str) and item.get("id")}
+    found = []
+    for position, item in enumerate(items, start=1):
+        own = None if isinstance(item, str) else item.get("id")
+        names = chain([str(position)], (f"{position}-{k}" for k in count(2)))
+        found.append(own or next(name for name in names if name not in given))
+    return found
+
+
+def record_of(task_name: str, task: Task, item: Item, record_id: str, settings: Settings) -> Record:
     """The record that an item of a request is: a text, or `{"id": ..., "inputs": {...}}`. Raises Problem.
 
-    A text is put into the task's text input, and every other input is missing. It is cleaned here, but of a task with a
-    lexicon, where the pack counts places in the text as it was sent, and cleans it then.
+    record_id: of `item_ids`. A text is put into the task's text input, and every other input is missing. It is cleaned
+    here, but of a task with a lexicon, where the pack counts places in the text as it was sent, and cleans it then.
     """
     if isinstance(item, str):
         name = main_text(task)
         if name is None:
             raise Problem("invalid-record", f"the task reads several inputs: send inputs with {_names(task)}")
         inputs: dict[str, Any] = {**dict.fromkeys(task.data.columns), name: item}
-        record_id = str(position + 1)
     else:
         inputs = dict(item["inputs"])
-        record_id = item.get("id") or str(position + 1)
     _check_inputs(task, inputs, settings)
     record = Record(record_id, record_id, inputs, task=task_name)
     try:
         (read,) = canonical_records(task, [record])
     except UNREADABLE:
         raise Problem("invalid-record", _unreadable(task, inputs)) from None
+    check_holds(read)
     return read if lexicon_of(task) is None else record
 
 
@@ -80,7 +115,11 @@ def _check_inputs(task: Task, inputs: Mapping[str, Any], settings: Settings) -> 
             raise Problem("invalid-record", f"input {name} has more than {settings.characters} characters")
         if any(isinstance(text, str) and not _is_unicode(text) for text in texts):
             raise Problem("invalid-record", f"input {name} holds half a character (a lone surrogate)")
-    if all(inputs[name] in (None, "") for name in columns):
+
+
+def check_holds(record: Record) -> None:
+    """Raise Problem for a record without any value."""
+    if all(value in (None, "") for value in record.inputs.values()):
         raise Problem("invalid-record", "every input is missing")
 
 
@@ -109,11 +148,38 @@ def _names(task: Task) -> str:
     return ", ".join(task.data.columns)
 
 
-def table_records(task_name: str, task: Task, content: bytes, suffix: str, settings: Settings) -> list[Record]:
-    """The records of a table, read as `clinfit predict` reads the file. Raises Problem.
+def charset_of(content_type: str) -> str | None:
+    """The codec of the charset that a Content-Type names; None where it names none. Raises Problem for one that is not
+    read."""
+    for part in content_type.split(";")[1:]:
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "charset":
+            label = normalize_encoding(value.strip().strip('"').lower())
+            codec = aliases.get(label, label)
+            if codec not in CHARSETS:
+                raise Problem("media-type", f"the charset is none of {', '.join(sorted(CHARSETS))}: send UTF-8")
+            return codec
+    return None
 
-    The table is in a temporary file while it is read, since tables are read from files.
+
+def in_utf8(task: Task, content: bytes, codec: str) -> tuple[Task, bytes]:
+    """A table in UTF-8, and the task as one that reads it so. Raises Problem for bytes that are not of the codec."""
+    try:
+        text = content.decode(codec)
+    except UnicodeError:
+        raise Problem("invalid-record", f"the table is not text in {codec}, which the Content-Type names") from None
+    data = task.data.model_copy(update={"encoding": "utf-8"})
+    return task.model_copy(update={"data": data}), text.encode()
+
+
+def table_records(task_name: str, task: Task, content: bytes, suffix: str, settings: Settings) -> list[Record]:
+    """The records of a table, read as `clinfit predict` reads the file, rows without any value among them. Raises
+    Problem.
+
+    The table is in a temporary file while it is read, since tables are read from files. Its rows and columns are
+    counted before: a small file may hold many of both, and all cells together stand in memory.
     """
+    _check_size(task, content, suffix, settings)
     with tempfile.NamedTemporaryFile(suffix=suffix, prefix="clinfit-job-") as file:
         file.write(content)
         file.flush()
@@ -121,11 +187,44 @@ def table_records(task_name: str, task: Task, content: bytes, suffix: str, setti
             records = read_inputs(task_name, task, Path(file.name))
         except UNREADABLE:
             raise Problem("invalid-record", _table_fault(task, Path(file.name))) from None
-    if len(records) > settings.job_items:
-        raise Problem("invalid", f"a job has 1 to {settings.job_items} records")
     for row, record in enumerate(records, start=1):
         _check_row(task, record, row, settings)
     return records
+
+
+def _check_size(task: Task, content: bytes, suffix: str, settings: Settings) -> None:
+    """Raise Problem for too many rows or columns, or for a line that no record needs."""
+    longest = 6 * settings.characters * (len(task.data.columns) + 1)  # JSON may write a character with six
+    rows, names = 0, set[str]()
+    try:
+        lines = io.StringIO(decode(content, task.data.encoding, "the table"), newline="")
+        for found in _json_keys(lines, longest) if suffix == ".jsonl" else _cells(lines, suffix):
+            rows += 1
+            if suffix == ".jsonl" or rows == 1:
+                names.update(found)
+            if rows > settings.job_items + (suffix != ".jsonl"):
+                raise Problem("invalid", f"a job has 1 to {settings.job_items} records")
+            if len(names) > MOST_COLUMNS:
+                raise Problem("invalid-record", f"the table has more than {MOST_COLUMNS} columns")
+    except (*UNREADABLE, csv.Error, RecursionError):
+        return  # what cannot be read is told by whoever reads it
+
+
+def _json_keys(lines: Iterable[str], longest: int) -> Iterator[Iterable[str]]:
+    for line in lines:
+        if len(line) > longest:
+            raise Problem("invalid-record", "a line is longer than any record may be")
+        if line.strip():
+            row = json.loads(line)
+            yield row if isinstance(row, dict) else ()
+
+
+def _cells(lines: Iterable[str], suffix: str) -> Iterator[list[str]]:
+    """Rows that hold anything, divided wherever a cell could end."""
+    csv.field_size_limit(sys.maxsize)
+    for row in csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ","):
+        if any(row):
+            yield [name for cell in row for name in re.split("[;\t]", cell)] if suffix == ".csv" else row
 
 
 def _check_row(task: Task, record: Record, row: int, settings: Settings) -> None:
@@ -143,11 +242,11 @@ def _check_row(task: Task, record: Record, row: int, settings: Settings) -> None
 def _table_fault(task: Task, path: Path) -> str:
     """What is wrong with a table, in words that the pack brings: columns that are absent, inputs and rows that are not
     of their type."""
-    from clinfit.data.read import read_new_rows
-
     columns = task.data.columns
     try:
         rows = read_new_rows(path, task.data)
+    except TableFault as fault:
+        return f"the table cannot be read: {fault.place}" + (ENCODED if isinstance(fault, WrongEncoding) else "")
     except UNREADABLE:
         return "the file is no table of the type that was named"
     present = {str(name).strip() for name in rows.columns}
@@ -171,6 +270,18 @@ def _reads(read: Any, cell: Any) -> bool:
     except UNREADABLE:
         return False
     return True
+
+
+def inputs_of(text: str) -> dict[str, Any] | None:
+    """The inputs of a record that was sent as the text of a JSON object; None of other texts, and of an object with a
+    name twice or with what no input takes."""
+    pairs = object_pairs(text) or []
+    try:
+        if len(inputs := dict(pairs)) == len(pairs) > 0:
+            return RecordIn(inputs=inputs).inputs
+    except ValueError:
+        pass
+    return None
 
 
 def as_item(record: Record) -> dict[str, Any]:
@@ -197,19 +308,63 @@ def positions(read: str, sent: str, spans: Sequence[tuple[int, int]]) -> list[tu
     shift = sent.find(read)
     if shift >= 0:
         return [(start + shift, end + shift) for start, end in spans]
+    letters, sent_letters = _letters(read), _letters(sent)
+    if [read[k] for k in letters] == [sent[k] for k in sent_letters]:  # white space alone is other
+        return [_over_letters(letters, sent_letters, span) for span in spans]
     found: list[tuple[int, int] | None] = []
     at = 0
     for start, end in spans:
-        match = _as_sent(read[start:end]).search(sent, at)
-        found.append(match and match.span())
-        at = at if match is None else match.end()
+        span = _as_sent(read[start:end], sent, at)
+        found.append(span)
+        at = at if span is None else span[1]
     return found
 
 
-def _as_sent(piece: str) -> re.Pattern[str]:
-    """A piece of a cleaned text as it may have stood there, whole words alone; one of masks only is nowhere."""
+def _letters(text: str) -> list[int]:
+    """The places of all characters but white space."""
+    return [at for at, character in enumerate(text) if not character.isspace()]
+
+
+def _over_letters(letters: Sequence[int], sent: Sequence[int], span: tuple[int, int]) -> tuple[int, int] | None:
+    """A span of the one text in the other, from its first to its last character that is no white space."""
+    first, end = bisect_left(letters, span[0]), bisect_left(letters, span[1])
+    return None if first == end else (sent[first], sent[end - 1] + 1)
+
+
+def _as_sent(piece: str, sent: str, at: int) -> tuple[int, int] | None:
+    """Where a piece of a cleaned text stands in the text as it was sent, whole words alone; one of masks only is
+    nowhere. Parts between masks follow each other at the nearest place: no search goes back, since texts and masks are
+    whatever somebody sends."""
     parts = piece.split(MASK)
-    if len(parts) > 1 and not any(part.strip() for part in parts):
-        return re.compile(r"(?!)")
-    begins, ends = (r"(?<!\w)" if piece[:1].isalnum() else ""), (r"(?!\w)" if piece[-1:].isalnum() else "")
-    return re.compile(begins + ".{1,200}?".join(map(re.escape, parts)) + ends, re.DOTALL)
+    first = next((number for number, part in enumerate(parts) if part), None)
+    if first is None or not any(part.strip() for part in parts):
+        return None
+    before = MASKED if first else 0
+    place = sent.find(parts[first], at + bool(first))
+    for _ in range(TRIED):
+        if place < 0:
+            return None
+        start, end = max(at, place - before), _end_of(parts[first + 1 :], sent, place + len(parts[first]))
+        if end is not None and _whole_words(piece, sent, start, end):
+            return start, end
+        place = sent.find(parts[first], place + 1)
+    return None
+
+
+def _end_of(parts: Sequence[str], sent: str, end: int) -> int | None:
+    """Where the last of the parts ends that stand behind a mask each; None where one of them is not near enough."""
+    for part in parts:
+        place = sent.find(part, end + 1, end + MASKED + len(part))
+        if place < 0:
+            return None
+        end = place + len(part)
+    return end
+
+
+def _whole_words(piece: str, sent: str, start: int, end: int) -> bool:
+    begins = not (piece[:1].isalnum() and start > 0 and _is_word(sent[start - 1]))
+    return begins and not (piece[-1:].isalnum() and end < len(sent) and _is_word(sent[end]))
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"

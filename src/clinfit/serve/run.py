@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,19 @@ import uvicorn
 from clinfit.errors import ClinfitError
 from clinfit.serve.app import create_app
 from clinfit.serve.batcher import Batcher
-from clinfit.serve.jobs import JobStore
-from clinfit.serve.models import REFERENCE, Computing, load_models
+from clinfit.serve.connection import timed
+from clinfit.serve.jobs import JobStore, StoreDown
+from clinfit.serve.models import REFERENCE, Computing, Models, ServedModel, load_models
 from clinfit.serve.security import LOOPBACK, check_binding, keys_of
 from clinfit.serve.service import Service
 from clinfit.serve.settings import Settings
-from clinfit.serve.stores import open_store
-from clinfit.serve.worker import Worker
+from clinfit.serve.stores import Names, open_store, open_stream
+from clinfit.serve.worker import Worker, wind_down
 
 Say = Callable[[str], None]
+
+#: Connections that wait to be taken; uvicorn's own number.
+BACKLOG = 2048
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,12 @@ def serve(
     log_lines()
     for model in models.all():
         say(f"serving {model.name} (pack {model.sha256[:8]}, {model.pack.engine})")
+    listening.listen(BACKLOG)  # who reads the next line and asks at once waits for uvicorn, and is not refused
     address = f"[{place.host}]" if ":" in place.host else place.host
     say(f"clinfit answers on http://{address}:{listening.getsockname()[1]}, stop it with Ctrl-C")
     config = uvicorn.Config(
         create_app(service),
+        http=timed(settings.body_seconds),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -95,29 +102,110 @@ class Draining(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Not uvicorn's own, which sends the signal to itself again once all is done: a stop that was asked for ends
         with 0. A second Ctrl-C waits for nothing."""
-        self._service.draining.set()
+        self._service.drain()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
 
-def work(packs: Sequence[Path], redis: str, settings: Settings, say: Say, computing: Computing = REFERENCE) -> None:
-    """Work on jobs at a Redis server until SIGTERM or Ctrl-C."""
+@dataclass(frozen=True)
+class Flow:
+    """A stream of records that one model answers. model: its name; None where one is served."""
+
+    names: Names
+    model: str | None = None
+
+
+#: Seconds between two signs of life of a worker.
+BEAT = 5.0
+
+
+class Heartbeat:
+    """A file whose time says that a worker is well: it has begun, its threads live, its store answers. Where it is
+    older than a few beats, or absent, the worker is not. file: None: nothing is told."""
+
+    def __init__(self, file: Path | None, ping: Callable[[], None]) -> None:
+        """Raises ClinfitError where the file cannot be written."""
+        self._file, self._ping, self._last = file, ping, float("-inf")
+        try:
+            if file is not None:
+                file.touch()
+        except OSError as error:
+            raise ClinfitError(
+                f"the file of the worker's health {file} cannot be written: {error.strerror}",
+                expected="a file in a folder that is there, or none yet",
+                fix="correct --health",
+            ) from None
+
+    def beat(self) -> None:
+        """To be called often while the threads live; asks the store now and then."""
+        if self._file is None or time.monotonic() - self._last < BEAT:
+            return
+        self._last = time.monotonic()
+        try:
+            self._ping()
+            self._file.touch()
+        except (StoreDown, OSError):  # it grows old
+            pass
+
+    def stop(self) -> None:
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+
+def work(
+    packs: Sequence[Path],
+    redis: str,
+    settings: Settings,
+    say: Say,
+    computing: Computing = REFERENCE,
+    flow: Flow | None = None,
+    health: Path | None = None,
+) -> None:
+    """Work on jobs at a Redis server, or on what comes in by a stream of it, until SIGTERM or Ctrl-C.
+
+    health: see `Heartbeat`.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     models = load_models(packs, say, computing)
-    store = _store(Place(redis=redis), settings)
     log_lines()
     batcher = Batcher(settings.waiting)
-    worker = Worker(store, models, batcher, settings)
-    say("clinfit works on jobs, stop it with Ctrl-C")
-    while not stop.wait(0.5):
-        if not worker.alive or not batcher.alive:
-            raise RuntimeError("a part of the worker has died")
-    say("stopping: the chunk under way is finished or given back")
-    worker.stop(settings.drain)
-    batcher.stop()
-    store.close()
+    if flow is None:
+        place = _store(Place(redis=redis), settings)
+        worker = Worker(place, models, batcher, settings)
+        say("clinfit works on jobs, stop it with Ctrl-C")
+    else:
+        model = _model_of(models, flow)
+        place = open_stream(redis, flow.names)
+        from clinfit.serve.streaming import StreamWorker  # imports redis
+
+        worker = StreamWorker(place, model, batcher, settings)
+        say(f"{model.name} answers {flow.names.input} in {flow.names.answers}, stop it with Ctrl-C")
+    heartbeat = Heartbeat(health, place.ping)
+    try:
+        while not stop.wait(0.5):
+            if not worker.alive or not batcher.alive:
+                raise RuntimeError("a part of the worker has died")
+            heartbeat.beat()
+    finally:
+        heartbeat.stop()
+    say("stopping: what is under way is finished or given back")
+    wind_down(worker, batcher, settings.drain)
+    place.close()
+
+
+def _model_of(models: Models, flow: Flow) -> ServedModel:
+    found = models.find(flow.model)
+    if found is None:
+        raise ClinfitError(
+            "a stream is answered by one model, and none of several was named"
+            if flow.model is None
+            else f"there is no model {flow.model!r}",
+            expected=f"one of {', '.join(models.by_name)}",
+            fix=f"name it: --model {next(iter(models.by_name))}",
+        )
+    return found
 
 
 def _store(place: Place, settings: Settings) -> JobStore:

@@ -1,17 +1,35 @@
-"""What goes in and comes out, as OpenAPI shows it. Unknown fields are refused."""
+"""What goes in and comes out, as OpenAPI shows it. Unknown fields are refused.
+
+A body that is wrong in many places is refused at the first: whoever sends 100,000 numbers where texts belong would
+otherwise have an error made of each, which takes minutes and gigabytes.
+"""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 DISCLAIMER = "For research. Not a medical device: a person who is responsible for the patient decides, never the model."
 
-Cell = str | bool | int | float | list[str] | None
+#: As packs/explain.py has it, whose imports this file does without.
+Method = Literal["occlusion", "gradient"]
+Cell = str | bool | int | float | Annotated[list[str], Field(fail_fast=True)] | None
 Name = Annotated[str, Field(max_length=200)]
+#: Most fields of one object.
+FIELDS = 1000
+
+
+def few_fields(value: Any) -> Any:
+    """Refuse an object of very many fields before each is looked at."""
+    if isinstance(value, dict) and len(value) > FIELDS:
+        raise PydanticCustomError("too_many_fields", "more than {most} fields", {"most": FIELDS})
+    return value
 
 
 class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    _few = model_validator(mode="before")(few_fields)
 
 
 class Response(BaseModel):
@@ -24,15 +42,28 @@ class RecordIn(Request):
     id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="comes back with the answer; default: its position, from 1"
     )
-    inputs: dict[str, Cell] = Field(description="name of the input -> value; every input of the task is named")
+    inputs: Annotated[dict[str, Cell], BeforeValidator(few_fields)] = Field(
+        description="name of the input -> value; every input of the task is named"
+    )
+
+
+Records = Annotated[list[str | RecordIn], Field(fail_fast=True)]
 
 
 class ClassifyRequest(Request):
     """One record or several. A text alone is put into the task's text input."""
 
     model: Name | None = Field(default=None, description="a name of /v1/models; may be left out where there is one")
-    input: str | RecordIn | list[str | RecordIn] = Field(description="a text, a record, or a list of them")
+    input: str | RecordIn | Records = Field(description="a text, a record, or a list of them")
     explain: bool = Field(default=False, description="also say what moved the probability: costs many answers")
+    explain_by: Method = Field(
+        default="occlusion", description="occlusion: the answer without each thing; gradient: what a model looked at"
+    )
+
+    @property
+    def explained(self) -> Method | None:
+        """How answers are to be explained, where they are."""
+        return self.explain_by if self.explain else None
 
     model_config = ConfigDict(
         extra="forbid",
@@ -54,7 +85,7 @@ class WriteRequest(Request):
     """One record or several of a task that asks for texts."""
 
     model: Name | None = Field(default=None, description="a name of /v1/models; may be left out where there is one")
-    input: str | RecordIn | list[str | RecordIn] = Field(description="a text, a record, or a list of them")
+    input: str | RecordIn | Records = Field(description="a text, a record, or a list of them")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -76,19 +107,21 @@ class ItemError(Response):
 
 
 class Effect(Response):
-    """What one thing of the record did. effect: probability of the record less that without it."""
+    """What one thing of the record did. effect: probability of the record less that without it; by gradient its share
+    in it."""
 
     input: str
     start: int | None = Field(description="first character of the span in the text as it was sent; null for a value")
     end: int | None = Field(description="character behind the span")
     instead: str | float | None = Field(description="what was put in the place of a value")
-    probability: float
+    probability: float | None = Field(description="without it; null by gradient, which takes nothing away")
     effect: float
 
 
 class ExplanationOut(Response):
     """The effects, the largest first. meaning: what they are and are not."""
 
+    method: Method
     label: str
     probability: float
     effects: list[Effect]
@@ -135,6 +168,8 @@ class ItemOut(Response):
     )
     text: str | None = Field(default=None, description="what was written, of tasks that ask for texts")
     finish_reason: Literal["stop", "length"] | None = Field(default=None, description="length: it ended at the limit")
+    prompt_tokens: int | None = Field(default=None, description="of a text: that the model read; null of rules")
+    output_tokens: int | None = Field(default=None, description="of a text: that it took; null of rules")
     extracted: dict[str, Any] | None = Field(
         default=None, description="field -> value, of tasks that ask for declared fields; null for an invalid text"
     )
@@ -172,121 +207,6 @@ class ClassifyResponse(Provenance):
     disclaimer: str = DISCLAIMER
 
 
-# ---------------------------------------------------------------- as OpenAI's
-
-
-class TextPart(Request):
-    type: Literal["text"]
-    text: str
-
-
-class UserMessage(Request):
-    """The record. What the system says and what was said before is the pack's own, and refused."""
-
-    role: Literal["user"]
-    content: str | list[TextPart]
-
-    def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-
-
-class AsEvaluated(Request):
-    """Settings of OpenAI's with the values that leave a pack as it was evaluated: greedy, one text, its own limit.
-
-    seed and user change nothing, and are not kept.
-    """
-
-    model: Name | None = Field(default=None, description="a name of /v1/models; may be left out where there is one")
-    stream: bool = False
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(default=None, description="not below the pack's own limit")
-    temperature: Literal[0] | None = Field(default=None, description="0 is meant where it is left out")
-    top_p: Literal[1] | None = None
-    n: Literal[1] | None = None
-    presence_penalty: Literal[0] | None = None
-    frequency_penalty: Literal[0] | None = None
-    seed: int | None = None
-    user: str | None = None
-
-
-class ChatRequest(AsEvaluated):
-    """One user message: the text of a record, or a JSON object with its inputs where the task has several."""
-
-    messages: list[UserMessage] = Field(min_length=1, max_length=1)
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = Field(default=None, description="as max_tokens")
-
-    model_config = ConfigDict(
-        extra="forbid",
-        protected_namespaces=(),
-        json_schema_extra={
-            "examples": [{"model": "small-seed42/note", "messages": [{"role": "user", "content": "Fell on day 3."}]}]
-        },
-    )
-
-    def most_tokens(self) -> int | None:
-        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-
-
-class CompletionRequest(AsEvaluated):
-    """prompt: the text of a record, or of several; a JSON object with its inputs where the task has several."""
-
-    prompt: str | Annotated[list[str], Field(min_length=1)]
-
-    model_config = ConfigDict(
-        extra="forbid",
-        protected_namespaces=(),
-        json_schema_extra={"examples": [{"model": "small-seed42/note", "prompt": ["Fell on day 3.", "Slept well."]}]},
-    )
-
-    def most_tokens(self) -> int | None:
-        return self.max_tokens
-
-
-class WrittenAs(Provenance):
-    """Who wrote a text, and what its reader should know."""
-
-    status: Literal["ok", "refer", "invalid"]
-    notes: list[str]
-    truncated: bool | None
-    disclaimer: str = DISCLAIMER
-
-
-class ChatMessage(Response):
-    role: Literal["assistant"] = "assistant"
-    content: str
-
-
-class ChatChoice(Response):
-    index: int
-    message: ChatMessage
-    finish_reason: Literal["stop", "length"] | None
-    logprobs: None = None
-
-
-class ChatCompletion(Response):
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[ChatChoice]
-    clinfit: list[WrittenAs] = Field(description="of each choice: beside what OpenAI's answers have")
-
-
-class TextChoice(Response):
-    index: int
-    text: str
-    finish_reason: Literal["stop", "length"] | None
-    logprobs: None = None
-
-
-class Completion(Response):
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[TextChoice]
-    clinfit: list[WrittenAs] = Field(description="of each choice: beside what OpenAI's answers have")
-
-
 # ---------------------------------------------------------------- models and jobs
 
 
@@ -314,6 +234,9 @@ class ModelOut(Provenance):
     family: str
     base: str | None
     route: str = Field(description="where it is asked")
+    explained_by: list[Method] = Field(
+        description="what its answers can be explained by; none of tasks that ask for a text"
+    )
     inputs: list[InputOut]
     options: list[str] = Field(description="of a multiple-choice task: the inputs behind its letters")
     positive: str | None
@@ -323,11 +246,14 @@ class ModelOut(Provenance):
         description="of more than two labels: what each probability is multiplied by before the largest is taken"
     )
     refers: bool = Field(description="whether some records are for a person to decide")
-    n: int = Field(description="test records behind `metrics`")
+    n: int = Field(description="records behind `metrics`")
     metrics: dict[str, Any] = Field(description="what the evaluation measured")
     cross_validation: str | None = Field(
         description="null where `metrics` are of this very model; of a model that was refitted on all records the "
         "cross-validation that they are of"
+    )
+    recalibrated: str | None = Field(
+        description="of a recalibrated pack the records that `n` and `metrics` are of; null of every other"
     )
     withheld: dict[str, str] = Field(description="tasks that the pack does not answer, and why")
 
@@ -345,7 +271,7 @@ class JobRequest(Request):
     """A job of records. Tables are sent as they are instead, with their own content type and `?model=`."""
 
     model: Name | None = None
-    input: list[str | RecordIn] = Field(min_length=1, max_length=50_000)
+    input: Annotated[Records, Field(min_length=1)]
 
     model_config = ConfigDict(
         extra="forbid",
@@ -384,6 +310,27 @@ class ResultPage(Response):
     job: JobOut
     data: list[ItemOut]
     next: int | None
+    disclaimer: str = DISCLAIMER
+
+
+class FailureOut(Response):
+    """A record without an answer, and why. time: seconds since 1970."""
+
+    index: int
+    id: str
+    code: Literal["unanswered", "invalid-record"] = Field(
+        description="unanswered: it was given up after its last try; invalid-record: it is not what the task asks for"
+    )
+    detail: str
+    time: float
+
+
+class FailurePage(Response):
+    """Failures from a position on. next: where the following page begins, null at the end."""
+
+    job: JobOut
+    data: list[FailureOut]
+    next: int | None
 
 
 class TextRequest(Request):
@@ -403,6 +350,7 @@ class PredictionResult(Response):
     prediction_id: str
     status: str
     result: ItemOut | None = None
+    disclaimer: str = DISCLAIMER
 
 
 class Health(Response):
@@ -412,6 +360,14 @@ class Health(Response):
 
 class ErrorPlace(Response):
     pointer: str
+    code: str
+
+
+class OpenAIError(Response):
+    """A problem as OpenAI's libraries show it."""
+
+    message: str
+    type: str
     code: str
 
 
@@ -425,11 +381,4 @@ class ProblemOut(Response):
     detail: str | None = None
     request_id: str | None = None
     errors: list[ErrorPlace] | None = None
-
-
-def known_names() -> frozenset[str]:
-    """Names of fields, which errors may repeat."""
-    own = (ClassifyRequest, WriteRequest, RecordIn, JobRequest, TextRequest)
-    of_openai = (ChatRequest, UserMessage, TextPart, CompletionRequest)
-    parameters = {"body", "query", "path", "header", "job_id", "prediction_id", "model", "after", "limit", "format"}
-    return frozenset(parameters.union(*(model.model_fields for model in (*own, *of_openai))))
+    error: OpenAIError | None = Field(default=None, description="at OpenAI's addresses alone")

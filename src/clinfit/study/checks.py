@@ -83,6 +83,14 @@ def _input_checks(here: Place, name: str, column: InputColumn, task: Task) -> It
         yield Problem(here, f"{shown(here)} reads the label column, so the answer would be part of the question")
     if column.unit is not None and column.type != "number":
         yield Problem(here, f"{shown(here)}: a unit goes with type: number, and the type is {column.type}")
+    if column.range is not None and column.type != "number":
+        yield Problem(here, f"{shown(here)}: a range goes with type: number, and the type is {column.type}")
+    if column.range is not None and not column.range[0] < column.range[1]:
+        yield Problem(here, f"{shown(here)}: the range begins at {column.range[0]:g} and ends at {column.range[1]:g}")
+    if column.categories is not None and column.type != "category":
+        yield Problem(here, f"{shown(here)}: categories go with type: category, and the type is {column.type}")
+    if column.categories is not None and len(set(map(str, column.categories))) < len(column.categories):
+        yield Problem(here, f"{shown(here)}: a category stands there twice")
     if isinstance(task, MultipleChoice) and name in task.options and column.type != "text":
         yield Problem(here, f"{shown(here)}: an option must be of type text, and this one is of type {column.type}")
 

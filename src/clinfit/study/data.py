@@ -18,6 +18,19 @@ class InputColumn(Section):
     missing: list[str | int | float] = Field(
         default_factory=list, description="values that stand for a missing one, beside empty cells and NA: 0, -1, 999"
     )
+    range: list[float] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="lowest and highest possible value of a number, in the unit of the file: what lies outside is read "
+        "as missing, counted in the report, and noted when a pack answers: [30, 300]",
+    )
+    categories: list[str | int | float] | None = Field(
+        default=None,
+        min_length=2,
+        description="all values of a category that has an order, from the least to the most: [none, mild, severe]; "
+        "classical models read its place in that order; another value is an error, in new records noted and missing",
+    )
     title: str | None = Field(default=None, description="name shown in prompts and reports; default: the input's key")
 
 
@@ -77,6 +90,11 @@ class Fold:
 
 #: Share of each training part that becomes validation in a cross-validation that names none.
 VALIDATION_OF_FOLD = 0.2
+#: What the reader of any output is told of such records.
+SYNTHETIC = (
+    "The records are synthetic: a program made them, and no patient is behind them. Figures on synthetic records say "
+    "nothing about patients."
+)
 
 
 class SplitRule(Section):
@@ -88,7 +106,7 @@ class SplitRule(Section):
         default=0.2, description="share for choices: best checkpoint, threshold, regularisation"
     )
     test: Fraction = Field(default=0.2, description="share for the reported figures; nothing is chosen on it")
-    stratify: bool = Field(default=True, description="keep label shares equal in every split")
+    stratify: bool = Field(default=True, description="keep label shares equal in every split, where there are labels")
     seed: Seed = Field(default=42, description="seed of the division, the same for all models and training seeds")
     by: str | None = Field(
         default=None,
@@ -220,6 +238,11 @@ class Data(Section):
         default=False, description="text files hold <ID:n>, `Title: ...`, `Abstract: ...`: read id, title and abstract"
     )
     clean: Cleaning = Field(default_factory=Cleaning, description="cleaning steps, each reported with its count")
+    synthetic: bool = Field(
+        default=False,
+        description="a program made the records, and no patient is behind them: every output says that figures on them "
+        "say nothing about patients",
+    )
     limit: int | None = Field(default=None, ge=2, description="use only the first N records (for trying things out)")
     quick: int | None = Field(
         default=None,

@@ -1,7 +1,7 @@
 """What is reported, how probabilities become decisions, against what: for the study, and by kind for single tasks."""
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
@@ -166,11 +166,11 @@ class DecisionSettings(CommonSettings):
     """How the probabilities of one answer out of several become decisions."""
 
     threshold: Threshold = Field(default_factory=Threshold, description="how a probability becomes a decision")
-    calibration: Literal["none", "temperature", "platt", "isotonic"] = Field(
+    calibration: Literal["none", "temperature", "intercept", "platt", "isotonic"] = Field(
         default="none",
         description="recalibration of the probabilities, fitted on validation before the threshold is chosen: "
-        "temperature (one number, any labels), platt (slope and intercept, binary), isotonic (steps, binary, for 1,000 "
-        "validation items or more)",
+        "temperature (one number, any labels), intercept (one number, binary: only how often the positive label is "
+        "expected), platt (slope and intercept, binary), isotonic (steps, binary, for 1,000 validation items or more)",
     )
     refer: Refer | None = Field(default=None, description="which items are handed to a person; default: none")
     decision_range: list[Fraction] | None = Field(
@@ -214,6 +214,12 @@ class MultilabelEvaluation(CommonSettings):
     threshold: LabelThreshold = Field(
         default_factory=LabelThreshold, description="how a label's probability becomes yes or no"
     )
+    calibration: Literal["none", "intercept", "platt"] = Field(
+        default="none",
+        description="recalibration of each label's probability, fitted on validation before its threshold is chosen: "
+        "intercept (one number: only how often the label is expected), platt (slope and intercept); a label of few "
+        "validation items is left as it is",
+    )
 
 
 class MultipleChoiceEvaluation(CommonSettings):
@@ -222,6 +228,15 @@ class MultipleChoiceEvaluation(CommonSettings):
     primary: MultipleChoicePrimary = Field(
         default="accuracy", description="the metric of the headline and of `select_by: primary`"
     )
+    calibration: Literal["none", "temperature"] = Field(
+        default="none",
+        description="recalibration of the probabilities, fitted on validation: temperature (one number)",
+    )
+
+    @property
+    def threshold(self) -> Threshold:
+        """The most probable option, always."""
+        return Threshold()
 
 
 #: Phrases that decline an answer; none that a good answer may say of what it is about ("insufficient evidence").
@@ -267,19 +282,51 @@ class Abstention(Section):
 class BertScore(Section):
     """Similarity to the reference by an encoder that is on this machine."""
 
+    #: The key that names its weights.
+    key: ClassVar[str] = "encoder"
+
+    @property
+    def weights(self) -> str:
+        return self.encoder
+
     encoder: str = Field(description="clinfit/minilm, or the folder of an encoder; nothing is fetched")
     layer: int | None = Field(
         default=None, ge=0, description="whose vectors are compared, 0 being the embeddings; default: the last"
     )
 
 
-class Nli(Section):
-    """Whether the source entails a text, by a classifier of pairs of sentences that is on this machine."""
+class PairJudge(Section):
+    """A classifier of pairs of texts that is on this machine."""
+
+    #: The key that names its weights.
+    key: ClassVar[str] = "classifier"
+
+    @property
+    def weights(self) -> str:
+        return self.classifier
+
+    classifier: str
+
+
+class Nli(PairJudge):
+    """Whether the source entails a text, sentence by sentence."""
 
     classifier: str = Field(
         description="the folder of a sequence classifier with labels named entailment and contradiction; nothing is "
         "fetched"
     )
+
+
+class AlignScore(PairJudge):
+    """Whether the source supports a text, sentences of the text with long pieces of the source."""
+
+    classifier: str = Field(
+        description="the folder of a sequence classifier with a label named aligned, as "
+        "scripts/convert_alignscore.py makes it of a published checkpoint; nothing is fetched"
+    )
+
+
+Judge = BertScore | Nli | AlignScore
 
 
 class GenerationEvaluation(CommonSettings):
@@ -301,6 +348,15 @@ class GenerationEvaluation(CommonSettings):
     )
     bertscore: BertScore | None = Field(default=None, description="BERTScore, a proxy; default: it is not computed")
     nli: Nli | None = Field(default=None, description="entailment by the source, a proxy; default: it is not computed")
+    alignscore: AlignScore | None = Field(
+        default=None, description="support by the source in long pieces, a proxy; default: it is not computed"
+    )
+
+    @property
+    def judges(self) -> dict[str, Judge]:
+        """Metric -> its settings, of the metrics with weights of their own that are asked for."""
+        known = {"bertscore": self.bertscore, "nli": self.nli, "alignscore": self.alignscore}
+        return {metric: judge for metric, judge in known.items() if judge is not None}
 
 
 class ExtractionEvaluation(CommonSettings):
@@ -361,12 +417,20 @@ def settings_of(kind: str, evaluation: Evaluation) -> TaskEvaluation:
     if issubclass(settings, DecisionSettings):
         shared = settings.model_fields.keys() & DecisionSettings.model_fields.keys()
     taken = {name: getattr(evaluation, name) for name in shared}
+    if evaluation.calibration in calibrations(kind):
+        taken["calibration"] = evaluation.calibration
     taken["floors"] = {metric: floor for metric, floor in evaluation.floors.items() if metric in floor_names(kind)}
     if evaluation.primary in primaries(kind):
         taken["primary"] = evaluation.primary
     else:
         taken["margin"] = None  # it is of the study's primary metric, in its unit
     return settings(**taken)
+
+
+def calibrations(kind: str) -> tuple[str, ...]:
+    """The recalibrations that a kind knows."""
+    field = SETTINGS[kind].model_fields.get("calibration")
+    return () if field is None else get_args(field.annotation)
 
 
 def primaries(kind: str) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def _binary_settings(settings: DecisionSettings) -> Iterator[tuple[Place, str]]:
     if settings.threshold.rule not in LABEL_WEIGHT_RULES and settings.threshold.weights is None:
         text = f"{settings.threshold.rule} needs a task with two labels; use {' or '.join(LABEL_WEIGHT_RULES)}"
         yield ("threshold", "rule"), text if settings.threshold.rule != "fixed" else f"{text}, or fixed with `weights`"
-    if settings.calibration in {"platt", "isotonic"}:
+    if settings.calibration in {"intercept", "platt", "isotonic"}:
         yield ("calibration",), f"{settings.calibration} needs two labels; temperature has no such need"
     if settings.decision_range is not None:
         yield ("decision_range",), "a decision curve needs a task with two labels"

@@ -8,7 +8,7 @@ from clinfit.study.messages import Place, Problem, shown
 from clinfit.study.parts import Parts
 
 #: Kinds of task whose metrics are computed over folds.
-FOLDED = ("classification", "multiple-choice")
+FOLDED = ("classification", "multilabel", "multiple-choice")
 
 #: Why a cross-validation leaves no pack where no model is refitted.
 NO_PACK = (

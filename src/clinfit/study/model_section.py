@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from clinfit.study.search import Search
-from clinfit.study.section import Name, Section, Seed
+from clinfit.study.section import Name, Section, Seeds
 from clinfit.study.stages import Stage
 from clinfit.study.tasks import Task
 
@@ -28,9 +28,7 @@ class ModelSection(Section):
     tasks: list[Name] | None = Field(
         default=None, min_length=1, description="tasks that it learns and answers; default: all that it can"
     )
-    seeds: list[Seed] | None = Field(
-        default=None, min_length=1, description="seeds of this model; default: those of the study"
-    )
+    seeds: Seeds | None = Field(default=None, description="seeds of this model; default: those of the study")
     stages: list[Stage] | None = Field(
         default=None, min_length=1, description="stages of this model; default: those of the study"
     )
@@ -44,6 +42,11 @@ class ModelSection(Section):
     def repeats(self) -> bool:
         """Whether every seed is a run of its own."""
         return self.seeded
+
+    @property
+    def processes(self) -> int:
+        """How many processes do a fit together."""
+        return 1
 
     @property
     def prompting(self) -> bool:

@@ -43,9 +43,13 @@ class Baseline(ModelSection):
     )
 
     @model_validator(mode="after")
-    def _patterns(self) -> "Baseline":
+    def _of_its_kind(self) -> "Baseline":
         if (self.kind == "keyword") != bool(self.patterns):
             raise ValueError("`patterns` goes with kind: keyword, and keyword needs at least one pattern")
+        fields = type(self).model_fields
+        for name, kind in (("sentences", "lead"), ("most_words", "copy")):
+            if self.kind != kind and getattr(self, name) != fields[name].default:
+                raise ValueError(f"`{name}` goes with kind: {kind}, and the kind is {self.kind}")
         return self
 
     @property
@@ -167,6 +171,10 @@ class Neural(ModelSection):
         return not self.prompting
 
     @property
+    def processes(self) -> int:
+        return self.train.processes
+
+    @property
     def asked_importance(self) -> bool:
         return self.importance
 
@@ -187,6 +195,8 @@ class Neural(ModelSection):
                 f"`method: prompt` trains nothing, so {'retain' if way == 'adapter: continue' else way} means nothing; "
                 "give it `stages` of its own"
             )
+        if way == "adapter: stack" and self.processes > 1:
+            return "adapter: stack is put together by one process; leave out train.processes"
         if self.trains_all and way != "adapter: continue":
             return f"{way} needs adapters, and `method: full` trains all weights"
         if way in {"merge", "adapter: stack"} and (not self.merges or self.lora.dora):
@@ -270,6 +280,8 @@ class Causal(LanguageModel):
         for name in ("class_weights", "focal_gamma", "sampling"):
             if self.prompting and getattr(self, name) != fields[name].default:
                 raise ValueError(f"`method: prompt` trains nothing, so `{name}` means nothing")
+        if self.prompting and self.processes > 1:
+            raise ValueError("`method: prompt` trains nothing, so `train.processes` means nothing")
         return self
 
     @property
@@ -307,6 +319,8 @@ class Mlx(LanguageModel):
     def _what_mlx_does(self) -> "Mlx":
         if self.lora.dora:
             raise ValueError("family mlx trains LoRA and rsLoRA; leave out `lora.dora`, or use family causal")
+        if self.processes > 1:
+            raise ValueError("family mlx computes in one process; leave out `train.processes`, or use family causal")
         if self.train.precision == "fp16":
             raise ValueError("family mlx computes in fp32 or bf16; set train.precision to one of them, or to auto")
         if self.train.gradient_checkpointing:

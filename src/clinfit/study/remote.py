@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from clinfit.study.model_section import ModelSection
 from clinfit.study.section import Section
 from clinfit.study.stages import Stage
-from clinfit.study.tasks import Generation, MultipleChoice, Task
+from clinfit.study.tasks import Generation, MultipleChoice, Task, Writing
 
 #: How label scores are had, the best way first.
 RUNGS = ("prompt-logprobs", "top-logprobs", "generation")
@@ -132,6 +132,8 @@ class Remote(ModelSection):
             return "a remote model is asked for letters: answer: letters"
         if isinstance(task, Generation) and task.long_input == "map-reduce":
             return "long_input: map-reduce needs the model's tokenizer, which is on the server"
+        if isinstance(task, Writing) and task.sampling is not None:
+            return "a server is asked for the most probable token each time: leave `sampling` out"
         if self.shots and task.kind == "multilabel":
             return "examples (`shots`) are for tasks with one answer a record"
         return super().obstacle(task)

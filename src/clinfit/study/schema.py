@@ -19,7 +19,7 @@ from clinfit.study.blocks import BLOCKS
 from clinfit.study.data import Fold
 from clinfit.study.evaluation import Evaluation, TaskEvaluation, settings_of
 from clinfit.study.models import ModelSpec
-from clinfit.study.section import Name, Section, Seed
+from clinfit.study.section import Name, Section, Seeds
 from clinfit.study.stages import Stage
 from clinfit.study.tasks import Task
 
@@ -35,9 +35,8 @@ class Study(Section):
         default_factory=list,
         description="default: one stage over all tasks, equally; a model may have stages of its own",
     )
-    seeds: list[Seed] = Field(
+    seeds: Seeds = Field(
         default_factory=lambda: [42],
-        min_length=1,
         description="every trained model is trained once with each seed; a model may have seeds of its own",
     )
     evaluation: Evaluation = Field(default_factory=Evaluation, description="what is reported, and against what")

@@ -13,8 +13,9 @@ SectionT = TypeVar("SectionT", bound=BaseModel)
 #: What a model is, what is asked of it, and what changes speed alone: not found by trying.
 NOT_SEARCHED = {
     "name", "tasks", "seeds", "stages", "search", "family", "kind", "words", "base", "revision", "method", "shots",
-    "quantization", "compare_base", "generate", "importance", "lora.targets", "train.max_length", "train.shorten",
-    "train.precision", "train.batch_tokens", "train.checkpoint_every", "train.gradient_checkpointing",
+    "quantization", "compare_base", "generate", "importance", "refit", "lora.targets", "train.processes",
+    "train.max_length", "train.shorten", "train.precision", "train.batch_tokens", "train.checkpoint_every",
+    "train.gradient_checkpointing",
 }  # fmt: skip
 
 #: Settings that only some kinds of classical models use.
@@ -24,6 +25,7 @@ USED_BY = {
     "max_depth": {"random-forest", "gradient-boosting"},
     "rounds": {"gradient-boosting"},
     "learning_rate": {"gradient-boosting"},
+    "words": {"tfidf-logistic", "lasso"},
 }
 
 
@@ -54,7 +56,7 @@ class Search(Section):
     )
     by: Literal["primary", "loss"] = Field(
         default="primary",
-        description="what is compared on validation: the task's primary metric, or the mean loss of a record (of "
+        description="what is compared on validation: the task's primary metric, or the loss (of "
         "several tasks, and of texts, only this)",
     )
 
@@ -122,11 +124,13 @@ def size_of(space: list[Dimension]) -> int | None:
 
 def searchable(spec: BaseModel) -> list[str]:
     """The dotted names of the settings of a block that may be searched."""
-    kind = getattr(spec, "kind", None)
+    kind, whole = getattr(spec, "kind", None), getattr(spec, "trains_all", False)
     return [
         name
         for name in _names(spec)
-        if name not in NOT_SEARCHED and (name not in USED_BY or kind is None or kind in USED_BY[name])
+        if name not in NOT_SEARCHED
+        and (name not in USED_BY or kind is None or kind in USED_BY[name])
+        and not (whole and name.startswith("lora."))
     ]
 
 

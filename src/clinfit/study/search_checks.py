@@ -67,6 +67,10 @@ def _ranges(place: Place, position: int, model: ModelSpec, search: Search, parts
         if overridden := _overridden(name, model, parts):
             yield Problem(here, f"{shown(here)}: {overridden}")
             continue
+        if name == "train.loss_per" and search.by == "loss":
+            text = "the loss is counted by it, so that losses under different values cannot be compared"
+            yield Problem(here, f"{shown(here)}: {text}; use by: primary, or leave it out")
+            continue
         if isinstance(tried, list):
             values = tried
         else:
@@ -82,8 +86,10 @@ def _ranges(place: Place, position: int, model: ModelSpec, search: Search, parts
 
 def _not_searched(name: str, model: ModelSpec, known: list[str]) -> str:
     """Why a name cannot be searched."""
-    if name in USED_BY and hasattr(model, name):
+    if name in USED_BY and name not in NOT_SEARCHED and hasattr(model, name):
         return f"models of kind {getattr(model, 'kind', '')} do not use {name}"
+    if name.startswith("lora.") and getattr(model, "trains_all", False):
+        return f"`method: full` trains all weights and no adapter, so {name} means nothing"
     if name in NOT_SEARCHED:
         return f"{name} is no setting that is found by trying; what is: {', '.join(known)}"
     inside = next((other for other in known if other.endswith(f".{name}")), None)

@@ -18,7 +18,7 @@ class Retain(Section):
     rehearsal: Fraction = Field(
         default=0.0,
         description="share of the training records of each earlier task that is learned again beside those of the "
-        "stage, drawn by label with the seed",
+        "stage, one record at least, drawn with the seed, by label where there are labels",
     )
     l2: float = Field(
         default=0.0, ge=0, description="strength of the squared distance to the model that the stage began with"
@@ -37,6 +37,14 @@ class Retain(Section):
     kl_to: Literal["previous", "base"] = Field(
         default="previous", description="the teacher: the model that the stage began with, or the base without adapter"
     )
+
+    @model_validator(mode="after")
+    def _strengths(self) -> "Retain":
+        fields = type(self).model_fields
+        for name, strength in (("l2_on", "l2"), ("kl_to", "kl")):
+            if getattr(self, name) != fields[name].default and not getattr(self, strength):
+                raise ValueError(f"`{name}` says nothing without a strength; add `{strength}`, such as {strength}: 0.1")
+        return self
 
     @property
     def loss(self) -> bool:
@@ -65,6 +73,8 @@ class Merge(Section):
             raise ValueError(f"{len(self.weights)} weights for {len(self.stages)} stages")
         if len(set(self.stages)) != len(self.stages):
             raise ValueError("a stage stands there twice")
+        if self.method == "linear" and self.density != type(self).model_fields["density"].default:
+            raise ValueError("`density` is for the methods ties and dare; linear keeps every weight")
         return self
 
     @property
@@ -98,7 +108,9 @@ class Mix(Section):
         "n^(1/temperature): 1 is in proportion, large values are equal shares",
     )
     records: dict[Name, Annotated[int, Field(ge=1)]] | None = Field(
-        default=None, description="task -> records of it in an epoch; tasks that are not named show each record once"
+        default=None,
+        min_length=1,
+        description="task -> records of it in an epoch; tasks that are not named show each record once",
     )
 
     @model_validator(mode="after")
@@ -146,13 +158,28 @@ class Stage(Section):
             raise ValueError("every weight in `train` is 0, so there is nothing to learn")
         if self.start == "base" and self.adapter == "stack":
             raise ValueError("`adapter: stack` needs an earlier stage to stand on, and `start: base` has none")
+        if self.start == "base" and self.adapter == "new":
+            raise ValueError(
+                "`adapter: new` leaves earlier tasks to their own adapters, and `start: base` begins without them; "
+                "leave one of the two out"
+            )
         if self.start == "base" and self.retain is not None:
             raise ValueError("`retain` needs an earlier stage, and `start: base` has none")
         if self.retain is not None and self.retain.loss and self.adapter != "continue":
             raise ValueError(f"`retain: l2` and `kl` are for `adapter: continue`; `{self.adapter}` leaves the old one")
         if self.retain is not None and self.retain.rehearsal and self.adapter == "new":
             raise ValueError("`adapter: new` leaves earlier tasks to their own adapters: nothing is to be rehearsed")
+        if self.retain is not None and not self.retain.model_fields_set & {"rehearsal", "l2", "kl"}:
+            raise ValueError("`retain` names nothing that retains; give it `rehearsal`, `l2` or `kl`, or leave it out")
+        rehearses = self.retain is not None and self.retain.rehearsal > 0
+        if self.mix is not None and self.mix.temperature is not None and len(self.taught) == 1 and not rehearses:
+            raise ValueError("`mix: temperature` divides an epoch among tasks, and the stage has one; leave it out")
         return self
+
+    @property
+    def taught(self) -> set[str]:
+        """The tasks that it trains."""
+        return {name for name, weight in self.train.items() if weight > 0}
 
     @property
     def trains(self) -> str:

@@ -162,6 +162,14 @@ class MultipleChoice(TaskBase):
         return list(ascii_uppercase[: len(self.options)])
 
 
+class Sampling(Section):
+    """How tokens are drawn: logits are divided by `temperature`, and only the most probable tokens are kept that
+    together have a probability of `top_p` (nucleus sampling, Holtzman et al., 2020)."""
+
+    temperature: float = Field(default=1.0, gt=0, description="below 1 the probable tokens become more so")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="share that the tokens that may be drawn have together")
+
+
 class Writing(TaskBase):
     """What tasks that ask for a text have in common."""
 
@@ -173,6 +181,11 @@ class Writing(TaskBase):
     )
     max_new_tokens: int = Field(
         default=128, ge=1, description="most tokens that a model writes; so much room is kept behind every prompt"
+    )
+    sampling: Sampling | None = Field(
+        default=None,
+        description="draw each token instead of taking the most probable one; each record draws from the model's seed "
+        "and its id, so that evaluation and pack write the same. Default: greedy",
     )
 
     @model_validator(mode="after")
@@ -212,6 +225,8 @@ class Generation(Writing):
     def _texts(self) -> "Generation":
         if isinstance(self.data.label, AnswerColumns) or self.data.label_column.map is not None:
             raise ValueError("the label of a generation task is one column of texts, and takes neither map nor columns")
+        if self.long_input == "map-reduce" and self.data.columns and not self.text_inputs:
+            raise ValueError("long_input: map-reduce divides an input of type text, and there is none; leave it out")
         asked = self.evaluation and self.evaluation.abstention
         if asked and (odd := [name for name in asked.inputs if name not in self.data.inputs]):
             raise ValueError(f"evaluation.abstention.inputs names {odd}, not among the inputs {list(self.data.inputs)}")

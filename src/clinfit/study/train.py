@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clinfit.study.section import Fraction, Section
 from clinfit.study.stages import StageSettings
@@ -53,7 +53,8 @@ class Train(Section):
         default="loss", description="validation value that picks the best checkpoint"
     )
     loss_per: Literal["record", "token"] = Field(
-        default="record", description="divide the loss by records (each counts once) or by answer tokens"
+        default="record",
+        description="divide the loss, in training and on validation, by records (each counts once) or by answer tokens",
     )
     checkpoint_every: int = Field(
         default=50,
@@ -61,6 +62,21 @@ class Train(Section):
         description="most optimizer steps between resumable checkpoints; one is also written every 30 s",
     )
     gradient_checkpointing: bool = Field(default=False, description="recompute activations to save memory")
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="processes that share the records of every batch (DDP), each with a copy of the model: a GPU each, "
+        "or the processor's threads divided; they give the loss and weights of one, within rounding",
+    )
+
+    @model_validator(mode="after")
+    def _a_record_each(self) -> "Train":
+        if self.processes > self.batch_size:
+            raise ValueError(
+                f"processes is {self.processes} and batch_size {self.batch_size}: each process needs a record of every "
+                "batch; lower `processes`, or raise `batch_size`"
+            )
+        return self
 
     def during(self, stage: StageSettings) -> "Train":
         """The settings of one stage."""

@@ -51,6 +51,13 @@ class AnswerLoss(nn.Module):
         super().__init__()
         self.model, self.encoded, self.pad_id, self.side_by_side = model, encoded, pad_id, side_by_side
         self.teacher = teacher
+        self._counted = torch.zeros(2)
+
+    def counted(self) -> Tensor:
+        """(2,) answer tokens that were the most probable of the vocabulary behind the true ones before them, and all
+        answer tokens, since this was asked last."""
+        found, self._counted = self._counted, torch.zeros_like(self._counted)
+        return found
 
     def forward(self, indices: list[int]) -> Tensor:
         batch = [self.encoded[i] for i in indices]
@@ -60,6 +67,9 @@ class AnswerLoss(nn.Module):
             with self.teacher():  # first, since its weights are in place meanwhile
                 taught = find(batch).logits
         found = find(batch)
+        with torch.no_grad():
+            right = (found.logits.argmax(dim=-1) == found.targets).sum()
+            self._counted = self._counted.to(right.device) + torch.stack([right, right.new_tensor(len(found.targets))])
         losses = answer_losses(found.logits, found.targets, found.of_token, len(found.of_answer))
         if self.teacher is not None and taught is not None:
             distance = kl_rows(taught, found.logits, found.of_token, len(found.of_answer))

@@ -12,11 +12,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -34,12 +36,14 @@ from clinfit.training.schedule import Schedule
 #: Seconds after which a checkpoint is due, however few steps were done, and the most of the training's time that such
 #: checkpoints take: those of an adapter take none to speak of, those of a large model that is trained whole do.
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 30.0, 0.05
+#: How long processes wait for each other: the first one validates alone. Whoever started them ends all when one dies.
+PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class TaskValidation:
-    """One task on its validation records: mean loss of a record (nats), the task's primary metric (larger is better),
-    and the share of records predicted to have each label."""
+    """One task on its validation records: loss (nats a record, or an answer token, as `loss_per` says), the task's
+    primary metric (larger is better), and the share of records predicted to have each label."""
 
     loss: float
     primary: float | None
@@ -48,11 +52,19 @@ class TaskValidation:
 
 @dataclass(frozen=True)
 class Validation:
-    """One look at the validation split: mean loss of a record, mean primary metric of the tasks, and each task."""
+    """One look at the validation split: loss in the unit of the tasks', mean primary metric of them, and each task."""
 
     loss: float
     primary: float | None
     tasks: Mapping[str, TaskValidation]
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A module that counts what it reads: `counted` gives (2,) answer tokens that were the most probable ones, and all,
+    since it was asked last (answer_loss.py)."""
+
+    def counted(self) -> Tensor: ...
 
 
 @dataclass
@@ -128,7 +140,7 @@ def train(
         for group in gear.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(step_seed(seed, position.step, accelerator.process_index))
-        loss, norm, penalty = _step(gear, objective, settings, indices, position)
+        loss, norm, penalty, accuracy = _step(gear, objective, settings, indices, position)
         if not (math.isfinite(loss) and (math.isfinite(norm) or precision == "fp16")):  # fp16's scaler skips such steps
             raise _diverged("training", position.step + 1, precision)
         position.step += 1
@@ -140,6 +152,7 @@ def train(
             "learning_rate": rate,
             "gradient_norm": norm,
             **({} if penalty is None else {"penalty": penalty}),
+            **({} if accuracy is None else {"token_accuracy": accuracy}),
             "tokens": position.tokens,
             "seconds": round(position.seconds, 3),
         }
@@ -220,7 +233,10 @@ def _accelerator(workspace: Workspace) -> Accelerator:
         accelerator = Accelerator(
             mixed_precision="no",  # `train.precision` decides, whatever a launcher left in the environment
             # Experts that none of a process's records were sent to have no gradient there.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=True),
+                InitProcessGroupKwargs(timeout=PATIENCE),
+            ],
             log_with=list(workspace.track) or None,
             project_dir=str(workspace.folder),
         )
@@ -263,9 +279,10 @@ def _record_order(objective: Objective, batch_size: int, steps_per_epoch: int, s
 
 def _step(
     gear: Gear, objective: Objective, settings: Train, indices: list[int], position: Position
-) -> tuple[float, float, float | None]:
-    """One optimizer step over the records `indices`; returns the step's loss, the norm of its gradient, and the
-    penalty where there is one (the loss does not hold it)."""
+) -> tuple[float, float, float | None, float | None]:
+    """One optimizer step over the records `indices`; returns the step's loss, the norm of its gradient, the penalty
+    where there is one (the loss does not hold it), and the share of answer tokens that were the most probable ones,
+    before the step, where the module counts them."""
     accelerator, module, scaler, optimizer = gear.accelerator, gear.wrapped, gear.scaler, gear.optimizer
     divisor = step_divisor(settings.loss_per, [objective.answer_tokens[i] for i in indices])
     step_loss = StepLoss(divisor, objective.gamma)
@@ -273,7 +290,8 @@ def _step(
     idle = accelerator.process_index >= len(indices)  # more processes than records: take part with weight 0
     lengths = [objective.lengths[i] for i in mine]
     batches = [[mine[j] for j in batch] for batch in token_batches(lengths, settings.batch_tokens)]
-    totals = torch.zeros(3, device=accelerator.device)  # loss, tokens and cells of the step, over all processes
+    # Loss, tokens and cells of the step, then answer tokens that were right and all of them, over all processes.
+    totals = torch.zeros(5, device=accelerator.device)
     for number, batch in enumerate(batches):
         last = number == len(batches) - 1
         weights = torch.as_tensor(objective.weights[batch] * (not idle), dtype=torch.float32, device=accelerator.device)
@@ -284,7 +302,9 @@ def _step(
         read = [objective.lengths[i] for i in batch]
         totals[0] += share.detach()
         if not idle:
-            totals[1:] += torch.tensor([sum(read), len(read) * max(read)], device=totals.device)
+            totals[1:3] += torch.tensor([sum(read), len(read) * max(read)], device=totals.device)
+        if isinstance(gear.module, CountsTokens):
+            totals[3:] += gear.module.counted() * (not idle)
     scaler.unscale_(optimizer)
     penalty = None if objective.penalty is None else _add_penalty(objective.penalty(), module)
     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip)
@@ -292,10 +312,10 @@ def _step(
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
     summed: Any = accelerator.reduce(totals, "sum")
-    loss, tokens, cells = summed.tolist()
+    loss, tokens, cells, right, answers = summed.tolist()
     position.tokens += int(tokens)
     position.cells += int(cells)
-    return loss, float(norm), penalty
+    return loss, float(norm), penalty, right / answers if answers else None
 
 
 def _add_penalty(penalty: Tensor, module: nn.Module) -> float:
@@ -312,7 +332,7 @@ def _validate(
 ) -> dict[str, Any]:
     """Validate, keep the weights when they are the best so far, decide about stopping; returns the log's columns."""
     gear.module.eval()
-    seen = validate()
+    seen = _seen(gear.accelerator, validate)
     gear.module.train()
     # A primary metric that cannot be estimated here is worse than any value; the loss is another scale.
     primary = -math.inf if seen.primary is None else seen.primary
@@ -332,6 +352,16 @@ def _validate(
         "validation_primary": seen.primary,
         "validation_tasks": {name: asdict(found) for name, found in seen.tasks.items()},
     }
+
+
+def _seen(accelerator: Accelerator, validate: Callable[[], Validation]) -> Validation:
+    """What the first process sees; others are told, since all must go on alike."""
+    found = [validate() if accelerator.is_main_process else None]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(found)
+    (seen,) = found
+    assert seen is not None
+    return seen
 
 
 def _diverged(split: Literal["training", "validation"], step: int, precision: Precision) -> ClinfitError:

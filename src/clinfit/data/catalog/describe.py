@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from clinfit.data.catalog.entry import CatalogEntry
 from clinfit.data.catalog.files import mirror_folder
-from clinfit.data.catalog.sets import CATALOG
+from clinfit.data.catalog.sets import CATALOG, kin
 
 
 def is_here(entry: CatalogEntry) -> bool:
@@ -39,6 +39,7 @@ def described(name: str, entry: CatalogEntry) -> Mapping[str, list[str]]:
         f"{file.path}, {f'SHA-256 {file.sha256}' if file.sha256 else 'checksum not known'}, from {file.source}"
         for file in entry.files
     ]
+    others = kin(name)
     pretrained = [f"{base} saw {seen}." for base, seen in entry.pretrained_on.items()]
     return {
         "In a study": [f"path: catalog:{name}"],
@@ -48,6 +49,7 @@ def described(name: str, entry: CatalogEntry) -> Mapping[str, list[str]]:
         "Records": [f"{entry.records:,}{counted}"],
         "Splits": [*filter(None, [splits_of(entry)]), entry.division],
         **({"Group": [f"{entry.group}: {entry.columns[entry.group]}"]} if entry.group else {}),
+        **({"Same origin": [f"{', '.join(others)}: made of the same files, in part or whole"]} if others else {}),
         "Columns": [f"{column}: {meaning}" for column, meaning in entry.columns.items()],
         "Beware": list(entry.traps),
         **({"Pretraining": pretrained} if pretrained else {}),

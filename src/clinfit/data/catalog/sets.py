@@ -65,6 +65,12 @@ def entry_of(name: str) -> CatalogEntry:
     return CATALOG[name]
 
 
+def kin(name: str) -> list[str]:
+    """The other sets that are made of one of its files: their records are no others, or of the same documents."""
+    own = set(CATALOG[name].files)
+    return [other for other, entry in CATALOG.items() if other != name and own & set(entry.files)]
+
+
 def read_catalog(name: str) -> pd.DataFrame:
     """The rows of a named set, with its note (`note_of`).
 

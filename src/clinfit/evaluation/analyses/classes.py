@@ -48,7 +48,7 @@ def label_sets(context: MeasuredContext, item: Measured) -> Outcome:
 def withheld_label_sets(context: Context, system: System, reason: str) -> dict[str, Any]:
     """The counts of each label without metrics."""
     answers: LabelSets = system.test.answers
-    metric = Metric(None, n=len(answers)).withheld(reason)
+    metric = Metric(None, n=items_of(answers)).withheld(reason)
     nothing: dict[str, Metric] = dict.fromkeys(MULTILABEL_METRICS, metric)
     return {"classes": _set_table(answers, dict.fromkeys(answers.labels, nothing))}
 
@@ -60,7 +60,8 @@ def class_table(answers: LabelAnswers, metrics: Mapping[str, Mapping[str, Metric
 
 
 def _set_table(answers: LabelSets, metrics: Mapping[str, Mapping[str, Metric]]) -> list[ClassResult]:
-    return _table(answers.labels, len(answers), answers.support, answers.predicted.sum(axis=0), metrics)
+    given = answers.predicted.sum(axis=0)
+    return _table(answers.labels, len(answers), answers.support, given, metrics, repeats_of(answers))
 
 
 def _table(

@@ -12,6 +12,7 @@ import numpy as np
 
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.external_results import External, InTheLarge, MovedMetric
+from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.statistics.intervals import z_value
 from clinfit.findings import Finding
 
@@ -40,11 +41,13 @@ def external(context: MeasuredContext) -> Outcome:
         referred=known["referred"],
         before=known["before"],
         cross_validation=known["cross_validation"],
+        recalibrated=known["recalibrated"],
+        recalibrate=known["recalibrate"],
         metrics=moved,
         large=[] if context.task.kind == "multiple-choice" else list(in_the_large(item, context.confidence)),
         case_mix=list(known["case_mix"]),
     )
-    return section, [*_told(section), *_case_mix(section)]
+    return section, [*_told(section), *_miscalibrated(section, item), *_case_mix(section)]
 
 
 def in_the_large(item: Measured, confidence: float) -> Iterator[InTheLarge]:
@@ -85,6 +88,30 @@ def _told(section: External) -> Iterator[Finding]:
         "say where and when these records were collected, and how they differ from those of training",
         section["run"],
     )
+
+
+def _miscalibrated(section: External, item: Measured) -> Iterator[Finding]:
+    """A finding where the interval of calibration intercept or slope leaves out the value of right probabilities."""
+    off = []
+    for name, right in (("calibration_intercept", 0.0), ("calibration_slope", 1.0)):
+        metric = item.metrics.get(name)
+        if metric is None or metric.value is None or metric.low is None or metric.high is None:
+            continue
+        if not metric.low <= right <= metric.high:
+            interval = f"[{metric.low:.2f}, {metric.high:.2f}]"
+            off.append(f"{METRICS[name].title} {metric.value:.2f} {interval}, where {right:g} is right")
+    if off:
+        command = section["recalibrate"]
+        yield Finding(
+            "warn",
+            "miscalibrated-here",
+            "The probabilities are not right on these records",
+            "; ".join(off),
+            "collect more records with an answer, and recalibrate the pack on them"
+            if command is None
+            else f"recalibrate the pack, and test the new one on other records of this place: {command}",
+            section["run"],
+        )
 
 
 def _case_mix(section: External) -> Iterator[Finding]:

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from clinfit.evaluation.context import Context, Outcome
 from clinfit.evaluation.results import FreezeResult
 from clinfit.findings import Finding
+from clinfit.study.evaluation import SETTINGS, Evaluation
 from clinfit.study.schema import Study
+from clinfit.study.section import Section
 
 Declaration = dict[str, Any]
 
@@ -75,8 +79,27 @@ def declaration(study: Study, fingerprints: Mapping[str, str]) -> Declaration:
 
 
 def declaration_hash(stated: Declaration) -> str:
-    """SHA-256 of a declaration, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(stated, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    """SHA-256 of what a declaration chooses, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(choices(stated), sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def choices(stated: Declaration) -> Declaration:
+    """A declaration without what is as it is unless somebody chooses: a setting that a later version brings along is at
+    its default in every declaration of before, and changes none of them."""
+    kinds = {name: asked["kind"] for name, asked in stated.get("asked", {}).items()}
+    shared = {name: value for name, value in stated.items() if name in Evaluation.model_fields}
+    rest = {name: value for name, value in stated.items() if name not in shared}
+    blocks = stated.get("tasks", {}).items()
+    own = {name: _chosen(SETTINGS[kinds[name]], block) if name in kinds else block for name, block in blocks}
+    return rest | _chosen(Evaluation, shared) | ({"tasks": own} if own else {})
+
+
+def _chosen(settings: type[Section], block: Declaration) -> Declaration:
+    """The settings that are not at their default; all of them where this version cannot read them."""
+    try:
+        return settings.model_validate(block).model_dump(mode="json", exclude_defaults=True)
+    except ValidationError:
+        return block
 
 
 @dataclass(frozen=True)
@@ -118,7 +141,8 @@ def freeze_result(stated: Declaration, freezes: Sequence[Freeze], scorings: Sequ
     if freeze is None:
         state, changed = "not-frozen", []
     else:
-        changed = [name for name in WORDS if freeze.stated.get(name) != stated.get(name)]
+        then, now = choices(freeze.stated), choices(stated)
+        changed = [name for name in WORDS if then.get(name) != now.get(name)]
         state = "late" if _late(freeze, first) else "changed" if changed else "frozen"
     return FreezeResult(
         state=state,

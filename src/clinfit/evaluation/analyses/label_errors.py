@@ -28,8 +28,9 @@ LISTED = 50
 
 
 def label_errors(context: MeasuredContext) -> Outcome:
-    """Labels that the informative trained systems contradict."""
-    if not context.trained:
+    """Labels that the informative trained systems contradict; none at another place, where the model is as likely to be
+    what is wrong."""
+    if not context.trained or context.facts.external is not None:
         return None, []
     informative = [item.system for item in context.trained if item.name not in context.uninformative]
     found = likely_errors(informative, context.task.labels)

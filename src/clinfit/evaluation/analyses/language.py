@@ -5,8 +5,11 @@ import pandas as pd
 
 from clinfit.evaluation.answers import Floats, numbers
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
-from clinfit.evaluation.system_results import LanguageDict, PiecesDict
+from clinfit.evaluation.system_results import CutDict, LanguageDict, PiecesDict
 from clinfit.evaluation.systems import System
+
+#: Items that are named as those that lost most of their text.
+MOST_CUT = 200
 
 
 def language(context: MeasuredContext, item: Measured) -> Outcome:
@@ -23,8 +26,19 @@ def language_facts(rows: pd.DataFrame) -> LanguageDict:
         prompt_tokens=quartiles(numbers(rows, "prompt_tokens")),
         label_mass=quartiles(numbers(rows, "label_mass")) if "label_mass" in rows else None,
         shortened=int((known > 0).sum()) if len(known) else None,
+        cut=_cut(rows) if len(known) else [],
         pieces=_in_pieces(rows),
     )
+
+
+def _cut(rows: pd.DataFrame) -> list[CutDict]:
+    """The items that lost text, by tokens lost, then by id."""
+    known = zip(rows["id"].astype(str), numbers(rows, "dropped_tokens"), numbers(rows, "prompt_tokens"), strict=True)
+    lost = sorted((item for item in known if item[1] > 0), key=lambda item: (-item[1], item[0]))
+    return [
+        CutDict(id=id, dropped_tokens=int(dropped), prompt_tokens=int(read) if np.isfinite(read) else None)
+        for id, dropped, read in lost[:MOST_CUT]
+    ]
 
 
 def _in_pieces(rows: pd.DataFrame) -> PiecesDict | None:

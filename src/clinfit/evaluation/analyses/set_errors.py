@@ -18,10 +18,13 @@ def set_errors(context: MeasuredContext) -> Outcome:
 def set_error_analysis(item: Measured) -> SetErrors:
     """Counts of wrong sets, and the ids of those with most wrong labels; ties in the order of the ids."""
     answers: LabelSets = item.answers
+    ids = item.system.test.ids
     missed, added = answers.gold & ~answers.predicted, answers.predicted & ~answers.gold
     misses, adds = missed.any(axis=1) & answers.parsed, added.any(axis=1)
     wrong = (missed | added).sum(axis=1)
-    worst = [at for at in np.argsort(-wrong, kind="stable")[:LISTED] if wrong[at]]
+    order = np.argsort(-wrong, kind="stable")
+    _, first = np.unique(ids[order].to_numpy(dtype=str), return_index=True)  # an item once, of all repeats
+    worst = [at for at in order[np.sort(first)][:LISTED] if wrong[at]]
     return SetErrors(
         system=item.name,
         n=len(answers),
@@ -36,7 +39,7 @@ def set_error_analysis(item: Measured) -> SetErrors:
         ],
         worst=[
             SetMistake(
-                id=str(item.system.test.ids[at]),
+                id=str(ids[at]),
                 missed=[label for label, holds in zip(answers.labels, missed[at], strict=True) if holds],
                 added=[label for label, holds in zip(answers.labels, added[at], strict=True) if holds],
             )

@@ -1,10 +1,13 @@
 """Written texts: their form in counts, what is to be feared of them, and whether a rule that costs nothing does as
 well.
 
-Item scores are all that is read here; ids stand for texts.
+Item scores are all that is read here, but for whether texts are alike; ids stand for texts.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+import pandas as pd
 
 from clinfit.evaluation.analyses.language import quartiles, rows_on_test
 from clinfit.evaluation.answers import Bools, numbers
@@ -21,6 +24,7 @@ from clinfit.evaluation.text_answers import TextAnswers
 from clinfit.evaluation.text_results import DoubtfulText, DoubtfulTexts, TextMetricGroup, TextMetrics
 from clinfit.findings import Finding
 from clinfit.study.evaluation import GenerationEvaluation
+from clinfit.study.tasks import Writing
 
 #: What a reader asks of a text: title, metrics, and what they can and cannot say.
 GROUPS = (
@@ -72,6 +76,8 @@ READ = "a proxy by rules: read these texts before anything is concluded (the rep
 COPIED, COPIES = 0.98, 0.5
 #: Mean share of repeated runs of four tokens from which a system is said to repeat itself.
 REPETITION = 0.2
+#: Share of the records from which on one text for them all is told.
+ALIKE = 0.5
 #: Texts that are listed to be read.
 LISTED = 20
 
@@ -87,12 +93,27 @@ def text_metrics(context: MeasuredContext) -> Outcome:
     missing = unavailable()
     proxies = [name for name, metric in TEXT.items() if metric.proxy and name in known]
     section = TextMetrics(groups=groups, proxies=proxies, settings=signatures() | _judges(context), unavailable=missing)
-    if not missing:
-        return section, []
-    titles = ", ".join(TEXT[name].title for name in missing)
-    return section, [
-        Finding("info", "metrics-not-computed", f"Not computed: {titles}", "; ".join(sorted({*missing.values()})))
-    ]
+    found = list(_sampled(context))
+    if missing:
+        titles = ", ".join(TEXT[name].title for name in missing)
+        why = "; ".join(sorted({*missing.values()}))
+        found.append(Finding("info", "metrics-not-computed", f"Not computed: {titles}", why))
+    return section, found
+
+
+def _sampled(context: MeasuredContext) -> Iterator[Finding]:
+    """That texts were drawn at random, and what their figures then are of."""
+    task = context.task
+    asked = any(not item.system.rule for item in context.measured)
+    if isinstance(task, Writing) and task.sampling is not None and asked:
+        yield Finding(
+            "info",
+            "sampled-once",
+            "Texts were drawn at random, one draw for each record",
+            f"temperature {task.sampling.temperature:g}, top_p {task.sampling.top_p:g}; the intervals are of the "
+            "records, and hold nothing of what other draws would give",
+            "run several seeds to see how much figures change with the draw, or leave sampling out",
+        )
 
 
 def _judges(context: MeasuredContext) -> dict[str, str]:
@@ -105,6 +126,8 @@ def _judges(context: MeasuredContext) -> dict[str, str]:
         found["bertscore"] = f"{settings.bertscore.encoder}, {layer}, F1, not rescaled"
     if settings.nli is not None:
         found["nli"] = f"{settings.nli.classifier}, sentence by sentence, entailment - contradiction"
+    if settings.alignscore is not None:
+        found["alignscore"] = f"{settings.alignscore.classifier}, sentences with pieces of the source, P(aligned)"
     return found
 
 
@@ -123,7 +146,24 @@ def written(context: MeasuredContext, item: Measured) -> Outcome:
         reference_tokens=int(answers.tokens.sum()) if likely else None,
         reference_bytes=int(answers.bytes.sum()) if likely else None,
     )
-    return section, [] if item.system.rule else _of_texts(item, answers)
+    return section, [] if item.system.rule else [*_alike(item, rows), *_of_texts(item, answers)]
+
+
+def _alike(item: Measured, rows: pd.DataFrame) -> Iterator[Finding]:
+    """One text that most records get, although no one reference is that of most."""
+    wrote = rows.loc[rows["status"] == "ok", ["predicted", "gold"]].astype(str)
+    texts, references = wrote["predicted"].str.strip().value_counts(), wrote["gold"].str.strip().value_counts()
+    most = ALIKE * len(rows)
+    if not len(texts) or texts.iloc[0] <= most or references.iloc[0] > most or not texts.index[0]:
+        return
+    yield Finding(
+        "warn" if item.system.trained else "info",
+        "few-different-texts",
+        f"{item.name} writes one and the same text to {count_of(int(texts.iloc[0]), len(rows))} records",
+        f"{len(texts)} different texts among {len(rows)} records, which have {len(references)} different references",
+        "such a text says nothing of its record: look at the prompt, train longer or with a lower learning rate",
+        item.name,
+    )
 
 
 def _of_texts(item: Measured, answers: TextAnswers) -> list[Finding]:

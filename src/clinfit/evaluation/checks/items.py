@@ -78,7 +78,7 @@ def check_test_label_sets(context: Context) -> Outcome:
     """Whether every label of a multilabel task has enough test items; items need not have any."""
     answers = context.systems[0].test.answers
     counts = dict(zip(context.task.labels, answers.support.tolist(), strict=True))
-    return None, list(set_support("test", len(answers), counts))
+    return None, list(set_support("test", items_of(answers), counts))
 
 
 def check_test_questions(context: Context) -> Outcome:

@@ -182,7 +182,7 @@ def check_label_sets(context: MeasuredContext, item: Measured) -> Outcome:
 
 def _label_sets(name: str, answers: LabelSets, chosen: bool) -> list[Finding]:
     """chosen: whether its thresholds come from validation."""
-    n, given, support = len(answers), answers.predicted.sum(0), answers.support
+    n, given, support, repeats = len(answers), answers.predicted.sum(0), answers.support, repeats_of(answers)
     if n > 1 and answers.parsed.all() and (answers.predicted == answers.predicted[0]).all():
         named = ", ".join(label for label, holds in zip(answers.labels, answers.predicted[0], strict=True) if holds)
         return [
@@ -190,14 +190,14 @@ def _label_sets(name: str, answers: LabelSets, chosen: bool) -> list[Finding]:
                 "warn",
                 "constant-predictor",
                 f"{name} gives every item the same labels: {named or 'none'}",
-                f"{n} items",
+                f"{n // repeats} items",
                 "it has learned nothing or has collapsed: check labels, learning rate and thresholds",
                 name,
             )
         ]
     never = [f"{label} ({support[k]} items)" for k, label in enumerate(answers.labels) if support[k] and not given[k]]
     odd = [
-        f"{label} {100 * given[k] / n:.1f} % against {100 * support[k] / n:.1f} %"
+        f"{label} {100 * given[k] / n:.1f} % against {100 * repeats * support[k] / n:.1f} %"
         for k, label in enumerate(answers.labels)
         if given[k] and _differs(answers, k)
     ]
@@ -216,9 +216,13 @@ def _label_sets(name: str, answers: LabelSets, chosen: bool) -> list[Finding]:
 
 
 def _differs(answers: LabelSets, k: int) -> bool:
-    """Whether a label is given more or less often than it occurs, by half its items or more, and not by chance."""
-    added = int((answers.predicted[:, k] & ~answers.gold[:, k]).sum())
-    missed = int((answers.gold[:, k] & ~answers.predicted[:, k]).sum())
+    """Whether a label is given more or less often than it occurs, by half its items or more, and not by chance.
+
+    Answers of several repeats to an item are not independent: as many are counted as there are items.
+    """
+    repeats = repeats_of(answers)
+    added = round(int((answers.predicted[:, k] & ~answers.gold[:, k]).sum()) / repeats)
+    missed = round(int((answers.gold[:, k] & ~answers.predicted[:, k]).sum()) / repeats)
     if 2 * abs(added - missed) < answers.support[k] or added + missed == 0:
         return False
     return float(binomtest(added, added + missed, 0.5).pvalue) < 0.05

@@ -30,7 +30,7 @@ Direction = Literal["better", "worse", "no difference shown", "not estimable"]
 
 @dataclass(frozen=True)
 class Pair:
-    """kind: before-after, versus-majority, versus-baseline, declared; names of the two systems."""
+    """kind: before-after, versus-few-shot, versus-majority, versus-baseline, declared; names of the two systems."""
 
     kind: str
     reference: str
@@ -222,6 +222,7 @@ def _row(
         direction=direction,
         supported=direction == "better" and unbeaten is None,
         reason=found.reason,
+        common=found.common,
         sentence=_sentence(pair, found, p_holm, direction, unbeaten, rival, new.confidence),
     )
 

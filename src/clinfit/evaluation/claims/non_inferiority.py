@@ -7,7 +7,7 @@ difference shown is not equivalence.
 
 from clinfit.evaluation.claims.paired import PairedDifference
 from clinfit.evaluation.claims.wording import change, title, unit
-from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER, METRICS
+from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.results import NonInferiority
 
 
@@ -18,9 +18,7 @@ def non_inferiority(
 
     unbeaten: a constant answer that the new system is not shown to beat, in words: not being inferior then says little.
     """
-    worst = None
-    if found.low is not None and found.high is not None:
-        worst = -found.high if found.name in LOWER_IS_BETTER else found.low
+    worst = found.worst
     shown = worst is not None and worst > -margin
     claim = f"{new} is not inferior to {reference} by more than {margin_words(found.name, margin)}"
     if found.low is None or found.high is None:

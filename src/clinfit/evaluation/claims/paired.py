@@ -2,26 +2,28 @@
 
 Every difference carries a paired interval and a p value: accuracy, sensitivity, specificity and recall take the exact
 McNemar test, AUROC the paired DeLong test, everything else, and everything when items come in groups, the paired
-bootstrap; in a cross-validation everything takes the corrected resampled t-test over its folds. An improvement is
+bootstrap; in a cross-validation everything takes the corrected resampled t-test over its folds. Where a metric is a
+mean over the items that have a value of it, the two means are over the items that have one with both. An improvement is
 claimed only when the interval excludes no difference, the test agrees after Holm's correction over all comparisons of
 the study, and the better system beats the constant answers.
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.answers import Answers
+from clinfit.evaluation.answers import Answers, Bools
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.metrics.engine import Scored
-from clinfit.evaluation.results import Flips
+from clinfit.evaluation.results import CommonItems, Flips
 from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, bootstrap_p, percentile
 from clinfit.evaluation.statistics.delong import delong_paired
-from clinfit.evaluation.statistics.intervals import bonett_price
+from clinfit.evaluation.statistics.intervals import bonett_price, student_interval
 from clinfit.evaluation.statistics.mcnemar import mcnemar
-from clinfit.evaluation.statistics.resampled_t import corrected_t
+from clinfit.evaluation.statistics.resampled_t import corrected_error
 
 
 def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: Sequence[Hashable]) -> None:
@@ -42,7 +44,8 @@ class PairedDifference:
     """One metric, new minus reference, before any correction for the number of comparisons.
 
     test, p: None where there is no interval. reason: why there is no interval or no difference. alike: whether there is
-    none because all resamples, or all folds, give the same difference.
+    none because all resamples, or all folds, give the same difference. common: the items that it is over, where not
+    every item has a value of the metric; reference and new are then of these items as well.
     """
 
     metric: str
@@ -56,6 +59,7 @@ class PairedDifference:
     p: float | None = None
     reason: str | None = None
     alike: bool = False
+    common: CommonItems | None = None
 
     @property
     def name(self) -> str:
@@ -65,6 +69,14 @@ class PairedDifference:
     @property
     def label(self) -> str | None:
         return self.metric.partition(":")[2] or None
+
+    @property
+    def worst(self) -> float | None:
+        """The end of the interval that is least in favour of the new system, above 0 where it is better all the same;
+        None without an interval."""
+        if self.low is None or self.high is None:
+            return None
+        return -self.high if METRICS[self.name].better == "lower" else self.low
 
     @property
     def gain(self) -> int:
@@ -95,26 +107,83 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
         if test.low is None:
             return replace(base, reason="no variance: no interval", alike=True)
         return replace(base, low=test.low, high=test.high)
-    return _paired_bootstrap(metric, before, after, reference, new)
+    known = _known(metric, reference, new)
+    if known is None:
+        return _paired_bootstrap(metric, before, after, reference, new, new.resamples.fewest)
+    return _on_common_items(metric, before, after, reference, new, known)
+
+
+def _known(metric: str, reference: Scored, new: Scored) -> Bools | None:
+    """(2, n) which items have a value of the metric in each system; None where all have, and of metrics that are no
+    mean of items."""
+    of_items = new.engine.item_values
+    if of_items is None:
+        return None
+    known = np.isfinite([of_items(scored.answers, metric) for scored in (reference, new)])
+    return None if known.all() or not known.any() else known
+
+
+def _on_common_items(
+    metric: str, before: float, after: float, reference: Scored, new: Scored, known: Bools
+) -> PairedDifference:
+    """The difference over the items where both have a value: over others each mean would be of items of its own."""
+    both = known.all(axis=0)
+    n, only = int(both.sum()), [int((own & ~both).sum()) for own in known]
+    common = CommonItems(both=n, reference=only[0], new=only[1])
+    if not n:
+        return PairedDifference(metric, before, after, reason="no item where both have a value", common=common)
+    answers: list[Any] = [scored.answers.only(metric, both) for scored in (reference, new)]
+    one, other = new.engine.score(answers, new.resamples, new.confidence)
+    units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
+    found = _paired_bootstrap(metric, one.estimates[metric], other.estimates[metric], one, other, units)
+    # A few items all lean to one side by chance: p is no smaller than a sign test of as many could give.
+    least = 2.0 ** (1 - min(units, 1000))
+    reason = "; ".join(filter(None, [found.reason, _unshared(common)])) or None
+    return replace(found, p=None if found.p is None else max(found.p, least), reason=reason, common=common)
+
+
+def _unshared(common: CommonItems) -> str:
+    """How many items were left out since only one system has a value there; '' for none."""
+    whose = {"reference": common["reference"], "new system": common["new"]}
+    told = " and ".join(f"{n} have one only of the {name}" for name, n in whose.items() if n)
+    return f"over {common['both']} items where both have a value; {told}" if told else ""
 
 
 def _corrected_t(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:
     """Of a cross-validation: the difference of the reported values, its error from those of the folds, which hold what
-    changes with the training sets too."""
+    changes with the training sets too, and no smaller than that of resampled records."""
     pairs = zip(reference.of_folds, new.of_folds, strict=True)
     drawn = np.array([other.get(metric, np.nan) - one.get(metric, np.nan) for one, other in pairs])
     known, base = drawn[np.isfinite(drawn)], PairedDifference(metric, before, after, after - before)
     if len(known) < 2:
         return replace(base, reason=f"undefined in {len(drawn) - len(known)} of {len(drawn)} folds: no interval")
-    found = corrected_t(after - before, known, len(np.unique(new.answers.folds.fold)), new.confidence)
-    if found is None:
+    error, least = (
+        corrected_error(known, _tested_to_trained(reference, new)),
+        _error_over_records(metric, reference, new),
+    )
+    if error < 1e-12:
         return replace(base, reason="all folds agree: no interval", alike=True)
-    low, high, p = found
+    # That of few folds is itself uncertain, and by chance can leave out what the choice of test records alone does.
+    low, high, p = student_interval(after - before, max(error, least), len(known) - 1, new.confidence)
     name, folds, reason = "corrected resampled t-test", f"{len(drawn)} folds", None
     if len(known) < len(drawn):
         folds = f"{len(known)} of {folds}"
         reason = f"over {folds}; in the others it is undefined"
-    return replace(base, low=low, high=high, method=f"{name}, {folds}", test=name, p=p, reason=reason)
+    wider = "; error of resampled records, which is larger" if least > error else ""
+    return replace(base, low=low, high=high, method=f"{name}, {folds}{wider}", test=name, p=p, reason=reason)
+
+
+def _tested_to_trained(reference: Scored, new: Scored) -> float:
+    """n_test/n_train of the system that is trained on less."""
+    known: list[float] = [ratio for scored in (reference, new) if (ratio := scored.answers.folds.ratio) is not None]
+    return max(known) if known else 1 / (len(np.unique(new.answers.folds.fold)) - 1)
+
+
+def _error_over_records(metric: str, reference: Scored, new: Scored) -> float:
+    """Standard deviation of the difference over resamples of the records, of the models as they are."""
+    drawn = new.replicates[metric] - reference.replicates[metric]
+    drawn = drawn[np.isfinite(drawn)]
+    return float(drawn.std(ddof=1)) if len(drawn) > 1 else 0.0
 
 
 def _paired_proportion(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:
@@ -130,7 +199,10 @@ def _paired_proportion(metric: str, before: float, after: float, reference: Scor
     )
 
 
-def _paired_bootstrap(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:
+def _paired_bootstrap(
+    metric: str, before: float, after: float, reference: Scored, new: Scored, units: int
+) -> PairedDifference:
+    """units: how many are resampled that have a value, of each stratum at least."""
     drawn = new.replicates[metric] - reference.replicates[metric]
     low, high, lost = percentile(drawn, new.confidence)
     base = PairedDifference(metric, before, after, after - before)
@@ -150,7 +222,7 @@ def _paired_bootstrap(metric: str, before: float, after: float, reference: Score
         high,
         method,
         "paired bootstrap",
-        bootstrap_p(drawn, new.resamples.fewest),
+        bootstrap_p(drawn, units),
     )
 
 

@@ -14,8 +14,8 @@ def all_pairs(systems: Sequence[System], baseline: System | None, declared: Sequ
 
 
 def automatic_pairs(systems: Sequence[System], baseline: System | None) -> list[Pair]:
-    """Before and after of each trained model; each trained system against majority, where there is such an answer, and
-    against the baseline."""
+    """Before and after of each trained model; each trained system against the same base with examples in its prompt,
+    against majority, where there is such an answer, and against the baseline."""
     majority = next((system for system in systems if system.majority), None)
     before = {system.run: system.name for system in systems if system.moment == "before"}
     pairs = [
@@ -24,6 +24,11 @@ def automatic_pairs(systems: Sequence[System], baseline: System | None) -> list[
         if system.moment == "after" and system.run in before
     ]
     trained = [system for system in systems if system.trained]
+    pairs += [
+        Pair("versus-few-shot", _same_seed(systems, shown, system), system.name)
+        for system in trained
+        for shown in _few_shot(systems, system)
+    ]
     if majority is not None:
         pairs += [Pair("versus-majority", _same_seed(systems, majority, system), system.name) for system in trained]
     if baseline is not None and not baseline.majority:
@@ -68,6 +73,23 @@ def check_declared(context: Context) -> Outcome:
         for new, reference in context.settings.compare
         if not {new, reference} <= models
     ]
+
+
+def _few_shot(systems: Sequence[System], system: System) -> list[System]:
+    """One system of each model that asks the same base with examples in its prompt."""
+    base = _base(system)
+    if base is None or getattr(system.spec, "shots", 0):
+        return []
+    shown = [other for other in systems if getattr(other.spec, "shots", 0) and _base(other) == base]
+    return [*{other.model: other for other in shown}.values()]
+
+
+def _base(system: System) -> tuple[object, ...] | None:
+    """What a language model stands on: base, revision and number format; None of others."""
+    spec = system.spec
+    if getattr(spec, "base", None) is None:
+        return None
+    return tuple(getattr(spec, name, None) for name in ("family", "base", "revision", "quantization"))
 
 
 def _same_seed(systems: Sequence[System], reference: System, system: System) -> str:

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from clinfit.evaluation.claims.wording import change, unit
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER, METRICS
 from clinfit.evaluation.results import TaskResult
-from clinfit.evaluation.stage_results import StageAverage, StageChange, StagedModel, StagesResult
+from clinfit.evaluation.stage_results import StageAverage, StageChange, StagedModel, StagesOfBase, StagesResult
 from clinfit.evaluation.statistics.intervals import z_value
 
 #: Models by name, each as every task sees it.
@@ -22,6 +22,7 @@ def stages_verdict(
 ) -> StagesResult | None:
     """None where no model went through stages with numbers for several tasks that it knows.
 
+    Models of one base that learned the same tasks are ways that may be held against each other; others are not.
     origins: where the records of each task come from; tasks of one origin may ask about the same patients.
     """
     staged: dict[str, dict[str, StagedModel]] = {}
@@ -29,20 +30,125 @@ def stages_verdict(
         for entry in task["sections"].get("stages", []):
             if entry["learned"] is not None:
                 staged.setdefault(entry["model"], {})[name] = entry
-    whole = {model: entries for model, entries in staged.items() if len(entries) > 1}
-    if not whole:
-        return None
-    chosen = best_on_validation(whole)
-    best = chosen or next(iter(whole))
-    naive = naive_of(whole[best])
-    first = naive if naive is not None and naive in whole else best
+    groups: dict[tuple[str, tuple[str, ...]], dict[str, Mapping[str, StagedModel]]] = {}
+    for model, entries in staged.items():
+        if len(entries) > 1:
+            base = next(iter(entries.values()))["base"]
+            groups.setdefault((base, tuple(entries)), {})[model] = entries
     primaries = {name: task["primary"] for name, task in tasks.items()}
-    averages = averages_of(whole, primaries, confidence, origins)
-    lines = [*retention(whole[first]), *_said_of(first, averages)]
+    ways = [_ways(base, ways, primaries, confidence, origins) for (base, _), ways in groups.items()]
+    return StagesResult(ways=ways) if ways else None
+
+
+def _ways(
+    base: str, staged: Staged, primaries: Mapping[str, str], confidence: float, origins: Mapping[str, str]
+) -> StagesOfBase:
+    chosen = best_on_validation(staged)
+    best = chosen or next(iter(staged))
+    naive = naive_of(staged[best])
+    first = naive if naive is not None and naive in staged else best
+    averages = averages_of(staged, primaries, confidence, origins)
+    lines = [*retention(staged[first]), *_said_of(first, averages)]
     if chosen is not None:
-        lines.append(_best(chosen, whole, naive, primaries))
-        lines += [] if chosen == first else [*retention(whole[chosen]), *_said_of(chosen, averages)]
-    return StagesResult(chosen=chosen, verdict=lines, averages=averages)
+        lines.append(_best(chosen, staged, naive, primaries))
+        lines += [] if chosen == first else [*retention(staged[chosen]), *_said_of(chosen, averages)]
+    return StagesOfBase(
+        base=base,
+        tasks=list(next(iter(staged.values()))),
+        models=list(staged),
+        chosen=chosen,
+        conclusion=conclusion(staged, first, chosen, naive, primaries),
+        verdict=lines,
+        averages=averages,
+    )
+
+
+def conclusion(staged: Staged, first: str, chosen: str | None, naive: str | None, primaries: Mapping[str, str]) -> str:
+    """What was forgotten, what keeps it, and what that costs, in one sentence.
+
+    first: the way without a remedy, where there is one. chosen: on validation; what is said of it are its own test
+    differences, so that no remedy is picked by them.
+    """
+    said = _forgot(first, staged[first], primaries)
+    if chosen is None and len(staged) > 1:
+        return f"{said}; of {len(staged)} ways none was chosen, since not all have a value on validation."
+    if chosen is None:
+        return f"{said}; there is no other way to hold against it."
+    if chosen == first:
+        return f"{said}; of {len(staged)} ways none did better over all tasks on validation, by mean rank."
+    kept = f"{said}; {chosen}, the best of {len(staged)} ways on validation, {_keeps(staged[chosen], primaries)}"
+    price = "" if naive is None else _price(staged[chosen], staged.get(naive, {}), naive, primaries)
+    return f"{kept}{price}."
+
+
+def _forgot(model: str, entries: Mapping[str, StagedModel], primaries: Mapping[str, str]) -> str:
+    """naive forgot exam: -12.0 points (-15.1 to -8.9; worse); of several tasks one clause for each end."""
+    changed = {task: found for task, entry in entries.items() if (found := of_kind(entry, "retention")) is not None}
+    if not changed:
+        return f"{model} has learned no task before its last stage"
+    clauses = []
+    unlearned = [task for task in changed if entries[task]["mastered"] is False]
+    for end, words in _FORGOT.items():
+        of_end = [task for task, found in changed.items() if found["direction"] == end and task not in unlearned]
+        moved = " and ".join(f"{task}: {_moved(changed[task], primaries[task])}" for task in of_end)
+        clauses += [f"{words} {moved}"] if of_end else []
+    if unlearned:
+        clauses.append(_unlearned({task: entries[task] for task in unlearned}, primaries))
+    return f"{model} {' and '.join(clauses)}"
+
+
+def _unlearned(entries: Mapping[str, StagedModel], primaries: Mapping[str, str]) -> str:
+    """Of tasks that the stage which taught them is not shown to have taught: nothing that could be forgotten."""
+    gains = []
+    for task, entry in entries.items():
+        gain = of_kind(entry, "gain")
+        gains.append(task if gain is None else f"{task} ({_moved(gain, primaries[task])} by its own stage)")
+    it = "it" if len(entries) == 1 else "them"
+    return f"is not shown to have learned {' and '.join(gains)}, so that nothing is said of forgetting {it}"
+
+
+_FORGOT = {
+    "worse": "forgot",
+    "no difference shown": "is not shown to have forgotten",
+    "better": "even gained in",
+    "not estimable": "leaves open, without an interval, whether it forgot",
+}
+
+
+def _keeps(entries: Mapping[str, StagedModel], primaries: Mapping[str, str]) -> str:
+    """Whether the tasks that were learned earlier are kept: shown by the margin, lost, or open."""
+    changed = {task: found for task, entry in entries.items() if (found := of_kind(entry, "retention")) is not None}
+    if not changed:
+        return "has learned no task before its last stage"
+    known = {task: found for task, found in changed.items() if entries[task]["mastered"] is not False}
+    clauses = [f"{_kept(found)} {task}: {_moved(found, primaries[task])}" for task, found in known.items()]
+    if unlearned := {task: entries[task] for task in changed if task not in known}:
+        clauses.append(_unlearned(unlearned, primaries))
+    return " and ".join(clauses)
+
+
+def _kept(found: StageChange) -> str:
+    if found["within"]:
+        return "keeps"
+    return {"worse": "forgot too", "not estimable": "may keep"}.get(found["direction"], "is not shown to lose")
+
+
+def _price(
+    entries: Mapping[str, StagedModel], naive: Mapping[str, StagedModel], of: str, primaries: Mapping[str, str]
+) -> str:
+    """What the tasks of the last stage and the time of training say of a remedy, against the way without any."""
+    last = max(entry["learned"] or 0 for entry in entries.values())
+    new = [
+        f"{task} {_moved(found, primaries[task])}"
+        for task, entry in entries.items()
+        if entry["learned"] == last and (found := of_kind(entry, "naive")) is not None
+    ]
+    spent, plain = (
+        next((entry["seconds"] for entry in each.values() if entry["seconds"]), None) for each in (entries, naive)
+    )
+    time = f"{spent / plain:.1f} times its training time" if spent is not None and plain is not None else ""
+    said = " and ".join(new) + (f"{', in ' if new else ''}{time}" if time else "")
+    return f"; against {of}, {said}" if said else ""
 
 
 def averages_of(
@@ -114,21 +220,20 @@ def _said_of(model: str, averages: Sequence[StageAverage]) -> list[str]:
 
 
 def best_on_validation(staged: Staged) -> str | None:
-    """The model with the best mean rank over its tasks, on validation after the last stage; the first of equal ones.
+    """The model with the best mean rank over its tasks, on validation after the last stage.
 
-    Ranks, because metrics of different tasks have no common unit; of models that know the same tasks as most.
+    Ranks, because metrics of different tasks have no common unit. staged: models that know the same tasks; None where
+    these are no two, or where one has no value. Of equal ones, as two ways are that win a task each, the one that is
+    least behind the best in its worst task: a way that forgot a task does not win by a hair in another.
     """
-    tasks = max((tuple(entries) for entries in staged.values()), key=len)
-    values = {
-        model: [entries[task]["rows"][-1]["validation"] for task in tasks]
-        for model, entries in staged.items()
-        if set(tasks) <= set(entries)
+    known = {
+        model: [entry["rows"][-1]["validation"] for entry in entries.values()] for model, entries in staged.items()
     }
-    known = {model: found for model, found in values.items() if None not in found}
-    if len(known) < 2:
+    if len(known) < 2 or any(None in values for values in known.values()):
         return None
-    ranks = rankdata(-np.array(list(known.values()), dtype=np.float64), axis=0).mean(axis=1)
-    return list(known)[int(np.argmin(ranks))]
+    found = np.array(list(known.values()), dtype=np.float64)
+    ranks, behind = rankdata(-found, axis=0).mean(axis=1), (found.max(axis=0) - found).max(axis=1)
+    return list(known)[int(np.lexsort((behind, ranks))[0])]
 
 
 def naive_of(entries: Mapping[str, StagedModel]) -> str | None:

@@ -15,6 +15,7 @@ from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER, METRICS
 from clinfit.evaluation.metrics.metric import Metric
 from clinfit.evaluation.results import Comparison
 from clinfit.findings import Finding
+from clinfit.study.data import SYNTHETIC
 
 #: Sentences before those on calibration and size.
 LINES = 5
@@ -37,7 +38,7 @@ def verdict(context: MeasuredContext) -> list[str]:
     Comparisons that the study declared come beside these, up to SHOWN_GAINS of them.
     """
     model = context.model
-    lines = [_model(context, model), *_lead(context, model)]
+    lines = [*([SYNTHETIC] if context.task.data.synthetic else []), _model(context, model), *_lead(context, model)]
     lines += _language_models(context)
     gains = [item for item in context.comparisons if item["kind"] == "before-after"]
     lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]

@@ -112,12 +112,24 @@ def recalibration_words(recalibration: RecalibrationMap | None) -> str:
     match recalibration["kind"]:
         case "temperature":
             return f"temperature {parameters['temperature'][0]:.3g}, {where}"
+        case "intercept":
+            return f"intercept alone, {_larger(parameters['intercepts']):+.3g}, {where}"
         case "platt":
             return f"Platt, slope {parameters['slope'][0]:.3g}, {where}"
         case "isotonic":
             return f"isotonic, {len(parameters['x'])} knots, {where}"
+        case "by-label":
+            lines = zip(parameters["slopes"], parameters["intercepts"], strict=True)
+            mapped = sum(line != (1.0, 0.0) for line in lines)
+            kind = "intercept alone" if set(parameters["slopes"]) == {1.0} else "slope and intercept"
+            return f"{kind} of each label ({mapped} of {len(parameters['slopes'])} labels), {where}"
         case _:
             return f"none ({recalibration['note']})" if recalibration["note"] else "none"
+
+
+def _larger(intercepts: list[float]) -> float:
+    """The intercept of the positive label; that of the other one is 0."""
+    return max(intercepts, key=abs)
 
 
 def referral_words(referral: ReferralDict | None) -> str:

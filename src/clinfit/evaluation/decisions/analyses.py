@@ -10,14 +10,16 @@ from clinfit.evaluation.answers import support_of_fold
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.decisions.conformal import conformal as conformal_sets
 from clinfit.evaluation.decisions.decide import Decision, decide_refit
+from clinfit.evaluation.decisions.label_thresholds import LabelDecision, decide_refit_labels
 from clinfit.evaluation.decisions.recalibration import Recalibration
 from clinfit.evaluation.decisions.referral import choose_referral, referral_result
 from clinfit.evaluation.decisions.selective import selective as selective_prediction
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.metrics.metric import Metric
 from clinfit.evaluation.system_results import RecalibrationDict, RecalibrationMap, RefitDict
+from clinfit.evaluation.systems import System
 from clinfit.findings import Finding
-from clinfit.study.evaluation import DecisionSettings, Refer
+from clinfit.study.evaluation import DecisionSettings, MultilabelEvaluation, MultipleChoiceEvaluation, Refer
 
 #: Level of the sets of labels where the study names none.
 LEVEL = 0.9
@@ -42,12 +44,9 @@ def refit(context: MeasuredContext, item: Measured) -> Outcome:
     """How the model that is refitted on all records decides; none where the study asks for no such model."""
     if not _refitted(context, item):
         return None, []
-    raw = replace(item.system, test=replace(item.system.test, answers=item.decision.raw))
-    made = decide_refit(cast(DecisionSettings, context.settings), raw)
+    made = decide_refit(cast(DecisionSettings, context.settings), _raw(item))
     fitted = made.recalibration
-    section = RefitDict(
-        threshold=made.choice.as_dict(), recalibration=None if fitted is None else RecalibrationMap(**fitted.as_dict())
-    )
+    section = RefitDict(threshold=made.choice.as_dict(), recalibration=_map_dict(fitted))
     said = {"threshold-note": made.choice.note, "recalibration-fallback": fitted and fitted.note}
     advice = "read what the refitted model decides with this in mind"
     return section, [
@@ -59,7 +58,28 @@ def refit(context: MeasuredContext, item: Measured) -> Outcome:
 
 def refit_option(context: MeasuredContext, item: Measured) -> Outcome:
     """Of a multiple-choice task, whose answer is the most probable option whatever was trained."""
-    return (RefitDict(threshold=None, recalibration=None) if _refitted(context, item) else None), []
+    if not _refitted(context, item):
+        return None, []
+    made = decide_refit(cast(MultipleChoiceEvaluation, context.settings), _raw(item))
+    return RefitDict(threshold=None, recalibration=_map_dict(made.recalibration)), []
+
+
+def refit_labels(context: MeasuredContext, item: Measured) -> Outcome:
+    """Of a multilabel task: recalibration and threshold of each label, from the out-of-fold answers."""
+    if not _refitted(context, item):
+        return None, []
+    made = decide_refit_labels(cast(MultilabelEvaluation, context.settings), _raw(item))
+    choices = {label: choice.as_dict() for label, choice in made.choices.items()}
+    return RefitDict(threshold=None, label_thresholds=choices, recalibration=_map_dict(made.recalibration)), []
+
+
+def _raw(item: Measured) -> System:
+    """The system with the test answers as its model gave them."""
+    return replace(item.system, test=replace(item.system.test, answers=item.decision.raw))
+
+
+def _map_dict(fitted: Recalibration | None) -> RecalibrationMap | None:
+    return None if fitted is None else RecalibrationMap(**fitted.as_dict())
 
 
 def _refitted(context: MeasuredContext, item: Measured) -> bool:
@@ -79,7 +99,26 @@ def recalibration(context: MeasuredContext, item: Measured) -> Outcome:
     return section, _check_recalibration(item, fitted, before)
 
 
-def _over_folds(decision: Decision) -> Recalibration | None:
+def recalibration_of_labels(context: MeasuredContext, item: Measured) -> Outcome:
+    """The same of a multilabel task: the Brier score that each label had before it, as `brier:LABEL`."""
+    fitted = item.decision.recalibration or _over_folds(item.decision)
+    if item.system.rule or fitted is None:
+        return None, []
+    before: dict[str, Metric] = {}
+    if fitted.kind != "none":
+        (scored,) = context.engine.score([item.decision.raw], item.scored.resamples, context.confidence)
+        before = {f"brier:{label}": found["brier"] for label, found in context.engine.by_label(scored).items()}
+    section = RecalibrationDict(**fitted.as_dict(), before={name: metric.as_dict() for name, metric in before.items()})
+    if fitted.note is None:
+        return section, []
+    said = "not recalibrated" if fitted.kind == "none" else "recalibrated in part"
+    advice = "give the study more validation items of these labels, or read their probabilities as an order alone"
+    return section, [
+        Finding("warn", "recalibration-fallback", f"{item.name} is {said}", fitted.note, advice, item.name)
+    ]
+
+
+def _over_folds(decision: Decision | LabelDecision) -> Recalibration | None:
     """The maps of the folds in one: their kind and the mean number of items, and no parameters, which are each fold's
     own. None where there are none."""
     maps = [found for one in decision.folds.values() if (found := one.recalibration) is not None]

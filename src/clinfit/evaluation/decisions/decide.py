@@ -3,13 +3,13 @@
 Evaluation applies both to the saved predictions; the pack applies the same two objects to new records.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from clinfit.evaluation.answers import UNPARSED, Floats, Ints, LabelAnswers, Rows, items_of, label_codes
+from clinfit.evaluation.answers import UNPARSED, Floats, Folds, Ints, LabelAnswers, items_of, label_codes
 from clinfit.evaluation.decisions.label_weights import shares
 from clinfit.evaluation.decisions.recalibration import Recalibration, fit_recalibration
 from clinfit.evaluation.decisions.thresholds import (
@@ -29,8 +29,15 @@ from clinfit.study.evaluation import (
     Threshold,
 )
 
+#: Settings by which one answer out of several is decided; of multiple choice no threshold is chosen.
+Choosing = DecisionSettings | MultipleChoiceEvaluation
+#: The answers of a kind, as parts of them give their own.
+Join = Callable[[Any, Mapping[Fold, Any]], Any]
+
 #: What the test answers of a cross-validation are called where something is chosen on them.
 OUT_OF_FOLD = "out-of-fold"
+#: What records are called on which a pack is recalibrated.
+ELSEWHERE = "recalibration"
 #: Why a guarantee of a refitted model is none.
 NO_GUARANTEE = (
     "a guarantee is for one model and records that it has not seen; this threshold was sought on answers of the models "
@@ -62,7 +69,7 @@ class Decided:
     validation: Any
 
 
-def decide(settings: DecisionSettings, system: System) -> Decided:
+def decide(settings: Choosing, system: System) -> Decided:
     """The study's recalibration and threshold, both from the system's validation items; in a cross-validation those of
     each fold from its own."""
     if system.test.answers.folds is not None:
@@ -70,10 +77,10 @@ def decide(settings: DecisionSettings, system: System) -> Decided:
     return _decide(settings, system)
 
 
-def _decide(settings: DecisionSettings, system: System) -> Decided:
-    fitted = _recalibration(settings, system)
+def _decide(settings: Choosing, system: System, split: str = "validation") -> Decided:
+    fitted = _recalibration(settings, system, split)
     mapped = system if fitted is None else _mapped(system, fitted)
-    choice = _threshold(settings.threshold, mapped)
+    choice = _threshold(settings.threshold, mapped, split)
     return Decided(
         mapped,
         Decision(choice, fitted, system.test.answers),
@@ -82,7 +89,7 @@ def _decide(settings: DecisionSettings, system: System) -> Decided:
     )
 
 
-def decide_refit(settings: DecisionSettings, system: System) -> Decision:
+def decide_refit(settings: Choosing, system: System) -> Decision:
     """How a model that is refitted on all records decides: by the study's rules, on the out-of-fold answers.
 
     No record is left that the refitted model has not seen. The answers of the folds are of models that were trained
@@ -106,6 +113,28 @@ def decide_refit(settings: DecisionSettings, system: System) -> Decision:
     return Decision(replace(choice, n=min(choice.n, records)), fitted, answers)
 
 
+def decide_elsewhere(settings: Choosing, system: System, folds: Ints) -> tuple[Decision, LabelAnswers]:
+    """How a trained model decides at another place, and what that does there.
+
+    system: with its answers to records of that place as test rows. folds: (n,) code of each record's fold. Map and
+    threshold are chosen on all records. The answers are cross-fitted: those of each fold are decided by a map and a
+    threshold from the other folds, so that no record is judged by what was chosen on it.
+    """
+    final = _decide(settings, replace(system, validation=system.test), ELSEWHERE)
+    return final.decision, cross_fitted(system, folds, lambda part: _decide(settings, part, ELSEWHERE).test, _joined)
+
+
+def cross_fitted(system: System, folds: Ints, decided: Callable[[System], Any], join: Join) -> Any:
+    """The test answers of a system, those of each fold as `decided` gives them with the other rows to choose on."""
+    rows, divided = system.test, Folds(np.ones_like(folds), folds)
+    others = {fold: np.setdiff1d(np.arange(len(rows)), items) for fold, items in divided.parts.items()}
+    parts = {
+        fold: decided(replace(system, test=rows.part(items), validation=rows.part(others[fold])))
+        for fold, items in divided.parts.items()
+    }
+    return replace(join(replace(rows.answers, folds=divided), parts), folds=None)
+
+
 def _out_of_fold(system: System, items: Ints) -> System:
     """The system as if it were one model, to be decided by these of its answers."""
     rows = system.test.part(items)
@@ -114,22 +143,23 @@ def _out_of_fold(system: System, items: Ints) -> System:
 
 def _together(system: System, folds: Mapping[Fold, Decided]) -> Decided:
     """The answers of all folds, each under its own decision."""
-    test, validation = system.test, system.validation
-    mapped = replace(
-        system,
-        test=replace(test, answers=_joined(test.answers, {k: one.system.test.answers for k, one in folds.items()})),
-        validation=replace(
-            validation,
-            answers=_joined(validation.answers, {k: one.system.validation.answers for k, one in folds.items()}),
-        ),
-    )
     decisions = {fold: one.decision for fold, one in folds.items()}
     choice = over_folds([decision.choice for decision in decisions.values()])
+    return joined(system, folds, Decision(choice, None, system.test.answers, decisions), _joined)
+
+
+def joined(system: System, folds: Mapping[Fold, Decided], decision: Any, join: Join) -> Decided:
+    """What the folds decided as of one system, under a decision that sums theirs up."""
+    test, validation = system.test, system.validation
+    tested, chosen = (
+        join(test.answers, {fold: one.system.test.answers for fold, one in folds.items()}),
+        join(validation.answers, {fold: one.system.validation.answers for fold, one in folds.items()}),
+    )
     return Decided(
-        mapped,
-        Decision(choice, None, test.answers, decisions),
-        _joined(test.answers, {fold: one.test for fold, one in folds.items()}),
-        _joined(validation.answers, {fold: one.validation for fold, one in folds.items()}),
+        replace(system, test=replace(test, answers=tested), validation=replace(validation, answers=chosen)),
+        decision,
+        join(test.answers, {fold: one.test for fold, one in folds.items()}),
+        join(validation.answers, {fold: one.validation for fold, one in folds.items()}),
     )
 
 
@@ -147,26 +177,24 @@ def _joined(answers: LabelAnswers, parts: Mapping[Fold, LabelAnswers]) -> LabelA
     return replace(answers, predicted=predicted, probabilities=probabilities, sureness=sure)
 
 
-def decide_option(settings: MultipleChoiceEvaluation, system: System) -> Decided:
-    """The most probable option, as the system answered: nothing is chosen on validation."""
-    test = system.test.answers
-    folds = {fold: Decision(ThresholdChoice(), None, part.test.answers) for fold, part in system.parts.items()}
-    return Decided(system, Decision(ThresholdChoice(), None, test, folds), test, system.validation.answers)
-
-
 def decide_text(settings: GenerationEvaluation | ExtractionEvaluation, system: System) -> Decided:
     """The text, as the system wrote it."""
     return Decided(system, None, system.test.answers, system.validation.answers)
 
 
-def _recalibration(settings: DecisionSettings, system: System, split: str = "validation") -> Recalibration | None:
+def _recalibration(settings: Choosing, system: System, split: str = "validation") -> Recalibration | None:
     """The study's map, fitted on the validation items that have probabilities; none for simple rules."""
     if settings.calibration == "none" or system.rule or system.majority:
         return None
     answers: LabelAnswers = system.validation.answers
     usable = answers.has_probabilities
     return fit_recalibration(
-        settings.calibration, answers.gold[usable], answers.probabilities[usable], answers.positive, split
+        settings.calibration,
+        answers.gold[usable],
+        answers.probabilities[usable],
+        answers.positive,
+        split,
+        classes=isinstance(settings, DecisionSettings),
     )
 
 
@@ -175,11 +203,11 @@ def _mapped(system: System, fitted: Recalibration) -> System:
     if fitted.kind == "none":
         return system
 
-    def apply(rows: Rows) -> Rows:
-        answers = replace(rows.answers, probabilities=fitted.apply(rows.answers.probabilities))
-        return replace(rows, answers=replace(answers, predicted=_answered(answers, ThresholdChoice())))
+    def apply(answers: LabelAnswers) -> LabelAnswers:
+        answers = replace(answers, probabilities=fitted.apply(answers.probabilities))
+        return replace(answers, predicted=_answered(answers, ThresholdChoice()))
 
-    return replace(system, test=apply(system.test), validation=apply(system.validation))
+    return system.with_answers(apply)
 
 
 def _threshold(rule: Threshold, system: System, split: str = "validation") -> ThresholdChoice:

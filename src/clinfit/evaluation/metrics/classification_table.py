@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from clinfit.evaluation.answers import UNPARSED, LabelAnswers, confusion, repeats_of
+from clinfit.evaluation.answers import UNPARSED, Divided, LabelAnswers, confusion, repeats_of
 from clinfit.evaluation.metrics.calibration_curve import INDICES, calibration_indices, fit_calibration_curve
 from clinfit.evaluation.metrics.engine import RANKINGS, Scored
 from clinfit.evaluation.metrics.metric import Metric, undefined
@@ -67,7 +67,7 @@ def label_table(scored: Scored) -> dict[str, dict[str, Metric]]:
     }
 
 
-def of_a_repeat(answers: LabelAnswers, metric: Metric) -> Metric:
+def of_a_repeat(answers: Divided, metric: Metric) -> Metric:
     """With the counts of one repeat of a cross-validation (their mean, in whole items)."""
     repeats = repeats_of(answers)
     if repeats == 1:
@@ -85,7 +85,7 @@ def _metric(scored: Scored, name: str) -> Metric:
     value = scored.estimates.get(name, float("nan"))
     reason = _undefined_reason(answers, name) if np.isnan(value) else _remark(answers, name)
     if name in RANKINGS and answers.has_probabilities.any():
-        folds = _of_folds(scored, name)
+        folds = known_folds(scored, name)
         reason = folds if folds is not None and np.isnan(value) else _joined(reason, folds)
     if np.isnan(value):
         return undefined(reason or "not estimable", n, events)
@@ -152,7 +152,7 @@ def _auroc(scored: Scored, label: int) -> Metric:
         name = "auroc" if answers.positive == label else f"auroc:{answers.labels[label]}"
         # The other label of a binary task has the same AUROC, and so the same resamples.
         name = name if name in scored.replicates else "auroc"
-        value, folds = scored.estimates[name], _of_folds(scored, name)
+        value, folds = scored.estimates[name], known_folds(scored, name)
         if np.isnan(value):
             return undefined(folds or "not estimable", n, events)
         return _bootstrapped(scored, name, Metric(value, n=n, events=events, reason=_joined(reason, folds)))
@@ -311,7 +311,7 @@ def _one_class(answers: LabelAnswers, label: int) -> str:
     return f"one class: no {others} in the test set"
 
 
-def _of_folds(scored: Scored, name: str) -> str | None:
+def known_folds(scored: Scored, name: str) -> str | None:
     """Over which folds of a cross-validation a ranking is averaged, where it is not over all."""
     known = [np.isfinite(values.get(name, np.nan)) for values in scored.of_folds]
     if all(known):

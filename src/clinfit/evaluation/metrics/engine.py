@@ -57,7 +57,8 @@ class Engine:
     a study's primary metric is reported. proportion: (hits, inside) of a metric that is a proportion with the same
     items for every system, which is what McNemar's test needs; None for others. ranked_label: the label whose AUROC a
     metric is. constant: (answers, (K,) proportion of each label in training) to the answers of systems that always say
-    the same, by name, the most frequent in training first. fair: metrics in which a constant answer is a fair opponent;
+    the same, by name, the most frequent in training first. usual: (answers, those of validation) to further ones, which
+    are found among the validation items. fair: metrics in which a constant answer is a fair opponent;
     stand_in: one of them, where the primary metric is none. exact: the share of answers that are wholly right. mix,
     scarcest: words about the items, and what there is least of with its count. item_values: (n,) of a metric, by which
     two systems are compared item by item where answers are not right or wrong; None where they are. remarks: further
@@ -82,6 +83,7 @@ class Engine:
     mix: Callable[[Any], str]
     scarcest: Callable[[Any], tuple[str, int]]
     item_values: Callable[[Any, str], Floats] | None = None
+    usual: Callable[[Any, Any], dict[str, Any]] = lambda answers, validation: {}
     remarks: Callable[["Scored"], list[str]] = lambda scored: []
 
     def estimates(self, answers: Any) -> dict[str, float]:

@@ -5,7 +5,8 @@ ranking is not: scores of different folds come from different models, and poolin
 models know little (Airola et al., Computational Statistics & Data Analysis 55, 2011; Forman and Scholz, SIGKDD
 Explorations 12, 2010). AUROC and average precision are those of each fold, averaged with the folds' records as weights
 (LeDell, Petersen and van der Laan, Electronic Journal of Statistics 9, 2015, who weigh folds alike: the same where
-folds are of one size).
+folds are of one size). Of several labels an item the macro AUROC is the mean of these values over the labels, since a
+fold without a rare label gives the mean over others.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def with_folds(make: MakeScorer) -> MakeScorer:
+def with_folds(make: MakeScorer, over_folds: "type[FoldScorer] | None" = None) -> MakeScorer:
     """The scorer of a kind, for answers of a cross-validation too."""
+    of_folds = over_folds or FoldScorer
 
     def scorer(answers: Any, levels: int | None, units: Ints | None) -> Scorer:
-        return make(answers, levels, units) if answers.folds is None else FoldScorer(make, answers, levels, units)
+        return make(answers, levels, units) if answers.folds is None else of_folds(make, answers, levels, units)
 
     return scorer
 
@@ -51,6 +53,21 @@ class FoldScorer:
         if rankings:
             folds, sizes = [part(weights) for part in self._folds], [part.size(weights) for part in self._folds]
             values |= {name: _weighted([fold[name] for fold in folds], sizes) for name in rankings}
+        return values
+
+
+class SetFoldScorer(FoldScorer):
+    """Of several labels an item: macro AUROC from the values of the labels."""
+
+    def __init__(self, make: MakeScorer, answers: Any, levels: int | None, units: Ints | None) -> None:
+        super().__init__(make, answers, levels, units)
+        mixed = answers.gold.any(axis=0) & ~answers.gold.all(axis=0)
+        self._ranked = [f"auroc:{label}" for label, both in zip(answers.labels, mixed, strict=True) if both]
+
+    def __call__(self, weights: Floats) -> Values:
+        values = super().__call__(weights)
+        if "macro_auroc" in values and self._ranked:
+            values["macro_auroc"] = np.mean([values[name] for name in self._ranked], axis=0)
         return values
 
 

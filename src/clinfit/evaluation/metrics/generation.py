@@ -16,7 +16,9 @@ from clinfit.evaluation.metrics.classification_table import resampled
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
 from clinfit.evaluation.metrics.metric import Metric, undefined
-from clinfit.evaluation.metrics.text.definitions import unavailable
+from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
+from clinfit.evaluation.metrics.text.definitions import Item, unavailable
+from clinfit.evaluation.metrics.text.overlap import token_f1
 from clinfit.evaluation.statistics.intervals import wilson
 from clinfit.evaluation.text_answers import EXACT, TextAnswers, read_text_answers, worst
 
@@ -28,7 +30,7 @@ OVERLAP = (
 FAITHFULNESS = (
     "number_precision", "unsupported_numbers", "entity_precision", "unsupported_sentences", "negation_flips",
     "laterality_flips", "subject_flips", "negation_flips_reference", "laterality_flips_reference",
-    "subject_flips_reference", "nli",
+    "subject_flips_reference", "nli", "alignscore",
 )  # fmt: skip
 FORM = (
     "empty", "cut_off", "preamble", "repeated_ngrams", "length_ratio", "compression", "coverage", "density",
@@ -40,7 +42,7 @@ YES_OR_NO = frozenset({"exact_match_raw", "exact_match", "empty", "cut_off", "pr
 #: Rows of a comparison.
 COMPARED = (
     "token_f1", "rougeL", "chrf", "number_recall", "entity_recall", "number_precision", "entity_precision",
-    "unsupported_sentences", "bertscore", "nli", "repeated_ngrams", "cut_off", *LIKELIHOOD,
+    "unsupported_sentences", "bertscore", "nli", "alignscore", "repeated_ngrams", "cut_off", *LIKELIHOOD,
 )  # fmt: skip
 
 
@@ -187,6 +189,37 @@ def constant_answers(answers: TextAnswers, proportions: Floats) -> dict[str, Tex
     }
 
 
+def usual_reference(answers: TextAnswers, validation: TextAnswers) -> dict[str, TextAnswers]:
+    """One text for every item: the reference of validation that shares most tokens with the others there (mean token
+    F1), of CANDIDATES against TRIED of them. It is scored against the references alone, so that a metric that needs the
+    source has no value."""
+    texts = [str(text) for text in validation.gold]
+    candidates, tried = (texts[:: -(-len(texts) // most) or 1] for most in (CANDIDATES, TRIED))
+    if len(texts) < 2:
+        return {}
+    shared = {text: sum(token_f1(text, other) for other in tried) - (text in tried) for text in candidates}
+    usual = max(shared, key=shared.__getitem__)
+    fair = {name: TEXT[name].of for name in OVERLAP if name in answers.names and name in TEXT}
+    scores = np.full(answers.scores_of.shape, np.nan)
+    for at, gold in enumerate(answers.gold):
+        item = Item(usual, [str(gold)], None, None)
+        for name, of in fair.items():
+            value = of(item)
+            scores[at, answers.names.index(name)] = np.nan if value is None else value
+    nothing = np.full(len(answers), np.nan)
+    every = np.ones(len(answers), dtype=bool)
+    return {
+        "one reference for every text": replace(
+            answers, parsed=every, scores_of=scores, nats=nothing, tokens=nothing, bytes=nothing
+        )
+    }
+
+
+#: References of validation that are tried as the one for every text, and references that each is compared with; both
+#: evenly spread.
+CANDIDATES, TRIED = 50, 200
+
+
 def mix(answers: TextAnswers) -> str:
     return "one reference text each"
 
@@ -241,6 +274,7 @@ GENERATION = Engine(
     proportion=yes_or_no(YES_OR_NO),
     ranked_label=lambda answers, metric: None,
     constant=constant_answers,
+    usual=usual_reference,
     fair=FAIR,
     stand_in="token_f1",
     exact=EXACT,

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import Bools, Floats
+from clinfit.evaluation.answers import Bools, Floats, items_of
 from clinfit.evaluation.label_sets import LabelSets, read_label_sets
 from clinfit.evaluation.metrics.engine import Engine
+from clinfit.evaluation.metrics.fold_scorer import SetFoldScorer, with_folds
 from clinfit.evaluation.metrics.multilabel_scorer import LabelSetScorer
 from clinfit.evaluation.metrics.multilabel_table import OVERALL, label_table, overall_metrics
 from clinfit.study.tasks import HOLDS
@@ -85,13 +86,13 @@ def mix(answers: LabelSets) -> str:
 
 def scarcest(answers: LabelSets) -> tuple[str, int]:
     """Of the label with fewest items, or fewest without it."""
-    return "rarest label", int(np.minimum(answers.support, len(answers) - answers.support).min())
+    return "rarest label", int(np.minimum(answers.support, items_of(answers) - answers.support).min())
 
 
 MULTILABEL = Engine(
     read=read_label_sets,
     most_probable=most_probable,
-    scorer=LabelSetScorer,
+    scorer=with_folds(LabelSetScorer, SetFoldScorer),
     metrics=overall_metrics,
     by_label=label_table,
     compared=compared_metrics,

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from clinfit.evaluation.answers import counted
 from clinfit.evaluation.label_sets import LabelSets
-from clinfit.evaluation.metrics.classification_table import NO_PROBABILITIES, resampled
+from clinfit.evaluation.metrics.classification_table import NO_PROBABILITIES, known_folds, of_a_repeat, resampled
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.metrics.metric import Metric, undefined
 from clinfit.evaluation.statistics.delong import delong_interval
@@ -30,13 +31,14 @@ BY_LABEL = ("precision", "recall", "f1", "auroc", "auprc", "brier")
 
 def overall_metrics(scored: Scored) -> dict[str, Metric]:
     """Every metric of the system as a whole, in the order of the table."""
-    return {name: _overall(scored, name) for name in OVERALL}
+    return {name: of_a_repeat(scored.answers, _overall(scored, name)) for name in OVERALL}
 
 
 def label_table(scored: Scored) -> dict[str, dict[str, Metric]]:
     """Every metric of each label against its absence."""
     return {
-        label: {name: _of_label(scored, name, k) for name in BY_LABEL} for k, label in enumerate(scored.answers.labels)
+        label: {name: of_a_repeat(scored.answers, _of_label(scored, name, k)) for name in BY_LABEL}
+        for k, label in enumerate(scored.answers.labels)
     }
 
 
@@ -53,7 +55,15 @@ def _overall(scored: Scored, name: str) -> Metric:
     if name in ("macro_f1", "macro_auroc"):
         absent = [label for label, count in zip(answers.labels, answers.support, strict=True) if not count]
         base = replace(base, reason=f"without {', '.join(absent)}: no such items in the test set" if absent else None)
+    if name == "macro_auroc" and base.reason is None:
+        base = replace(base, reason=_partly_ranked(scored))
     return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
+
+
+def _partly_ranked(scored: Scored) -> str | None:
+    """Labels that some folds of a cross-validation cannot rank."""
+    partly = [label for label in scored.answers.labels if known_folds(scored, f"auroc:{label}") is not None]
+    return f"{', '.join(partly)}: over some folds only; in the others all records have it, or none" if partly else None
 
 
 def _why_no_value(answers: LabelSets, name: str) -> str:
@@ -66,7 +76,7 @@ def _why_no_value(answers: LabelSets, name: str) -> str:
 
 def _of_label(scored: Scored, name: str, k: int) -> Metric:
     answers: LabelSets = scored.answers
-    n, support, given = len(answers), int(answers.support[k]), int(answers.predicted[:, k].sum())
+    n, support, given = len(answers), int(answers.gold[:, k].sum()), int(answers.predicted[:, k].sum())
     right = int((answers.gold[:, k] & answers.predicted[:, k]).sum())
     value = scored.estimates.get(f"{name}:{answers.labels[k]}", float("nan"))
     base = Metric(value, n=n, events=support)
@@ -78,7 +88,11 @@ def _of_label(scored: Scored, name: str, k: int) -> Metric:
         return _with_wilson(base, scored.confidence)
     missing = n - int(answers.has_probabilities.sum())
     if missing and name in ("auroc", "auprc", "brier"):
-        base = replace(base, reason=f"{missing} items without probabilities are counted as wrong with certainty")
+        base = replace(
+            base, reason=f"{missing} {counted(answers)} without probabilities are counted as wrong with certainty"
+        )
+    elif name in ("auroc", "auprc"):
+        base = replace(base, reason=known_folds(scored, f"{name}:{answers.labels[k]}"))
     if name == "auroc" and not scored.grouped:
         low, high = delong_interval(scored.delong(k), scored.confidence)
         if low is None or low == high:

@@ -1,4 +1,4 @@
-"""Intervals by formula: Wilson, Bonett-Price, and the log scale for ratios.
+"""Intervals by formula: Wilson, Bonett-Price, Student, and the log scale for ratios.
 
 Why these: Wald intervals and the percentile bootstrap collapse where clinical test sets live (few items, proportions
 near 1), so proportions take Wilson's and AUROC takes DeLong's on the logit scale (delong.py); the bootstrap
@@ -6,9 +6,12 @@ near 1), so proportions take Wilson's and AUROC takes DeLong's on the logit scal
 because only it can resample groups.
 """
 
+from math import sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
 Interval = tuple[float | None, float | None]
@@ -40,9 +43,18 @@ def bonett_price(b: int, c: int, n: int, confidence: float = 0.95) -> Interval:
     """
     if n < 2:
         return None, None
-    p01, p10 = (c + 1) / (n + 2), (b + 1) / (n + 2)
-    half = z_value(confidence) * np.sqrt((p01 + p10 - (p01 - p10) ** 2) / (n + 2))
-    return max(-1.0, float(p01 - p10 - half)), min(1.0, float(p01 - p10 + half))
+    middle, error = bonett_price_error(c - b, b + c, n)
+    half = z_value(confidence) * error
+    return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def bonett_price_error(total: float, squares: float, n: int) -> tuple[float, float]:
+    """The middle of that interval and its standard error, which is never 0: an item more on either side.
+
+    total, squares: sums of the n items' differences, each -1 to 1, and of their squares.
+    """
+    middle = total / (n + 2)
+    return middle, sqrt(((squares + 2) / (n + 2) - middle**2) / (n + 2))
 
 
 def log_ratio(a: int, n: int, b: int, m: int, confidence: float = 0.95) -> Interval:
@@ -92,3 +104,11 @@ def ratio_of_sums(top: Floats, bottom: Floats, confidence: float = 0.95) -> Inte
         return None, None
     half = z_value(confidence) * spread * np.sqrt(n) / top.sum()
     return float(ratio * np.exp(-half)), float(ratio * np.exp(half))
+
+
+def student_interval(difference: float, error: float, freedom: float, confidence: float) -> tuple[float, float, float]:
+    """(low, high, p of no difference) of a difference by its standard error, which is not 0, and Student's t of so many
+    degrees of freedom."""
+    reach = float(student.ppf(0.5 + confidence / 2, freedom)) * error
+    p = 2 * float(student.sf(abs(difference) / error, freedom))
+    return difference - reach, difference + reach, p

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -326,6 +327,12 @@ def _from_pretrained(factory: Any, base: Base, **options: Any) -> Any:
                 fix="run again with --online to fetch it, or name a local folder",
             ) from error
         raise ClinfitError(f"base {base.name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+    except SafetensorError as error:
+        raise ClinfitError(
+            f"base {base.name!r} cannot be loaded: its weights are damaged or cut short",
+            expected="*.safetensors files as they were published",
+            fix="copy or fetch the base again",
+        ) from error
 
 
 def load_weights(

@@ -1,8 +1,9 @@
-"""What computes the outputs of an encoder: torch, the reference, or a faster engine made of the same weights."""
+"""What computes a model's answers: torch, the reference, or a faster way made of the same weights."""
 
 from typing import Literal
 
-#: What may be asked for: the reference, the fastest that passes, or one by its name.
-Wanted = Literal["torch", "auto", "openvino", "onnx"]
+#: What may be asked for: the reference, the fastest that passes, or one by its name: of an encoder an engine, of a
+#: causal model torch with what all prompts begin with kept (scoring/beginnings.py).
+Wanted = Literal["torch", "auto", "openvino", "onnx", "prefix-cache"]
 #: The largest change of a probability that an engine beside the reference is allowed, whatever a pack declares.
 LARGEST_CHANGE = 0.01

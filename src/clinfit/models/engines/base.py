@@ -1,11 +1,14 @@
 """The contract of an engine, and the engines by name.
 
-    engine = KINDS["openvino"].maker()(model)    # from the model in memory, adapter merged into its weights
-    engine.logits(rows)                          # (rows, outputs), order of the rows
+    kind = KINDS["openvino"]
+    kind.write(model, folder)           # from the model in memory, adapter merged into its weights; needs torch
+    engine = kind.read(folder, threads) # needs none
+    engine.logits(rows)                 # (rows, outputs), order of the rows
 
 torch is the reference: a pack's answers are its, one record at a time, bit for bit. Another engine computes the same
 network in other kernels or number formats, so its answers are near to these and not the same. It may answer only where
-that was measured (packs/engines.py), and every answer names it. Nothing that it makes stays on disk.
+that was measured (packs/engines.py), and every answer names it. What is written lies in a temporary folder until it is
+read, and is gone then: no second model is kept beside the pack.
 
 One contract test (tests/models/test_engines.py) runs over all engines.
 """
@@ -14,14 +17,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from clinfit.errors import ClinfitError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Engine(Protocol):
@@ -37,16 +42,13 @@ class Engine(Protocol):
         ...
 
 
-#: Makes an engine of a classifier whose adapter is merged into its weights, which it may change.
-Maker = Callable[[PreTrainedModel], Engine]
-
-
 @dataclass(frozen=True)
 class Kind:
-    """A way to make engines. place: module and function. needs: modules that clinfit does not bring. extra: what
-    installs them."""
+    """A way to make engines. writer, reader: modules with `write(model, folder)` and `read(folder, threads)`. needs:
+    modules that clinfit does not bring. extra: what installs them."""
 
-    place: tuple[str, str]
+    writer: str
+    reader: str
     needs: tuple[str, ...]
     extra: str
 
@@ -54,34 +56,29 @@ class Kind:
     def missing(self) -> list[str]:
         return [name for name in self.needs if find_spec(name) is None]
 
-    def maker(self) -> Maker:
-        """Raises ClinfitError where its packages are not installed."""
+    def write(self, model: "PreTrainedModel", folder: Path) -> None:
+        """Write what `read` reads into a new folder. model: a classifier with its adapter merged into its weights; it
+        may be changed. Raises ClinfitError where the engine's packages are not installed."""
         if self.missing:
             raise ClinfitError(
                 f"{', '.join(self.missing)} is not installed",
                 expected=f"the extra `{self.extra}`",
                 fix=f"pip install 'clinfit[{self.extra}]'",
             )
-        module, function = self.place
-        return getattr(import_module(module), function)
+        folder.mkdir(parents=True)
+        import_module(self.writer).write(model, folder)
+
+    def read(self, folder: Path, threads: int) -> Engine:
+        """The engine that was written into a folder, which it no longer needs. threads: that it may use."""
+        return import_module(self.reader).read(folder, threads)
 
 
+_HERE = "clinfit.models.engines."
 #: Engines beside the reference.
 KINDS: dict[str, Kind] = {
-    "openvino": Kind(("clinfit.models.engines.openvino", "make"), ("openvino",), "openvino"),
-    "onnx": Kind(("clinfit.models.engines.onnx", "make"), ("onnx", "onnxruntime", "onnxscript"), "onnx"),
+    "openvino": Kind(f"{_HERE}openvino_export", f"{_HERE}openvino", ("openvino",), "openvino"),
+    "onnx": Kind(f"{_HERE}onnx_export", f"{_HERE}onnx", ("onnx", "onnxruntime", "onnxscript"), "onnx"),
 }
-
-
-class HeadOutputs(nn.Module):
-    """forward(input_ids, attention_mask) -> (rows, outputs) logits: what exporters trace."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
 
 
 class OneByOne:

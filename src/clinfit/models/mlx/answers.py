@@ -11,8 +11,9 @@ from mlx_lm.models.cache import trim_prompt_cache
 from clinfit.models.mlx.network import Network, Ready, as_torch
 from clinfit.scoring.generate import Generator, Open
 from clinfit.scoring.label_likelihood import BranchScorer
-from clinfit.scoring.next_token import CANDIDATES, Sampling, drawn_from
+from clinfit.scoring.next_token import CANDIDATES, drawn_from
 from clinfit.scoring.rows import Behind
+from clinfit.study.tasks import Sampling
 
 
 class MlxScorer(BranchScorer):

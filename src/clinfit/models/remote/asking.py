@@ -2,7 +2,7 @@
 
 Servers differ in what they offer, and few say so. `found_way` tries it out with a made-up question: whether they tell
 how likely a given text is (`prompt-logprobs`), which next tokens are most probable (`top-logprobs`), or neither
-(`generation`), and whether they go on from an answer that has begun.
+(`generation`), whether they go on from an answer that has begun, and how they write a token.
 """
 
 import math
@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal, cast
+
+from tokenizers.decoders import ByteLevel
 
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FinishReason
@@ -23,6 +25,8 @@ from clinfit.study.remote import FEWEST_TOPS, RUNGS, Rung
 Messages = Sequence[Mapping[str, str]]
 #: How an answer that has begun is sent: as a last turn of the assistant, or with the two keys that vLLM wants.
 Continued = Literal["as-is", "flagged"]
+#: How a token is written: as its text, or as it stands in the vocabulary, of bytes (Ġused) or of words (▁used).
+Pieces = Literal["text", "byte-level", "sentencepiece"]
 
 _FLAGS = {"add_generation_prompt": False, "continue_final_message": True}
 _QUESTIONS: Sequence[Messages] = [
@@ -62,12 +66,15 @@ class Usage:
 @dataclass(frozen=True)
 class Way:
     """How a server is asked. continued: None where it cannot go on from a beginning. served: the model that its answers
-    name. listed: the models that it says it has."""
+    name. listed: the models that it says it has. pieces: how it writes tokens. counted: whether `logprobs` of a plain
+    text says how many are told, as OpenAI's does, or that any are."""
 
     rung: Rung
     continued: Continued | None
     served: str | None
     listed: list[str] = field(default_factory=list)
+    pieces: Pieces = "text"
+    counted: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,11 +97,14 @@ class Told:
 
 
 class Asking:
-    """One server, asked in one way. way: None while it is being found; served is what it names then."""
+    """One server, asked in one way. way: None while it is being found; served, pieces and counted are what is known
+    of it then."""
 
     def __init__(self, server: Server, way: Way | None = None) -> None:
         self.server, self.spec, self.way = server, server.spec, way
         self.served: str | None = None
+        self.pieces: Pieces = way.pieces if way else "text"
+        self.counted = way.counted if way else True
 
     def next_tokens(
         self, messages: Messages, beginning: str, usage: Usage, continued: Continued | None, top: int | None = None
@@ -103,11 +113,12 @@ class Asking:
         many, other than the study says."""
         top = top or self.spec.top
         if self.spec.prompts == "plain":
-            body = {"prompt": plain(messages) + beginning, "max_tokens": 1, "logprobs": top}
-            return _tops(self._choice("/completions", body, usage)[1])
+            asked = {"logprobs": top} if self.counted else {"logprobs": True, "top_logprobs": top}
+            body = {"prompt": plain(messages) + beginning, "max_tokens": 1, **asked}
+            return _tops(self._choice("/completions", body, usage)[1], self.pieces)
         body = {"messages": _begun(messages, beginning), "max_tokens": 1, "logprobs": True}
         body |= {"top_logprobs": top} | (_FLAGS if beginning and continued == "flagged" else {})
-        return _tops(self._choice("/chat/completions", body, usage)[1])
+        return _tops(self._choice("/chat/completions", body, usage)[1], self.pieces)
 
     def answer_nats(self, messages: Messages, answer: str, usage: Usage) -> Told | None:
         """How likely an answer is, without its end of turn; None where the server does not tell."""
@@ -207,8 +218,10 @@ def found_way(server: Server) -> Way:
     }
     for rung in rungs:
         if tried[rung]():
+            if rung == "top-logprobs":
+                asking.pieces = _pieces(asking)
             continued = _continued(asking) if rung == "top-logprobs" and spec.prompts == "chat" else None
-            return Way(rung, continued, asking.served, _listed(server))
+            return Way(rung, continued, asking.served, _listed(server), asking.pieces, asking.counted)
     raise ClinfitError(
         f"the server of {spec.name} ({spec.url}) does not offer what `labels: {spec.labels}` needs",
         fix="labels: auto, which takes what it offers",
@@ -221,14 +234,32 @@ def _tells_tops(asking: Asking) -> bool:
     ask = partial(asking.next_tokens, _TRIED, "", Usage(), None)
     if _offered(ask):
         return True
+    if asking.spec.prompts == "plain":
+        asking.counted = False
+        if _offered(ask):
+            return True
     if asking.spec.top > FEWEST_TOPS and _offered(partial(ask, FEWEST_TOPS)):
         raise ClinfitError(
             f"the server of {asking.spec.name} ({asking.spec.url}) tells next tokens, and refuses "
             f"`top: {asking.spec.top}`",
             expected="no more than it tells",
-            fix="a smaller `top` (many servers tell 20 at most, or 5 with `prompts: plain`), or a higher limit there",
+            fix="a smaller `top` (many servers tell 20 at most, mlx_lm 10, others 5 with `prompts: plain`), or a "
+            "higher limit there",
         )
     return False
+
+
+def _pieces(asking: Asking) -> Pieces:
+    """How the server writes tokens: by the letters that vocabularies have for the space before a word."""
+    if asking.spec.prompts == "plain":
+        told = [token for token, _ in asking.next_tokens(_TRIED, "January, February", Usage(), None)]
+    else:
+        body = {"messages": _TRIED, "max_tokens": 8, "logprobs": True, "top_logprobs": FEWEST_TOPS}
+        choice = asking._choice("/chat/completions", body, Usage())[1]
+        places = (choice.get("logprobs") or {}).get("content") or []
+        told = [_bytes(one, "text") for place in places for one in place.get("top_logprobs") or []]
+    letters = b"".join(told).decode(errors="ignore")
+    return "byte-level" if {"\u0120", "\u010a"} & set(letters) else "sentencepiece" if "\u2581" in letters else "text"
 
 
 def _continued(asking: Asking) -> Continued | None:
@@ -237,12 +268,18 @@ def _continued(asking: Asking) -> Continued | None:
         body = {"messages": list(question), "max_tokens": 2, "logprobs": True, "top_logprobs": 2}
         found = _offered(lambda body=body: asking._choice("/chat/completions", body, Usage())[1])
         told = ((found or {}).get("logprobs") or {}).get("content") or []
-        if len(told) < 2 or "\ufffd" in told[0]["token"] or not told[0]["token"].strip():
+        if len(told) < 2:
             continue
-        second, ways = told[1], cast(Sequence[Continued], ("as-is", "flagged"))
-        for way in ways:
-            ask = partial(asking.next_tokens, question, told[0]["token"], Usage(), way)
-            same = [share for token, share in _offered(ask) or [] if token == _bytes(second)]
+        # The likeliest of the told ones is what was written, whichever of them the server puts first.
+        first, second = (
+            max(place.get("top_logprobs") or [place], key=lambda one: one["logprob"]) for place in told[:2]
+        )
+        begun = _bytes(first, asking.pieces).decode(errors="replace")
+        if "\ufffd" in begun or not begun.strip():
+            continue
+        for way in cast(Sequence[Continued], ("as-is", "flagged")):
+            ask = partial(asking.next_tokens, question, begun, Usage(), way)
+            same = [share for token, share in _offered(ask) or [] if token == _bytes(second, asking.pieces)]
             if same and abs(math.log(max(*same, 1e-300)) - second["logprob"]) < _SAME:
                 return way
     return None
@@ -288,22 +325,26 @@ def _begun(messages: Messages, beginning: str) -> list[Mapping[str, str]]:
 # ---------------------------------------------------------------- reading answers
 
 
-def _tops(choice: Mapping[str, Any]) -> Tops:
+def _tops(choice: Mapping[str, Any], pieces: Pieces) -> Tops:
     """The next tokens that a choice tells of its first token, in either form in which servers do."""
     logs = choice.get("logprobs") or {}
     if content := logs.get("content"):
-        return [(_bytes(one), math.exp(one["logprob"])) for one in content[0].get("top_logprobs") or []]
+        return [(_bytes(one, pieces), math.exp(one["logprob"])) for one in content[0].get("top_logprobs") or []]
     if told := logs.get("top_logprobs"):
-        return [(_bytes({"token": token}), math.exp(log)) for token, log in (told[0] or {}).items()]
+        return [(_bytes({"token": token}, pieces), math.exp(log)) for token, log in (told[0] or {}).items()]
     return []
 
 
-def _bytes(token: Mapping[str, Any]) -> bytes:
+def _bytes(token: Mapping[str, Any], pieces: Pieces) -> bytes:
     """A token as UTF-8: as the server says, or as its text is; `bytes:\\xe2` is OpenAI's way to write a part of a
-    character."""
+    character. Of a vocabulary's piece that is a part of a character U+FFFD remains, which no label holds."""
     if (known := token.get("bytes")) is not None:
         return bytes(known)
     text = str(token["token"])
+    if pieces == "sentencepiece":
+        return text.replace("\u2581", " ").encode()
+    if pieces == "byte-level":
+        return ByteLevel().decode([text]).encode()
     if re.fullmatch(r"bytes:(\\x[0-9a-f]{2})+", text):
         return bytes.fromhex(text.removeprefix("bytes:").replace("\\x", ""))
     return text.encode()

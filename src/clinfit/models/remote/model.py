@@ -21,6 +21,7 @@ from clinfit.files import read_json, write_json
 from clinfit.models.base import (
     FinishReason,
     FitSummary,
+    Heard,
     LabelOutputs,
     Lesson,
     Progress,
@@ -155,6 +156,7 @@ class RemoteModel:
         limit: int,
         *,
         done: Callable[[int, WrittenText], None] = lambda index, written: None,
+        heard: Heard | None = None,
     ) -> TextOutputs:
         """The text that the server writes for each record, the most probable token each time."""
         asking = self._begun()

@@ -149,7 +149,7 @@ class _TaskFit:
 
     def examples(self, records: Sequence[Record]) -> Examples:
         groups = np.array([record.group for record in records])
-        return Examples(frame(records, self.types), targets_of(self.task, records), groups)
+        return Examples(frame(records, self.types, self.task), targets_of(self.task, records), groups)
 
     def fit(self, train: Examples, validation: Examples | None) -> Learnt:
         self._check_targets(train)

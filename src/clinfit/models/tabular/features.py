@@ -2,6 +2,7 @@
 
 numbers     as they are for trees that handle missing values; otherwise the training median for missing values, plus a
             missing indicator where training has missing values, standardised for linear models
+            so are categories with a declared order, each by its place in it, counted from 0
 categories  one-hot; missing is a category of its own; a category that training does not hold is all zeros
 texts       all text inputs as one document: TF-IDF of words and word pairs with sublinear term frequency (on the
             cancer abstracts one document for title and abstract did better than one vocabulary each)
@@ -21,6 +22,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from clinfit.data.declared import declared_categories
 from clinfit.data.records import Record, Value
 from clinfit.errors import ClinfitError
 from clinfit.study.tasks import Task
@@ -35,8 +37,8 @@ MANY_RECORDS = 100
 
 
 def input_types(task: Task) -> dict[str, InputType]:
-    """Input name -> type, as the task declares."""
-    return {name: column.type for name, column in task.data.columns.items()}
+    """Input name -> how it is treated: as the task declares, but a category with an order as a number."""
+    return {name: "number" if column.categories else column.type for name, column in task.data.columns.items()}
 
 
 def document(record: Record, names: Sequence[str]) -> str:
@@ -44,11 +46,18 @@ def document(record: Record, names: Sequence[str]) -> str:
     return "\n".join(str(record.inputs[name]) for name in names if record.inputs.get(name) is not None)
 
 
-def frame(records: Sequence[Record], types: dict[str, InputType]) -> pd.DataFrame:
-    """One row a record: numbers as float64 (missing: NaN), categories as str (missing: ""), all text in one column."""
+def frame(records: Sequence[Record], types: dict[str, InputType], task: Task) -> pd.DataFrame:
+    """One row a record: numbers and places of categories in their order as float64 (missing: NaN), other categories as
+    str (missing: ""), all text in one column."""
     columns: dict[str, pd.Series] = {}
     for name in _named(types, "number"):
-        columns[name] = pd.Series([_number(record, name) for record in records], dtype=np.float64)
+        ranks = {value: float(at) for at, value in enumerate(declared_categories(task.data.columns[name]))}
+        numbers = (
+            [ranks.get(_category(record.inputs.get(name)), math.nan) for record in records]
+            if ranks
+            else [_number(record, name) for record in records]
+        )
+        columns[name] = pd.Series(numbers, dtype=np.float64)
     for name in _named(types, "category"):
         columns[name] = pd.Series([_category(record.inputs.get(name)) for record in records], dtype=object)
     if texts := _named(types, "text"):

@@ -136,7 +136,7 @@ def _by_label(fitted: Fitted) -> Iterator[tuple[str, NDArray[np.float64]]]:
 
 def _columns(model: ClassicalModel, fitted: Fitted, task: Task, train: Sequence[Record]) -> Iterator[_Column]:
     """The columns of the design matrix, in order."""
-    table = frame(train, task_inputs(model.spec, task))
+    table = frame(train, task_inputs(model.spec, task), task)
     groups = np.unique([record.group for record in train], return_inverse=True)[1]
     held = _groups(design_matrix(model.spec, fitted.features, table), groups)
     at = 0

@@ -39,6 +39,11 @@ class Reading:
     _name: str = ""
     _open: dict[int, str | None] = field(default_factory=dict)
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether what was asked last are pieces of the record, whose answers are not its text yet."""
+        return bool(self._open)
+
     def prompts(self, renderer: Renderer) -> list[tuple[str, Encoded]]:
         """What is asked next, each with what its draws are seeded by: the record, or its pieces."""
         self._open = {}

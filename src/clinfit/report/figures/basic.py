@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from clinfit.report.figures.svg import GREY, INK, PALETTE, inline_svg, legend_below, new_figure, style
+from clinfit.report.figures.svg import GREY, INK, PALETTE, folded, inline_svg, legend_below, new_figure, style
 
 #: Width in inches in the appendix.
 FOREST = 5.6
@@ -44,8 +44,9 @@ def forest_figure(
     """One line a system: the estimate and its interval; simple baselines are hollow. chance: drawn dashed. width: in
     inches."""
     with style():
-        longest = max(len(item.name) for item in estimates)
-        figure = new_figure(width, 0.85 + 0.27 * len(estimates), left=0.2 + 0.075 * longest)
+        names, lines, longest = folded([item.name for item in estimates], (width / 2 - 0.2) / 0.075)
+        height = 0.85 + (0.27 + 0.14 * (lines - 1)) * len(estimates)
+        figure = new_figure(width, height, left=0.2 + 0.075 * longest)
         axes = figure.subplots()
         if chance is not None:
             axes.axvline(chance, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
@@ -55,20 +56,20 @@ def forest_figure(
                 axes.plot([item.low, item.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
             face = "white" if item.simple else colour
             axes.plot(item.value, y, "o", color=colour, markerfacecolor=face, markersize=6)
-        axes.set_yticks(range(len(estimates)), [item.name for item in estimates])
+        axes.set_yticks(range(len(estimates)), names)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set(ylim=(len(estimates) - 0.4, -0.6), xlabel=f"{metric}, {confidence:.0%} interval", title="All systems")
         if percent:
             axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
-        lines = "; ".join(
+        words = "; ".join(
             f"{item.name} {item.value:.3f}"
             + ("" if item.low is None or item.high is None else f" [{item.low:.3f}, {item.high:.3f}]")
             for item in estimates
         )
         level = "" if chance is None else f" An even guess: {chance:.3f}."
-        return inline_svg(figure, name, f"{metric} of every system with its interval", f"{lines}.{level}")
+        return inline_svg(figure, name, f"{metric} of every system with its interval", f"{words}.{level}")
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,12 @@ class Scores:
 
 
 def training_figure(
-    rows: Sequence[Mapping[str, Any]], model: str, scores: Sequence[Scores], best: int | None, name: str
+    rows: Sequence[Mapping[str, Any]], model: str, per: str, scores: Sequence[Scores], best: int | None, name: str
 ) -> Markup:
-    """Training and validation loss, and beneath it the primary metric of each task, over the optimizer steps."""
+    """Training and validation loss, and beneath it the primary metric of each task, over the optimizer steps.
+
+    per: what both losses are counted by, `record` or `token`.
+    """
     loss, validation = (_series(rows, key) for key in ("loss", "validation_loss"))
     with style():
         figure = new_figure(4.1, 2.6 + 1.3 * len(scores))
@@ -90,7 +94,7 @@ def training_figure(
         panels[0].plot(*loss, color=PALETTE[4], linewidth=1.1, label="training")
         if validation[0]:
             panels[0].plot(*validation, color=PALETTE[0], marker="o", markersize=3.5, label="validation")
-        panels[0].set(ylabel="loss", ylim=(0, None), title=model)
+        panels[0].set(ylabel=f"loss a {per}", ylim=(0, None), title=model)
         panels[0].margins(y=0.1)
         for k, (axes, score) in enumerate(zip(panels[1:], scores, strict=True), 1):
             steps, values = zip(*score.points, strict=True)
@@ -102,7 +106,7 @@ def training_figure(
         panels[-1].set_xlabel("optimizer step" + ("" if best is None else f" (dashed: kept, step {best})"))
         panels[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
         legend_below(figure, panels[0], columns=2)
-        named = [("training loss", loss[1]), ("validation loss", validation[1])]
+        named = [(f"training loss a {per}", loss[1]), (f"validation loss a {per}", validation[1])]
         named += [(f"validation {score.title}", [value for _, value in score.points]) for score in scores]
         changes = "; ".join(f"{title} from {values[0]:.3g} to {values[-1]:.3g}" for title, values in named if values)
         kept = "" if best is None else f"; checkpoint kept from step {best}"

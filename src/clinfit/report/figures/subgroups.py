@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.ticker import PercentFormatter
 
-from clinfit.report.figures.svg import GREY, INK, PALETTE, inline_svg, new_figure, style
+from clinfit.report.figures.svg import GREY, INK, PALETTE, folded, inline_svg, new_figure, style
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ def subgroup_figure(
     """
     with style():
         labels = [f"{group.name} ({group.size})" for group in groups]
-        figure = new_figure(5.6, 0.95 + 0.27 * len(groups), left=0.2 + 0.072 * max(map(len, labels)))
+        names, lines, longest = folded(labels, (5.6 / 2 - 0.2) / 0.072)
+        height = 0.95 + (0.27 + 0.14 * (lines - 1)) * len(groups)
+        figure = new_figure(5.6, height, left=0.2 + 0.072 * longest)
         axes = figure.subplots()
         if overall is not None:
             axes.axvline(overall, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
@@ -40,16 +42,16 @@ def subgroup_figure(
             if group.low is not None and group.high is not None:
                 axes.plot([group.low, group.high], [y, y], color=PALETTE[0], linewidth=1.8, solid_capstyle="butt")
             axes.plot(group.value, y, "o", color=PALETTE[0], markersize=6)
-        axes.set_yticks(range(len(groups)), labels)
+        axes.set_yticks(range(len(groups)), names)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set(ylim=(len(groups) - 0.4, -0.6), xlabel=f"{metric}, {confidence:.0%} interval (dashed: all records)")
         if percent:
             axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
-        lines = "; ".join(_words(group, label) for group, label in zip(groups, labels, strict=True))
+        words = "; ".join(_words(group, label) for group, label in zip(groups, labels, strict=True))
         whole = "" if overall is None else f" All records: {overall:.3f}."
-        return inline_svg(figure, name, f"{metric} by group with its interval", f"{lines}.{whole}")
+        return inline_svg(figure, name, f"{metric} by group with its interval", f"{words}.{whole}")
 
 
 def _words(group: GroupEstimate, label: str) -> str:

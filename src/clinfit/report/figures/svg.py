@@ -2,10 +2,11 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -63,14 +64,24 @@ def style() -> Iterator[None]:
 def new_figure(width: float, height: float, *, left: float = 0.62) -> Figure:
     """An empty figure (inches) outside pyplot, so that nothing global is left behind.
 
-    Margins are fixed, `left` for the labels: the axes of panels side by side line up, in half the time of a layout.
+    Margins are fixed, `left` for the labels: the axes of panels side by side line up, in half the time of a layout. The
+    drawing keeps a third of the width, however long the labels are.
     """
+    left = min(left, 2 / 3 * width)
     figure = Figure(figsize=(width, height))
     FigureCanvasSVG(figure)
     figure.subplots_adjust(
         left=left / width, right=1 - 0.15 / width, bottom=0.5 / height, top=1 - 0.3 / height, hspace=0.12
     )
     return figure
+
+
+def folded(names: Sequence[str], room: float) -> tuple[list[str], int, int]:
+    """Names over as many lines as they need within `room` letters, so that no two become alike; the most lines of one,
+    and the letters of the longest line."""
+    lines = [wrap(name, max(8, int(room))) or [""] for name in names]
+    longest = max(len(line) for each in lines for line in each)
+    return ["\n".join(each) for each in lines], max(map(len, lines)), longest
 
 
 class Drawing(Markup):

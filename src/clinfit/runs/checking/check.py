@@ -15,14 +15,16 @@ from rich.text import Text
 
 from clinfit.data.audit import audit
 from clinfit.data.catalog.findings import contamination
+from clinfit.data.declared import declared_categories, range_words
 from clinfit.data.load import TaskData, load_task
+from clinfit.data.origins import leaks_between_tasks
 from clinfit.data.records import SPLITS, Record, in_split, label_counts, labels_in
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.claims.wording import in_words
 from clinfit.findings import Finding
 from clinfit.runs.checking.remote import remote_findings, remote_models, sent
-from clinfit.runs.steps.item_scores import check_judges
-from clinfit.study.evaluation import GenerationEvaluation
+from clinfit.runs.steps.item_scores import missing_judges
+from clinfit.study.data import InputColumn
 from clinfit.study.models import Baseline, Causal, ModelSpec, Neural
 from clinfit.study.remote import Remote
 from clinfit.study.schema import Study, study_hash
@@ -38,6 +40,8 @@ LEVEL_STYLES = {"error": "bold red", "warn": "yellow", "info": "cyan"}
 LONG = 600.0
 #: Above this number, inputs without missing values are only counted.
 MANY_INPUTS = 12
+#: What is said of memory that was never compared with that of runs.
+UNVERIFIED = "estimated, not verified"
 #: Settings that stand elsewhere on the page, or would fill it.
 NOT_SHOWN = {
     "name", "tasks", "family", "kind", "patterns", "c_grid", "search", "url", "model", "requests", "price",
@@ -66,7 +70,8 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
     folds = study.folds
     first = {name: found.of(folds[0]) if folds else found for name, found in data.items()}
     prepared, findings = _prepared(study, first)
-    findings += _metrics_that_cannot_be_computed(study)
+    leaks = leaks_between_tasks(study, data)
+    findings += [*_metrics_that_cannot_be_computed(study), *_processes_without_devices(study)]
     for name, task in study.tasks.items():
         source = f"{task.kind}, {len(data[name].records)} records from {data[name].source}"
         console.print(Text(f"\nTask {name}: {source}", style="bold"))
@@ -80,7 +85,8 @@ def check_study(study: Study, console: Console | None = None, *, show_record: bo
             console.print(_facts(model, reading))
         if show_record:
             _print_first_record(console, readers)
-        found = [*audit(task, data[name]), *contamination(task, [m for m in study.models if name in study.tasks_of(m)])]
+        found = [*audit(task, data[name]), *leaks.get(name, [])]
+        found += contamination(task, [m for m in study.models if name in study.tasks_of(m)])
         several = len(study.tasks) > 1
         findings += [replace(one, title=f"{name}: {one.title}") for one in found] if several else found
     for spec in remote_models(study):
@@ -108,16 +114,16 @@ def _prepared(study: Study, data: Mapping[str, TaskData]) -> tuple[list["Prepare
 
 
 def _metrics_that_cannot_be_computed(study: Study) -> list[Finding]:
-    """Those that need weights of their own, which are not there or are of another kind; a run stops at the first."""
-    found: list[Finding] = []
-    for name in study.tasks:
-        if isinstance(settings := study.settings(name), GenerationEvaluation):
-            try:
-                check_judges(settings)
-            except ClinfitError as error:
-                advice = "; ".join(part for part in (error.expected, error.fix) if part)
-                found.append(Finding("error", "metric-cannot-run", f"{name}: {error.found}", advice=advice))
-    return found
+    """Those that need weights of their own, which are not there or are of another kind; a run refuses them."""
+    return [
+        Finding(
+            "error",
+            "metric-cannot-run",
+            error.found,
+            advice="; ".join(part for part in (error.expected, error.fix) if part),
+        )
+        for error in missing_judges(study)
+    ]
 
 
 # ---------------------------------------------------------------- study and data
@@ -230,10 +236,16 @@ def _inputs_table(task: Task, data: TaskData) -> Table:
         if len(task.data.columns) > MANY_INPUTS and not any(missing):
             complete += 1
         else:
-            table.add_row(name, column.type + (f", {column.unit}" if column.unit else ""), *map(str, missing))
+            table.add_row(name, _type_words(column), *map(str, missing))
     if complete:
         table.caption, table.caption_justify = f"{complete} inputs have no missing values", "left"
     return table
+
+
+def _type_words(column: InputColumn) -> str:
+    """The type of an input, with all that is declared of it."""
+    order = " < ".join(declared_categories(column))
+    return ", ".join(part for part in (column.type, column.unit, range_words(column), order) if part)
 
 
 def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
@@ -298,7 +310,23 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "·" for char in text)
 
 
+def _processes_without_devices(study: Study) -> Iterator[Finding]:
+    """Fits in several processes for which this machine has not enough GPUs."""
+    for spec in study.models:
+        if spec.processes == 1:
+            continue
+        from clinfit.runs.steps.together import check_devices  # torch, which most studies here do not need
+
+        try:
+            check_devices(spec.processes)
+        except ClinfitError as error:
+            yield Finding("error", "model-cannot-run", f"{spec.name}: {error.found}", "", error.fix, spec.name)
+
+
 def _estimates_table(prepared: Sequence["Prepared"]) -> Table:
+    from clinfit.models.estimates.room import room
+    from clinfit.training.precision import default_device
+
     table = Table("model", "parameters", "trained", "memory", "time", title="Estimates", title_justify="left")
     for model in prepared:
         size = model.estimate.size
@@ -306,14 +334,19 @@ def _estimates_table(prepared: Sequence["Prepared"]) -> Table:
             model.spec.name,
             f"{size.parameters / 1e6:,.1f} M",
             f"{size.trained / 1e6:,.2f} M",
-            f"{model.estimate.memory / 1e9:.1f} GB",
-            _duration(model.estimate.seconds) + (f" x {1 + trials}" if (trials := _trials(model.spec)) else ""),
+            f"{model.estimate.memory / 1e9:.1f} GB"
+            + (f" x {count}" if (count := model.spec.processes) > 1 else "")
+            + ("" if model.verified else f" ({UNVERIFIED})"),
+            duration(model.estimate.seconds) + (f" x {1 + trials}" if (trials := _trials(model.spec)) else ""),
         )
-    table.caption = "for one seed, with this machine to itself; a rough figure (models/estimates/estimate.py)" + (
+    there, where = room(default_device())
+    table.caption = f"{where} has {there / 1e9:.1f} GB; time for one seed, with this machine to itself, roughly" + (
         "; x N: with the trials of its search, less where trials are stopped early"
         if any(_trials(model.spec) for model in prepared)
         else ""
     )
+    if any(model.spec.processes > 1 for model in prepared):
+        table.caption += "; memory x N: in each of N processes, and the time is that of one"
     table.caption_justify = "left"
     return table
 
@@ -325,7 +358,7 @@ def _trials(model: ModelSpec) -> int:
 
 def _in_all(seconds: float) -> str:
     """How long a run takes, and what to do where that is long."""
-    told = f"In all about {_duration(seconds)} for the neural models with every seed."
+    told = f"In all about {duration(seconds)} for the neural models with every seed."
     if seconds < LONG:
         return told
     return (
@@ -334,7 +367,8 @@ def _in_all(seconds: float) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Roughly, in the unit that a reader would take."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,8 +1,8 @@
 """How the neural models of a study would read its tasks: what is shortened, which tokens answer, how long it takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,60 +13,35 @@ from clinfit.evaluation.checks.shortened import shortened_findings
 from clinfit.findings import Finding
 from clinfit.models.bases.pretrained import check_rows, find_base, four_bit_supported, load_config, load_tokenizer
 from clinfit.models.estimates.estimate import Estimate, Work, estimate, gemm_rate, model_size
+from clinfit.models.estimates.precheck import check_base
+from clinfit.models.estimates.room import room, verified
 from clinfit.models.examples import drawn_examples, told_examples
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.prompts.template import document
-from clinfit.runs.steps.plan import answers_before_training
+from clinfit.runs.checking.work import Reading, work_of
+from clinfit.runs.steps.plan import ANSWERED
 from clinfit.study.models import Causal, Encoder, LanguageModel, Mlx, Neural
 from clinfit.study.schema import Study
 from clinfit.study.tasks import Generation, Task, Writing
-from clinfit.study.taught import Taught, stages_of
+from clinfit.study.train import Lora
 from clinfit.training.precision import default_device, precision_of
 
-
-@dataclass(frozen=True)
-class Reading:
-    """How one model reads the records of one task.
-
-    lengths, dropped: tokens of each record as it is read, and of what it loses, by split. whole: tokens of the longest
-    record before it is shortened.
-    answers: tokens of each answer that the model can give. first: the first training record. thinking: what became of
-    the reasoning that its template would begin (prompts/chat.py). examples: how many stand in every prompt, and whence.
-    in_pieces: whether answers read a long record in pieces (`long_input: map-reduce`), so that only training and
-    likelihood lose text. references, most: tokens of the references of validation and test, and of texts there that end
-    nowhere; 0 where no text is written. All only of models that read prompts.
-    """
-
-    task: str
-    lengths: Mapping[Split, list[int]]
-    dropped: Mapping[Split, list[int]]
-    whole: int
-    answers: Mapping[str, list[int]]
-    answer_tokens: int = 1
-    first: Encoded | None = None
-    thinking: Literal["none", "off", "stripped"] = "none"
-    examples: str = ""
-    in_pieces: bool = False
-    references: int = 0
-    most: int = 0
-
-    @property
-    def records(self) -> int:
-        return sum(len(lengths) for lengths in self.lengths.values())
-
-    @property
-    def shortened(self) -> int:
-        return sum(lost > 0 for part in self.dropped.values() for lost in part)
+#: Settings of `train` by which a model that learns nothing reads all the same.
+READ_WITH = {"max_length", "shorten", "precision", "batch_tokens"}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A neural model with its tasks as it would read them."""
+    """A neural model with its tasks as it would read them. estimate: of all that it does with one seed. takes: the
+    estimate of a part of that. verified: whether its memory was ever compared with that of runs
+    (models/estimates/room.py)."""
 
     spec: Causal | Encoder | Mlx
     tokenizer: Any
     readings: list[Reading]
     estimate: Estimate
+    takes: Callable[[Work], Estimate]
+    verified: bool
 
 
 def prepare(study: Study, data: Mapping[str, TaskData]) -> tuple[list[Prepared], list[Finding]]:
@@ -78,6 +53,8 @@ def prepare(study: Study, data: Mapping[str, TaskData]) -> tuple[list[Prepared],
             try:
                 ready.append(_prepared(study, spec, data))
                 problems += _not_quantized(spec)
+                problems += _unused(spec)
+                problems += _too_large(ready[-1])
                 problems += _reasoning(spec, ready[-1].readings)
                 problems += [
                     found
@@ -88,6 +65,16 @@ def prepare(study: Study, data: Mapping[str, TaskData]) -> tuple[list[Prepared],
                 advice = " ".join(part for part in (error.expected, error.fix) if part)
                 problems.append(Finding("error", "model-cannot-run", error.found, advice=advice, system=spec.name))
     return ready, problems
+
+
+def prepared_models(study: Study, data: Mapping[str, TaskData], specs: Collection[Neural]) -> list[Prepared]:
+    """Those of the models that can be prepared, on the records of the first fold where there are folds: what a run
+    of one takes."""
+    if not specs:
+        return []
+    first = next(iter(study.folds or [None]))
+    chosen = study.model_copy(update={"models": list(specs)})
+    return prepare(chosen, {name: found.of(first) for name, found in data.items()})[0]
 
 
 def _not_quantized(spec: Neural) -> list[Finding]:
@@ -101,6 +88,47 @@ def _not_quantized(spec: Neural) -> list[Finding]:
             f"{spec.name}: the base would be loaded unquantized here",
             "quantization: 4bit needs an NVIDIA GPU and bitsandbytes; the estimate is that of whole weights",
             "run it on such a machine, or leave quantization out",
+            spec.name,
+        )
+    ]
+
+
+def _unused(spec: Neural) -> list[Finding]:
+    """Settings of a block that change nothing, as those that it shares with others by a merge key may."""
+    names = ["lora"] if (spec.prompting or spec.trains_all) and spec.lora != Lora() else []
+    if spec.prompting:
+        changed = spec.train.model_dump(exclude_defaults=True)
+        names += [f"train.{name}" for name in changed if name not in READ_WITH]
+    if not names:
+        return []
+    method, why = ("prompt", "trains nothing") if spec.prompting else ("full", "trains all weights and no adapter")
+    return [
+        Finding(
+            "warn",
+            "settings-unused",
+            f"{spec.name}: {', '.join(names)} {'changes' if len(names) == 1 else 'change'} nothing",
+            f"`method: {method}` {why}",
+            "leave them out of this block",
+            spec.name,
+        )
+    ]
+
+
+def _too_large(prepared: "Prepared") -> list[Finding]:
+    """Whether a model is estimated to need more memory than there is."""
+    spec, needed = prepared.spec, prepared.estimate
+    there, where = room(default_device())
+    if needed.memory <= there:
+        return []
+    parts = {name: getattr(needed, name) for name in ("weights", "training", "activations", "logits")}
+    return [
+        Finding(
+            "warn",
+            "too-large",
+            f"{spec.name} is estimated to need {needed.memory / 1e9:.1f} GB, and {where} has {there / 1e9:.1f} GB",
+            ", ".join(f"{name} {size / 1e9:.1f} GB" for name, size in parts.items())
+            + ("" if prepared.verified else "; estimated, not verified"),
+            "lower train.batch_tokens or train.max_length, set train.gradient_checkpointing, or choose a smaller base",
             spec.name,
         )
     ]
@@ -146,7 +174,9 @@ def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) ->
 
 
 def _prepared(study: Study, spec: Causal | Encoder | Mlx, data: Mapping[str, TaskData]) -> Prepared:
-    tokenizer, tasks = load_tokenizer(spec.base, spec.revision), study.tasks_of(spec)
+    tasks = study.tasks_of(spec)
+    check_base(spec, tasks)  # as a run does before the first model is trained
+    tokenizer = load_tokenizer(spec.base, spec.revision)
     read: Callable[..., Reading] = _prompts if spec.prompted else _documents
     readings = [read(spec, name, task, data[name].records, tokenizer, study.seeds[0]) for name, task in tasks.items()]
     device = default_device()
@@ -160,7 +190,12 @@ def _prepared(study: Study, spec: Causal | Encoder | Mlx, data: Mapping[str, Tas
     size = model_size(spec, config, labels)
     rate = gemm_rate(spec.train.batch_tokens, size.hidden, precision, device)
     loaded = spec if not _not_quantized(spec) else spec.model_copy(update={"quantization": "none"})
-    return Prepared(spec, tokenizer, readings, estimate(loaded, size, work_of(study, spec, readings), precision, rate))
+
+    def takes(work: Work) -> Estimate:
+        return estimate(loaded, size, work, precision, rate, device)
+
+    found = takes(work_of(study, spec, readings))
+    return Prepared(spec, tokenizer, readings, found, takes, verified(spec, device))
 
 
 def _prompts(
@@ -188,10 +223,9 @@ def _prompts(
     )
 
 
-def _written(task: Writing, records: Sequence[Record], encoded: Sequence[Encoded]) -> dict[str, int]:
-    asked = [item for item, record in zip(encoded, records, strict=True) if record.split in ("validation", "test")]
-    references = [sum(label >= 0 for label in item.labels) for item in asked]
-    return {"references": sum(references), "most": len(asked) * task.max_new_tokens}
+def _written(task: Writing, records: Sequence[Record], encoded: Sequence[Encoded]) -> dict[str, Any]:
+    references = _by_split(records, [sum(label >= 0 for label in item.labels) for item in encoded])
+    return {"references": {split: sum(references[split]) for split in ANSWERED}, "most": task.max_new_tokens}
 
 
 def _with_longest_answer(item: Encoded) -> int:
@@ -216,44 +250,3 @@ def _by_split(records: Sequence[Record], lengths: Sequence[int]) -> dict[Split, 
         split: [length for length, record in zip(lengths, records, strict=True) if record.split == split]
         for split in SPLITS
     }
-
-
-def work_of(study: Study, spec: Causal | Encoder | Mlx, readings: Sequence[Reading]) -> Work:
-    """What all stages train on, and what is scored: validation each epoch, then validation and test of every task after
-    every stage, and before the first one where the base is asked too. A task of texts is read twice, for the text and
-    for the likelihood of its reference; a base that is not trained for it may write on until it is stopped."""
-    stages = stages_of(study, spec)
-    trained = [] if spec.prompting else stages
-    learned = [
-        (reading, _shown(stage, reading)) for stage in trained for reading in readings if reading.task in stage.weights
-    ]
-    learned += [
-        (reading, stage.stage.retain.rehearsal)
-        for stage in trained
-        for reading in readings
-        if reading.task in stage.rehearsed and stage.stage.retain is not None
-    ]
-    final = sum(
-        (sum(reading.lengths["validation"]) + sum(reading.lengths["test"])) * (2 if reading.most else 1)
-        for reading in readings
-    )
-    before = answers_before_training(spec)
-    return Work(
-        train_lengths=[length for reading, share in learned for length in _as_many(reading.lengths["train"], share)],
-        scored_tokens=round(spec.train.epochs * sum(sum(reading.lengths["validation"]) for reading, _ in learned))
-        + final * (len(stages) + before),
-        answer_tokens=max(reading.answer_tokens for reading in readings),
-        written_tokens=sum(len(stages) * reading.references + before * reading.most for reading in readings),
-    )
-
-
-def _shown(stage: Taught, reading: Reading) -> float:
-    """Share of the records of a task that an epoch of the stage shows; with a temperature about all of them."""
-    mix = stage.stage.mix
-    n = len(reading.lengths["train"])
-    return 1.0 if mix is None or mix.records is None else mix.records.get(reading.task, n) / n
-
-
-def _as_many(lengths: list[int], share: float) -> list[int]:
-    whole, rest = divmod(round(share * len(lengths)), len(lengths))
-    return lengths * whole + lengths[:rest]

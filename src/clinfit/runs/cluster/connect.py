@@ -80,10 +80,19 @@ def _begin(ray: ModuleType, address: str | None) -> SweptFolder | None:
         if address == HERE:
             ray.init(address="auto", **options)
         else:
-            ray.init(address=f"ray://{address}", **options)
+            _ask_client_server(ray, f"ray://{address}", options)
     except Exception as error:
         raise _unable(address, error) from error
     return None
+
+
+def _ask_client_server(ray: ModuleType, address: str, options: dict[str, Any]) -> None:
+    """Connect. The client server begins a process for each connection and gives it half a minute, which is short on a
+    busy machine: one that was aborted is asked for once more."""
+    try:
+        ray.init(address=address, **options)
+    except ConnectionAbortedError:
+        ray.init(address=address, **options)
 
 
 def _knock(address: str) -> None:

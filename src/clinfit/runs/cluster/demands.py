@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clinfit.runs.steps.demands import memory_demands
 from clinfit.runs.steps.environment import THREAD_SETTINGS
 from clinfit.runs.steps.place import Place
 from clinfit.runs.steps.plan import Step, runs_of, worker_key
@@ -34,45 +35,42 @@ class Demand:
         return ", ".join(parts + ([f"{self.memory / 1e9:.1f} GB of memory"] if self.memory else []))
 
 
-def thread_settings(place: Place) -> dict[str, str]:
+def thread_settings(environment: Mapping[str, Any]) -> dict[str, str]:
     """Environment variables that give a worker as many threads as this process has: their number decides in which order
-    numbers are added, and so their last bits."""
-    threads = place.environment["torch"]["threads"] if place.environment.get("torch") else None
-    count = str(threads or place.environment["processor"]["usable_cores"])
+    numbers are added, and so their last bits. environment: of this process (environment.py)."""
+    threads = environment["torch"]["threads"] if environment.get("torch") else None
+    count = str(threads or environment["processor"]["usable_cores"])
     return {"OMP_NUM_THREADS": count} | {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
 
 
 def demands(place: Place, steps: Sequence[Step], nodes: Sequence[Mapping[str, Any]]) -> dict[str, Demand]:
     """By worker key. CPUs: one a thread, but no more than the largest node has that is large enough otherwise. A neural
-    model asks for a GPU where the cluster has any, and for the memory that `clinfit check` estimates."""
-    gpus = int(any(node["Resources"].get("GPU", 0) >= 1 for node in nodes if node["Alive"]))
+    model asks for a GPU where the cluster has any, and for the memory that `clinfit check` estimates; for as many of
+    both as it has processes."""
+    gpus = int(has_gpus(nodes))
     asked = {step.run for step in steps}
     specs = {run.spec.name: run.spec for run in runs_of(place.study) if run.name in asked}
-    neural = [spec for spec in specs.values() if isinstance(spec, Neural)]
-    memory = _memory(place, neural) if neural else {}
-    of_neural = {worker_key(spec) for spec in neural}
-    threads = int(thread_settings(place)["OMP_NUM_THREADS"])
-    found = {}
-    for key in dict.fromkeys(step.worker for step in steps):
-        demand = Demand(1, gpus if key in of_neural else 0, memory.get(key, 0))
-        largest = max((int(node["Resources"]["CPU"]) for node in nodes if demand.fits(node)), default=1)
-        found[key] = replace(demand, cpus=min(threads, largest))
-    return found
+    processes: dict[str, int] = {}
+    for spec in specs.values():
+        processes[worker_key(spec)] = max(processes.get(worker_key(spec), 1), spec.processes)
+    memory = memory_demands(place, steps)
+    of_neural = {worker_key(spec) for spec in specs.values() if isinstance(spec, Neural)}
+    threads = int(thread_settings(place.environment)["OMP_NUM_THREADS"])
+    return {
+        key: with_cpus(Demand(1, gpus * processes[key] if key in of_neural else 0, memory.get(key, 0)), threads, nodes)
+        for key in dict.fromkeys(step.worker for step in steps)
+    }
 
 
-def _memory(place: Place, specs: Sequence[Neural]) -> dict[str, int]:
-    """The most that a model of a key is estimated to take. One that cannot be estimated asks for nothing: why it cannot
-    run is told where it fails."""
-    from clinfit.runs.checking.models import prepare
+def has_gpus(nodes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether any node has a GPU."""
+    return any(node["Resources"].get("GPU", 0) >= 1 for node in nodes if node["Alive"])
 
-    study = place.study.model_copy(update={"models": list(specs)})
-    first = next(iter(study.folds or [None]))
-    prepared, _ = prepare(study, {name: data.of(first) for name, data in place.data.items()})
-    found: dict[str, int] = {}
-    for one in prepared:
-        key = worker_key(one.spec)
-        found[key] = max(found.get(key, 0), int(one.estimate.memory))
-    return found
+
+def with_cpus(demand: Demand, threads: int, nodes: Sequence[Mapping[str, Any]]) -> Demand:
+    """The demand with a CPU for each thread, but no more than the largest node has that is large enough otherwise."""
+    largest = max((int(node["Resources"]["CPU"]) for node in nodes if demand.fits(node)), default=1)
+    return replace(demand, cpus=min(threads, largest))
 
 
 def seats(demand: Iterable[Demand], nodes: Sequence[Mapping[str, Any]]) -> int:

@@ -19,7 +19,7 @@ from clinfit.files import DiskError
 from clinfit.runs.cluster import shipping
 from clinfit.runs.cluster.connect import check_installed, connected
 from clinfit.runs.cluster.demands import Demand, demands, seats, thread_settings
-from clinfit.runs.cluster.station import Station, versions
+from clinfit.runs.cluster.station import Station, check_versions, versions
 from clinfit.runs.cluster.told import Told
 from clinfit.runs.steps.executors import Observer, inherited, note
 from clinfit.runs.steps.failures import Failure, attempted
@@ -184,13 +184,13 @@ class _Work:
             return
         demand, bases = self._demands[key], self._bases[key]
         runs = sorted({step.run for step in self.steps if step.worker == key})
-        actor = self.ray.remote(Station).options(**_options(demand)).remote()
+        actor = self.ray.remote(Station).options(**options_of(demand)).remote()
         parcels = [self._put("study", lambda: shipping.study_parcel(self.place))]
         for name, base in bases.items():
             if base["folder"]:
                 parcels.append(self._put(name, lambda base=base: shipping.base_parcel(base)))
         order = shipping.first_order(runs, bases)
-        answer = actor.settle.remote(order, thread_settings(self.place), *parcels)
+        answer = actor.settle.remote(order, thread_settings(self.place.environment), *parcels)
         self._seats.append(_Seat(key, actor, answer))
 
     def _put(self, name: str, make: Any) -> Any:
@@ -213,8 +213,8 @@ class _Work:
             self._broken(seat, error)
             return
         except errors.RayError as error:
-            if _cannot_import(error):
-                raise _without_clinfit() from error
+            if cannot_import(error):
+                raise without_clinfit() from error
             self._lost(seat)
             return
         for message in messages:
@@ -226,14 +226,7 @@ class _Work:
 
     def _settled(self, seat: _Seat, found: dict[str, str]) -> None:
         """An actor is up. Raises ClinfitError where it is of another version."""
-        own = versions()
-        if found != own:
-            others = ", ".join(f"{name} {version}" for name, version in found.items())
-            raise ClinfitError(
-                f"a node of the cluster has {others}",
-                expected=", ".join(f"{name} {version}" for name, version in own.items()) + ", as this machine has",
-                fix="install the same on every node",
-            )
+        check_versions(found)
         seat.settled = True
 
     def _take(self, seat: _Seat, message: dict[str, Any], parcel: bytes | None) -> None:
@@ -349,17 +342,17 @@ class _Work:
         self.ray.kill(seat.actor)
 
 
-def _options(demand: Demand) -> dict[str, Any]:
+def options_of(demand: Demand) -> dict[str, Any]:
     options: dict[str, Any] = {"num_cpus": demand.cpus, "num_gpus": demand.gpus}
     return options | ({"memory": demand.memory} if demand.memory else {}) | {"max_restarts": 0, "max_task_retries": 0}
 
 
-def _cannot_import(error: Exception) -> bool:
+def cannot_import(error: Exception) -> bool:
     said = str(error)
     return "failed to import" in said or "No module named 'clinfit" in said
 
 
-def _without_clinfit() -> ClinfitError:
+def without_clinfit() -> ClinfitError:
     found = versions()
     return ClinfitError(
         "a node of the cluster cannot import clinfit",

@@ -1,7 +1,7 @@
 """What a worker elsewhere is sent, and what becomes of what it sends back: the driver alone writes the study folder."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ def bases_of(place: Place, steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
     specs = [run.spec for run in runs_of(place.study) if run.name in asked]
     names = {(spec.base, spec.revision) for spec in specs if isinstance(spec, Neural)}
     names |= set(_judges(place, steps))
+    return known_bases(names)
+
+
+def known_bases(names: Collection[tuple[str, str | None]]) -> dict[str, dict[str, Any]]:
+    """As `bases_of`, from names with their revisions."""
     if not names:
         return {}
     from clinfit.models.bases.pretrained import find_base
@@ -59,8 +64,7 @@ def _judges(place: Place, steps: Sequence[Step]) -> Iterator[tuple[str, None]]:
     for name in {step.task for step in steps if step.action == "score-items"}:
         settings = place.study.settings(str(name))
         if isinstance(settings, GenerationEvaluation):
-            yield from ((settings.bertscore.encoder, None),) if settings.bertscore else ()
-            yield from ((settings.nli.classifier, None),) if settings.nli else ()
+            yield from ((judge.weights, None) for judge in settings.judges.values())
 
 
 def base_parcel(base: Mapping[str, Any]) -> bytes:

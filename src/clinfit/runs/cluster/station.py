@@ -6,7 +6,6 @@ that a node without clinfit, or with another version, can say so quickly.
 """
 
 import platform
-import selectors
 import shutil
 import subprocess
 import tempfile
@@ -16,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import clinfit
+from clinfit.errors import ClinfitError
 from clinfit.runs.cluster.parcels import pack, unpack
-from clinfit.runs.steps.worker_process import WorkerProcess
+from clinfit.runs.steps.worker_process import LAST_BREATH, WorkerProcess, speaking
 
 #: Seconds that a call waits for a word of the worker.
 PATIENCE = 2.0
-#: Seconds that a worker gets between its last word and its end.
-LAST_BREATH = 60.0
 #: Removes a folder once whoever started it is gone, however it went: that closes the pipe. The second time is for what
 #: a process wrote that was just about to end. It stands apart from the actor, whose children Ray ends with it.
 SWEEPER = 'exec 3<&0; (cat <&3 >/dev/null; rm -rf "$0"; sleep 3; rm -rf "$0") >/dev/null 2>&1 &'
@@ -48,6 +46,13 @@ class SweptFolder:
             self._pipe.stdin.close()
 
 
+def bases_below(folder: Path, bases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Bases as a process here finds them, whose folders were named relative to one of this node."""
+    return {
+        name: {**known, "folder": known["folder"] and str(folder / known["folder"])} for name, known in bases.items()
+    }
+
+
 class Station:
     """A worker on this node. Its folders: `study` as a run folder, `records`, `bases`."""
 
@@ -66,10 +71,7 @@ class Station:
             unpack(parcel, self._folder)
         brought = order["brought"]
         here = {name: str(self._folder / order[name]) for name in ("folder", "study_folder")}
-        bases = {
-            name: known | {"folder": known["folder"] and str(self._folder / known["folder"])}
-            for name, known in brought["bases"].items()
-        }
+        bases = bases_below(self._folder, brought["bases"])
         placed = order | here | {"brought": {"records": str(self._folder / brought["records"]), "bases": bases}}
         self._worker = WorkerProcess(placed, settings, self._folder / order["study_folder"], quiet=True)
         return versions()
@@ -88,9 +90,7 @@ class Station:
     def hear(self) -> Heard:
         """What the worker has said, within a while; what a step brought; its exit code, once it has ended."""
         assert self._worker is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._worker.out, selectors.EVENT_READ)
-            messages = self._worker.receive() if selector.select(PATIENCE) else []
+        messages = self._worker.receive() if speaking([self._worker], PATIENCE) else []
         done = next((message for message in messages if message["event"] == "done"), None)
         code = self._worker.wait(LAST_BREATH) if self._worker.ended else None
         return messages, None if done is None else self._brought(done["failure"] is not None), code
@@ -115,6 +115,18 @@ class Station:
         parcel = pack(found)
         (run / "error.log").unlink(missing_ok=True)
         return parcel
+
+
+def check_versions(found: Mapping[str, str]) -> None:
+    """Raise ClinfitError where those of a node are not those of this machine."""
+    own = versions()
+    if found != own:
+        others = ", ".join(f"{name} {version}" for name, version in found.items())
+        raise ClinfitError(
+            f"a node of the cluster has {others}",
+            expected=", ".join(f"{name} {version}" for name, version in own.items()) + ", as this machine has",
+            fix="install the same on every node",
+        )
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,14 +18,19 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from clinfit.errors import ClinfitError
-from clinfit.files import read_json, write_json
-from clinfit.machine import is_alive, this_host
+from clinfit.files import present, read_json, write_json
+from clinfit.machine import is_alive, resident_bytes, this_host
+from clinfit.runs.control.detach import log_of
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.steps.plan import Step
 
 #: Seconds between two plain progress lines of a log, and between two updates of a run's status.json.
 LINE_EVERY = 10.0
 STATUS_EVERY = 1.0
+
+#: Last lines of the log of a run that failed, and how much of the end of a log is looked at for them.
+FAILED_LINES = 5
+LOG_BYTES = 1 << 16
 
 #: Columns of a log.
 LOG_WIDTH = 140
@@ -56,31 +60,19 @@ class Listener(Protocol):
     def end(self, step: str) -> None: ...
 
 
-@dataclass
-class Monitor:
-    """The voice of a driver, and its status.json. `state` is one of running, done, failed, interrupted."""
+class Bars:
+    """The voice of a driver: lines, and a bar for each step."""
 
-    folder: RunFolder
-    console: Console
-    status: dict[str, Any] = field(default_factory=dict)
-    _began: float = field(default_factory=time.monotonic)
-    _titles: dict[str, str] = field(default_factory=dict)
-    _told: dict[str, float] = field(default_factory=dict)
-    _bars: dict[str, TaskID] = field(default_factory=dict)
-    _progress: Progress | None = None
-
-    def __post_init__(self) -> None:
-        self.status = {"state": "running", "pid": os.getpid(), "host": this_host(), "started": now(), "models": {}}
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._titles: dict[str, str] = {}
+        self._told: dict[str, float] = {}
+        self._bars: dict[str, TaskID] = {}
+        self._progress: Progress | None = None
 
     def say(self, text: str) -> None:
         """One line for the user."""
         self.console.print(escape(text), highlight=False, soft_wrap=True)
-
-    def update(self, **values: Any) -> None:
-        """Set values of status.json and write it at once."""
-        self.status |= values
-        self.status |= {"updated": now(), "elapsed_seconds": round(time.monotonic() - self._began, 1)}
-        write_json(self.folder.status, self.status)
 
     def begin(self, step: str, title: str) -> None:
         """Show a step: by a bar on a terminal, else by a line."""
@@ -114,14 +106,30 @@ class Monitor:
             self._progress = None
 
 
+class Monitor(Bars):
+    """The voice of the driver of a run, and its status.json. `state` is one of running, done, failed, interrupted."""
+
+    def __init__(self, folder: RunFolder, console: Console) -> None:
+        super().__init__(console)
+        self.folder, self._began = folder, time.monotonic()
+        self.status: dict[str, Any] = {"state": "running", "pid": os.getpid(), "host": this_host()}
+        self.status |= {"started": now(), "models": {}}
+
+    def update(self, **values: Any) -> None:
+        """Set values of status.json and write it at once."""
+        self.status |= values
+        self.status |= {"updated": now(), "elapsed_seconds": round(time.monotonic() - self._began, 1)}
+        write_json(self.folder.status, self.status)
+
+
 @contextmanager
 def telling(listener: Listener, path: Path, step: Step, title: str) -> Iterator[Advance]:
     """Tell a listener and the run's status.json at `path` of a step while the block does it.
 
     The block gets a function (done, total, text) as `Workspace.progress` expects.
     """
-    status = {"state": "running", "pid": os.getpid(), "stage": step.stage, "step": title}
-    status |= {"done": None, "total": None, "text": None, "seconds": 0.0}
+    status = {"state": "running", "pid": os.getpid(), "host": this_host(), "stage": step.stage, "step": title}
+    status |= {"began": now(), "done": None, "total": None, "text": None, "seconds": 0.0}
     began = written = time.monotonic()
     write_json(path, status | {"updated": now()})
 
@@ -147,55 +155,101 @@ def set_state(path: Path, state: str) -> None:
     write_json(path, known | {"state": state, "updated": now()})
 
 
-def status_lines(folder: RunFolder) -> list[str]:
+def status_lines(folder: RunFolder, last: int | None = None) -> list[str]:
     """What a study folder says of itself and of every run, in lines; what a process left behind that is gone is called
-    killed, a folder that is only frozen not begun."""
+    killed, a folder that is only frozen not begun. last: so many lines of every log; default: a few of what failed."""
     if not folder.status.is_file():
         return [f"{folder.path}: frozen, not begun (run the study to begin)"]
     status = read_json(folder.status)
-    state = status["state"]
-    if state == "running" and not is_alive(status["pid"]):
+    state, seconds = status["state"], status["elapsed_seconds"]
+    at_work = state == "running" and _works_on(status)
+    if at_work:
+        seconds = _seconds_since(status["started"])
+    elif state == "running":
         state = "killed (run the study again to continue)"
-    work = f"started {status['started']}, {status['elapsed_seconds']:.0f} s of work"
+    work = f"started {status['started']}, {seconds:.0f} s of work"
     lines = [f"{folder.path}: {state}", f"{work}, {_disk_megabytes(folder.path):,.0f} MB on disk"]
     known: dict[str, str] = status["models"]
     others = sorted(path.parent.name for path in folder.path.glob("models/*/status.json"))
-    return lines + [
-        f"  {name}: {_run_line(folder, name, known.get(name))}" for name in dict.fromkeys([*known, *others])
-    ]
+    for name in dict.fromkeys([*known, *others]):
+        lines.append(f"  {name}: {_run_line(folder, name, known.get(name))}")
+        if known.get(name) == "failed":
+            lines += _last_lines(folder.run(name).path / "error.log", FAILED_LINES if last is None else last)
+    few = 0 if at_work or status["state"] in ("done", "interrupted") else FAILED_LINES
+    return lines + _last_lines(log_of(folder.path), few if last is None else last)
 
 
 def is_running(folder: RunFolder) -> bool:
     """Whether a driver of this machine, or of another host, works on a study folder."""
     status = read_json(folder.status) if folder.status.is_file() else {}
-    elsewhere = status.get("host", this_host()) != this_host()
-    return status.get("state") == "running" and (elsewhere or is_alive(status["pid"]))
+    return status.get("state") == "running" and _works_on(status)
+
+
+def _works_on(status: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a status is there; of another host nobody here can say that it is not."""
+    return status.get("host", this_host()) != this_host() or is_alive(status["pid"])
 
 
 def _disk_megabytes(path: Path) -> float:
     """What a folder takes; files that go meanwhile count nothing."""
     total = 0
-    for file in path.rglob("*"):
+    for file in present(path):
         with suppress(OSError):
             total += file.stat().st_size if file.is_file() else 0
     return total / 1e6
 
 
+def _last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a log below its name, each moved in; nothing where there is no log."""
+    if not count or not log.is_file():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    return [f"    {log}:", *(f"      {line}" for line in lines[-count:])]
+
+
+def _seconds_since(time: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
+
+
 def _remaining(own: Mapping[str, Any]) -> str:
-    """How long a step still takes, at the speed that it had so far."""
+    """How long a step has taken, and how long it still takes at the speed that it had so far."""
     done, total, seconds = (own.get(key) or 0 for key in ("done", "total", "seconds"))
-    return f", about {seconds / done * (total - done):.0f} s left" if done and seconds and total > done else ""
+    told = f", {_seconds_since(own['began']):.0f} s so far" if "began" in own else ""
+    return told + (f", about {seconds / done * (total - done):.0f} s left" if done and seconds and total > done else "")
+
+
+def _memory(own: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """What the process holds that works on a run, where it is one of this machine, and the most of its steps so far."""
+    held = resident_bytes(own["pid"]) if own.get("host", this_host()) == this_host() else 0
+    told = f", {held / 1e9:.2f} GB of memory" if held else ""
+    peak = record.get("peak_memory_mb")
+    return told + (f", at most {peak / 1e3:.2f} GB in its steps before" if peak else "")
 
 
 def _run_line(folder: RunFolder, name: str, state: str | None) -> str:
-    """How a run stands: the driver's word for it, and where it works, what it works at."""
+    """How a run stands: the driver's word for it, and where it works, what it works at and what that takes; of one that
+    failed its reason."""
     try:
         own = read_json(folder.run(name).status)
     except ClinfitError:
         return state or "unknown"
+    try:
+        record = folder.run(name).read_record()
+    except ClinfitError:
+        record = {}
     if "step" not in own or state == "failed":
-        return state or own["state"]
-    state = own["state"] if own["state"] == "interrupted" or is_alive(own["pid"]) else "killed"
+        return (state or own["state"]) + _outcome(record)
+    state = own["state"] if own["state"] == "interrupted" or _works_on(own) else "killed"
     count = f" {own['done']}/{own['total']}" if own.get("total") else ""
-    left = _remaining(own) if state == "running" else ""
-    return f"{state}, stage {own['stage']}: {own['step']}{count} {own.get('text') or ''}".rstrip() + left
+    far = _remaining(own) + _memory(own, record) if state == "running" else ""
+    return f"{state}, stage {own['stage']}: {own['step']}{count} {own.get('text') or ''}".rstrip() + far
+
+
+def _outcome(record: Mapping[str, Any]) -> str:
+    """What the record of a run says that does no step: why it failed, or what it took."""
+    if record.get("status") == "failed":
+        return f": {record['reason']}"
+    seconds, peak = sum(stage["seconds"] for stage in record.get("stages", {}).values()), record.get("peak_memory_mb")
+    return f", {seconds:.0f} s of training, at most {peak / 1e3:.2f} GB of memory" if peak else ""

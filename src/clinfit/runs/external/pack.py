@@ -2,10 +2,11 @@
 
     clinfit evaluate PACK --data new-site.csv
 
-Nothing is chosen on the records: probabilities are recalibrated, and answers decided, as the pack does it.
+Nothing is chosen on the records: probabilities are recalibrated, and answers decided, as the pack does it. What may be
+chosen on them next, by a command of its own, is in recalibrate.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from clinfit.data.records import Record
+from clinfit.data.records import Record, Value
 from clinfit.data.seen import Seen, SeenCategories, SeenNumbers, as_seen
 from clinfit.data.values import SMALL_CELL
-from clinfit.errors import ClinfitError, nearest
+from clinfit.errors import ClinfitError
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.external_results import CaseMixRow
@@ -30,14 +31,16 @@ from clinfit.packs.decide import Served
 from clinfit.packs.read import Pack, load_pack
 from clinfit.predictions import Source, answer_text, predictions_table
 from clinfit.report.inputs import ReportInputs
+from clinfit.runs.external.offer import offered, recalibrate_command
 from clinfit.runs.finish import write_outcome
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.steps.environment import describe_environment
 from clinfit.runs.steps.item_scores import score_table, with_scores
+from clinfit.study.data import InputColumn
 from clinfit.study.evaluation import SETTINGS, Evaluation, Threshold, primaries
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import Study
-from clinfit.study.tasks import Task, Writing
+from clinfit.study.tasks import Writing
 
 
 def evaluate_pack(
@@ -51,20 +54,16 @@ def evaluate_pack(
     if RunFolder(out).study.is_file():
         raise ClinfitError(f"{out} is a run folder, and its own report would be lost", fix="give another --out")
     pack = load_pack(folder)
-    name = _task_name(pack, task)
-    served = pack.tasks[name]
-    records = pack.records(name, source)
-    labelled = [record for record in records if record.target is not None]
-    if not labelled:
-        raise ClinfitError(
-            f"none of the {len(records)} records of {source} has an answer of task {name}",
-            expected=f"answers in {', '.join(served.task.data.label_columns)}, written as in training",
-            fix="add the answers; without any, `clinfit predict` gives the pack's own",
-        )
+    name = pack.named(task)
+    served = pack.served(name)
+    records, labelled = labelled_records(pack, name, source)
     answers = pack.answer(name, labelled)
     study = _study(pack, name, served, source.name)
-    facts = Facts(external={name: _external(pack, name, served, records, labelled, answers)})
-    results = evaluate(study, _table(pack, name, served.task, _as_answered(served, labelled), answers), facts)
+    external = _external(pack, name, served, records, labelled, answers)
+    if (method := offered(served, pack.model.spec.family, labelled)) is not None:
+        external["recalibrate"] = recalibrate_command(folder, source, name if len(pack.tasks) > 1 else None, method)
+    facts = Facts(external={name: external})
+    results = evaluate(study, predictions_of(pack, name, labelled, answers), facts)
     described = {"source": str(source), "fingerprint": hash_file(source)}
     environment = describe_environment(neural=pack.model.spec.neural)
     inputs = ReportInputs(
@@ -74,23 +73,22 @@ def evaluate_pack(
     return results
 
 
+def labelled_records(pack: Pack, name: str, source: Path) -> tuple[Sequence[Record], list[Record]]:
+    """The records of a file, and those of them that have an answer; raises ClinfitError where none has."""
+    records = pack.records(name, source)
+    labelled = [record for record in records if record.target is not None]
+    if not labelled:
+        raise ClinfitError(
+            f"none of the {len(records)} records of {source} has an answer of task {name}",
+            expected=f"answers in {', '.join(pack.tasks[name].task.data.label_columns)}, written as in training",
+            fix="add the answers; without any, `clinfit predict` gives the pack's own",
+        )
+    return records, labelled
+
+
 def _as_answered(served: Served, records: Sequence[Record]) -> list[Record]:
     """The records as the pack reads them: a category in another case is the one that training has seen."""
-    return [as_seen(record, served.seen)[0] for record in records]
-
-
-def _task_name(pack: Pack, task: str | None) -> str:
-    names = list(pack.tasks)
-    if task is None and len(names) == 1:
-        return names[0]
-    if task is None or task not in pack.tasks:
-        near = nearest(task, names) if task else None
-        raise ClinfitError(
-            f"the pack answers no task {task!r}" if task else f"the pack answers {len(names)} tasks, and none is named",
-            expected=f"--task {' or '.join(names)}",
-            fix=f"--task {near}" if near else "",
-        )
-    return task
+    return [as_seen(record, served.seen, served.task.data.columns)[0] for record in records]
 
 
 def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
@@ -102,7 +100,8 @@ def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
     made = served.thresholds.get("", ThresholdChoice())
     fixed = Threshold(rule="fixed", value=made.value, weights=made.weights) if made.moved else Threshold()
     primary: Any = getattr(task.evaluation, "primary", None) or primaries(task.kind)[0]
-    asked = task.model_copy(update={"evaluation": None, "data": task.data.model_copy(update={"path": source})})
+    new = {"path": source, "synthetic": False}  # these records are others than those of the study
+    asked = task.model_copy(update={"evaluation": None, "data": task.data.model_copy(update=new)})
     return Study(
         name=f"{content.study.name}-external",
         description=f"External validation of {content.run} of the study {content.study.name} on {source}",
@@ -112,9 +111,10 @@ def _study(pack: Pack, name: str, served: Served, source: str) -> Study:
     )
 
 
-def _table(pack: Pack, name: str, task: Task, records: Sequence[Record], answers: Sequence[Answer]) -> pd.DataFrame:
+def predictions_of(pack: Pack, name: str, records: Sequence[Record], answers: Sequence[Answer]) -> pd.DataFrame:
     """The pack's answers as predictions: recalibrated probabilities and what it decided, or texts with their scores."""
-    content = pack.content
+    content, task = pack.content, pack.tasks[name].task
+    records = _as_answered(pack.tasks[name], records)
     source = Source(content.run, content.model.spec["name"], content.model.seed, content.model.stage)
     dropped = _counts([answer.dropped_tokens for answer in answers])
     if isinstance(task, Writing):
@@ -173,31 +173,45 @@ def _external(
         system=f"{content.model.spec['name']}-seed{content.model.seed}",
         records=len(labelled),
         unlabelled=len(records) - len(labelled),
-        unseen=sum(bool(as_seen(record, served.seen)[1]) for record in labelled),
+        unseen=sum(bool(as_seen(record, served.seen, served.task.data.columns)[1]) for record in labelled),
         referred=sum(answer.status == "refer" for answer in answers),
         before=entry.n,
         cross_validation=entry.cross_validation,
+        recalibrated=entry.recalibrated,
+        recalibrate=None,
         metrics=entry.metrics,
         thresholds={label: choice.as_dict() for label, choice in served.thresholds.items() if label},
-        case_mix=case_mix(served.seen, labelled),
+        case_mix=case_mix(served.seen, served.task.data.columns, labelled),
     )
 
 
 # ---------------------------------------------------------------- case mix
 
 
-def case_mix(seen: Seen, records: Sequence[Record]) -> list[CaseMixRow]:
+def case_mix(seen: Seen, columns: Mapping[str, InputColumn], records: Sequence[Record]) -> list[CaseMixRow]:
     """What training has seen of each input beside what these records hold; no value that fewer than SMALL_CELL of them
     have is named."""
     rows = []
     for name, known in seen.items():
-        values = [value for record in records if (value := record.inputs[name]) is not None]
+        read = [as_seen(record, {name: known}, {name: columns[name]}) for record in records]
+        values = [value for record, _ in read if (value := record.inputs[name]) is not None]
         here = _numbers(values) if isinstance(known, SeenNumbers) else _categories(values)
         missing = len(records) - len(values)
         here += f"; missing in {missing}" if missing else ""
-        outside = sum(bool(as_seen(record, {name: known})[1]) for record in records)
+        outside = sum(
+            _is_other(record.inputs[name], seen_as.inputs[name], known)
+            for record, (seen_as, _) in zip(records, read, strict=True)
+        )
         rows.append(CaseMixRow(name=name, train=_known(known), here=here, outside=outside, n=len(records)))
     return rows
+
+
+def _is_other(value: Value, read: Value, known: SeenNumbers | SeenCategories) -> bool:
+    """Whether training has not seen such a value; not of a category in another case, nor of an impossible number, which
+    is missing."""
+    if isinstance(known, SeenNumbers):
+        return isinstance(read, float) and not known.low <= read <= known.high
+    return value is not None and read not in known.values
 
 
 def _known(known: SeenNumbers | SeenCategories) -> str:

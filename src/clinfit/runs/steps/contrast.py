@@ -19,7 +19,7 @@ from clinfit.prompts.template import source_text
 from clinfit.study.tasks import Generation
 
 #: Raised when faults are made otherwise than before.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,23 @@ Both do the same steps through the same `Worker`, in the plan's order, and leave
 those along that need it, and nothing else.
 """
 
-import selectors
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache, partial
 from typing import Any, Protocol
 
 from clinfit.files import DiskError
-from clinfit.models.remote.egress import egress_allowed
 from clinfit.runs.control.status import Listener
-from clinfit.runs.steps.failures import Failure
-from clinfit.runs.steps.place import Place
+from clinfit.runs.steps.demands import Room
+from clinfit.runs.steps.failures import Failure, too_much_memory
+from clinfit.runs.steps.place import Place, order_of
 from clinfit.runs.steps.plan import Step
 from clinfit.runs.steps.worker import Worker
-from clinfit.runs.steps.worker_process import WorkerProcess, epitaph
+from clinfit.runs.steps.worker_process import LAST_BREATH, WorkerProcess, epitaph, speaking
 
-#: Seconds that one gets between its last word and its end.
-LAST_BREATH = 60.0
+#: Seconds between two looks at the memory of workers that may hold so much only.
+LOOK_EVERY = 0.1
 
 
 class Observer(Listener, Protocol):
@@ -62,24 +62,32 @@ class Inline:
 class Processes:
     """One process for each worker key, so that a base is in memory once and goes when its models are done.
 
-    at_once: how many of them work at the same time. A process that dies fails the step that it held; the steps that are
-    left go to a new one.
+    at_once: how many of them work at the same time, where there is memory for all of them: one waits that is estimated
+    not to fit beside those at work; one alone always may. memory: GB (10^9 bytes) that each may hold; one that holds
+    more is killed. A process that dies fails the step that it held; the steps that are left go to a new one.
     """
 
     elsewhere = False
 
-    def __init__(self, at_once: int = 1) -> None:
-        self.at_once = at_once
+    def __init__(self, at_once: int = 1, memory: float | None = None) -> None:
+        self.at_once, self.memory = at_once, memory
 
     def run(self, steps: Sequence[Step], place: Place, observer: Observer) -> dict[str, Failure]:
         failures: dict[str, Failure] = {}
         waiting = [deque(step for step in steps if step.worker == key) for key in _keys(steps)]
         working: list[_Process] = []
+        room = cache(partial(Room, place, steps))
+        told: set[str] = set()
         try:
             while waiting or working:
-                while waiting and len(working) < self.at_once:
-                    working.append(_Process(place, waiting.pop(0)))
-                for process in _heard(working):
+                while (at := self._next(waiting, working, room)) is not None:
+                    working.append(_Process(place, waiting.pop(at)))
+                if waiting and len(working) < self.at_once:
+                    _tell_who_waits(waiting, told, observer)
+                if self.memory is not None:
+                    for process in working:
+                        process.keep_within(self.memory)
+                for process in speaking(working, None if self.memory is None else LOOK_EVERY):
                     for message in process.receive():
                         _hear(process, message, failures, observer)
                     if process.ended:
@@ -90,6 +98,17 @@ class Processes:
         finally:
             _stop(working)
         return failures
+
+    def _next(
+        self, waiting: Sequence[deque[Step]], working: Sequence["_Process"], room: Callable[[], Room]
+    ) -> int | None:
+        """Whose turn it is of those that wait: the first that fits beside those at work."""
+        if not waiting or len(working) >= self.at_once:
+            return None
+        if not working:
+            return 0
+        held = {process.key: process.memory for process in working}
+        return next((at for at, steps in enumerate(waiting) if room().fits(steps[0].worker, held)), None)
 
 
 def inherited(step: Step, failures: dict[str, Failure]) -> Failure | None:
@@ -107,20 +126,14 @@ def note(step: Step, failure: Failure | None, failures: dict[str, Failure], obse
 
 
 class _Process(WorkerProcess):
-    """A worker process. left: the steps that wait for it. held: the one that it does now."""
+    """A worker process. key: of its steps. left: those that wait for it. held: the one that it does now. excess: why it
+    was killed, where it held too much memory."""
 
     def __init__(self, place: Place, steps: deque[Step]) -> None:
-        self.left, self.ready = steps, False
+        self.key, self.left, self.ready = steps[0].worker, steps, False
         self.held: Step | None = None
-        super().__init__(
-            {
-                "folder": str(place.folder.path.resolve()),
-                "study_folder": str(place.study.folder.resolve()),
-                "siblings": str(place.siblings.resolve()) if place.siblings else None,
-                "runs": sorted({step.run for step in steps}),
-                "egress": egress_allowed(),
-            }
-        )
+        self.excess: Failure | None = None
+        super().__init__(order_of(place, [step.run for step in steps]))
 
     def next(self, step: Step) -> None:
         """Give it a step; one that has died meanwhile never held it."""
@@ -129,17 +142,23 @@ class _Process(WorkerProcess):
         else:
             self.left.appendleft(step)
 
+    def keep_within(self, limit: float) -> None:
+        """Kill it where it holds more than `limit` GB."""
+        held = self.memory / 1e9
+        if held > limit and self.excess is None:
+            self.excess = too_much_memory(held, limit)
+            self.kill()
+
 
 def _keys(steps: Sequence[Step]) -> list[str]:
     return list(dict.fromkeys(step.worker for step in steps))
 
 
-def _heard(working: Sequence[_Process]) -> list[_Process]:
-    """Those who have said something, or ended; waits for one."""
-    with selectors.DefaultSelector() as selector:
-        for process in working:
-            selector.register(process.out, selectors.EVENT_READ, process)
-        return [key.data for key, _ in selector.select()]
+def _tell_who_waits(waiting: Sequence[deque[Step]], told: set[str], observer: Observer) -> None:
+    """Say once of each key that there is no room for it yet."""
+    for key in [steps[0].worker for steps in waiting if steps[0].worker not in told]:
+        told.add(key)
+        observer.say(f"{key} waits until there is memory for it beside what is at work")
 
 
 def _hear(process: _Process, message: dict[str, Any], failures: dict[str, Failure], observer: Observer) -> None:
@@ -182,7 +201,7 @@ def _bury(process: _Process, failures: dict[str, Failure], observer: Observer) -
         step = process.left.popleft()
     if step is not None:
         observer.end(step.id)
-        note(step, Failure(epitaph(code), False), failures, observer)
+        note(step, process.excess or Failure(epitaph(code), False), failures, observer)
 
 
 def _stop(working: Sequence[_Process]) -> None:

@@ -41,12 +41,31 @@ class Failure:
     fixable: bool
 
 
+#: What gives a model less memory to ask for.
+SMALLER = "lower train.batch_tokens or train.max_length, or choose a smaller base"
+
+
+def too_much_memory(held: float, limit: float) -> Failure:
+    """Of a worker that was killed since it held more than its limit, both in GB."""
+    return Failure(f"its worker held {held:.2f} GB of memory, and --memory allows {limit:g} GB: {SMALLER}", True)
+
+
+class StepFailed(Exception):
+    """A step failed in another process, which has told how and kept its traceback."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.reason)
+
+
 def failure_of(error: BaseException) -> Failure:
     """What kind of failure and where in clinfit, such as `ValueError at models/causal.py:120`."""
+    if isinstance(error, StepFailed):
+        return error.failure
     if isinstance(error, ClinfitError):
         return Failure("; ".join(error.lines()), True)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return Failure("out of memory: lower train.batch_tokens or train.max_length, or choose a smaller base", True)
+        return Failure(f"out of memory: {SMALLER}", True)
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
     where = f" at {Path(ours[-1].filename).relative_to(PACKAGE)}:{ours[-1].lineno}" if ours else ""
@@ -65,7 +84,7 @@ def attempted(folder: Path, act: Callable[[], Result]) -> tuple[Result | None, F
         raise
     except Exception as error:
         failure = failure_of(error)
-        if not failure.fixable:
+        if not failure.fixable and not isinstance(error, StepFailed):
             write_text(folder / "error.log", traceback_text(error))
         return None, failure
 

@@ -16,12 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clinfit.data.records import Record
+from clinfit.errors import ClinfitError
 from clinfit.evaluation.metrics.fields import OF_ITEM, columns_of, field_scores
 from clinfit.evaluation.metrics.text.definitions import METRICS, item_scores, packages
 from clinfit.evaluation.metrics.text.normalise import sentences
 from clinfit.predictions import SCORE
 from clinfit.prompts.template import source_text
-from clinfit.study.evaluation import GenerationEvaluation, TaskEvaluation
+from clinfit.study.evaluation import GenerationEvaluation, Judge, TaskEvaluation
+from clinfit.study.schema import Study
 from clinfit.study.tasks import Extraction, TextTask
 
 #: Raised when a metric is computed otherwise than before, so that texts are scored again.
@@ -55,11 +57,8 @@ class Scoring:
 def _text_deciding(task: TextTask, settings: TaskEvaluation, identity: Identity) -> dict[str, Any]:
     """The metrics, the packages that compute some of them, and the weights that the study names for others."""
     found: dict[str, Any] = {"metrics": list(METRICS), "packages": packages(), "sources": task.sources}
-    asked = cast(GenerationEvaluation, settings)
-    if asked.bertscore is not None:
-        found["bertscore"] = [JUDGES, asked.bertscore.layer, identity(asked.bertscore.encoder, None)]
-    if asked.nli is not None:
-        found["nli"] = [JUDGES, identity(asked.nli.classifier, None)]
+    for metric, judge in cast(GenerationEvaluation, settings).judges.items():
+        found[metric] = [JUDGES, judge.model_dump(), identity(judge.weights, None)]
     return found
 
 
@@ -125,25 +124,41 @@ def judged(
 
     sources: by the records' ids. Raises ClinfitError where the weights are not on this machine, or of another kind.
     """
-    found: dict[str, NDArray[np.float64]] = {}
-    texts = answers["predicted"].astype(str).tolist()
-    if settings.bertscore is not None:
-        from clinfit.models.texts.judges import BertScorer
+    if not settings.judges:
+        return {}
+    from clinfit.models.texts.judges import JudgedText, judge_of
 
-        found["bertscore"] = BertScorer(settings.bertscore).scores(texts, answers["gold"].astype(str).tolist())
-    if settings.nli is not None:
-        from clinfit.models.texts.judges import NliScorer
+    texts = [
+        JudgedText(
+            str(row["predicted"]),
+            str(row["gold"]),
+            sentences(str(row["predicted"])),
+            sentences(sources[str(row["id"])]),
+        )
+        for row in answers.to_dict(orient="records")
+    ]
+    return {metric: judge_of(judge).scores(texts) for metric, judge in settings.judges.items()}
 
-        judge = NliScorer(settings.nli)
-        given = [sources[str(record)] for record in answers["id"]]
-        scores = [judge.score(sentences(a), sentences(b)) for a, b in zip(texts, given, strict=True)]
-        found["nli"] = np.array(scores, dtype=np.float64)
+
+def missing_judges(study: Study) -> list[ClinfitError]:
+    """Why such metrics cannot be computed, one error for each key that names weights which are not there or are of
+    another kind; asked before anything is trained."""
+    asked: dict[str, Judge] = {}
+    for name, task in study.tasks.items():
+        if isinstance(settings := study.settings(name), GenerationEvaluation):
+            block = "evaluation" if task.evaluation is None else f"tasks.{name}.evaluation"
+            asked |= {f"{block}.{metric}.{judge.key}": judge for metric, judge in settings.judges.items()}
+    if not asked:
+        return []
+    from clinfit.models.texts.judges import judge_of
+
+    found = []
+    for place, judge in asked.items():
+        try:
+            judge_of(judge)
+        except ClinfitError as error:
+            found.append(ClinfitError(f"{place}: {error.found}", expected=error.expected, fix=error.fix))
     return found
-
-
-def check_judges(settings: GenerationEvaluation) -> None:
-    """Raise ClinfitError where such a metric cannot be computed, before anything is trained."""
-    judged(settings, pd.DataFrame({"id": [], "predicted": [], "gold": []}), {})
 
 
 def with_scores(answers: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

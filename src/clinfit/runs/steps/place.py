@@ -11,6 +11,7 @@ from clinfit.data.notes import DataNotes
 from clinfit.data.records import Record, Target
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json
+from clinfit.models.remote.egress import egress_allowed
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.inputs import data_of
 from clinfit.runs.steps.environment import describe_environment
@@ -26,7 +27,7 @@ class Place:
     """What steps are done with.
 
     data: by task. environment: what is trained on (environment.py). siblings: where other folders of the study lie,
-    None when nothing is taken from them.
+    None when nothing is taken from them. brought: as `place_of` was told of it, for workers that this one starts.
     """
 
     study: Study
@@ -34,6 +35,19 @@ class Place:
     folder: RunFolder
     environment: Mapping[str, Any]
     siblings: Path | None = None
+    brought: Mapping[str, Any] | None = None
+
+
+def order_of(place: Place, runs: Sequence[str]) -> dict[str, Any]:
+    """The first order of a worker on this machine, as `place_of` reads it; runs: whose steps will come."""
+    return {
+        "folder": str(place.folder.path.resolve()),
+        "study_folder": str(place.study.folder.resolve()),
+        "siblings": str(place.siblings.resolve()) if place.siblings else None,
+        "runs": sorted(set(runs)),
+        "egress": egress_allowed(),
+        **({} if place.brought is None else {"brought": dict(place.brought)}),
+    }
 
 
 def place_of(order: dict[str, Any]) -> Place:
@@ -49,7 +63,7 @@ def place_of(order: dict[str, Any]) -> Place:
     needed = {task for run in runs_of(study) if run.name in order["runs"] for task in study.tasks_of(run.spec)}
     names, brought = [name for name in study.tasks if name in needed], order.get("brought")
     if brought is not None:
-        _put_bases(brought["bases"])
+        put_bases(brought["bases"])
     return Place(
         study=study,
         data={name: brought_data(Path(brought["records"]), name, study.tasks[name]) for name in names}
@@ -58,6 +72,7 @@ def place_of(order: dict[str, Any]) -> Place:
         folder=folder,
         environment=describe_environment(neural=any(spec.neural for spec in study.models)),
         siblings=Path(order["siblings"]) if order["siblings"] else None,
+        brought=brought,
     )
 
 
@@ -111,7 +126,7 @@ def brought_data(folder: Path, name: str, task: Task) -> TaskData:
     return found
 
 
-def _put_bases(bases: Mapping[str, Mapping[str, Any]]) -> None:
+def put_bases(bases: Mapping[str, Mapping[str, Any]]) -> None:
     """Let bases be found where they were put; raises ClinfitError where one is not that of the driver."""
     if not bases:
         return

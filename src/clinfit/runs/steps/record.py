@@ -108,6 +108,7 @@ def open_record(runs: RunFolder, study: Study, run: Run, steps: Sequence[Step], 
     done = record["status"] == "done" and all(why_to_do(step, record, folder.path) is None for step in steps)
     if not done:
         record |= {"status": "running", "reason": None}
+        (folder.path / "error.log").unlink(missing_ok=True)  # of an attempt before
     if record != found:
         write_json(folder.record, record)
     return not done

@@ -5,36 +5,30 @@ works in the process of the driver, or in one of its own: `python -m clinfit.run
 standard input, one JSON object a line, and tells of it on standard output.
 """
 
-import json
-import os
 import random
-import signal
-import sys
-import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from queue import Queue
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.data.records import Record, in_split
-from clinfit.files import DiskError, hash_json, new_folder, write_json, write_parquet
+from clinfit.files import hash_json, new_folder, write_json, write_parquet
 from clinfit.locks import locked
 from clinfit.machine import peak_memory_bytes
-from clinfit.models.base import Each, Lesson, Mergeable, Model, Workspace, Writer
+from clinfit.models.base import Each, FitSummary, Lesson, Mergeable, Model, Progress, Workspace, Writer
 from clinfit.models.families import create_model, load_model
 from clinfit.models.remote.egress import allow_egress
 from clinfit.predictions import Source, predictions_table, read_predictions
 from clinfit.runs.control.status import Listener, telling
 from clinfit.runs.folder import ModelFolder
 from clinfit.runs.steps.abstention import abstention_table
+from clinfit.runs.steps.channel import Channel, Order, work
 from clinfit.runs.steps.contrast import contrast_table
-from clinfit.runs.steps.failures import Failure, attempted, failure_of
+from clinfit.runs.steps.failures import Failure, attempted
 from clinfit.runs.steps.importance import write_importance
 from clinfit.runs.steps.item_scores import score_table
 from clinfit.runs.steps.place import Place, place_of
@@ -42,6 +36,7 @@ from clinfit.runs.steps.plan import ASKED_OF_IT, Run, Step, free_tokens, runs_of
 from clinfit.runs.steps.record import model_of, note_done, note_usage, searched_spec, why_to_do
 from clinfit.runs.steps.reuse import from_elsewhere
 from clinfit.runs.steps.search import run_search
+from clinfit.runs.steps.together import fit_together
 from clinfit.runs.steps.trials import Subject
 from clinfit.runs.steps.written import Kept, WrittenTexts, answer_left, write_left, write_texts
 from clinfit.study.evaluation import GenerationEvaluation
@@ -126,26 +121,45 @@ class Worker:
 
     def _fit(self, step: Step, run: Run, record: dict[str, Any]) -> None:
         folder = self.place.folder.run(step.run)
+        together = run.spec.processes > 1 and self._stage(step, run).stage.merge is None
+        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
+            summary, memory = (self._fit_together if together else self._fit_alone)(step, run, advance)
+        self._model = None  # what is evaluated is what was saved
+        record["stages"][str(step.stage)] = asdict(summary)
+        record |= {"environment": self.place.environment, "peak_memory_mb": memory}
+        write_json(self.place.folder.environment, self.place.environment)
+
+    def _fit_alone(self, step: Step, run: Run, progress: Progress) -> tuple[FitSummary, float]:
+        model, summary = self.taught(step, progress)
+        with new_folder(self.place.folder.run(step.run).model(step.stage)) as saved:
+            model.save(saved)
+        return summary, peak_memory()
+
+    def _fit_together(self, step: Step, run: Run, progress: Progress) -> tuple[FitSummary, float]:
+        self._model, self._shared = None, None  # the memory is for the processes
+        with new_folder(self.place.folder.run(step.run).model(step.stage)) as saved:
+            done = fit_together(self.place, step, run.spec.processes, saved, progress)
+        return done.summary, done.memory
+
+    def _stage(self, step: Step, run: Run) -> Taught:
+        """What a fit teaches."""
         (taught,) = (taught for taught in stages_of(self.place.study, run.spec) if taught.number == step.stage)
-        starts = [self.place.folder.written(need) for need in step.starts]
-        spec = searched_spec(run.spec, record)
+        return taught
+
+    def taught(self, step: Step, progress: Progress) -> tuple[Model, FitSummary]:
+        """The model as a fit leaves it, and what it tells; of several processes that do it together, in each."""
+        run, folder = self._runs[step.run], self.place.folder.run(step.run)
+        taught, starts = self._stage(step, run), [self.place.folder.written(need) for need in step.starts]
+        spec = searched_spec(run.spec, folder.read_record())
         if spec is not run.spec:
             self._model = None
         model = self._untrained(run) if spec is run.spec else self._created(run, spec)
         seed_everything(run.spec, run.seed)
-        with telling(self.listener, folder.status, step, self._title(step, run)) as advance:
-            workspace = Workspace(folder.stage(step.stage), advance, self._primary, self.place.study.track)
-            workspace.folder.mkdir(parents=True, exist_ok=True)
-            if taught.stage.merge is not None:
-                summary = cast(Mergeable, model).merge(starts, taught.stage.merge, workspace)
-            else:
-                summary = model.fit(self._lesson(taught, run, starts), workspace)
-        with new_folder(folder.model(step.stage)) as saved:
-            model.save(saved)
-        self._model = None  # what is evaluated is what was saved
-        record["stages"][str(step.stage)] = asdict(summary)
-        record |= {"environment": self.place.environment, "peak_memory_mb": peak_memory()}
-        write_json(self.place.folder.environment, self.place.environment)
+        workspace = Workspace(folder.stage(step.stage), progress, self._primary, self.place.study.track)
+        workspace.folder.mkdir(parents=True, exist_ok=True)
+        if taught.stage.merge is not None:
+            return model, cast(Mergeable, model).merge(starts, taught.stage.merge, workspace)
+        return model, model.fit(self._lesson(taught, run, starts), workspace)
 
     def _lesson(self, taught: Taught, run: Run, starts: Sequence[Path]) -> Lesson:
         """What a stage teaches; records in the order of the study's tasks, then those of earlier tasks."""
@@ -155,7 +169,8 @@ class Worker:
         )
         stage = taught.stage
         if stage.retain is not None and taught.rehearsed:
-            train = rehearse(train, taught.rehearsed, stage.retain.rehearsal, run.seed)
+            earlier = {name: self.place.study.tasks[name] for name in taught.rehearsed}
+            train = rehearse(train, earlier, stage.retain.rehearsal, run.seed)
         (start,) = starts or [None]
         return Lesson(train, validation, taught.all_weights, start, stage)
 
@@ -313,90 +328,17 @@ def peak_memory() -> float:
 # ---------------------------------------------------------------- a process of its own
 
 
-class Channel:
-    """The way back to the process that asked: one JSON object a line. Nothing in them is text of a record."""
-
-    def __init__(self) -> None:
-        """Take standard output; what libraries print goes to standard error from here on."""
-        self._file = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)
-
-    def send(self, event: str, **values: Any) -> None:
-        self._file.write(json.dumps({"event": event, **values}) + "\n")
-        self._file.flush()
-
-    def say(self, text: str) -> None:
-        self.send("tell", how="say", what=[text])
-
-    def begin(self, step: str, title: str) -> None:
-        self.send("tell", how="begin", what=[step, title])
-
-    def advance(self, step: str, done: int, total: int, text: str) -> None:
-        self.send("tell", how="advance", what=[step, done, total, text])
-
-    def end(self, step: str) -> None:
-        self.send("tell", how="end", what=[step])
-
-
-class Orders:
-    """What is asked for, from standard input. When that ends before an order is finished, whoever asked is gone, and so
-    is this process: what it was writing has a temporary name."""
-
-    def __init__(self) -> None:
-        self._queue: Queue[str | None] = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        for line in sys.stdin:
-            self._queue.put(line)
-        if self._queue.unfinished_tasks:
-            os._exit(1)
-        self._queue.put(None)
-
-    def next(self) -> dict[str, Any] | None:
-        """The next order, None when there are no more."""
-        line = self._queue.get()
-        return None if line is None else json.loads(line)
-
-    def finished(self) -> None:
-        """The order that was taken last is done, or cannot be."""
-        self._queue.task_done()
-
-
-def serve(channel: Channel, orders: Orders) -> None:
-    """Do the steps that come in, until there are no more."""
-    order = orders.next()
-    if order is None:
-        return
+def begin(order: Order, channel: Channel) -> Worker:
+    """The worker of a first order (`order_of`)."""
     allow_egress(order["egress"])
-    try:
-        worker = Worker(place_of(order), channel)
-    except Exception as error:
-        orders.finished()
-        channel.send("unable", failure=asdict(failure_of(error)))
-        return
-    orders.finished()
-    channel.send("ready")
-    while order := orders.next():
-        try:
-            failure = worker.attempt(Step.from_json(order))
-        except DiskError as error:
-            channel.send("disk", found=error.found, expected=error.expected, fix=error.fix)
-            return
-        orders.finished()
-        channel.send("done", failure=asdict(failure) if failure else None)
+    return Worker(place_of(order), channel)
 
 
-def main() -> None:
-    """`python -m clinfit.runs.steps.worker`, as executors.py starts it."""
-    warnings.filterwarnings("ignore")  # what libraries say of their own insides is of no use to a user
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    channel = Channel()
-    try:
-        serve(channel, Orders())
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGTERM)
+def answer(worker: Worker, order: Order, channel: Channel) -> dict[str, Any]:
+    """Do a step; how it failed, where it did."""
+    failure = worker.attempt(Step.from_json(order))
+    return {"failure": asdict(failure) if failure else None}
 
 
 if __name__ == "__main__":
-    main()
+    work(begin, answer)

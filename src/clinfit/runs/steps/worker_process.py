@@ -2,25 +2,29 @@
 
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import clinfit
+from clinfit.machine import resident_bytes
 
 #: Seconds that a worker gets to clean up when it is stopped.
 GRACE = 5.0
+#: Seconds that one gets between its last word and its end.
+LAST_BREATH = 60.0
 
 
 class WorkerProcess:
-    """`python -m clinfit.runs.steps.worker`, which was given its first order.
+    """`python -m <module>`, which was given its first order.
 
-    settings: environment variables beside those of this process. folder: where it works. quiet: what libraries print is
-    thrown away. ended: it has said its last word.
+    module: what it runs; channel.py is its end. settings: environment variables beside those of this process. folder:
+    where it works. quiet: what libraries print is thrown away. ended: it has said its last word.
     """
 
     def __init__(
@@ -29,13 +33,14 @@ class WorkerProcess:
         settings: Mapping[str, str] | None = None,
         folder: Path | None = None,
         quiet: bool = False,
+        module: str = "clinfit.runs.steps.worker",
     ) -> None:
         self.ended = False
         self._buffer = b""
         source = str(Path(clinfit.__file__).parents[1])
         paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "clinfit.runs.steps.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if quiet else None,
@@ -63,6 +68,15 @@ class WorkerProcess:
         *lines, self._buffer = (self._buffer + found).split(b"\n")
         return [json.loads(line) for line in lines]
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that it holds now."""
+        return resident_bytes(self._process.pid)
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self._process.kill()
+
     def dismiss(self) -> None:
         """Nothing is left to do: it ends when its input does."""
         with suppress(BrokenPipeError):
@@ -81,6 +95,17 @@ class WorkerProcess:
         finally:
             self.dismiss()
             self.out.close()
+
+
+P = TypeVar("P", bound=WorkerProcess)
+
+
+def speaking(processes: Sequence[P], seconds: float | None = None) -> list[P]:
+    """Those who have said something, or ended; waits for one, so many seconds at most."""
+    with selectors.DefaultSelector() as selector:
+        for process in processes:
+            selector.register(process.out, selectors.EVENT_READ, process)
+        return [key.data for key, _ in selector.select(seconds)]
 
 
 def epitaph(code: int) -> str:

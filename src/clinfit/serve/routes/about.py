@@ -6,7 +6,9 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from clinfit import __version__
+from clinfit.data.declared import declared_categories
 from clinfit.data.seen import SeenCategories, SeenNumbers
+from clinfit.packs.gradient import has_gradient
 from clinfit.serve.kinds import kind_of
 from clinfit.serve.metrics import MEDIA_TYPE
 from clinfit.serve.models import ServedModel
@@ -14,8 +16,8 @@ from clinfit.serve.problems import Problem
 from clinfit.serve.records import main_text
 from clinfit.serve.routes.asking import Classifies, ReadsMetrics, Serving, problems
 from clinfit.serve.routes.classify import provenance
-from clinfit.serve.schemas import Health, InputOut, ModelList, ModelOut
-from clinfit.study.tasks import MultipleChoice, lexicon_of
+from clinfit.serve.schemas import Health, InputOut, Method, ModelList, ModelOut
+from clinfit.study.tasks import MultipleChoice, Writing, lexicon_of
 
 router = APIRouter(tags=["about"])
 
@@ -53,6 +55,7 @@ def model_out(model: ServedModel) -> ModelOut:
         family=content.model.family,
         base=content.model.spec.get("base"),
         route=kind_of(model).route,
+        explained_by=_methods(model),
         inputs=_inputs(model),
         options=model.task.options if isinstance(model.task, MultipleChoice) else [],
         positive=model.task.positive_label,
@@ -63,9 +66,16 @@ def model_out(model: ServedModel) -> ModelOut:
         n=entry.n,
         metrics=entry.metrics,
         cross_validation=entry.cross_validation,
+        recalibrated=entry.recalibrated,
         withheld=content.withheld,
         **provenance(model),
     )
+
+
+def _methods(model: ServedModel) -> list[Method]:
+    if isinstance(model.task, Writing):
+        return []
+    return ["occlusion", "gradient"] if has_gradient(model.pack.model) else ["occlusion"]
 
 
 def _inputs(model: ServedModel) -> list[InputOut]:
@@ -74,7 +84,9 @@ def _inputs(model: ServedModel) -> list[InputOut]:
     for name, column in task.data.columns.items():
         known = seen.get(name)
         extra: dict[str, Any] = {}
-        if isinstance(known, SeenCategories):
+        if declared := declared_categories(column):
+            extra = {"values": declared}
+        elif isinstance(known, SeenCategories):
             extra = {"values": list(known.values)}
         elif isinstance(known, SeenNumbers):
             extra = {"low": known.low, "high": known.high}
@@ -101,17 +113,22 @@ NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "descriptio
 
 
 @router.get("/ready", responses=NOT_READY, summary="Whether it can answer: models warm, store reachable")
-def ready(service: Serving) -> Response:
-    fault = service.fault()
+async def ready(service: Serving) -> Response:
+    fault = await service.fault()
     health = Health(status="ok" if fault is None else "unavailable", reason=fault)
     return JSONResponse(health.model_dump(), 200 if fault is None else 503)
 
 
 @router.get("/health", responses=NOT_READY, summary="As /ready")
-def health(service: Serving) -> Response:
-    return ready(service)
+async def health(service: Serving) -> Response:
+    return await ready(service)
+
+
+# Watchers ask for the head alone; the server sends no body with it.
+for _path, _asked in (("/live", live), ("/ready", ready), ("/health", health)):
+    router.add_api_route(_path, _asked, methods=["HEAD"], include_in_schema=False)
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=problems(), summary="Prometheus")
-def metrics(service: Serving, key: ReadsMetrics) -> Response:
-    return Response(service.metrics.text(service.now()), media_type=MEDIA_TYPE)
+async def metrics(service: Serving, key: ReadsMetrics) -> Response:
+    return Response(service.metrics.text(await service.now()), media_type=MEDIA_TYPE)

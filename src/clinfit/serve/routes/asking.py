@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
@@ -24,18 +25,28 @@ from clinfit.study.tasks import lexicon_of
 log = logging.getLogger("clinfit.serve")
 
 
-def service_of(request: Request) -> Service:
+#: How OpenAPI says what `holder` reads; of those who ask wrongly it says nothing itself.
+BEARER = HTTPBearer(
+    bearerFormat="clinfit_<id>_<secret>",
+    scheme_name="key",
+    description="An API key of `clinfit key`, with the scope that the operation names.",
+    auto_error=False,
+)
+
+
+async def service_of(request: Request) -> Service:
     return request.app.state.service
 
 
 Serving = Annotated[Service, Depends(service_of)]
 
 
-def needs(scope: Scope) -> Callable[[Request], Key]:
-    """A dependency: the holder of the request's key, which must have this scope."""
+def needs(scope: Scope) -> Callable[..., Awaitable[Key]]:
+    """A dependency: the holder of the request's key, which must have this scope. It waits for nothing, and so needs no
+    thread."""
 
-    def holder(request: Request) -> Key:
-        key = service_of(request).keys.holder(request.headers.get("authorization"))
+    async def holder(request: Request, _: Annotated[Any, Security(BEARER, scopes=[scope])]) -> Key:
+        key = request.app.state.service.keys.holder(request.headers.get("authorization"))
         if key is None:
             raise no_key()
         request.state.key = key.id
@@ -54,7 +65,7 @@ ReadsMetrics = Annotated[Key, Depends(needs("metrics"))]
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """What a route declares of its problems, for OpenAPI."""
     declared: dict[int | str, dict[str, Any]] = {}
-    always = ("malformed", "no-key", "scope", "too-large", "invalid", "failed", "not-ready")
+    always = ("malformed", "no-key", "scope", "slow", "too-large", "invalid", "failed", "not-ready")
     for code in (*always, *codes):
         status, title = PROBLEMS[code]
         words = declared[status]["description"] + "; " + title if status in declared else title
@@ -92,9 +103,9 @@ def tell(request: Request, model: ServedModel, items: int) -> None:
     request.state.model, request.state.pack, request.state.items = model.name, model.sha256, items
 
 
-def take(service: Service, key: Key, items: int) -> None:
-    """Raises Problem where the key has asked for too much lately."""
-    if seconds := service.rates.take(key.id, items):
+def take(service: Service, payer: str, items: int) -> None:
+    """Raises Problem where too much was asked for lately on the account of `payer`."""
+    if seconds := service.rates.take(payer, items):
         service.metrics.count("clinfit_refused_total", reason="rate")
         raise Problem("rate", "", math.ceil(seconds))
 

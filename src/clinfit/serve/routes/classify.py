@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,12 +16,14 @@ from fastapi import Request as HttpRequest
 from clinfit.data.load import canonical_records
 from clinfit.data.records import Record
 from clinfit.packs.answer import Answer
-from clinfit.packs.explain import Explanation, explain
+from clinfit.packs.decide import Served
+from clinfit.packs.explain import Ask, Explanation, Method, explain
+from clinfit.packs.gradient import STEPS, has_gradient
 from clinfit.serve.batcher import Busy
-from clinfit.serve.kinds import kind_of
+from clinfit.serve.kinds import Shown, kind_of
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
-from clinfit.serve.records import Item, positions, record_of, submitted_texts
+from clinfit.serve.records import Item, item_ids, positions, record_of, submitted_texts
 from clinfit.serve.routes.asking import (
     Classifies,
     Serving,
@@ -49,17 +52,17 @@ async def classify(body: ClassifyRequest, request: HttpRequest, service: Serving
 
     In a list, a record that cannot be answered has an `error` and leaves the others as they are; alone it is a problem.
     """
-    return await respond(Asked("/v1/classify", body.input, body.model, body.explain), request, service, key)
+    return await respond(Asked("/v1/classify", body.input, body.model, body.explained), request, service, key)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request asks. route: its address, which must be that of the model's kind."""
+    """What a request asks. route: its address, which must be that of the model's kind. explain: by what, if at all."""
 
     route: str
     input: str | RecordIn | list[str | RecordIn]
     model: str | None
-    explain: bool = False
+    explain: Method | None = None
 
 
 async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key) -> ClassifyResponse:
@@ -68,8 +71,8 @@ async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key
     return ClassifyResponse(id=f"answer-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
 
 
-async def said(asked: Asked, request: HttpRequest, service: Service, key: Key) -> tuple[ServedModel, list[ItemOut]]:
-    """The model that is asked, and what it says of each item; raises Problem, also for an item that came alone."""
+def taken(asked: Asked, request: HttpRequest, service: Service, key: Key) -> tuple[ServedModel, list[Item]]:
+    """The model that is asked, and the items that it may be asked; raises Problem."""
     ready(service)
     model = find_model(service, asked.model)
     items = [as_item(item) for item in (asked.input if isinstance(asked.input, list) else [asked.input])]
@@ -78,16 +81,31 @@ async def said(asked: Asked, request: HttpRequest, service: Service, key: Key) -
         raise Problem("invalid", f"1 to {service.settings.items} records at once; more of them are a job")
     if asked.explain and len(items) > service.settings.explained:
         raise Problem("invalid", f"at most {service.settings.explained} records are explained at once")
+    if asked.explain == "gradient" and not has_gradient(model.pack.model):
+        family, engine = model.pack.content.model.family, model.pack.engine
+        raise Problem("invalid", f"a model of family {family}, computed by {engine}, has no gradient: use occlusion")
     if kind_of(model).route != asked.route:
         raise Problem("invalid", f"a task of this kind is asked at {kind_of(model).route}")
-    take(service, key, len(items))
-    data = await outcomes(service, model, items, payer=key if asked.explain else None)
+    take(service, key.id, len(items))
+    return model, items
+
+
+async def said(asked: Asked, request: HttpRequest, service: Service, key: Key) -> tuple[ServedModel, list[ItemOut]]:
+    """The model that is asked, and what it says of each item; raises Problem, also for an item that came alone."""
+    model, items = taken(asked, request, service, key)
+    explains = None if asked.explain is None else Explains(asked.explain, key)
+    data = await outcomes(service, model, items, explains)
     if not isinstance(asked.input, list) and (error := data[0].error) is not None:
         raise Problem(error.code, error.detail)
     for item in data:
-        status = "error" if item.error else item.status or "ok"
-        service.metrics.count("clinfit_items_total", model=model.name, status=status)
+        counted(service, model, item)
     return model, data
+
+
+def counted(service: Service, model: ServedModel, item: ItemOut) -> None:
+    """For the metrics."""
+    status = "error" if item.error else item.status or "ok"
+    service.metrics.count("clinfit_items_total", model=model.name, status=status)
 
 
 def as_item(item: str | RecordIn) -> Item:
@@ -106,52 +124,67 @@ def provenance(model: ServedModel) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Explains:
+    """How answers are explained, and who pays for what that takes."""
+
+    method: Method
+    payer: Key
+
+
 async def outcomes(
-    service: Service, model: ServedModel, items: Sequence[Item], *, payer: Key | None = None
+    service: Service, model: ServedModel, items: Sequence[Item], explains: Explains | None = None
 ) -> list[ItemOut]:
-    """What is said of each item, in order. payer: who explanations are charged to; None: nothing is explained."""
-    found = await asyncio.to_thread(_read, service, model, items)
+    """What is said of each item, in order. explains: None: nothing is explained."""
+    found = await asyncio.to_thread(read_items, service, model, items)
     records = {k: record for k, record in found.items() if isinstance(record, Record)}
     said = dict(zip(records, await answered(service, model, list(records.values())), strict=True))
     data = []
-    for k, item in enumerate(items):
+    for k, (item, name) in enumerate(zip(items, item_ids(items), strict=True)):
         outcome = said.get(k, found[k])
         if isinstance(outcome, Answer):
             out = answer_out(model, k, outcome)
-            if payer is not None:
-                out = await _with_explanation(service, model, payer, item, records[k], out)
+            if explains is not None:
+                out = await _with_explanation(service, model, explains, item, records[k], out)
         else:
-            named = None if isinstance(item, str) else item.get("id")
             problem = outcome if isinstance(outcome, Problem) else Problem("unanswered")
             out = ItemOut.model_validate(
-                {"index": k, "id": named or str(k + 1), "error": {"code": problem.code, "detail": problem.detail}}
+                {"index": k, "id": name, "error": {"code": problem.code, "detail": problem.detail}}
             )
         data.append(out)
     return data
 
 
-def _read(service: Service, model: ServedModel, items: Sequence[Item]) -> dict[int, Record | Problem]:
+def read_items(service: Service, model: ServedModel, items: Sequence[Item]) -> dict[int, Record | Problem]:
     """Position -> the record of an item, or what is wrong with it. Cleaning long texts takes its time."""
     found: dict[int, Record | Problem] = {}
-    for k, item in enumerate(items):
+    for k, (item, name) in enumerate(zip(items, item_ids(items), strict=True)):
         try:
-            found[k] = record_of(model.task_name, model.task, item, k, service.settings)
+            found[k] = record_of(model.task_name, model.task, item, name, service.settings)
         except Problem as problem:
             found[k] = problem
     return found
 
 
-def answer_out(model: ServedModel, index: int, answer: Answer) -> ItemOut:
+def answer_out(model: Shown, index: int, answer: Answer) -> ItemOut:
     return ItemOut.model_validate({"index": index, "id": answer.id, **kind_of(model).view(model, answer)})
 
 
 async def _with_explanation(
-    service: Service, model: ServedModel, key: Key, item: Item, record: Record, out: ItemOut
+    service: Service, model: ServedModel, explains: Explains, item: Item, record: Record, out: ItemOut
 ) -> ItemOut:
-    """Threads of its own: dozens of answers are waited for, in which the store's threads are not to stand still."""
-    asked = Variants(service, model, key)
+    """Threads of its own: dozens of answers are waited for, in which the store's threads are not to stand still. A
+    gradient is a turn in front of the model."""
+    asked = Variants(service, model, explains.payer)
     (record,) = canonical_records(model.task, [record])
-    working = asyncio.get_running_loop().run_in_executor(service.explaining, explain, asked, model.served, record)
+    if explains.method == "gradient":
+        service.rates.charge(explains.payer.id, 3 * STEPS)
+        work = partial(model.pack.explain, record, task=model.task_name, method="gradient")
+        working = asyncio.wrap_future(service.batcher.alone(work))
+    else:
+        working = asyncio.get_running_loop().run_in_executor(
+            service.explaining, _by_occlusion, asked, model.served, record
+        )
     try:
         found = await asyncio.wait_for(working, service.settings.seconds)
     except TimeoutError:
@@ -163,6 +196,11 @@ async def _with_explanation(
     finally:
         asked.stop()
     return out.model_copy(update={"explanation": explanation_out(model, found, item, record)})
+
+
+def _by_occlusion(ask: Ask, served: Served, record: Record) -> Explanation:
+    (answer,) = ask([record])
+    return explain(ask, answer, served, record)
 
 
 class Variants:
@@ -211,6 +249,7 @@ def explanation_out(model: ServedModel, found: Explanation, item: Item, record: 
         ]
         effects += [effect for effect in own if effect.start is None]
     return ExplanationOut(
+        method=found.method,
         label=found.label,
         probability=found.probability,
         effects=[

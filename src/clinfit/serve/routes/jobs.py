@@ -1,33 +1,39 @@
-"""/v1/jobs: many records, answered while nobody waits. 202 and an address; progress as a stream of events; results in
-pages, as lines or as the table that `clinfit predict` writes."""
+"""/v1/jobs: many records, answered while nobody waits. 202 and an address; progress as a stream of events. What they
+gave is in results.py."""
 
 import asyncio
 import hashlib
 import hmac
-import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
-import pandas as pd
 from fastapi import APIRouter, Header, Path, Query
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 
-from clinfit.serve.jobs import Item, Job, KeyReused, QueueFull, Result, StoreDown, Submission
-from clinfit.serve.kinds import answer_from, kind_of
+from clinfit.data.records import Record
+from clinfit.serve.jobs import Item, Job, KeyReused, QueueFull, StoreDown, Submission
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
-from clinfit.serve.records import TABLES, as_item, record_of, table_records
+from clinfit.serve.records import (
+    TABLES,
+    as_item,
+    charset_of,
+    check_holds,
+    in_utf8,
+    item_ids,
+    record_of,
+    table_records,
+)
 from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, problems, ready, take, tell
-from clinfit.serve.routes.classify import answer_out
 from clinfit.serve.routes.classify import as_item as plain_item
-from clinfit.serve.schemas import ItemOut, JobList, JobOut, JobRequest, ResultPage
+from clinfit.serve.schemas import JobList, JobOut, JobRequest
 from clinfit.serve.security import Key
 from clinfit.serve.service import Service
 
@@ -35,10 +41,7 @@ router = APIRouter(tags=["jobs"])
 
 #: Seconds between two looks at a job whose events are read, and between two signs of life of a quiet stream.
 LOOK, PING = 0.3, 15.0
-#: Results that are fetched at a time for a file.
-PAGE = 1000
 JOB_ID = r"^[0-9a-f]{32}$"
-FORMATS = {"application/json": "json", "application/x-ndjson": "ndjson", "text/csv": "csv"}
 
 JobId = Annotated[str, Path(pattern=JOB_ID, examples=["0" * 32])]
 T = TypeVar("T")
@@ -57,17 +60,17 @@ BODY: dict[str, Any] = {
 }
 
 
-async def stored(work: Callable[..., T], *values: Any) -> T:
-    """Ask the store in another thread. Raises Problem where it is down."""
+async def stored(service: Service, work: Callable[..., T], *values: Any) -> T:
+    """Ask the store. Raises Problem where it is down."""
     try:
-        return await asyncio.to_thread(work, *values)
+        return await service.stored(work, *values)
     except StoreDown:
         raise Problem("not-ready", "the store of jobs does not answer", 5) from None
 
 
 async def own_job(service: Service, job_id: str, key: Key) -> Job:
     """A job of this key; those of others are not told from jobs that do not exist."""
-    job = await stored(service.store.get, job_id)
+    job = await stored(service, service.store.get, job_id)
     if job is None or job.owner != key.id:
         raise Problem("unknown-job", "it does not exist, or has been erased")
     return job
@@ -95,7 +98,8 @@ async def create(
     model: Annotated[str | None, Query(max_length=200, description="of a table: a name of /v1/models")] = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JSONResponse:
-    """JSON with records, or a table (CSV, TSV, JSON lines) with the task's columns, read as `clinfit predict` reads it.
+    """JSON with records, or a table (CSV, TSV, JSON lines) with the task's columns, read as `clinfit predict` reads it,
+    in the `charset` that its Content-Type names; without one in UTF-8, or as the study's file was.
 
     With an `Idempotency-Key` a request that is sent again makes no second job.
     """
@@ -105,15 +109,16 @@ async def create(
     # Reading many records takes a while, in which the loop answers others.
     if kind in TABLES:
         asked = find_model(service, model)
-        items = await asyncio.to_thread(_table_items, service, asked, content, TABLES[kind])
+        codec = charset_of(request.headers["content-type"])
+        items = await _received(service, _table_items, service, asked, content, TABLES[kind], codec)
     elif kind == "application/json":
-        asked, items = await asyncio.to_thread(_json_items, service, content, model)
+        asked, items = await _received(service, _json_items, service, content, model)
     else:
         raise Problem("media-type", f"send application/json, {', '.join(TABLES)}")
     tell(request, asked, len(items))
     if not 1 <= len(items) <= service.settings.job_items:
         raise Problem("invalid", f"a job has 1 to {service.settings.job_items} records")
-    digest = await asyncio.to_thread(_digest, idempotency_key, kind, asked.sha256, asked.task_name, content)
+    digest = await _received(service, _digest, idempotency_key, kind, asked.sha256, asked.task_name, content)
     job, replayed = await submit(service, asked, key, items, idempotency_key, digest)
     request.state.job = job.id
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
@@ -122,15 +127,32 @@ async def create(
     return JSONResponse(job_out(job).model_dump(), 202, headers)
 
 
-def _table_items(service: Service, model: ServedModel, content: bytes, suffix: str) -> list[Item]:
-    records = table_records(model.task_name, model.task, content, suffix, service.settings)
-    return [as_item(record) for record in records]
+async def _received(service: Service, work: Callable[..., T], *values: Any) -> T:
+    """Read what was sent, in threads of its own: a request of one record does not wait for tables."""
+    return await asyncio.get_running_loop().run_in_executor(service.receiving, work, *values)
+
+
+def _table_items(service: Service, model: ServedModel, content: bytes, suffix: str, codec: str | None) -> list[Item]:
+    task, content = (model.task, content) if codec is None else in_utf8(model.task, content, codec)
+    records = table_records(model.task_name, task, content, suffix, service.settings)
+    return [table_item(record) for record in records]
+
+
+def table_item(record: Record) -> Item:
+    """A row as it waits; one without any value waits with its error."""
+    try:
+        check_holds(record)
+    except Problem as problem:
+        return failed_item(record.id, problem)
+    return as_item(record)
 
 
 def _json_items(service: Service, content: bytes, model: str | None) -> tuple[ServedModel, list[Item]]:
     body = _json_body(content)
     asked = find_model(service, body.model or model)
-    return asked, [job_item(asked, service, plain_item(item), k) for k, item in enumerate(body.input)]
+    plain = [plain_item(item) for item in body.input]
+    names = item_ids(plain)
+    return asked, [job_item(asked, service, item, name) for item, name in zip(plain, names, strict=True)]
 
 
 def _json_body(content: bytes) -> JobRequest:
@@ -150,21 +172,32 @@ def _digest(key: str | None, *parts: str | bytes) -> str:
     return digest.hexdigest()
 
 
-def job_item(model: ServedModel, service: Service, item: Any, position: int) -> Item:
+def job_item(model: ServedModel, service: Service, item: Any, record_id: str) -> Item:
     """A record as it waits; one that cannot be read waits with its error."""
     try:
-        return as_item(record_of(model.task_name, model.task, item, position, service.settings))
+        return as_item(record_of(model.task_name, model.task, item, record_id, service.settings))
     except Problem as problem:
-        named = None if isinstance(item, str) else item.get("id")
-        return {"id": named or str(position + 1), "error": {"code": problem.code, "detail": problem.detail}}
+        return failed_item(record_id, problem)
+
+
+def failed_item(record_id: str, problem: Problem) -> Item:
+    return {"id": record_id, "error": {"code": problem.code, "detail": problem.detail}}
 
 
 async def submit(
     service: Service, model: ServedModel, key: Key, items: Sequence[Item], idempotency_key: str | None, digest: str
 ) -> tuple[Job, bool]:
     """Keep a job. Raises Problem where too much waits, or the idempotency key was used for something else."""
-    take(service, key, len(items))
     settings = service.settings
+    try:
+        if idempotency_key is not None:
+            known = await stored(service, service.store.known, key.id, idempotency_key, digest)
+            if known is not None:
+                return known, True
+    except KeyReused:
+        raise Problem("key-reused", "take a new one") from None
+    payer = f"{key.id}, jobs"  # an account of their own: a night's job leaves room for questions
+    take(service, payer, len(items))
     job = Job(
         id=uuid4().hex,
         owner=key.id,
@@ -178,21 +211,26 @@ async def submit(
     )
     chunks = [items[at : at + settings.chunk] for at in range(0, len(items), settings.chunk)]
     new = Submission(job, chunks, idempotency_key, digest)
+    is_new = False
     try:
-        kept, replayed = await stored(service.store.submit, new, settings.queued, settings.queued_by_owner)
+        kept, replayed = await stored(service, service.store.submit, new, settings.queued, settings.queued_by_owner)
+        is_new = not replayed
     except QueueFull:
         service.metrics.count("clinfit_refused_total", reason="queue-full")
         raise Problem("queue-full", "wait until other jobs are done", 30) from None
     except KeyReused:
         raise Problem("key-reused", "take a new one") from None
-    if not replayed:
+    finally:
+        if not is_new:
+            service.rates.charge(payer, -len(items))  # nothing was taken for it
+    if is_new:
         service.metrics.count("clinfit_jobs_total", model=model.name)
     return kept, replayed
 
 
 @router.get("/v1/jobs", responses=problems(), summary="The newest jobs of the key")
 async def jobs(service: Serving, key: KeepsJobs, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> JobList:
-    return JobList(data=[job_out(job) for job in await stored(service.store.list, key.id, limit)])
+    return JobList(data=[job_out(job) for job in await stored(service, service.store.list, key.id, limit)])
 
 
 @router.get("/v1/jobs/{job_id}", responses=problems("unknown-job"), summary="How far a job is")
@@ -207,7 +245,7 @@ async def cancel(job_id: JobId, request: HttpRequest, service: Serving, key: Kee
     request.state.job = job_id
     if job.has_ended:
         raise Problem("ended", f"it has {job.state}" if job.state in ("succeeded", "failed") else f"it is {job.state}")
-    cancelled = await stored(service.store.cancel, job_id)
+    cancelled = await stored(service, service.store.cancel, job_id)
     if cancelled is None:
         raise Problem("unknown-job", "it has been erased")
     return job_out(cancelled)
@@ -218,122 +256,8 @@ async def erase(job_id: JobId, request: HttpRequest, service: Serving, key: Keep
     """Records, results and all that is known of it; a job that has not ended is cancelled by this."""
     await own_job(service, job_id, key)
     request.state.job = job_id
-    await stored(service.store.erase, job_id)
+    await stored(service, service.store.erase, job_id)
     return Response(status_code=204)
-
-
-# ---------------------------------------------------------------- results
-
-
-@router.get(
-    "/v1/jobs/{job_id}/results",
-    response_model=ResultPage,
-    responses={
-        200: {"content": {"application/x-ndjson": {}, "text/csv": {}}},
-        **problems("unknown-job", "unknown-model", "not-acceptable"),
-    },
-    summary="Its results, as far as they are there",
-)
-async def results(
-    job_id: JobId,
-    request: HttpRequest,
-    service: Serving,
-    key: KeepsJobs,
-    after: Annotated[int, Query(ge=0, le=2**31, description="position of the first record of the page")] = 0,
-    limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
-    format: Annotated[
-        Literal["json", "ndjson", "csv"] | None, Query(description="default: what `Accept` asks for, else json")
-    ] = None,
-) -> Response:
-    """JSON comes in pages; NDJSON and CSV are files with all results. CSV is what `clinfit predict` writes."""
-    job = await own_job(service, job_id, key)
-    request.state.job = job_id  # that somebody read them is audited
-    model = _model_of(service, job)
-    form = format or _accepted(request.headers.get("accept", "*/*"))
-    if form == "json":
-        found = await stored(service.store.results, job_id, after, limit)
-        page = ResultPage(
-            job=job_out(job),
-            data=[_result_out(model, result) for result in found],
-            next=after + limit if after + limit < job.total else None,
-        )
-        return JSONResponse(page.model_dump())
-    media, lines = (
-        ("application/x-ndjson", _ndjson(service, model, job))
-        if form == "ndjson"
-        else ("text/csv", _csv(service, model, job))
-    )
-    name = f"{job.id}.{form}"
-    return StreamingResponse(lines, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _accepted(accept: str) -> str:
-    for part in accept.lower().split(","):
-        media = part.partition(";")[0].strip()
-        if media in FORMATS:
-            return FORMATS[media]
-        if media in ("*/*", "application/*", ""):
-            return "json"
-    raise Problem("not-acceptable", f"accept {', '.join(FORMATS)}")
-
-
-def _model_of(service: Service, job: Job) -> ServedModel:
-    """The model whose answers they are. Raises Problem where it is not served any more."""
-    for model in service.models.all():
-        if model.sha256 == job.pack and model.task_name == job.task:
-            return model
-    raise Problem("unknown-model", "the pack that answered is not served any more: serve it again to read the results")
-
-
-def _result_out(model: ServedModel, result: Result) -> ItemOut:
-    if result["answer"] is not None:
-        return answer_out(model, result["index"], answer_from(result["answer"]))
-    return ItemOut(index=result["index"], id=result["id"], error=result["error"])
-
-
-async def _pages(service: Service, job: Job) -> AsyncIterator[Sequence[Result]]:
-    for start in range(0, job.total, PAGE):
-        yield await stored(service.store.results, job.id, start, PAGE)
-
-
-async def _ndjson(service: Service, model: ServedModel, job: Job) -> AsyncIterator[str]:
-    async for page in _pages(service, job):
-        yield "".join(_result_out(model, result).model_dump_json() + "\n" for result in page)
-
-
-async def _csv(service: Service, model: ServedModel, job: Job) -> AsyncIterator[str]:
-    header = True
-    async for page in _pages(service, job):
-        yield csv_page(model, page, header=header)
-        header = False
-
-
-def csv_page(model: ServedModel, page: Sequence[Result], *, header: bool) -> str:
-    """Results as rows of the table that `clinfit predict` writes; what has no answer is a row of status `error`, with
-    the reason in `notes`."""
-    answers = [answer_from(result["answer"]) for result in page if result["answer"] is not None]
-    table = kind_of(model).table(model, answers)
-    if len(answers) < len(page):
-        table = _with_errors(table, page)
-    text = io.StringIO()
-    table.to_csv(text, index=False, header=header)
-    return text.getvalue()
-
-
-def _with_errors(table: pd.DataFrame, page: Sequence[Result]) -> pd.DataFrame:
-    """The table of the answers with rows for what has none, its whole numbers left whole."""
-    rows = iter(table.astype(object).to_dict(orient="records"))
-    mixed = pd.DataFrame(
-        [next(rows) if result["answer"] is not None else _error_row(result) for result in page],
-        columns=table.columns,
-        dtype=object,
-    )
-    whole = {name: kind for name, kind in table.dtypes.items() if pd.api.types.is_integer_dtype(kind)}
-    return mixed.astype(whole)
-
-
-def _error_row(result: Result) -> dict[str, Any]:
-    return {"id": result["id"], "status": "error", "notes": result["error"]["detail"]}
 
 
 # ---------------------------------------------------------------- progress
@@ -378,7 +302,7 @@ async def _events(service: Service, job: Job, seen: int) -> AsyncIterator[str]:
         if service.draining.is_set():
             return
         await asyncio.sleep(LOOK)
-        current = await stored(service.store.get, job.id)
+        current = await stored(service, service.store.get, job.id)
     yield 'event: end\ndata: {"state": "erased"}\n\n'
 
 

@@ -10,7 +10,7 @@ FILES = {"page.js": "text/javascript", "style.css": "text/css", "icon.svg": "ima
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 def page() -> Response:
     return Response((WEB / "index.html").read_bytes(), media_type="text/html")
 

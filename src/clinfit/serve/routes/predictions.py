@@ -10,7 +10,8 @@ from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
 from clinfit.serve.records import main_text
 from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, find_types_model, problems, ready, tell
-from clinfit.serve.routes.jobs import JobId, _model_of, _result_out, job_item, own_job, stored, submit
+from clinfit.serve.routes.jobs import JobId, job_item, own_job, stored, submit
+from clinfit.serve.routes.results import result_out, shown_by
 from clinfit.serve.schemas import Prediction, PredictionResult, TextRequest
 from clinfit.serve.security import Key
 from clinfit.serve.service import Service
@@ -39,13 +40,13 @@ async def predict_cancer_type(
     return await _predict(service, request, key, find_types_model(service, model), body.text)
 
 
-@router.get("/predictions/{job_id}", responses=problems("unknown-job", "unknown-model"), summary="What came of it")
+@router.get("/predictions/{job_id}", responses=problems("unknown-job"), summary="What came of it")
 async def prediction(job_id: JobId, request: HttpRequest, service: Serving, key: KeepsJobs) -> PredictionResult:
     await own_job(service, job_id, key)
     request.state.job = job_id
-    found = await stored(service.store.results, job_id, 0, 1)
+    found = await stored(service, service.store.results, job_id, 0, 1)
     job = await own_job(service, job_id, key)  # as it is now that the result has been looked for
-    result = _result_out(_model_of(service, job), found[0]) if found else None
+    result = result_out(await shown_by(service, job), found[0]) if found else None
     return PredictionResult(prediction_id=job_id, status=job.state, result=result)
 
 
@@ -66,7 +67,7 @@ def _takes_text(model: ServedModel) -> bool:
 async def _predict(service: Service, request: HttpRequest, key: Key, model: ServedModel, text: str) -> JSONResponse:
     ready(service)
     tell(request, model, 1)
-    item = job_item(model, service, text, 0)
+    item = job_item(model, service, text, "1")
     if "error" in item:
         raise Problem(item["error"]["code"], item["error"]["detail"])
     job, _ = await submit(service, model, key, [item], None, "")

@@ -25,4 +25,4 @@ async def cancer_types(
     A type that is decided for without being mentioned is the model's inference, not a finding in the text.
     """
     model = find_types_model(service, body.model)
-    return await respond(Asked(LABELS.route, body.input, model.name, body.explain), request, service, key)
+    return await respond(Asked(LABELS.route, body.input, model.name, body.explained), request, service, key)

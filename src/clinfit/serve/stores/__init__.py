@@ -1,9 +1,37 @@
-"""Where jobs are kept: `sqlite.py` for one machine, `redis.py` for many. One suite of tests holds both to jobs.py."""
+"""Where jobs are kept: `sqlite.py` for one machine, `redis.py` for many. One suite of tests holds both to jobs.py.
+`streams.py`: records that others write to Redis."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 from clinfit.errors import ClinfitError
 from clinfit.serve.jobs import JobStore, StoreDown
+
+if TYPE_CHECKING:
+    from clinfit.serve.stores.streams import RedisStream
+
+
+@dataclass(frozen=True)
+class Names:
+    """The streams of one flow of records. group: workers of one group share the entries; another group has all of them
+    again. output: None: `<input>:answers`."""
+
+    input: str
+    output: str | None = None
+    group: str = "clinfit"
+
+    @property
+    def answers(self) -> str:
+        return self.output or f"{self.input}:answers"
+
+    @property
+    def dead(self) -> str:
+        """Where entries go that cannot be answered."""
+        return f"{self.input}:dead"
 
 
 def open_store(redis: str | None, file: Path, *, keep: float) -> JobStore:
@@ -17,11 +45,58 @@ def open_store(redis: str | None, file: Path, *, keep: float) -> JobStore:
         return SqliteStore(file)
     from clinfit.serve.stores.redis import RedisStore
 
-    try:
+    with _told():
         return RedisStore(redis, keep=keep)
+
+
+def open_stream(redis: str, names: Names) -> "RedisStream":
+    """A worker's place at streams of a Redis server; raises ClinfitError where it cannot be had."""
+    from clinfit.serve.stores.streams import RedisStream
+
+    with _told():
+        return RedisStream(redis, names)
+
+
+def with_password(url: str, file: Path) -> str:
+    """The address of a Redis server with the password that a file holds, white space around it left out.
+
+    Raises ClinfitError where there is none, or two.
+    """
+    with _told():
+        parts = urlsplit(url)
+    if parts.password is not None:
+        raise ClinfitError(
+            "the address of the Redis server has a password, and a file of one is named as well",
+            expected="one of them",
+            fix="take the password out of the address",
+        )
+    try:
+        password = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClinfitError(
+            f"the password of Redis cannot be read from {file}: {getattr(error, 'strerror', 'it is no text')}",
+            expected="a file that the service's own user may read",
+            fix="correct --redis-password-file",
+        ) from None
+    if not password:
+        raise ClinfitError(f"{file} is empty", expected="the password of the Redis server")
+    user, _, place = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        raise ClinfitError(
+            "the address of the Redis server cannot be read",
+            expected="redis://HOST:PORT, rediss://HOST:PORT or unix://PATH",
+            fix="correct --redis or CLINFIT_REDIS_URL",
+        ) from None
     except StoreDown as error:
         raise ClinfitError(
             f"Redis does not answer: {error}",
             expected="a Redis server of version 7.0 or newer",
-            fix="start it, or correct --redis",
+            fix="start it, or correct --redis or CLINFIT_REDIS_URL",
         ) from None

@@ -2,7 +2,7 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const state = { models: [], limits: {}, key: "", followed: new Set() };
+const state = { models: [], limits: {}, key: "", revisions: new Map(), open: new Set(), watching: false };
 
 // ---------------------------------------------------------------- building blocks
 
@@ -36,8 +36,8 @@ async function ask(path, options = {}) {
   let problem = {};
   try { problem = await response.json(); } catch { /* no problem document */ }
   const wait = response.headers.get("Retry-After");
-  throw new Error([problem.title || "The service answered " + response.status, problem.detail,
-    wait && "try again in " + wait + " seconds"].filter(Boolean).join(": ") + ".");
+  const words = [problem.title || "The service answered " + response.status, problem.detail, wait && "try again in " + wait + " seconds"];
+  throw Object.assign(new Error(words.filter(Boolean).join(": ") + "."), { status: response.status });
 }
 
 async function guarded(work) {
@@ -87,7 +87,17 @@ function choose() {
   $("waiting").textContent = "Nothing asked yet.";
   $("explain").disabled = writes(chosen);
   if (writes(chosen)) $("explain").checked = false;
+  showHow();
   showFacts(chosen);
+}
+
+function showHow() { $("how").hidden = !($("explain").checked && model().explained_by.includes("gradient")); }
+
+// A model beside the chosen one may have no gradient: it is explained by what it has.
+function explaining(one) {
+  if (!one.explained_by.length) return {};
+  const by = $("how").hidden ? "occlusion" : $("explain-by").value;
+  return { explain: $("explain").checked, explain_by: one.explained_by.includes(by) ? by : "occlusion" };
 }
 
 function field(input, k) {
@@ -135,7 +145,7 @@ async function send(event) {
     try {
       const asked = [model(), beside()].filter(Boolean);
       const bodies = await Promise.all(asked.map(async (one) => {
-        const body = JSON.stringify({ model: one.id, input, ...(writes(one) ? {} : { explain: $("explain").checked }) });
+        const body = JSON.stringify({ model: one.id, input, ...explaining(one) });
         return (await ask(one.route, { method: "POST", headers: { "Content-Type": "application/json" }, body })).json();
       }));
       $("results").replaceChildren(...bodies.map((body, k) => answer(asked[k], body, input)));
@@ -243,7 +253,7 @@ function explanation(found, input) {
     element("td", { className: "number", textContent: (effect.effect > 0 ? "+" : effect.effect < 0 ? "−" : "") + (100 * Math.abs(effect.effect)).toFixed(1) }),
     element("td", { textContent: effect.effect > 0 ? "raises it" : effect.effect < 0 ? "lowers it" : "no change" })));
   nodes.push(element("details", {}, element("summary", { textContent: "The largest effects in numbers" }),
-    element("table", {}, element("thead", {}, element("tr", {}, ...["without", "percentage points", ""].map((words) =>
+    element("table", {}, element("thead", {}, element("tr", {}, ...[found.method === "gradient" ? "part" : "without", "percentage points", ""].map((words) =>
       words ? element("th", { scope: "col", textContent: words }) : element("td")))), element("tbody", {}, ...rows))),
     element("p", { className: "hint", textContent: found.meaning }));
   return nodes;
@@ -292,8 +302,9 @@ function named(item, input) {
         (one) => ({ className: one.negated ? "denied" : "named", title: words(one) })));
   }
   if (!found.length) nodes.push(element("p", { className: "hint", textContent: "None that the lexicon knows." }));
-  const unsaid = item.types.filter((one) => one.decided && !found.some((mention) => mention.type === one.type)).map((one) => one.type);
-  if (unsaid.length) nodes.push(element("p", { className: "hint", textContent: "Not named in the text, and the model's inference: " + unsaid.join(", ") + "." }));
+  const unsaid = item.types.filter((one) => one.decided && !one.mentioned);
+  const denied = (one) => found.some((mention) => mention.type === one.type) ? one.type + " (the text denies it)" : one.type;
+  if (unsaid.length) nodes.push(element("p", { className: "hint", textContent: "The model's inference, and not what the text says: " + unsaid.map(denied).join(", ") + "." }));
   return nodes;
 }
 
@@ -318,15 +329,16 @@ function showFacts(one) {
     ...(writes(one) ? [] : [["labels", one.labels.join(", ")], ["decision", thresholds || weights || "the most probable label"]]),
     ["handed to a person", one.refers ? "records that the model is not sure of" : "none"], ["model", one.run + (one.base ? ", on " + one.base : ", " + one.family)],
     ["study", one.study], ["pack", one.pack], ["computed by", one.engine]];
-  const divided = one.cross_validation;
-  const limits = [divided ? `It was trained on all ${one.n} records of its study, and none was left to test it: the figures are of models trained alike, in a ${divided}.`
+  const divided = one.cross_validation, recalibrated = one.recalibrated;
+  const limits = [recalibrated ? `It was recalibrated for the place of ${recalibrated}, and measured on these: other patients, other hospitals and other years may differ.`
+    : divided ? `It was trained on all ${one.n} records of its study, and none was left to test it: the figures are of models trained alike, in a ${divided}.`
     : "It was measured on the test records of its study and nothing else: other patients, other hospitals and other years may differ.",
     "A probability is the model's, not a patient's risk, unless the report of the study shows that it is calibrated where you use it.",
     "Values that training has not seen are noted beside the answer, and answered all the same.",
     ...Object.entries(one.withheld).map(([task, why]) => `Task ${task} is not answered: ${why}`)];
   $("facts").replaceChildren(element("div", { className: "facts" },
     element("div", {}, element("h3", { textContent: "What it is" }), pairs(facts)),
-    element("div", {}, element("h3", { textContent: divided ? `What a ${divided} measured, of models trained alike` : `What was measured on ${one.n} test records` }), measured.length ? pairs(measured) : element("p", { textContent: "Nothing that is shown here." })),
+    element("div", {}, element("h3", { textContent: recalibrated ? `What was measured on ${recalibrated}` : divided ? `What a ${divided} measured, of models trained alike` : `What was measured on ${one.n} test records` }), measured.length ? pairs(measured) : element("p", { textContent: "Nothing that is shown here." })),
     element("div", {}, element("h3", { textContent: "Limits" }), element("ul", { className: "plain" }, ...limits.map((limit) => element("li", { textContent: limit }))))));
 }
 
@@ -359,17 +371,21 @@ async function sendTable(event) {
 
 async function showJobs() {
   let jobs = [];
-  try { jobs = (await (await ask("/v1/jobs")).json()).data; } catch { /* the key may not be for jobs */ }
+  try { jobs = (await (await ask("/v1/jobs?limit=100")).json()).data; } catch { /* the key may not be for jobs */ }
+  state.revisions.clear();
+  state.open.clear();
   $("jobs").replaceChildren(...jobs.map((job) => element("li", { id: "job-" + job.id })));
-  for (const job of jobs) {
-    showJob(job);
-    if (!job.ended) follow(job.id);
-  }
+  jobs.forEach(showJob);
+  watch();
 }
 
+// What has not changed is left as it is, with the focus that it may have.
 function showJob(job) {
   const place = $("job-" + job.id);
-  if (!place) return;
+  if (!place || state.revisions.get(job.id) === job.revision) return;
+  if (job.ended && state.open.has(job.id)) $("job-news").textContent = `The job of ${job.total} records has ended: ${job.state}.`;
+  state.revisions.set(job.id, job.revision);
+  if (job.ended) state.open.delete(job.id); else state.open.add(job.id);
   const begun = new Date(1000 * job.created).toLocaleString();
   const counts = [`${job.done} of ${job.total} records`, job.failed ? `${job.failed} without an answer` : "", job.referred ? `${job.referred} for a person to decide` : ""].filter(Boolean).join(", ");
   const bar = element("progress", { max: job.total, value: job.done });
@@ -377,10 +393,11 @@ function showJob(job) {
   const button = (words, work) => element("button", { type: "button", textContent: words, onclick: () => guarded(work) });
   const buttons = [];
   if (!job.ended) buttons.push(button("Cancel", async () => { await ask(`/v1/jobs/${job.id}/cancel`, { method: "POST" }); await refresh(job.id); }));
-  if (job.done) buttons.push(button("Download CSV", () => download(job)));
+  if (job.ended && job.done) buttons.push(button("Download CSV", () => download(job)));
   buttons.push(button("Erase", async () => {
     await ask("/v1/jobs/" + job.id, { method: "DELETE" });
     place.remove();
+    state.open.delete(job.id);
     $("job-news").textContent = "The job was erased.";
     $("file").focus();
   }));
@@ -397,44 +414,28 @@ async function download(job) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-// Events are read from the answer itself, since EventSource cannot send a key; a stream that breaks goes on where it was.
-async function follow(id) {
-  if (state.followed.has(id)) return;
-  state.followed.add(id);
-  let last = null;
-  for (let broken = 0; broken < 20 && $("job-" + id); broken++) {
+// All jobs by one question now and then: a stream for each would take every connection that a browser opens to one service.
+async function watch() {
+  if (state.watching) return;
+  state.watching = true;
+  for (let broken = 0; broken < 20 && state.open.size;) {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
     try {
-      const response = await ask(`/v1/jobs/${id}/events`, { headers: last === null ? {} : { "Last-Event-ID": last } });
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        const parts = (rest + value).split("\n\n");
-        rest = parts.pop();
-        for (const part of parts) {
-          const fields = Object.fromEntries(part.split("\n").filter((line) => !line.startsWith(":")).map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
-          if (!fields.data) continue;
-          broken = 0;
-          last = fields.id || last;
-          const job = JSON.parse(fields.data);
-          if (job.id) showJob(job);
-          if (fields.event === "end") {
-            state.followed.delete(id);
-            if (job.id) $("job-news").textContent = `The job of ${job.total} records has ended: ${job.state}.`;
-            return;
-          }
-        }
+      const jobs = (await (await ask("/v1/jobs?limit=100")).json()).data;
+      jobs.forEach(showJob);
+      for (const id of [...state.open].filter((open) => !jobs.some((job) => job.id === open))) {
+        try { showJob(await (await ask("/v1/jobs/" + id)).json()); } catch (error) { if (error.status === 404) state.open.delete(id); }
       }
-    } catch { /* asked again below */ }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+      broken = 0;
+    } catch { broken++; }
   }
-  state.followed.delete(id);
+  state.watching = false;
 }
 
 // ---------------------------------------------------------------- start
 
 $("choose").addEventListener("change", choose);
+$("explain").addEventListener("change", showHow);
 $("form").addEventListener("submit", send);
 $("form").addEventListener("reset", (event) => {
   event.preventDefault();

@@ -200,6 +200,11 @@ JUDGED: dict[str, Described] = {
         "P(contradiction) by any "
         "(SummaC-ZS; Laban et al., 2022)",
     ),
+    "alignscore": Described(
+        "Supported by the source", "higher", "source", True, False,
+        "mean over the text's sentences of the largest P(aligned) by any piece of the source of about 350 words "
+        "(AlignScore; Zha et al., 2023)",
+    ),
 }  # fmt: skip
 KNOWN: dict[str, Described] = {**METRICS, **JUDGED}
 

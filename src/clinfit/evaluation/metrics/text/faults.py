@@ -1,18 +1,19 @@
 """A good text with exactly one fault in it: a number, a negation, a drug or a problem.
 
 Each maker gives the text with the fault, None for a text that it does not fit. What is drawn comes from the generator
-that is given, so that one seed makes one fault. Numbers and names are such that neither text nor source holds them.
+that is given, so that one seed makes one fault. A number gets another digit in one place, whatever source and text
+hold, so that no metric has a say in it. A drug, a problem and a denial are found by the lexicon that the metrics of
+entities and flips use, and names that are put in are of the lexicon, such as neither text nor source has: what the
+lexicon does not know gets no fault.
 """
 
 import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal
 from typing import cast
 
 from clinfit.evaluation.metrics.text.entities import Kind, mentions
-from clinfit.evaluation.metrics.text.normalise import sentences, tokens, written
-from clinfit.evaluation.metrics.text.numbers import quantities, unsupported
+from clinfit.evaluation.metrics.text.normalise import sentences, tokens
 
 #: Kind -> (entity, a name of it as it was written), sorted: what one name may be swapped for.
 Names = Mapping[Kind, Sequence[tuple[int, str]]]
@@ -28,19 +29,17 @@ _AFFIRMED = (
 )  # fmt: skip
 
 
-def number_changed(text: str, source: str, rng: random.Random) -> str | None:
-    """Ten times one number, or three more than it."""
+def number_changed(text: str, rng: random.Random) -> str | None:
+    """Another digit in one place of one number."""
     numbers = list(_NUMBER.finditer(text))
     if not numbers:
         return None
     number = rng.choice(numbers)
-    value = Decimal(number[0])
-    for other in (value * 10, value + 3, value + 57):
-        # An exponent, or a zero behind the point that no author writes, would give the fault away.
-        changed = text[: number.start()] + written(other) + text[number.end() :]
-        if len(unsupported(quantities(changed), quantities(source + "\n" + text))) > 0:
-            return changed
-    return None
+    at = rng.choice([place for place in range(number.start(), number.end()) if text[place].isdigit()])
+    # A zero that no author writes, in front of a number or last behind its point, would give the fault away.
+    odd = at == number.start() or (at == number.end() - 1 and "." in number[0])
+    digit = rng.choice([other for other in ("123456789" if odd else "0123456789") if other != text[at]])
+    return text[:at] + digit + text[at + 1 :]
 
 
 def negation_dropped(text: str, rng: random.Random) -> str | None:
@@ -112,7 +111,7 @@ Fault = Callable[[str, str, Names, random.Random], str | None]
 
 #: Fault -> its maker, of (text, source, names that may be put in, generator).
 FAULTS: Mapping[str, Fault] = {
-    "number": lambda text, source, names, rng: number_changed(text, source, rng),
+    "number": lambda text, source, names, rng: number_changed(text, rng),
     "negation dropped": lambda text, source, names, rng: negation_dropped(text, rng),
     "negation added": lambda text, source, names, rng: negation_added(text, rng),
     "drug": lambda text, source, names, rng: entity_swapped(text, source, names, rng, cast(Kind, "drug")),

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from clinfit.evaluation.claims.wording import recalibration_words
 from clinfit.evaluation.results import TaskResult
-from clinfit.evaluation.system_results import ClassResult, MetricDict, SystemResult, ThresholdDict
+from clinfit.evaluation.system_results import ClassResult, MetricDict, RecalibrationMap, SystemResult, ThresholdDict
 from clinfit.report.figures.labels import LabelEstimates, labels_figure
 from clinfit.report.format import Cell, decimal, metric_cell
 from clinfit.report.glossary import definition
@@ -21,11 +22,11 @@ HEADS = ["Label", "Records with it", "Records given it"]
 
 @dataclass(frozen=True)
 class LabelTable:
-    """thresholds: the rule in words."""
+    """rules: recalibration and thresholds, in words."""
 
     system: str
     table: Grid
-    thresholds: str
+    rules: str
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,25 @@ def by_support(system: SystemResult) -> list[ClassResult]:
 def label_table(system: SystemResult) -> LabelTable:
     thresholds: dict[str, ThresholdDict] = section(system, "label_thresholds") or {}
     names = [] if withheld_reason(system) else [name for name in SHOWN if name in by_support(system)[0]["metrics"]]
-    rows = [(entry["label"], _cells(entry, thresholds, names)) for entry in by_support(system)]
+    fitted = section(system, "recalibration") if names else None
+    before = {} if fitted is None else fitted["before"]
+    rows = [
+        (entry["label"], [*_cells(entry, thresholds, names), *_before(entry["label"], before)])
+        for entry in by_support(system)
+    ]
     heads = [*HEADS, *(["Threshold"] if thresholds else [])]
     heads += ["F1" if name == "f1" else definition(name).title for name in names]
-    return LabelTable(system["name"], Grid(system["name"], heads, rows), threshold_words(thresholds))
+    heads += ["Brier score before recalibration"] if before else []
+    return LabelTable(system["name"], Grid(system["name"], heads, rows), _rules(thresholds, fitted))
+
+
+def _before(label: str, before: Mapping[str, MetricDict]) -> list[Cell]:
+    return [_metric(before[f"brier:{label}"], "brier")] if before else []
+
+
+def _rules(thresholds: Mapping[str, ThresholdDict], fitted: RecalibrationMap | None) -> str:
+    said = "" if fitted is None else f"Recalibration: {recalibration_words(fitted)}."
+    return " ".join(filter(None, [said, threshold_words(thresholds)]))
 
 
 def threshold_words(thresholds: Mapping[str, ThresholdDict]) -> str:

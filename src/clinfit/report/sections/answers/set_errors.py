@@ -6,6 +6,7 @@ from clinfit.evaluation.results import SetErrors
 from clinfit.report.format import count, per_cent
 from clinfit.report.section import section
 from clinfit.report.sections.answers.labels import by_support
+from clinfit.report.sections.first.verdict import tested
 from clinfit.report.sections.subject import Subject
 from clinfit.report.tables import Plain
 
@@ -22,14 +23,15 @@ def set_errors_view(subject: Subject) -> SetErrorsView | None:
     errors: SetErrors | None = section(subject.task, "set_errors")
     if errors is None:
         return None
-    return SetErrorsView(sentence(errors), _labels(errors, subject), _worst(errors) if errors["worst"] else None)
+    told = sentence(errors, tested(subject.task))
+    return SetErrorsView(told, _labels(errors, subject), _worst(errors) if errors["worst"] else None)
 
 
-def sentence(errors: SetErrors) -> str:
-    """How many sets are exact, and what is wrong with the others."""
+def sentence(errors: SetErrors, counted: str) -> str:
+    """How many sets are exact, and what is wrong with the others. counted: what they are called."""
     n, exact = errors["n"], errors["n"] - errors["wrong"]
     share = f" ({per_cent(exact / n)})" if n else ""
-    start = f"{errors['system']} gives exactly the right labels to {count(exact)} of {count(n)} test records{share}."
+    start = f"{errors['system']} gives exactly the right labels to {count(exact)} of {count(n)} {counted}{share}."
     parts = [
         f"{count(errors[kind])} {words}"
         for kind, words in (

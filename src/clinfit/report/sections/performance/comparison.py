@@ -15,7 +15,8 @@ from clinfit.report.tables import metric_of
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """One metric before and after. shown: in a word or two whether the difference is more than chance."""
+    """One metric before and after. shown: in a word or two whether the difference is more than chance. over: the items
+    that it is over, where some have a value with one of the two only; else ''."""
 
     title: str
     before: Cell
@@ -25,6 +26,7 @@ class ChangeRow:
     p: Cell
     direction: str
     shown: str
+    over: str
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,20 @@ def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult]) -> 
                 p_cell(row),
                 row["direction"] if row["supported"] else "",
                 _shown(row),
+                _over(row, comparison),
             )
         )
     return rows
+
+
+def _over(row: Difference, comparison: Comparison) -> str:
+    """over 40 items; 60 that have a value with tiny (before) only are left out."""
+    common = row["common"]
+    if common is None or not (common["reference"] or common["new"]):
+        return ""
+    told = {comparison["reference"]: common["reference"], comparison["new"]: common["new"]}
+    only = " and ".join(f"{n} that have a value with {name} only" for name, n in told.items() if n)
+    return f"over {common['both']} items; {only} are left out"
 
 
 def _same_number(row: Difference) -> tuple[float | None, ...]:

@@ -4,7 +4,9 @@ figures theirs are."""
 from dataclasses import dataclass
 
 from clinfit.evaluation.claims.wording import recalibration_words, rule_and_threshold
+from clinfit.evaluation.system_results import RefitDict
 from clinfit.report.section import section
+from clinfit.report.sections.answers.labels import threshold_words
 from clinfit.report.sections.subject import Subject
 from clinfit.report.tables import model_first
 
@@ -36,9 +38,15 @@ def refit_view(subject: Subject) -> RefitView | None:
     rows = []
     for system in model_first(subject.task):
         if (found := section(system, "refit")) is not None:
-            decision = rule_and_threshold(found["threshold"]) if found["threshold"] else "the most probable option"
+            decision = _decision(found)
             if found["recalibration"] is not None:
                 decision += f"; probabilities recalibrated: {recalibration_words(found['recalibration'])}"
             run = f"{system['model']}-seed{system['seed']}-refit"
             rows.append(RefitRow(system["name"], run, decision, run in missing))
     return RefitView(divided["words"], subject.task["counts"]["test"]["n"], rows) if rows else None
+
+
+def _decision(found: RefitDict) -> str:
+    if "label_thresholds" in found:
+        return threshold_words(found["label_thresholds"])
+    return rule_and_threshold(found["threshold"]) if found["threshold"] else "the most probable option"

@@ -14,6 +14,7 @@ from clinfit.report.tables import Plain
 @dataclass(frozen=True)
 class ExternalView:
     sentence: str
+    recalibrate: str | None
     metrics: Plain
     large: Plain | None
     case_mix: Plain | None
@@ -24,7 +25,7 @@ def external_view(subject: Subject) -> ExternalView | None:
     found: External | None = section(subject.task, "external")
     if found is None:
         return None
-    return ExternalView(_sentence(found), _metrics(found), _large(found), _case_mix(found))
+    return ExternalView(_sentence(found), found["recalibrate"], _metrics(found), _large(found), _case_mix(found))
 
 
 def _sentence(found: External) -> str:
@@ -49,9 +50,11 @@ def _metrics(found: External) -> Plain:
     ]
     divided = found["cross_validation"]
     before = f"the {'test records' if divided is None else 'records'} of the study ({count(found['before'])})"
+    if found["recalibrated"] is not None:
+        before = found["recalibrated"]
     title = f"On {before} and on these ({count(found['records'])})"
     hint = "Values with their intervals. Two samples of two populations: a difference is no test of the model."
-    if divided is not None:
+    if divided is not None and found["recalibrated"] is None:
         hint += (
             " The model was refitted on all records of the study. The figures of then are of the models of a "
             f"{divided}, out of fold."

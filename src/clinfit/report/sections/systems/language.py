@@ -5,21 +5,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinfit.evaluation.system_results import GeneratedDict, LanguageDict, PiecesDict, SystemResult
-from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell
+from clinfit.report.format import NOTHING, Cell, count, decimal, metric_cell, per_cent, signed
 from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
 from clinfit.report.sections.systems.models import run_name
-from clinfit.report.tables import Grid, Plain
+from clinfit.report.tables import Grid, Plain, number_cell
 
 
 @dataclass(frozen=True)
 class LanguageView:
-    """reading: what each model saw. free: its written answers, None when none wrote any; reasons: why they are unread.
+    """reading: what each model saw; cut: which records it did not see whole. fluency: perplexity of general text before
+    and after training, None where it was not asked; fluent: what that means, a sentence a model. free: its written
+    answers, None when none wrote any; reasons: why they are unread.
 
     prompts: run name and SHA-256 of all that its prompts share.
     """
 
     reading: Plain
+    cut: list[Plain]
+    fluency: Grid | None
+    fluent: list[str]
     free: Grid | None
     reasons: list[str]
     prompts: list[tuple[str, str]]
@@ -35,8 +40,13 @@ def language_view(subject: Subject) -> LanguageView | None:
         return None
     wrote = [(system, section(system, "generated")) for system, _ in found if section(system, "generated") is not None]
     trained_on = {run_name(record): _last_details(record) for record in subject.records}
+    runs = {f"{system['model']}-seed{system['seed']}" for system, _ in found}
+    asked = general_texts([record for record in subject.records if run_name(record) in runs])
     return LanguageView(
         reading=reading_table(found, trained_on),
+        cut=cut_tables(found),
+        fluency=fluency_table(asked) if asked else None,
+        fluent=[fluent(text) for text in asked],
         free=free_table(wrote, task["labels"]) if wrote else None,
         reasons=[text for system, generated in wrote if (text := unread(system["name"], generated))],
         prompts=[
@@ -79,6 +89,100 @@ def reading_table(
     pieces = ["In pieces, test"] if divided else []
     columns = ["System", "Prompt tokens", "Shortened, test", *pieces, "Shortened, training", "Label mass"]
     return Plain("What the language models read", hint, columns, rows)
+
+
+def cut_tables(found: Sequence[tuple[SystemResult, LanguageDict]]) -> list[Plain]:
+    """Of each model, the records that it did not see whole, and what they lost; systems that read alike share one."""
+    alike: list[tuple[list[str], LanguageDict]] = []
+    for system, language in found:
+        same = next((names for names, known in alike if known["cut"] == language["cut"]), None)
+        if same is not None:
+            same.append(system["name"])
+        elif language["cut"]:
+            alike.append(([system["name"]], language))
+    return [_cut_table(names, language) for names, language in alike]
+
+
+def _cut_table(names: Sequence[str], language: LanguageDict) -> Plain:
+    rows = []
+    for item in language["cut"]:
+        read, lost = item["prompt_tokens"], item["dropped_tokens"]
+        share = NOTHING.text if read is None else per_cent(lost / (lost + read))
+        rows.append([item["id"], count(lost), share])
+    caption = f"Records that lost text, test: {', '.join(names)}"
+    hint = "Tokens that did not fit into max_length, and their share of the whole prompt."
+    if (language["shortened"] or 0) > len(rows):
+        hint += f" The {count(len(rows))} that lost most; `dropped_tokens` in the predictions has every one."
+    return Plain(caption, hint, ["Record", "Tokens not seen", "Share"], rows)
+
+
+#: Share by which perplexity of general text may change without a word on it; no test, since sixteen passages have none.
+FLUENCY_CHANGE = 0.05
+
+
+@dataclass(frozen=True)
+class GeneralText:
+    """Perplexity of general text (scoring/general_text.py) of one run: of its base, None where that is not known, and
+    after its last stage."""
+
+    run: str
+    before: float | None
+    after: float
+
+
+def general_texts(records: Sequence[Mapping[str, Any]]) -> list[GeneralText]:
+    """Of the runs that were asked, each once."""
+    found: dict[str, GeneralText] = {}
+    for record in records:
+        stages = record.get("stages", {})
+        probes = [stages[number].get("details", {}).get("general_text") for number in sorted(stages, key=int)]
+        told = [probe for probe in probes if probe is not None]
+        if told:
+            before = next((probe["base_perplexity"] for probe in told if "base_perplexity" in probe), None)
+            found.setdefault(run_name(record), GeneralText(run_name(record), before, told[-1]["perplexity"]))
+    return list(found.values())
+
+
+def fluency_table(asked: Sequence[GeneralText]) -> Grid:
+    """Before and after, and the change as a share of before."""
+    rows = [
+        (
+            text.run,
+            [
+                number_cell(text.before, _one_digit),
+                number_cell(text.after, _one_digit),
+                NOTHING if text.before is None else number_cell(_change(text), _in_per_cent),
+            ],
+        )
+        for text in asked
+    ]
+    caption = "General text, perplexity: sixteen everyday passages that are none of the tasks; lower is better"
+    return Grid(caption, ["Run", "Before training", "After", "Change"], rows)
+
+
+def fluent(text: GeneralText) -> str:
+    """Whether training cost the base some of its general language; that of its answers, people rate."""
+    if text.before is None:
+        return f"{text.run}: what its base makes of general text is not known."
+    moved = f"{_in_per_cent(_change(text))}, from {_one_digit(text.before)} to {_one_digit(text.after)}"
+    if _change(text) > FLUENCY_CHANGE:
+        return f"{text.run}: general text has become less likely ({moved}): training cost some of the base's language."
+    if _change(text) < -FLUENCY_CHANGE:
+        return f"{text.run}: general text has become likelier ({moved}): the base's language did not suffer."
+    return f"{text.run}: general text is about as likely as before ({moved}): the base's language did not suffer."
+
+
+def _change(text: GeneralText) -> float:
+    assert text.before is not None
+    return text.after / text.before - 1
+
+
+def _one_digit(value: float) -> str:
+    return decimal(value, 1)
+
+
+def _in_per_cent(share: float) -> str:
+    return f"{signed(100 * share)} %"
 
 
 def _in_pieces(found: PiecesDict | None, n: int) -> str:

@@ -8,12 +8,20 @@ from typing import Any
 from markupsafe import Markup
 
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER
+from clinfit.evaluation.training_curve import CurveVerdict, curve_verdict
 from clinfit.report.figures.basic import Scores, training_figure
 from clinfit.report.format import count, duration, flatten, per_cent, text_of
 from clinfit.report.glossary import definition
 
 ModelRecord = Mapping[str, Any]
 LogRow = Mapping[str, Any]
+
+#: What each shape of a curve of validation losses means.
+SHAPES = {
+    "falling": "Validation loss fell to its end, so that more epochs may help",
+    "flat": "Validation loss was flat at its end, so that more epochs are not expected to help",
+    "rose": "Validation loss rose again before the end; the best checkpoint was kept",
+}
 
 
 @dataclass(frozen=True)
@@ -81,23 +89,58 @@ def _summary(record: ModelRecord) -> str:
     return "; ".join(parts if record.get("status") == "done" else [*parts, "did not finish"])
 
 
+@dataclass(frozen=True)
+class Training:
+    """One stage of a model by its log. name: of the run, and of the stage where it has several. kept: the step whose
+    checkpoint was kept. per: what losses are counted by, `record` or `token`. curve: what its validation losses say."""
+
+    name: str
+    rows: Sequence[LogRow]
+    per: str
+    kept: int | None
+    curve: CurveVerdict
+
+
+@dataclass(frozen=True)
+class TrainingFigure:
+    figure: Markup
+    said: str
+
+
+def trainings(records: Sequence[ModelRecord], logs: Mapping[tuple[str, int], Sequence[LogRow]]) -> list[Training]:
+    """Every stage of every model that has a log."""
+    settings = {run_name(record): record.get("spec", {}).get("train", {}) for record in records}
+    stages = Counter(name for name, _ in logs)
+    found = []
+    for (name, stage), rows in logs.items():
+        if rows:
+            own = settings.get(name, {})
+            kept = best_step(rows, own.get("select_by", "loss"))
+            told = name if stages[name] == 1 else f"{name}, stage {stage}"
+            found.append(Training(told, rows, own.get("loss_per", "record"), kept, curve_verdict(rows, kept)))
+    return found
+
+
 def training_figures(
     records: Sequence[ModelRecord], logs: Mapping[tuple[str, int], Sequence[LogRow]], primaries: Mapping[str, str]
-) -> list[Markup]:
+) -> list[TrainingFigure]:
     """One figure for every stage of every model that has a log. primaries: task -> its primary metric."""
-    select_by = {run_name(record): record.get("spec", {}).get("train", {}).get("select_by") for record in records}
-    stages = Counter(name for name, _ in logs)
     return [
-        training_figure(
-            rows,
-            name if stages[name] == 1 else f"{name}, stage {stage}",
-            scores(rows, primaries),
-            best_step(rows, select_by.get(name) or "loss"),
-            f"training{k}",
+        TrainingFigure(
+            training_figure(each.rows, each.name, each.per, scores(each.rows, primaries), each.kept, f"training{k}"),
+            each.curve.sentence,
         )
-        for k, ((name, stage), rows) in enumerate(logs.items())
-        if rows
+        for k, each in enumerate(trainings(records, logs))
     ]
+
+
+def curves_in_brief(records: Sequence[ModelRecord], logs: Mapping[tuple[str, int], Sequence[LogRow]]) -> list[str]:
+    """What the curves of validation losses show: a line for each shape, with the trainings that have it."""
+    found: dict[str, list[str]] = {}
+    for each in trainings(records, logs):
+        if each.curve.shape != "unknown":
+            found.setdefault(SHAPES[each.curve.shape], []).append(each.name)
+    return [f"{words}: {'; '.join(names)}" for words, names in found.items()]
 
 
 def scores(rows: Sequence[LogRow], primaries: Mapping[str, str]) -> list[Scores]:

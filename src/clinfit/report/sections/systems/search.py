@@ -91,7 +91,7 @@ def _how(record: Mapping[str, Any], outcome: SearchOutcome) -> str:
     parts = [f"{states.count('done')} done", f"{states.count('pruned')} stopped early"]
     parts += [f"{states.count('failed')} failed"] + ([f"{again} a point that had been tried"] if again else [])
     fold = " In this cross-validation every fold was searched by itself; this is the first." if record["fold"] else ""
-    metric = "mean loss of a record" if outcome["by"] == "loss" else metric_title(outcome)
+    metric = "validation loss" if outcome["by"] == "loss" else metric_title(outcome)
     return (
         f"{len(states)} trials ({', '.join(parts)}) with seed {outcome['seed']}, compared by the {metric} on "
         f"{count(outcome['records'])} validation records, in {duration(sum(t['seconds'] for t in outcome['trials']))}. "

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER
 from clinfit.evaluation.results import Results, TaskResult
-from clinfit.evaluation.stage_results import StageChange, StagedModel, StageValue
+from clinfit.evaluation.stage_results import StageChange, StagedModel, StagesOfBase, StageValue
 from clinfit.report.figures.stages import Line, Point, stages_figure
 from clinfit.report.format import NOTHING, Cell, decimal, duration, interval, metric_cell, per_cent, signed
 from clinfit.report.glossary import definition
@@ -16,17 +16,28 @@ from clinfit.report.tables import number_cell
 #: Shades of the matrix, from the base to the best value of the task.
 SHADES = 5
 
+#: What a model is held against at the end, in the words of a column.
+CONTROLS = {
+    "naive": "against no remedy",
+    "joint": "against all at once",
+    "single": "against this task alone",
+}
+
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """One task after one stage. shade: 0 to SHADES. taught: by this stage. answers: how often each label is given."""
+    """One task after one stage. shade: 0 to SHADES. taught: by this stage. seeds: the value of each, and their standard
+    deviation; "" of one. answers: how often each label is given. mass: probability of all labels together."""
 
     value: Cell
     shade: int
     taught: bool
+    seeds: str
     answers: str
     recall: str
     log_loss: Cell
+    ece: Cell
+    mass: Cell
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,20 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Kept:
-    """One task in the table of remedies: its value at the end, what became of it, against going on without a remedy."""
+    """One task in the table of remedies: its value at the end, what became of it, and against each control."""
 
     final: Cell
     changed: Cell
     changed_by: str
-    naive: Cell
+    against: list[Cell]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What one task lost at most (Chaudhry et al., 2018), and its calibration error before and after."""
+
+    forgotten: Cell
+    ece: Cell
 
 
 @dataclass(frozen=True)
@@ -66,46 +85,62 @@ class Remedy:
     way: str
     chosen: bool
     tasks: list[Kept]
+    drifts: list[Drift]
     general: Cell
     time: Cell
 
 
 @dataclass(frozen=True)
-class StagesView:
-    """tasks: title and primary metric of each. naive: whether any is held against one without a remedy."""
+class WaysView:
+    """Models of one base that learned the same tasks. anchor: begins ids on the page. conclusion: one sentence;
+    sentences: what it rests on. tasks: title and primary metric of each. controls: what models are held against, in
+    words. calibrated: whether any task has a calibration error."""
 
+    anchor: str
+    base: str
+    conclusion: str
     sentences: list[str]
     statements: list[str]
     tasks: list[tuple[str, str]]
     matrices: list[Matrix]
     remedies: list[Remedy]
-    naive: bool
+    controls: list[str]
+    calibrated: bool
     figures: list[Markup]
 
 
-def stages_view(results: Results) -> StagesView | None:
+def stages_view(results: Results) -> list[WaysView] | None:
     """None where no model learned several tasks in several stages."""
     if "stages" not in results:
         return None
-    tasks = {name: task for name, task in results["tasks"].items() if task["sections"].get("stages")}
-    models = list(dict.fromkeys(entry["model"] for task in tasks.values() for entry in _entries(task)))
-    chosen = results["stages"]["chosen"]
-    whole = [model for model in models if all(_entry(task, model) for task in tasks.values())]
+    return [_ways(results, ways, number) for number, ways in enumerate(results["stages"]["ways"], 1)]
+
+
+def _ways(results: Results, ways: StagesOfBase, number: int) -> WaysView:
+    tasks = {name: results["tasks"][name] for name in ways["tasks"]}
+    models, chosen = ways["models"], ways["chosen"]
+    found = [entry for task in tasks.values() for entry in _entries(task) if entry["model"] in models]
+    anchor = "stages" if number == 1 else f"stages{number}"
     changes = [
         change
-        for model in whole
+        for model in models
         for task in tasks.values()
         if (entry := _entry(task, model)) is not None
         for change in entry["changes"]
     ]
-    return StagesView(
-        sentences=results["stages"]["verdict"],
-        statements=[change["sentence"] for change in changes if change["kind"] in {"gain", "transfer", "retention"}],
+    controls = [kind for kind in CONTROLS if any(change["kind"] == kind for change in changes)]
+    return WaysView(
+        anchor=anchor,
+        base=ways["base"],
+        conclusion=ways["conclusion"],
+        sentences=ways["verdict"],
+        statements=[change["sentence"] for change in changes],
         tasks=[(name, definition(task["primary"]).title) for name, task in tasks.items()],
-        matrices=[_matrix(model, tasks, chosen) for model in whole],
-        remedies=[_remedy(model, tasks, chosen) for model in whole],
-        naive=any(change["kind"] == "naive" for change in changes),
-        figures=[figure for name, task in tasks.items() if (figure := _figure(name, task, whole)) is not None],
+        matrices=[_matrix(model, tasks, chosen) for model in models],
+        remedies=[_remedy(model, tasks, chosen, controls) for model in models],
+        controls=[CONTROLS[kind] for kind in controls],
+        calibrated=any(row["ece"] is not None for entry in found for row in entry["rows"]),
+        figures=[figure for name, task in tasks.items() if (figure := _figure(name, task, models, anchor)) is not None],
     )
 
 
@@ -137,18 +172,31 @@ def _matrix(model: str, tasks: Mapping[str, TaskResult], chosen: str | None) -> 
 def _cell(task: TaskResult, entry: StagedModel, stage: int) -> MatrixCell:
     row = next((row for row in entry["rows"] if row["stage"] == stage), None)
     if row is None:
-        return MatrixCell(NOTHING, 0, False, "", "", NOTHING)
+        return MatrixCell(NOTHING, 0, False, "", "", "", NOTHING, NOTHING, NOTHING)
     percent = definition(task["primary"]).percent
     return MatrixCell(
         value=metric_cell(row["metric"], percent=percent),
         shade=_shade(task, row),
         taught=row["taught"],
+        seeds=_seeds(row, percent),
         answers=", ".join(f"{label} {per_cent(share, 0)}" for label, share in row["predicted"].items() if share > 0),
         recall=", ".join(
             f"{label} {'—' if value is None else per_cent(value, 0)}" for label, value in row["recall"].items()
         ),
         log_loss=number_cell(row["log_loss"], decimal),
+        ece=number_cell(row["ece"], decimal),
+        mass=number_cell(row["label_mass"], decimal),
     )
+
+
+def _seeds(row: StageValue, percent: bool) -> str:
+    """44.1, 45.0, 43.2 (SD 0.9): of several seeds."""
+    if len(row["by_seed"]) < 2:
+        return ""
+    scale, digits = (100, 1) if percent else (1, 3)
+    values = (NOTHING.text if value is None else decimal(value * scale, digits) for value in row["by_seed"].values())
+    spread = "" if row["sd"] is None else f" (SD {decimal(row['sd'] * scale, digits)})"
+    return ", ".join(values) + spread
 
 
 def _shade(task: TaskResult, row: StageValue) -> int:
@@ -169,28 +217,46 @@ def _shade(task: TaskResult, row: StageValue) -> int:
 # ---------------------------------------------------------------- remedies
 
 
-def _remedy(model: str, tasks: Mapping[str, TaskResult], chosen: str | None) -> Remedy:
+def _remedy(model: str, tasks: Mapping[str, TaskResult], chosen: str | None, controls: Sequence[str]) -> Remedy:
     entries = {name: entry for name, task in tasks.items() if (entry := _entry(task, model)) is not None}
     seconds = [entry["seconds"] for entry in entries.values() if entry["seconds"] is not None]
     return Remedy(
         model=model,
         way=next(iter(entries.values()))["way"],
         chosen=model == chosen,
-        tasks=[_kept(tasks[name], entry) for name, entry in entries.items()],
+        tasks=[_kept(tasks[name], entry, controls) for name, entry in entries.items()],
+        drifts=[_drift(tasks[name], entry) for name, entry in entries.items()],
         general=_general(next(iter(entries.values()))),
         time=number_cell(seconds[0] if seconds else None, duration),
     )
 
 
 def _general(entry: StagedModel) -> Cell:
-    """61 to 75: of the base, and after the last stage."""
-    first, last = entry["rows"][0]["perplexity"], entry["rows"][-1]["perplexity"]
-    if first is None or last is None:
+    """61 to 75: of the base, and after the last stage; of that alone, where nobody asked the base."""
+    first, last = entry["base_perplexity"], entry["rows"][-1]["perplexity"]
+    if last is None:
         return NOTHING
+    if first is None:
+        return Cell(f"{decimal(last, 1)} at the end", "", repr(last))
     return Cell(f"{decimal(first, 1)} to {decimal(last, 1)}", "", repr(last), f"{first} to {last}")
 
 
-def _kept(task: TaskResult, entry: StagedModel) -> Kept:
+def _drift(task: TaskResult, entry: StagedModel) -> Drift:
+    """The error of calibration of the base, when the task was learned, and at the end."""
+    percent = definition(task["primary"]).percent
+    scale, digits = (100, 1) if percent else (1, 3)
+    lost = number_cell(entry["forgotten"], lambda value: decimal(value * scale, digits))
+    last = entry["rows"][-1]["stage"]
+    places = {0: "before", entry["learned"]: "when learned", last: "at the end"}
+    found = [
+        f"{decimal(row['ece'])} {places[row['stage']]}"
+        for row in entry["rows"]
+        if row["stage"] in places and row["ece"] is not None
+    ]
+    return Drift(lost, Cell(", ".join(found), "", repr(entry["rows"][-1]["ece"])) if found else NOTHING)
+
+
+def _kept(task: TaskResult, entry: StagedModel, controls: Sequence[str]) -> Kept:
     percent = definition(task["primary"]).percent
     final = entry["rows"][-1]
     kept = _of_kind(entry, "retention") or _of_kind(entry, "gain")
@@ -199,7 +265,7 @@ def _kept(task: TaskResult, entry: StagedModel) -> Kept:
         final=metric_cell(final["metric"], percent=percent),
         changed=_change(kept, percent),
         changed_by=by,
-        naive=_change(_of_kind(entry, "naive"), percent),
+        against=[_change(_of_kind(entry, kind), percent) for kind in controls],
     )
 
 
@@ -222,7 +288,7 @@ def _change(found: StageChange | None, percent: bool) -> Cell:
 # ---------------------------------------------------------------- the figure
 
 
-def _figure(name: str, task: TaskResult, models: Sequence[str]) -> Markup | None:
+def _figure(name: str, task: TaskResult, models: Sequence[str], anchor: str) -> Markup | None:
     lines = [
         Line(model, points)
         for model in models
@@ -231,7 +297,7 @@ def _figure(name: str, task: TaskResult, models: Sequence[str]) -> Markup | None
     if not lines:
         return None
     known = definition(task["primary"])
-    return stages_figure(lines, name, known.title, known.percent, f"stages-{name}", _joint(task))
+    return stages_figure(lines, name, known.title, known.percent, f"{anchor}-{name}", _joint(task, models))
 
 
 def _points(entry: StagedModel) -> list[Point]:
@@ -242,9 +308,9 @@ def _points(entry: StagedModel) -> list[Point]:
     ]
 
 
-def _joint(task: TaskResult) -> float | None:
+def _joint(task: TaskResult, models: Sequence[str]) -> float | None:
     """What a model reaches that learned all tasks at once: the value that every difference from it implies."""
-    for entry in _entries(task):
+    for entry in (entry for entry in _entries(task) if entry["model"] in models):
         found, end = _of_kind(entry, "joint"), entry["rows"][-1]["metric"]["value"]
         if found is not None and found["difference"] is not None and end is not None:
             return end - found["difference"]

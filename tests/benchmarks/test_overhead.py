@@ -1,0 +1,22 @@
+"""The ways that benchmarks/overhead.py compares do the same work, and are counted with all that they start."""
+
+from pathlib import Path
+
+import overhead
+import pytest
+
+
+def test_medians_are_told_beside_the_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    rounds = [
+        {"plain": 100.0, "inline": 102.0, "processes": 110.0},
+        {"plain": 200.0, "inline": 202.0, "processes": 206},
+    ]
+    overhead.report(40, rounds)
+    told = capsys.readouterr().out
+    assert told.startswith("40 steps a language model, n = 2") and "inline        152.0 s     +2.0 s    1.015" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", overhead.WAYS)
+def test_each_way_does_the_study(tmp_path: Path, way: str) -> None:
+    assert overhead.processor_seconds(way, overhead.write_study(tmp_path / "study", 1, 60, 1)) > 1

@@ -1,0 +1,99 @@
+"""One text for every record: it is told, and no claim stands on beating less than that."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clinfit.data.records import Record
+from clinfit.evaluation.evaluate import evaluate
+from clinfit.evaluation.metrics.generation import GENERATION
+from clinfit.predictions import SCORE
+from clinfit.runs.steps.item_scores import score_table, with_scores
+from clinfit.study.evaluation import Evaluation, settings_of
+from clinfit.study.tasks import Generation, task_from
+from predicted import predictions_of, study_of, task_of
+
+N = 60
+CODE = "few-different-texts"
+
+
+def written(task: Generation, texts: Any) -> pd.DataFrame:
+    """Predictions in which the trained model writes texts(references) instead; scored."""
+    table, settings = predictions_of("t", task, N), settings_of("generation", Evaluation())
+    ours = (table["model"] == "tiny") & (table["stage"] == 1)
+    parts = [table.loc[~ours]]
+    for _, rows in table.loc[ours].groupby("split"):
+        rows = rows.drop(columns=[column for column in table if str(column).startswith(SCORE)]).reset_index(drop=True)
+        wrote = texts(list(rows["gold"]))
+        rows = rows.assign(predicted=wrote, raw=wrote, finish_reason="stop")
+        records = [Record(id, id, {"text": f"Seen: {gold}"}) for id, gold in zip(rows["id"], rows["gold"], strict=True)]
+        parts.append(with_scores(rows, score_table(task, settings, records, rows)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def evaluated(texts: Any, **block: Any) -> Any:
+    task = task_of("generation", primary="token_f1").model_copy(update=block)
+    assert isinstance(task, Generation)
+    return evaluate(study_of({"t": task}, bootstrap=200), written(task, texts))["tasks"]["t"]
+
+
+def told(result: Any, code: str) -> list[Any]:
+    return [finding for finding in result["findings"] if finding["code"] == code]
+
+
+@pytest.fixture(scope="module")
+def constant() -> Any:
+    """The model gives the first reference of a split to every record of it."""
+    return evaluated(lambda references: [references[0]] * len(references))
+
+
+def test_one_text_for_all_is_told_with_how_many_different_ones_there_are(constant: Any) -> None:
+    (finding,) = told(constant, CODE)
+    assert (finding["level"], finding["system"]) == ("warn", "tiny (after)")
+    assert "60 of 60 (100.0 %)" in finding["title"]
+    assert finding["evidence"] == "1 different texts among 60 records, which have 60 different references"
+
+
+def test_it_is_not_shown_to_be_better_than_one_reference_for_every_text(constant: Any) -> None:
+    gain = next(c for c in constant["comparisons"] if c["kind"] == "before-after")["rows"][0]
+    assert gain["metric"] == "token_f1" and gain["direction"] == "better" and not gain["supported"]
+    assert "not shown to be better than one reference for every text (Token F1 (proxy)" in gain["sentence"]
+    assert any("one reference for every text" in line for line in constant["verdict"])
+
+
+def test_a_model_that_reads_its_records_is_better_than_that() -> None:
+    result = evaluated(lambda references: [text.replace("fever", "cough") for text in references], sampling=None)
+    gain = next(c for c in result["comparisons"] if c["kind"] == "before-after")["rows"][0]
+    assert gain["supported"] and not told(result, CODE) and not told(result, "sampled-once")
+
+
+@pytest.mark.parametrize(("alike", "found"), [(30, 0), (31, 1)])
+def test_more_than_half_of_the_records_is_too_many(alike: int, found: int) -> None:
+    result = evaluated(lambda references: ["fever and cough"] * alike + references[alike:])
+    assert len(told(result, CODE)) == found
+
+
+def test_that_texts_were_drawn_once_is_said() -> None:
+    sampling = {"temperature": 0.7, "top_p": 0.9}
+    block = {"kind": "generation", "max_new_tokens": 16, "sampling": sampling}
+    task: Any = task_from(block | {"data": {"path": "items.csv", "inputs": {"text": "text"}}})
+    (finding,) = told(evaluated(lambda references: references, sampling=task.sampling), "sampled-once")
+    assert finding["level"] == "info" and "one draw for each record" in finding["title"]
+    assert "temperature 0.7, top_p 0.9" in finding["evidence"]
+
+
+def answers(references: list[str]) -> Any:
+    columns: dict[str, Any] = {SCORE + name: 0.0 for name in ("token_f1", "exact_match", "number_precision")}
+    table = pd.DataFrame({"gold": references, "status": "ok"} | columns)
+    return GENERATION.read(table, [], None)[0]
+
+
+def test_the_one_text_is_the_reference_that_shares_most_with_the_others_of_validation() -> None:
+    validation = answers(["no fever", "left knee pain", "left knee swollen", "pain in the left knee"])
+    test = answers(["left knee pain", "the left hip", "fever"])
+    (usual,) = GENERATION.usual(test, validation).values()
+    np.testing.assert_allclose(usual.score("token_f1"), [1.0, 2 / 5, 0.0])
+    assert np.isnan(usual.score("number_precision")).all(), "it has no source of its own"
+    assert GENERATION.usual(test, answers([])) == {} == GENERATION.usual(test, answers(["alone"]))

@@ -1,0 +1,138 @@
+"""Settings come from the command line, else from the environment; the password of Redis is in neither log nor error."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import clinfit
+from clinfit.cli_serve import options, variables
+from clinfit.errors import ClinfitError
+from clinfit.serve.run import BEAT
+from clinfit.serve.settings import Settings, read_settings, variable
+from clinfit.serve.stores import with_password
+
+from .conftest import Served
+from .services import Program, RedisServer, free_port, needs_redis, soon, wait_until_ready
+
+PASSWORD = "Zaunkönig:7/@x"
+
+
+def test_every_setting_has_its_variable_and_the_command_line_wins() -> None:
+    told = {variable(name): str(7 + k) for k, name in enumerate(Settings.model_fields)}
+    found = read_settings(told, variables())
+    for k, name in enumerate(Settings.model_fields):
+        assert str(getattr(found, name)).removesuffix(".0") == str(7 + k)
+    assert read_settings(told, variables(), lease=30.0).lease == 30.0
+    assert read_settings({variable("items"): ""}, variables()) == Settings()
+
+
+def test_every_option_of_the_commands_can_be_set_in_the_environment() -> None:
+    found = {option.opts[0] for option in options().values()}
+    assert {"--host", "--port", "--keys", "--redis", "--redis-password-file", "--worker", "--lease"} <= found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CLINFIT_SERVE_ITEM", "3", "did you mean CLINFIT_SERVE_ITEMS"),
+        ("CLINFIT_SERVE_ITEMS", "many", "CLINFIT_SERVE_ITEMS cannot be"),
+        ("CLINFIT_SERVE_ITEMS", "0", "greater than or equal to 1"),
+        ("CLINFIT_SERVE_BODY_SECONDS", "inf", "finite"),
+    ],
+)
+def test_what_is_no_setting_is_refused(name: str, value: str, said: str) -> None:
+    with pytest.raises(ClinfitError, match=said):
+        read_settings({name: value}, variables())
+
+
+def test_the_password_of_a_file_stands_in_the_address(tmp_path: Path) -> None:
+    from redis.connection import parse_url
+
+    file = tmp_path / "password"
+    file.write_text(PASSWORD + "\n", encoding="utf-8")
+    for url in ("redis://bob@queue:6380/2", "rediss://queue:6380/2", "unix:///run/redis.sock"):
+        read = parse_url(with_password(url, file))
+        assert read.pop("password") == PASSWORD
+        assert read == parse_url(url)
+    with pytest.raises(ClinfitError, match="named as well") as both:
+        with_password(f"redis://:{'secret'}@queue", file)
+    assert "secret" not in str(both.value)
+    file.write_text(" \n")
+    with pytest.raises(ClinfitError, match="is empty"):
+        with_password("redis://queue", file)
+    with pytest.raises(ClinfitError, match="cannot be read"):
+        with_password("redis://queue", tmp_path)
+    with pytest.raises(ClinfitError, match="address of the Redis server cannot be read"):
+        with_password("redis://[queue", file)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("guarded"), password=PASSWORD)
+    server.start()
+    yield server
+    server.kill()
+
+
+@needs_redis
+@pytest.mark.slow
+def test_the_environment_leads_to_redis_and_the_password_is_told_nobody(
+    small: Served, guarded: RedisServer, tmp_path: Path, programs: Callable[..., Program]
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(PASSWORD, encoding="utf-8")
+    port = free_port()
+    told = {"CLINFIT_REDIS_URL": guarded.url, "CLINFIT_REDIS_PASSWORD_FILE": str(file)}
+    own = {"CLINFIT_SERVE_PORT": str(port), "CLINFIT_SERVE_WORKER": "false", "CLINFIT_SERVE_CHUNK": "7"}
+    service = programs("serve", small.pack, **told, **own)
+    worker = programs("worker", small.pack, **told, CLINFIT_SERVE_LEASE="2")
+    wait_until_ready(service, f"http://127.0.0.1:{port}")
+    for program in (service, worker):
+        words = Path(f"/proc/{program.process.pid}/cmdline")
+        assert not words.exists() or PASSWORD.encode() not in words.read_bytes()
+    with clinfit.Client(f"http://127.0.0.1:{port}") as client:
+        job = client.submit_table(small.data)
+        assert client.wait(job["id"])["state"] == "succeeded"
+        assert b"\nclinfit_chunks_done 0\n" in client._http.get("/metrics").content
+    assert service.stop() == worker.stop() == 0
+    wrong = with_password(guarded.url.replace("redis://", "redis://other@"), file)
+    refused = programs("worker", small.pack, CLINFIT_REDIS_URL=wrong)
+    typed = programs("worker", small.pack, "--redis", wrong)
+    assert refused.process.wait(120) == typed.process.wait(120) == 2
+    assert "Redis does not answer" in refused.log.read_text()
+    assert soon(lambda: "every user of this machine can read the password" in typed.log.read_text())
+    assert "every user" not in refused.log.read_text()
+    said = "".join(path.read_text() for path in tmp_path.glob("program-*.log"))
+    assert PASSWORD not in said and "Zaunk" not in said
+
+
+def test_a_missing_server_is_told_with_its_variable() -> None:
+    done = subprocess.run([sys.executable, "-m", "clinfit", "worker", "x"], capture_output=True, text=True)
+    assert done.returncode == 2 and "CLINFIT_REDIS_URL" in done.stderr
+
+
+@needs_redis
+@pytest.mark.slow
+def test_a_worker_says_that_it_is_well_while_it_is(
+    small: Served, tmp_path: Path, programs: Callable[..., Program]
+) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    file = tmp_path / "health"
+    worker = programs("worker", small.pack, "--redis", server.url, "--health", file)
+    assert soon(file.exists, 120)
+    assert soon(lambda: time.time() - file.stat().st_mtime > 2, 20), "not at every look"
+    assert soon(lambda: time.time() - file.stat().st_mtime < 2, 20)
+    server.kill()
+    assert soon(lambda: time.time() - file.stat().st_mtime > 3 * BEAT, 60), "it grows old while Redis is away"
+    assert worker.process.poll() is None
+    server.start()
+    assert soon(lambda: time.time() - file.stat().st_mtime < BEAT, 60)
+    assert worker.stop() == 0 and not file.exists()
+    refused = programs("worker", small.pack, "--redis", server.url, "--health", tmp_path / "no" / "file")
+    assert refused.process.wait(120) == 2 and "--health" in refused.log.read_text()
+    server.kill()
