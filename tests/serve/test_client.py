@@ -44,7 +44,24 @@ class Events:
         return self(request)
 
 
-Service = Line | Events
+class Listing:
+    """A service that keeps this many jobs, and lists them in pages. limits: as they were asked for."""
+
+    def __init__(self, kept: int) -> None:
+        self.kept, self.limits = kept, list[int]()
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        start, limit = int(request.url.params.get("before", 0)), int(request.url.params["limit"])
+        self.limits.append(limit)
+        end = start + limit
+        page = [{"id": str(k)} for k in range(start, min(end, self.kept))]
+        return httpx2.Response(200, json={"data": page, "next": str(end) if end < self.kept else None})
+
+    async def awaited(self, request: httpx2.Request) -> httpx2.Response:
+        return self(request)
+
+
+Service = Line | Events | Listing
 
 
 def waiting(line: Service, ask: Callable[[Any], Any]) -> None:
@@ -202,3 +219,26 @@ def test_events_that_nobody_tells_are_given_up(asks: Asks) -> None:
     assert len(quiet.behind) == TIMES + 1
     with pytest.raises(ServiceError):
         followed(asks, Events(httpx2.Response(404, json={"code": "unknown-job"})))
+
+
+@pytest.mark.parametrize(
+    ("limit", "found", "limits"),
+    [(20, 20, [20]), (120, 120, [100, 20]), (None, 250, [100, 100, 100]), (300, 250, [100, 100, 100])],
+)
+def test_jobs_are_listed_page_by_page(asks: Asks, limit: int | None, found: int, limits: list[int]) -> None:
+    service, jobs = Listing(250), list[Any]()
+
+    def listed(client: Any) -> Any:
+        asked = client.jobs(limit)
+        if isinstance(asked, list):
+            jobs.extend(asked)
+            return None
+
+        async def later() -> None:
+            jobs.extend(await asked)
+
+        return later()
+
+    asks(service, listed)
+    assert [job["id"] for job in jobs] == [str(k) for k in range(found)]
+    assert service.limits == limits

@@ -1,6 +1,7 @@
 """Packs as the models of a service: names, one copy of a base, tested before anybody asks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from clinfit.errors import ClinfitError
 from clinfit.packs.lean import Lean
-from clinfit.packs.read import load_pack
+from clinfit.packs.read import Pack, load_pack
 from clinfit.packs.write import write_packs
 from clinfit.serve import models
 from clinfit.serve.models import Computing, Models, load_models
@@ -101,3 +102,32 @@ def test_each_encoder_is_told_which_engine_is_wanted(
 
 def test_nothing_but_torch_is_asked_for_by_itself() -> None:
     assert Computing() == Computing("torch", None)
+
+
+def of_another_study(pack: Pack) -> Pack:
+    """The pack as another study would have written it, with a sha256 of its own."""
+    study = replace(pack.content.study, name="other")
+    return replace(pack, content=replace(pack.content, study=study, sha256="f" * 64))
+
+
+def test_a_name_with_its_study_is_known_whatever_else_is_served(small: Served) -> None:
+    pack = load_pack(small.pack)
+    whole = f"{pack.content.study.name}/tfidf-seed42"
+    alone, both = Models([pack]), Models([pack, of_another_study(pack)])
+    for served in (alone, both):
+        for name in (f"{whole}/cancer", whole):
+            found = served.find(name)
+            assert found is not None and found.pack is pack
+    assert [model.name for model in both.all()] == [f"{whole}/cancer", "other/tfidf-seed42/cancer"]
+    assert (
+        both.find("tfidf-seed42/cancer") is None is both.find("tfidf-seed42")
+        and alone.find("other/tfidf-seed42") is None
+    )
+
+
+def test_a_task_of_one_of_two_studies_needs_no_study(small: Served, three: Path) -> None:
+    words = of_another_study(load_pack(three))
+    words = replace(words, content=replace(words.content, run="tfidf-seed42"))
+    served = Models([load_pack(small.pack), words])
+    found = served.find("tfidf-seed42/organs")
+    assert found is not None and found.name == "other/tfidf-seed42/organs"

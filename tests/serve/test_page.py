@@ -100,7 +100,10 @@ def test_a_record_is_answered_with_all_that_belongs_to_it(browser: Any, url: str
     strongest = expected["explanation"]["effects"][0]
     assert TEXT[strongest["start"] : strongest["end"]] in first.locator("mark.strong").all_inner_texts()
     assert "not the disease" in first.inner_text()
-    assert page.locator("#facts").inner_text().count("0.76") == 1, "the interval of the accuracy"
+    facts = page.locator("#facts")
+    assert facts.get_by_role("heading", level=3).all_inner_texts() == ["tfidf-seed42/cancer", "majority-seed42/cancer"]
+    assert facts.inner_text().count("0.76") == 1, "the interval of the accuracy"
+    assert facts.get_by_text("decision").count() == 2, "of both models"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert seen.faults == [] and all(asked.startswith(url) for asked in seen.asked)
     assert page.evaluate("Object.keys(localStorage).length + Object.keys(sessionStorage).length") == 0

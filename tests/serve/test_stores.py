@@ -324,6 +324,20 @@ def test_the_newest_jobs_of_an_owner(store: JobStore) -> None:
     assert [job.id for job in store.list("me", 2)] == [jobs[2].id, jobs[1].id]
 
 
+def test_jobs_are_listed_page_by_page_also_those_of_one_moment(store: JobStore) -> None:
+    moment = time.time()
+    sent_jobs = [replace(submission().job, created=moment + (k // 3)) for k in range(8)]
+    for job in sent_jobs:
+        store.submit(replace(submission(), job=job), MUCH, MUCH)
+    in_order = sorted(sent_jobs, key=lambda job: (job.created, job.id), reverse=True)
+    listed, before = [], None
+    while page := store.list("me", 3, before):
+        listed += page
+        before = (page[-1].created, page[-1].id)
+        store.erase(page[-1].id)  # a page goes on behind a job that is gone
+    assert [job.id for job in listed] == [job.id for job in in_order]
+
+
 def test_old_jobs_go(store: JobStore) -> None:
     done, late = sent(store, 1, 1), sent(store, 1, 1, queue="nobody")
     claim = claimed(store)

@@ -42,8 +42,8 @@ BROKEN = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError,
 #: Idempotent methods (RFC 9110): they may be sent again whether they came or not.
 IDEMPOTENT = ("GET", "DELETE")
 IDEMPOTENCY = "Idempotency-Key"
-#: Results that are fetched at a time.
-PAGE = 1000
+#: Results and jobs that are fetched at a time.
+PAGE, MOST_JOBS = 1000, 100
 ENDED = ("succeeded", "failed", "cancelled", "expired")
 
 
@@ -98,6 +98,12 @@ def _broken(method: str, headers: Mapping[str, str], times: int, error: Exceptio
 
 def _job(items: Sequence[Item], model: str | None, key: str | None) -> tuple[dict[str, Any], dict[str, str]]:
     return {"model": model, "input": list(items)}, {IDEMPOTENCY: key or uuid4().hex}
+
+
+def _listed(limit: int | None, so_far: int, before: str | None = None) -> dict[str, Any] | None:
+    """Parameters of the next page of jobs; None where as many are there as were asked for."""
+    left = MOST_JOBS if limit is None else min(MOST_JOBS, limit - so_far)
+    return None if left < 1 else {"limit": left} | ({} if before is None else {"before": before})
 
 
 def _table(path: Path, model: str | None, key: str | None) -> tuple[bytes, dict[str, str], dict[str, str]]:
@@ -220,9 +226,15 @@ class Client:
         """How far it is."""
         return self._ask("GET", f"/v1/jobs/{job}").json()
 
-    def jobs(self, limit: int = 20) -> list[dict[str, Any]]:
-        """The newest ones."""
-        return self._ask("GET", "/v1/jobs", params={"limit": limit}).json()["data"]
+    def jobs(self, limit: int | None = 20) -> list[dict[str, Any]]:
+        """The newest ones. limit: how many at most; None for all that are kept."""
+        found: list[dict[str, Any]] = []
+        asked = _listed(limit, 0)
+        while asked is not None:
+            page = self._ask("GET", "/v1/jobs", params=asked).json()
+            found += page["data"]
+            asked = page["next"] and _listed(limit, len(found), page["next"])
+        return found
 
     def events(self, job: str) -> Iterator[dict[str, Any]]:
         """The job after each change, until it has ended; over restarts of the service."""
@@ -351,8 +363,14 @@ class AsyncClient:
     async def job(self, job: str) -> dict[str, Any]:
         return (await self._ask("GET", f"/v1/jobs/{job}")).json()
 
-    async def jobs(self, limit: int = 20) -> list[dict[str, Any]]:
-        return (await self._ask("GET", "/v1/jobs", params={"limit": limit})).json()["data"]
+    async def jobs(self, limit: int | None = 20) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        asked = _listed(limit, 0)
+        while asked is not None:
+            page = (await self._ask("GET", "/v1/jobs", params=asked)).json()
+            found += page["data"]
+            asked = page["next"] and _listed(limit, len(found), page["next"])
+        return found
 
     async def events(self, job: str) -> AsyncIterator[dict[str, Any]]:
         followed = _Followed()

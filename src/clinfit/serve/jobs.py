@@ -126,8 +126,11 @@ class JobStore(Protocol):
 
     def get(self, job: str) -> Job | None: ...
 
-    def list(self, owner: str, limit: int) -> Sequence[Job]:
-        """The newest jobs of an owner."""
+    def list(self, owner: str, limit: int, before: tuple[float, str] | None = None) -> Sequence[Job]:
+        """The newest jobs of an owner, or the newest of those that come behind one.
+
+        before: `created` and `id` of that one, which may have been erased since.
+        """
         ...
 
     def claim(self, queues: Sequence[str], worker: str, lease: float) -> Claim | None:

@@ -66,6 +66,18 @@ class ServedModel:
         return self.pack.content.sha256
 
     @property
+    def whole_names(self) -> tuple[str, str]:
+        """By which it is asked for, whatever else is served."""
+        run = self.pack.content.run
+        return f"{run}/{self.task_name}", f"{self.pack.content.study.name}/{run}/{self.task_name}"
+
+    @property
+    def short_names(self) -> tuple[str, str, str]:
+        """By which it is asked for where no other model has them."""
+        run = self.pack.content.run
+        return self.task_name, run, f"{self.pack.content.study.name}/{run}"
+
+    @property
     def queue(self) -> str:
         """What chunks of jobs for this model are filed under: only a worker with the same pack may answer them."""
         return f"{self.sha256[:16]}:{self.task_name}"
@@ -99,9 +111,9 @@ class Models:
     def find(self, asked: str | None) -> ServedModel | None:
         """The model of this name; None where there is none, or where several could be meant.
 
-        asked: its name, or its task or run where only one has it, all of them with `@` and the beginning of the pack's
-        SHA-256 where nothing else will do; None where there is one model only. Of packs with the same names the one
-        that was named first is meant where no SHA-256 is.
+        asked: its name, with or without its study, or its task or run where only one has it, all of them with `@` and
+        the beginning of the pack's SHA-256 where nothing else will do; None where there is one model only. Of packs
+        with the same names the one that was named first is meant where no SHA-256 is.
         """
         if asked in self.by_name:
             return self.by_name[asked]
@@ -110,9 +122,8 @@ class Models:
             model for model in self.all() if (model.sha256.startswith(digest) if digest else "@" not in model.name)
         ]
         if asked is not None:
-            plain = [(model, model.name.partition("@")[0]) for model in found]
-            found = [model for model, own in plain if own == name] or [
-                model for model, own in plain if name in (model.task_name, own.rpartition("/")[0])
+            found = [model for model in found if name in model.whole_names] or [
+                model for model in found if name in model.short_names
             ]
         return found[0] if len(found) == 1 else None
 

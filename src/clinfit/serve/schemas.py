@@ -300,8 +300,11 @@ class JobOut(Response):
 
 
 class JobList(Response):
+    """Jobs, the newest first. next: `before` of the following page, null at the end."""
+
     object: Literal["list"] = "list"
     data: list[JobOut]
+    next: str | None = None
 
 
 class ResultPage(Response):

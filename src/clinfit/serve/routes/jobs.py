@@ -42,6 +42,8 @@ router = APIRouter(tags=["jobs"])
 #: Seconds between two looks at a job whose events are read, and between two signs of life of a quiet stream.
 LOOK, PING = 0.3, 15.0
 JOB_ID = r"^[0-9a-f]{32}$"
+#: A place in the list of jobs: when the last one of a page was sent, and its id.
+PLACE = r"^[0-9]{1,12}(\.[0-9]{1,12})?-[0-9a-f]{32}$"
 
 JobId = Annotated[str, Path(pattern=JOB_ID, examples=["0" * 32])]
 T = TypeVar("T")
@@ -229,8 +231,18 @@ async def submit(
 
 
 @router.get("/v1/jobs", responses=problems(), summary="The newest jobs of the key")
-async def jobs(service: Serving, key: KeepsJobs, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> JobList:
-    return JobList(data=[job_out(job) for job in await stored(service, service.store.list, key.id, limit)])
+async def jobs(
+    service: Serving,
+    key: KeepsJobs,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    before: Annotated[str | None, Query(pattern=PLACE, description="`next` of the page before")] = None,
+) -> JobList:
+    created, _, last = (before or "").partition("-")
+    place = (float(created), last) if before else None
+    found = await stored(service, service.store.list, key.id, limit + 1, place)
+    here = found[:limit]
+    following = f"{here[-1].created!r}-{here[-1].id}" if len(found) > limit else None
+    return JobList(data=[job_out(job) for job in here], next=following)
 
 
 @router.get("/v1/jobs/{job_id}", responses=problems("unknown-job"), summary="How far a job is")

@@ -199,10 +199,16 @@ class RedisStore:
         return _job(values) if values.get("id") else None
 
     @down
-    def list(self, owner: str, limit: int) -> Sequence[Job]:
+    def list(self, owner: str, limit: int, before: tuple[float, str] | None = None) -> Sequence[Job]:
         index = f"{TAG}:jobs:{owner}"
+        if before is None:
+            ids = self._redis.zrevrange(index, 0, limit - 1)
+        else:  # members of one score stand in the order of their ids
+            created, last = before
+            alike = [job for job in self._redis.zrevrangebyscore(index, created, created) if job < last]
+            ids = [*alike, *self._redis.zrevrangebyscore(index, f"({created!r}", "-inf", start=0, num=limit)][:limit]
         found: list[Job] = []
-        for job_id in self._redis.zrevrange(index, 0, limit - 1):
+        for job_id in ids:
             job = self.get(job_id)
             if job is None:
                 self._redis.zrem(index, job_id)

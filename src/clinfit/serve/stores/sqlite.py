@@ -173,9 +173,12 @@ class SqliteStore:
         rows = self._rows(f"SELECT {','.join(COLUMNS)} FROM jobs WHERE id=?", job)
         return _job(rows[0]) if rows else None
 
-    def list(self, owner: str, limit: int) -> Sequence[Job]:
-        columns = ",".join(COLUMNS)
-        rows = self._rows(f"SELECT {columns} FROM jobs WHERE owner=? ORDER BY created DESC LIMIT ?", owner, limit)
+    def list(self, owner: str, limit: int, before: tuple[float, str] | None = None) -> Sequence[Job]:
+        behind, place = ("", ()) if before is None else ("AND (created, id) < (?, ?)", before)
+        rows = self._rows(
+            f"SELECT {','.join(COLUMNS)} FROM jobs WHERE owner=? {behind} ORDER BY created DESC, id DESC LIMIT ?",
+            owner, *place, limit,
+        )  # fmt: skip
         return [_job(row) for row in rows]
 
     def cancel(self, job: str) -> Job | None:

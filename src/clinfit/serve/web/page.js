@@ -88,7 +88,7 @@ function choose() {
   $("explain").disabled = writes(chosen);
   if (writes(chosen)) $("explain").checked = false;
   showHow();
-  showFacts(chosen);
+  showFacts();
 }
 
 function showHow() { $("how").hidden = !($("explain").checked && model().explained_by.includes("gradient")); }
@@ -314,7 +314,14 @@ const METRICS = { accuracy: "accuracy", sensitivity: "sensitivity", specificity:
   npv: "negative predictive value", auroc: "AUROC", macro_f1: "macro F1", micro_f1: "micro F1", exact_match: "all labels right", field_f1: "F1 of values", all_fields: "all fields right", valid_output: "valid answers", brier: "Brier score",
   token_f1: "token F1 (wording, a proxy)", rougeL: "ROUGE-L (wording, a proxy)", number_precision: "numbers found in the source (a proxy)", perplexity: "perplexity of the references" };
 
-function showFacts(one) {
+function showFacts() {
+  const shown = [model(), beside()].filter(Boolean);
+  $("model-title").textContent = shown.length > 1 ? "The models" : "The model";
+  $("facts").replaceChildren(...shown.map((one) => shown.length > 1
+    ? element("section", { className: "of-two" }, element("h3", { textContent: one.id }), facts(one, "h4")) : facts(one, "h3")));
+}
+
+function facts(one, level) {
   const pairs = (entries) => element("dl", {}, ...entries.flatMap(([name, value]) =>
     [element("dt", { textContent: name }), element("dd", { textContent: value })]));
   const measured = Object.entries(METRICS).filter(([name]) => one.metrics[name] && one.metrics[name].value !== null && one.metrics[name].value !== undefined)
@@ -325,7 +332,7 @@ function showFacts(one) {
     });
   const thresholds = Object.entries(one.threshold).map(([label, value]) => `${label} from ${percent(value)}`).join(", ");
   const weights = Object.entries(one.label_weights).map(([label, value]) => `${label} x ${value.toPrecision(3)}`).join(", ");
-  const facts = [["task", `${one.task} (${one.kind})`],
+  const about = [["task", `${one.task} (${one.kind})`],
     ...(writes(one) ? [] : [["labels", one.labels.join(", ")], ["decision", thresholds || weights || "the most probable label"]]),
     ["handed to a person", one.refers ? "records that the model is not sure of" : "none"], ["model", one.run + (one.base ? ", on " + one.base : ", " + one.family)],
     ["study", one.study], ["pack", one.pack], ["computed by", one.engine]];
@@ -336,10 +343,10 @@ function showFacts(one) {
     "A probability is the model's, not a patient's risk, unless the report of the study shows that it is calibrated where you use it.",
     "Values that training has not seen are noted beside the answer, and answered all the same.",
     ...Object.entries(one.withheld).map(([task, why]) => `Task ${task} is not answered: ${why}`)];
-  $("facts").replaceChildren(element("div", { className: "facts" },
-    element("div", {}, element("h3", { textContent: "What it is" }), pairs(facts)),
-    element("div", {}, element("h3", { textContent: recalibrated ? `What was measured on ${recalibrated}` : divided ? `What a ${divided} measured, of models trained alike` : `What was measured on ${one.n} test records` }), measured.length ? pairs(measured) : element("p", { textContent: "Nothing that is shown here." })),
-    element("div", {}, element("h3", { textContent: "Limits" }), element("ul", { className: "plain" }, ...limits.map((limit) => element("li", { textContent: limit }))))));
+  return element("div", { className: "facts" },
+    element("div", {}, element(level, { textContent: "What it is" }), pairs(about)),
+    element("div", {}, element(level, { textContent: recalibrated ? `What was measured on ${recalibrated}` : divided ? `What a ${divided} measured, of models trained alike` : `What was measured on ${one.n} test records` }), measured.length ? pairs(measured) : element("p", { textContent: "Nothing that is shown here." })),
+    element("div", {}, element(level, { textContent: "Limits" }), element("ul", { className: "plain" }, ...limits.map((limit) => element("li", { textContent: limit })))));
 }
 
 // ---------------------------------------------------------------- tables
@@ -435,6 +442,7 @@ async function watch() {
 // ---------------------------------------------------------------- start
 
 $("choose").addEventListener("change", choose);
+$("beside").addEventListener("change", showFacts);
 $("explain").addEventListener("change", showHow);
 $("form").addEventListener("submit", send);
 $("form").addEventListener("reset", (event) => {
