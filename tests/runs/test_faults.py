@@ -66,20 +66,20 @@ def models(cut: Path) -> list[dict[str, Any]]:
             "name": "large",
             "family": "encoder",
             "base": "clinfit/minilm",
-            "train": {**train, "batch_size": 80, "batch_tokens": 40_000, "precision": "fp32"},
+            "train": {**train, "max_length": 256, "batch_size": 80, "batch_tokens": 40_000, "precision": "fp32"},
         },
     ]
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The patients of the study that the project comes with, 120 of them and divided once."""
+    """The patients of the study that the project comes with, 80 of them and divided once."""
     folder = tmp_path_factory.mktemp("faults")
     cut = folder / "cut"
     shutil.copytree(TINY, cut)
     os.truncate(cut / "model.safetensors", (cut / "model.safetensors").stat().st_size // 2)
     task = yaml.safe_load(STUDY.read_text())["tasks"]["cleveland"]
-    task["data"] |= {"split": {"train": 0.65, "validation": 0.15, "test": 0.2, "seed": 42}, "limit": 120}
+    task["data"] |= {"split": {"train": 0.65, "validation": 0.15, "test": 0.2, "seed": 42}, "limit": 80}
     path = folder / "study.yaml"
     content = {"name": "faults", "tasks": {"disease": task}, "models": models(cut), "seeds": SEEDS}
     path.write_text(yaml.safe_dump(content | {"evaluation": {"primary": "auroc", "bootstrap": 200}}, sort_keys=False))
