@@ -19,14 +19,17 @@ HEAD = """\
 Made from the catalogue by `python scripts/make_sets_page.py`; edit `src/clinfit/data/catalog/`, not this page.
 
 A study names a set as `path: catalog:NAME`, and reads the same records as everybody who names it: files are taken only
-with the checksum that stands here. They lie in the folder that the setting `CLINFIT_DATA` names, else in
-`~/.cache/clinfit/data` (in the folder `data` of `CLINFIT_CACHE`, where that is set). None of them is part of clinfit.
+with the checksum that stands here. Exceptions are UNCHECKED_SETS: the checksums of some files
+are not known, and these are taken unchecked from a revision that moves, so that two people may read other records;
+`clinfit data get` and the study folder tell the checksums that were found. Files lie in the folder that the setting
+`CLINFIT_DATA` names, else in `~/.cache/clinfit/data` (in the folder `data` of `CLINFIT_CACHE`, where that is set). None
+of them is part of clinfit.
 
 ```text
 clinfit data list                     all sets, and whether their files are here
 clinfit data show pubmedqa            what stands below
 clinfit data get pubmedqa             checks the files that are here, offline
-clinfit data get pubmedqa --online    fetches what is not, goes on where a broken line ended, and compares checksums
+clinfit data get pubmedqa --online    fetches what is not, goes on where a broken line ended, compares known checksums
 ```
 
 - **Splits.** A set that was published with a split has it in the column `split`; `split: {column: split,
@@ -46,7 +49,9 @@ clinfit data get pubmedqa --online    fetches what is not, goes on where a broke
 
 
 def page() -> str:
-    return "\n".join([HEAD, *_table(), *(line for name in CATALOG for line in _section(name))])
+    unchecked = [name for name, entry in CATALOG.items() if not all(file.sha256 for file in entry.files)]
+    head = HEAD.replace("UNCHECKED_SETS", " and ".join(f"`{name}`" for name in unchecked))
+    return "\n".join([head, *_table(), *(line for name in CATALOG for line in _section(name))])
 
 
 def _table() -> Iterator[str]:

@@ -28,9 +28,10 @@ def list_sets() -> None:
 def show_set(name: Name) -> None:
     """Show all that is known of a set: licence, splits, columns, what to beware of, pretraining, files."""
     from clinfit.data.catalog.describe import described
-    from clinfit.data.catalog.sets import entry_of
+    from clinfit.data.catalog.sets import CATALOG, own_name
 
-    entry = entry_of(name)
+    name = own_name(name)
+    entry = CATALOG[name]
     typer.echo(f"{name}: {entry.title}")
     for heading, lines in described(name, entry).items():
         typer.echo(f"\n{heading}")
@@ -45,8 +46,8 @@ def get_sets(
 ) -> None:
     """Check the files of sets by their checksums, and fetch with --online what is not here; goes on after a break."""
     from clinfit.data.catalog.download import get_set
-    from clinfit.data.catalog.sets import entry_of
+    from clinfit.data.catalog.sets import CATALOG, own_name
 
-    for name in names:
-        get_set(name, entry_of(name), typer.echo, online=online)
+    for name in map(own_name, names):
+        get_set(name, CATALOG[name], typer.echo, online=online)
         typer.echo(f"{name} is here; in a study: path: catalog:{name}")

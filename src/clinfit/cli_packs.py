@@ -86,8 +86,8 @@ def predict(
         write_table(table, target)
         done()
     noted = sum(note != "" for note in table["notes"])
-    unseen = f"; {noted} of them on values that training has not seen: see the column notes" if noted else ""
-    typer.echo(f"wrote {len(table)} answers to {target}{unseen}")
+    more = f"; of {noted} of them there is something to know: see the column notes" if noted else ""
+    typer.echo(f"wrote {len(table)} answers to {target}{more}")
 
 
 def explain(

@@ -9,6 +9,7 @@ from clinfit.data.clean import (
     records_to_drop,
     strip_citations,
     strip_metadata,
+    without_punctuation,
 )
 from clinfit.study.data import Cleaning
 
@@ -88,6 +89,12 @@ def test_drops_name_their_reason() -> None:
 
 def test_short_values_keep_their_signs() -> None:
     assert normalised("ER+") != normalised("ER-")
+
+
+def test_without_punctuation_a_short_text_is_its_words() -> None:
+    assert without_punctuation("What is COPD ?") == without_punctuation("what is  COPD?") == "what is copd"
+    assert without_punctuation("graves' disease_") == "graves disease"
+    assert without_punctuation("?!") == ""
 
 
 @given(st.text())

@@ -1,5 +1,7 @@
 """Identifiers by rules: what is found, what is left, and placeholders that are the same for the same text."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +31,11 @@ WILD = st.one_of(
         ("Since March 2019.", "Since [DATE-1]."),
         ("On 4 March and 2019-03-04.", "On [DATE-1] and [DATE-2]."),
         ("On 4-Mar-2019.", "On [DATE-1]."),
+        ("Born 1950-03-04T00:00, seen 2019-03-04T10:15:00Z.", "Born [DATE-1]T00:00, seen [DATE-2]T10:15:00Z."),
+        ("Mr. Smith came. SMITH was tired.", "Mr. [NAME-1] came. [NAME-1] was tired."),
+        ("MR SMITH CAME. Smith was tired.", "MR [NAME-1] CAME. [NAME-1] was tired."),
+        ("Mrs. Rose came. Her rash rose.", "Mrs. [NAME-1] came. Her rash rose."),
+        ("DR WILL CALL. Will she come?", "DR [NAME-1] CALL. Will she come?"),
         ("Back on 3/14.", "Back on [DATE-1]."),
         ("Call (212) 555-0199.", "Call [PHONE-1]."),
         ("Tel. +44 20 7946 0958.", "Tel. [PHONE-1]."),
@@ -65,6 +72,24 @@ def test_the_same_text_has_one_placeholder_in_all_texts_of_a_record() -> None:
         "Mrs [NAME-1] came on [DATE-1].",
         "[NAME-1] was well; not as on [DATE-1], but as on [DATE-2].",
     ]
+
+
+def test_a_reference_changes_nothing_in_the_texts() -> None:
+    texts = ["Adebayo took aspirin. Mrs Doe did not."]
+    reference = "Mr. Adebayo takes aspirin, DOE and Mr. Poe do not."
+    assert deidentified(texts) == ["Adebayo took aspirin. Mrs [NAME-1] did not."]
+    assert deidentified(texts, reference) == [
+        *deidentified(texts),
+        "Mr. [NAME-2] takes aspirin, [NAME-1] and Mr. [NAME-3] do not.",
+    ]
+
+
+@pytest.mark.parametrize("part", ["a", "A", "Aa-", "1", "a.", "QWxhZGRpbjpvcGVu", "MRN", " ", "case ", "a@"])
+def test_text_without_a_break_takes_time_by_its_length_alone(part: str) -> None:
+    text = "MRN " + part * (100_000 // len(part))
+    began = process_time()
+    identifiers(text)
+    assert process_time() - began < 2
 
 
 def test_a_text_that_was_cleaned_before_goes_on_counting() -> None:

@@ -307,6 +307,41 @@ def test_settings_that_would_say_nothing_are_refused(block: dict[str, Any]) -> N
         Data.model_validate({"path": "x.csv", **block})
 
 
+@pytest.mark.parametrize(
+    ("split", "fix"),
+    [
+        ({"by": "site", "test": ["North"]}, "split: {column: site, held_out: [North]}"),
+        (
+            {"by": "site", "test": ["North", "East"], "train": ["South"]},
+            "map: {North: test, East: test, South: train}}",
+        ),
+        (
+            {"by": "site", "test": ["North"], "validation": ["South"]},
+            "split: {column: site, map: {North: test, South: validation, ...: train}}",
+        ),
+        ({"column": "site", "train": ["x, y"]}, 'split: {column: site, map: {"x, y": train, ...: test}}'),
+        ({"train": [1]}, 'split: {column: COLUMN, map: {"1": train, ...: test}}'),
+    ],
+)
+def test_lists_of_sites_are_answered_with_the_form_that_takes_them(split: dict[str, Any], fix: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Data.model_validate({"path": "x.csv", "split": split})
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("split",) and fix in error["msg"]
+
+
+def test_what_is_wrong_with_records_names_the_task_once(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv(rows)
+    for task in (
+        make_task(path.name, labels=["well", "poorly"]),
+        make_task(path.name, split={"column": "outcome", "map": {"ill": "train", "well": "validation"}}),
+        make_task("absent.csv"),
+    ):
+        error = error_of(task, path.parent)
+        assert error.found.startswith("task outcome: ") and error.found.count("task outcome") == 1
+        assert error.expected or error.fix
+
+
 def test_a_name_is_the_same_placeholder_in_inputs_and_reference(tmp_path: Path) -> None:
     note = "Patient name: John Smith. Mr. Smith was seen. Smith has chest pain."
     rows = [
@@ -329,6 +364,22 @@ def test_a_name_is_the_same_placeholder_in_inputs_and_reference(tmp_path: Path) 
     new = read_inputs("t", task, tmp_path / "data.csv")
     assert (new[0].inputs, new[0].target) == (record.inputs, record.target)
     assert inputs_from_rows("t", task, pd.DataFrame(rows).drop(columns="answer"))[0].inputs == record.inputs
+
+
+def test_a_name_of_the_reference_alone_changes_no_input(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"r{k}", "note": f"Adebayo took aspirin {k} mg.", "answer": f"Mr. Adebayo takes {k}."} for k in range(20)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "data.csv", index=False)
+    pd.DataFrame(rows).drop(columns="answer").to_csv(tmp_path / "new.csv", index=False)
+    data = {"path": "data.csv", "id": "id", "inputs": {"note": "note"}, "label": "answer"}
+    task = task_from({"kind": "generation", "data": data | {"clean": {"deidentify": True}}})
+    learnt = {record.id: record for record in load_task("t", task, tmp_path).records}
+    for known, new in zip(
+        read_inputs("t", task, tmp_path / "data.csv"), read_inputs("t", task, tmp_path / "new.csv"), strict=True
+    ):
+        assert known.inputs == new.inputs == learnt[known.id].inputs
+        assert "Adebayo" not in str(known.target) and known.target == learnt[known.id].target
 
 
 def test_half_characters_of_inputs_and_references_can_be_written(tmp_path: Path) -> None:

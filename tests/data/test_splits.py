@@ -244,10 +244,18 @@ def test_what_is_no_time_is_named_by_its_row() -> None:
 
 def test_a_site_is_held_out() -> None:
     rule = SplitRule(column="site", held_out=["VA  Long Beach"])
-    assert splits_from_column(["Cleveland", "VA Long Beach ", None], rule) == ["train", "test", "train"]
+    assert splits_from_column(["Cleveland", "VA Long Beach ", "x"], rule) == ["train", "test", "train"]
     with pytest.raises(ClinfitError, match="has no value 'VA Long Beach'") as caught:
         splits_from_column(["Cleveland", "VA long beach"], rule)
     assert caught.value.fix == "did you mean 'VA long beach'?"
+
+
+def test_a_record_without_a_site_may_be_of_the_one_held_out() -> None:
+    rule = SplitRule(column="site", held_out=["North"])
+    with pytest.raises(ClinfitError) as caught:
+        splits_from_column(["South", None, "North", " "], rule)
+    assert caught.value.found == "split column 'site' is empty in 2 of 4 rows, records row 2, row 4"
+    assert "held out" in caught.value.expected and "take these rows out" in caught.value.fix
 
 
 def test_validation_is_taken_from_training_by_label_and_group() -> None:

@@ -56,7 +56,7 @@ def test_equal_to_random_forest_on_59_patients_is_below_always_yes(make_study, r
     _, forest = from_counts(22, 14, 11, 12)
     result = outcome(make_study(primary=primary), rows("tiny", gold, model), rows("forest", gold, forest))
     words = " ".join(result["verdict"])
-    assert "no system is shown to be better than always answering 'Yes'" in words
+    assert "no model is shown to be better than always answering 'Yes'" in words
     assert "61.0 %" in words
     assert result["advice"][0].startswith("No system can be advised")
     accuracy = system(result, "tiny")["metrics"]["accuracy"]

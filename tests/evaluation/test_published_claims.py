@@ -43,7 +43,7 @@ def test_34_of_59_twice_is_not_shown_to_be_better_than_yes_for_everyone(told, ro
         found = by_name[name]
         assert (found["value"], found["low"], found["high"]) == pytest.approx((34 / 59, 0.449, 0.694), abs=5e-4)
     assert by_name["majority"]["value"] == pytest.approx(36 / 59)
-    assert "On these 59 items no system is shown to be better than always answering 'Yes' (Accuracy 61.0 %)." in box
+    assert "On these 59 items no model is shown to be better than always answering 'Yes' (Accuracy 61.0 %)." in box
     assert result["advice"] == [
         "No system can be advised for any use: none is shown to be better than always answering 'Yes'."
     ]

@@ -190,8 +190,8 @@ def test_answers_that_stay_as_they_were_on_few_items_show_nothing(n: int, seeds:
 
 
 def test_what_was_not_learned_is_not_called_forgotten() -> None:
-    """It falls below the base in the stage that should teach it, and further behind it."""
-    knows = {**KNOWS, "forgets": {0: (2.0, 0.2), 1: (0.6, 0.2), 2: (0.1, 2.5)}}
+    """It falls to what a constant answer is worth in the stage that should teach it, and below that behind it."""
+    knows = {**KNOWS, "forgets": {0: (2.0, 0.2), 1: (0.0, 0.2), 2: (-1.0, 2.5)}}
     found = results(study(primary="accuracy", margin=0.1), knows=knows)
     entry = of(found, "one", "forgets")
     assert entry["mastered"] is False and entry["by_kind"]["gain"]["direction"] == "worse"

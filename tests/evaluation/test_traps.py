@@ -180,3 +180,31 @@ def test_the_best_of_many_on_test(sound: pd.DataFrame) -> None:
     assert finding["level"] == "warn" and "of 12 models" in finding["title"]
     few = evaluated(pd.concat(tries[:4]), study_of(models))
     assert "best-of-many" not in [one["code"] for one in few["findings"]]
+
+
+def test_the_best_of_many_is_a_model_after_one_of_its_stages(sound: pd.DataFrame) -> None:
+    """`staged` is best after its first stage on both splits and spoiled by its second; eight others know less."""
+    rng = np.random.default_rng(2)
+    others = [f"other{at}" for at in range(8)]
+    through = {"name": "staged", "family": "causal", "base": "clinfit/tiny", "stages": [{"train": {"t": 1}}] * 2}
+    models = [MODELS[0], through, *({"name": name, "family": "classical", "kind": "lasso"} for name in others)]
+    base = sound.loc[of(sound, "logistic")]
+
+    def with_noise(model: str, stage: int, noise: float) -> pd.DataFrame:
+        logits = np.log(base["p_malignant"] / base["p_benign"]) + rng.normal(0, noise, len(base))
+        p = 1 / (1 + np.exp(-logits))
+        return base.assign(model=model, run=f"{model}-seed42", stage=stage, p_malignant=p, p_benign=1 - p)
+
+    first, second = with_noise("staged", 1, 0.0), with_noise("staged", 2, 30.0)
+    rest = [with_noise(name, 1, 2.0) for name in others]
+    result = evaluated(pd.concat([first, second, *rest]), study_of(models))
+    assert result["chosen"] is not None and result["chosen"]["system"] == "staged (after stage 1)"
+    assert "best-of-many" not in [one["code"] for one in result["findings"]]
+
+    on_test = np.asarray(first["split"] == "test")
+    swapped = pd.concat([first.loc[on_test], second.loc[~on_test].assign(stage=1), second.loc[on_test]])
+    swapped = pd.concat([swapped, first.loc[~on_test].assign(stage=2)])
+    result = evaluated(pd.concat([swapped, *rest]), study_of(models))
+    (finding,) = (one for one in result["findings"] if one["code"] == "best-of-many")
+    assert finding["title"].startswith("staged (after stage 1) is the best of 10 models, each stage counted, on test")
+    assert finding["evidence"].startswith("the best on validation is staged (after)")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,15 @@ from rich.console import Console
 import clinfit
 from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
+from clinfit.models.base import TextOutputs
 from clinfit.packs import write
-from clinfit.packs.probes import COUNT, NUMBERS, OTHER, SENTENCES, UNITS, Probes, probe_records
+from clinfit.packs.probes import COUNT, NUMBERS, OTHER, SENTENCES, UNITS, Probes, ask_probes, probe_records
 from clinfit.packs.read import Pack
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.packs import write_run_packs
 from clinfit.study.data import Data, InputColumn
 from clinfit.study.load import load_study
-from clinfit.study.tasks import Classification, MultipleChoice
+from clinfit.study.tasks import Classification, Generation, MultipleChoice
 
 StudyMaker = Callable[..., Path]
 
@@ -120,6 +122,26 @@ def test_no_text_of_a_record_is_in_what_a_pack_says(packs: dict[str, Path], cana
         for name in ("pack.json", "probes.json", "README.md"):
             assert canary not in (path / name).read_text(encoding="utf-8")
     assert not list(path.rglob("*canary*"))
+
+
+def test_what_is_written_to_probes_is_kept_as_a_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model may have learned a text of its training by heart."""
+    task = Generation(kind="generation", data=Data(path="x.csv", inputs={"text": "text"}), prompt="{{ text }}")
+    model: Any = SimpleNamespace(tasks={"note": task})
+    records = probe_records("note", task, {})
+
+    def says(text: str) -> list[str]:
+        told = TextOutputs([text], ["stop"], np.ones(1, dtype=np.int64), np.zeros(1))
+        monkeypatch.setattr("clinfit.packs.probes.ask", lambda *asked: told)
+        kept = ask_probes(model, "note", records)
+        assert isinstance(kept, list)
+        return kept
+
+    learned = says("Zephyrina Quillfeather, born 3 March 1941.")
+    content = json.dumps(Probes({}, {"note": records}, {"note": learned}).as_dict())
+    assert "Quillfeather" not in content and len(set(learned)) == COUNT
+    assert says("Zephyrina Quillfeather, born 3 March 1941.") == learned
+    assert not set(says("Zephyrina Quillfeather, born 4 March 1941.")) & set(learned)
 
 
 def test_probes_are_asked_once_for_a_model(packs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def test_a_pack_of_format_2_is_refused_with_what_to_do(pack: Path) -> None:
         clinfit.load_pack(pack)
     assert caught.value.lines() == [
         f"{pack} is a pack of an older format (clinfit-pack/2)",
-        "expected: clinfit-pack/4",
+        "expected: clinfit-pack/5",
         "to fix: run its study again with this version of clinfit, or use the version that wrote the pack",
     ]
 

@@ -138,7 +138,7 @@ def test_the_command_counts_notes_and_refuses_before_it_writes(folder: Path, pac
     assert not (tmp_path / "out.csv").exists()
     done = subprocess.run([*program, *files], capture_output=True, text=True)
     assert done.returncode == 0
-    assert "2 answers" in done.stdout and "1 of them on values that training has not seen" in done.stdout
+    assert "2 answers" in done.stdout and "; of 1 of them there is something to know" in done.stdout
     assert pd.read_csv(tmp_path / "out.csv")["notes"].tolist()[1] == "age: 630 is outside 25 to 80"
 
 

@@ -89,7 +89,7 @@ def model_record(model: str, family: str, reason: str | None = None) -> dict[str
         "seconds": 187.4,
         "parameters": 6_500_000 if family == "causal" else 0,
         "trainable_parameters": 312_000 if family == "causal" else 0,
-        "details": {"precision": "bf16", "steps": 84, "peak_memory_bytes": 1_200_000_000},
+        "details": {"precision": "bf16", "steps": 84, "best_step": 63, "peak_memory_bytes": 1_200_000_000},
         "alarms": [],
     }
     return {

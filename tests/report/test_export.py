@@ -54,7 +54,7 @@ def test_training_tells_the_last_step_and_the_kept_validation(cases: dict[str, R
     assert entry[0] == "tiny-seed42"
     assert entry[1]["global_steps"] == 84 and entry[1]["epochs"] == 4
     assert entry[1]["final_train"] == {"loss": rows[-1]["loss"], "epoch": 4}
-    kept = rows[62]  # select_by: primary, whose best value is at step 63
+    kept = rows[62]  # the trainer recorded step 63
     assert entry[1]["best_eval"] == {
         "eval_loss": kept["validation_loss"],
         "epoch": 3,
@@ -63,6 +63,22 @@ def test_training_tells_the_last_step_and_the_kept_validation(cases: dict[str, R
     }
     assert entry[1]["primary"] == {"finding": kept["validation_primary"]}
     assert export(cases["no neural model"])["training"] == {}
+
+
+def test_the_kept_validation_is_that_of_the_trainer(cases: dict[str, ReportInputs]) -> None:
+    """Without any primary metric it chose by the loss; the log is not read a second time to find out."""
+    rows = [
+        {"step": step, "epoch": step / 4, "loss": 0.4, "validation_loss": loss, "validation_primary": None}
+        for step, loss in ((4, 1.0), (8, 0.4), (12, 0.5))
+    ]
+    model = {"model": "t", "seed": 1, "spec": {"train": {"select_by": "primary"}}}
+    for step, loss in ((8, 0.4), (4, 1.0)):
+        ended = model | {"stages": {"1": {"details": {"best_step": step}}}}
+        (entry,) = report_metrics(cases["binary"].results, [ended], {("t-seed1", 1): rows})["training"].values()
+        assert entry["best_eval"] == {"eval_loss": loss, "epoch": step / 4, "step": step}
+    running = model | {"stages": {}}
+    (entry,) = report_metrics(cases["binary"].results, [running], {("t-seed1", 1): rows})["training"].values()
+    assert entry["best_eval"] is None and entry["global_steps"] == 12
 
 
 def test_several_stages_and_no_validation(cases: dict[str, ReportInputs]) -> None:
@@ -77,7 +93,8 @@ def test_training_has_the_keys_of_the_log_of_a_trainer(cases: dict[str, ReportIn
     """A reader of such a file finds them: loss, grad_norm, mean_token_accuracy and so on; eval_loss and step."""
     row = {"step": 5, "epoch": 0.5, "loss": 0.4, "gradient_norm": 1.5, "learning_rate": 1e-4, "validation_loss": 0.3}
     row["token_accuracy"] = 0.75
-    (entry,) = report_metrics(cases["binary"].results, [], {("t-seed1", 1): [row]})["training"].values()
+    model = {"model": "t", "seed": 1, "stages": {"1": {"details": {"best_step": 5}}}}
+    (entry,) = report_metrics(cases["binary"].results, [model], {("t-seed1", 1): [row]})["training"].values()
     last = {"loss": 0.4, "grad_norm": 1.5, "learning_rate": 1e-4, "mean_token_accuracy": 0.75, "epoch": 0.5}
     assert entry["final_train"] == last
     assert entry["best_eval"] == {"eval_loss": 0.3, "epoch": 0.5, "step": 5}

@@ -1,23 +1,31 @@
 """Training and failures as the report tells them."""
 
-from clinfit.report.sections.systems.models import best_step, curves_in_brief, failures, model_view, training_figures
+from clinfit.report.sections.systems.models import (
+    curves_in_brief,
+    failures,
+    kept_step,
+    model_view,
+    training_figures,
+    trainings,
+)
 
 from .conftest import log_rows, model_record
 
 
-def test_best_step_follows_the_rule_that_picked_the_checkpoint() -> None:
-    assert best_step(log_rows(), "loss") == 42
-    assert best_step(log_rows(), "primary") == 63
+def test_the_kept_step_is_the_one_that_the_trainer_recorded() -> None:
+    """Whatever the log's values say."""
+    record = model_record("tiny", "causal")
+    assert kept_step(record, 1) == 63
+    record["stages"]["1"]["details"]["best_step"] = 21
+    assert kept_step(record, 1) == 21
+    assert [each.kept for each in trainings([record], {("tiny-seed42", 1): log_rows()})] == [21]
 
 
-def test_best_step_takes_the_first_of_equals_and_falls_back_to_the_loss() -> None:
-    rows = [
-        {"step": 1, "validation_loss": 0.5, "validation_primary": None},
-        {"step": 2, "validation_loss": 0.4, "validation_primary": None},
-        {"step": 3, "validation_loss": 0.4, "validation_primary": None},
-    ]
-    assert best_step(rows, "primary") == 2
-    assert best_step([{"step": 1, "loss": 0.5}], "loss") is None
+def test_nothing_was_kept_of_what_did_not_end() -> None:
+    record = model_record("tiny", "causal")
+    assert kept_step(record, 2) is None, "the stage did not end"
+    assert kept_step(model_record("tiny", "causal", "out of memory"), 1) is None
+    assert kept_step({}, 1) is None, "no record of it can be read"
 
 
 def test_training_figure_marks_the_kept_checkpoint() -> None:

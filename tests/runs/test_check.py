@@ -393,6 +393,16 @@ def test_work_counts_each_stage_by_its_own_settings_and_the_teacher(tmp_path: Pa
     assert again.train_lengths == [10, 20, 10, 20, 10] and again.trained_tokens == 90 + 3 * 40
 
 
+def test_a_micro_batch_holds_the_records_of_one_step_at_most() -> None:
+    size = model_size(causal(), LLAMA, labels=2)
+
+    def activations(records: int, tokens: int) -> float:
+        spec = causal(train={"batch_size": records, "batch_tokens": tokens})
+        return estimate(spec, size, WORK, "fp32", rate=1e9).activations
+
+    assert activations(8, 1000) == pytest.approx(2 * activations(4, 1000)) == activations(50, 80)
+
+
 def test_an_estimate_takes_longer_with_what_training_reads() -> None:
     size = model_size(causal(), LLAMA, labels=2)
     one, two = (

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.readings import CRITERIA
+from clinfit.evaluation.readings import CRITERIA, Disagreement, Reading
 from clinfit.files import read_json
 from clinfit.report.reading import RATINGS_FORMAT
 from clinfit.report.reading_result import reading_lines
@@ -134,8 +134,64 @@ def test_scores_outside_their_scale_are_refused(done: RunFolder, tmp_path: Path)
     with pytest.raises(ClinfitError, match="harm 4"):
         read_ratings(done, [scores(done, tmp_path / "x.json", "AB", ratings=wrong)])
     (tmp_path / "no.json").write_text("not json")
-    with pytest.raises(ClinfitError, match="cannot be read as scores"):
+    with pytest.raises(ClinfitError, match="no scores of a named rater: the file: "):
         read_ratings(done, [tmp_path / "no.json"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({"page": "../reading/pg"}, "page"),
+        ({"page": "0" * 16 + "\n"}, "page"),
+        ({"page": "f" * 5000}, "page"),
+        ({"ratings": {}}, "ratings"),
+        ({"ratings": [7]}, "ratings.0"),
+        ({"ratings": [{"id": "r1"}]}, "ratings.0.place"),
+        ({"ratings": [{"id": 1, "place": 0, "scores": {}}]}, "ratings.0.id"),
+        ({"ratings": [{"id": "r1", "place": "x", "scores": {}}]}, "ratings.0.place"),
+        ({"ratings": [{"id": "r1", "place": None, "scores": {}}]}, "ratings.0.place"),
+        ({"ratings": [{"id": "r1", "place": True, "scores": {}}]}, "ratings.0.place"),
+        ({"ratings": [{"id": "r1", "place": 0, "scores": [1]}]}, "ratings.0.scores"),
+        ({"ratings": [{"id": "r1", "place": 0, "scores": {"harm": True}}]}, "ratings.0.scores.harm"),
+        ({"ratings": [{"id": "r1", "place": 0, "scores": {"harm": 2.0}}]}, "ratings.0.scores.harm"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_is_wrong(
+    done: RunFolder, tmp_path: Path, changes: dict[str, Any], at: str
+) -> None:
+    made(done, tmp_path / "page.html", count=2)
+    kept = {path.name for path in (done.path / "reading").iterdir()}
+    path = scores(done, tmp_path / "x.json", "AB", **changes)
+    with pytest.raises(ClinfitError) as caught:
+        read_ratings(done, [path])
+    assert f"{path} holds no scores of a named rater: {at}: " in caught.value.found and caught.value.expected
+    assert {path.name for path in (done.path / "reading").iterdir()} == kept
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe{", b"[" * 100_000, b'{"page": ' + b"1" * 5000 + b"}"])
+def test_what_is_no_form_at_all_is_refused(done: RunFolder, tmp_path: Path, content: bytes) -> None:
+    made(done, tmp_path / "page.html", count=2)
+    (tmp_path / "x.json").write_bytes(content)
+    for path in (tmp_path / "x.json", tmp_path / "absent.json", tmp_path):
+        with pytest.raises(ClinfitError, match=str(path)):
+            read_ratings(done, [path])
+
+
+def test_a_byte_order_mark_is_no_fault(done: RunFolder, tmp_path: Path) -> None:
+    made(done, tmp_path / "page.html", count=2)
+    path = scores(done, tmp_path / "x.json", "AB")
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert read_ratings(done, [path])["raters"] == {"AB": 6}
+
+
+def test_disagreements_on_harm_are_shown_first_and_then_the_widest() -> None:
+    def far(id: str, criterion: str, *scores: int) -> Disagreement:
+        return Disagreement(id=id, system="copy", criterion=criterion, raters=["AB", "CD"], scores=list(scores))
+
+    found = [*(far(f"c{k}", "correctness", 1, 3) for k in range(30)), far("wide", "fluency", 5, 1)]
+    found += [far("mild", "harm", 2, 3), far("serious", "harm", 3, 1)]
+    said = list(reading_lines(Reading(texts=40, raters={}, systems=[], agreement=[], disagreements=found)))
+    assert [line.split()[1].rstrip(",") for line in said[1:5]] == ["serious", "mild", "wide", "c0"]
 
 
 def test_one_rater_is_counted_once(done: RunFolder, tmp_path: Path) -> None:

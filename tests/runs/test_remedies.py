@@ -10,6 +10,7 @@ import pytest
 import clinfit
 from clinfit.data.records import Record
 from clinfit.files import read_json
+from clinfit.runs.finish import of_all_folds
 from clinfit.runs.folder import RunFolder
 from clinfit.runs.steps.executors import Processes
 from runs_of_stages import answers, causal, run, staged, weights
@@ -117,3 +118,18 @@ def test_equal_models_share_what_they_were_asked_as_well(staged: Callable[..., P
     assert [path.name for path in asked[0]] == [path.name for path in asked[1]] and asked[0]
     record = RunFolder(result.folder).run("two-seed42").read_record()
     assert all(step["sha256"] for step in record["steps"].values())
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_evaluation_is_told_the_tokens_of_every_stage_that_trained(folds: int, tmp_path: Path) -> None:
+    """Of a cross-validation those of all folds, as of the time; a merge trains on none."""
+    made = {"seconds": 2.0, "parameters": 9, "trainable_parameters": 1, "alarms": []}
+    stages = {"1": made | {"details": {"tokens": 100}}, "2": made | {"details": {"merge": {}}}}
+    record = {"model": "m", "seed": 1, "family": "causal", "status": "done", "reason": "", "stages": stages}
+    found = [
+        record | ({"fold": {"fold": fold, "repeat": 1, "of": folds}} if folds > 1 else {})
+        for fold in range(1, folds + 1)
+    ]
+    (facts,) = of_all_folds([(RunFolder(tmp_path).run("m-seed1"), each) for each in found]).values()
+    assert facts.get("stage_tokens") == {"1": 100 * folds}
+    assert facts.get("stage_seconds") == {"1": 2.0 * folds, "2": 2.0 * folds}

@@ -24,9 +24,19 @@ from clinfit.study.models import Causal, Lora, Train
 from clinfit.study.tasks import Task
 from clinfit.training.adapters import add_adapter
 from clinfit.training.answer_loss import AnswerLoss
-from clinfit.training.checkpoints import Checkpoints
+from clinfit.training.checkpoints import Checkpoints, Position
 from clinfit.training.log import Log, collapse_alarms
-from clinfit.training.loop import CHECKPOINT_SECONDS, CHECKPOINT_SHARE, Due, Objective, Validation, step_seed, train
+from clinfit.training.loop import (
+    CHECKPOINT_SECONDS,
+    CHECKPOINT_SHARE,
+    Due,
+    Objective,
+    TaskValidation,
+    TrainResult,
+    Validation,
+    step_seed,
+    train,
+)
 from clinfit.training.losses import StepLoss, focal, step_divisor
 from clinfit.training.schedule import Schedule
 from lessons import TASK, lesson
@@ -324,6 +334,47 @@ def test_a_validation_that_is_not_finite_is_never_the_best(select_by: Any, tmp_p
     result = train(objective, settings, 0, "fp32", Workspace(tmp_path), "x")
     assert result.best_step == (10 if select_by == "loss" else 3)
     assert any("not a finite number at step 1, 2;" in alarm for alarm in result.alarms)
+
+
+def chosen_by_primary(primaries: Sequence[float | None], folder: Path, **settings: Any) -> TrainResult:
+    """Of a weight whose loss falls at every step; `primaries` are the metrics of its validations, one a step."""
+    module, looks = Parabola(), iter(primaries)
+
+    def validate() -> Validation:
+        loss, found = float((module.weight - 3).square()), next(looks)
+        tasks = {"a": TaskValidation(loss, 0.5, []), "b": TaskValidation(loss, found, [])}
+        return Validation(loss, found, tasks)
+
+    objective = Objective(module, lambda _: np.arange(8), [1] * 8, [1] * 8, np.ones(8), validate)
+    asked = Train(
+        epochs=len(primaries), batch_size=8, learning_rate=0.1, evaluate_every=1, select_by="primary", **settings
+    )
+    return train(objective, asked, 0, "fp32", Workspace(folder), "x")
+
+
+def test_without_any_primary_metric_the_loss_chooses_and_it_is_said(tmp_path: Path) -> None:
+    result = chosen_by_primary([None] * 5, tmp_path, early_stopping=2)
+    assert (result.best_step, result.steps) == (5, 5) and result.details["selected_by"] == "loss"
+    (alarm,) = result.alarms
+    assert alarm == (
+        "select_by: primary could not be followed: no validation gave the primary metric of every task (not of b); the "
+        "checkpoint was chosen by validation loss"
+    )
+
+
+def test_a_validation_without_a_primary_metric_is_not_chosen_where_another_has_one(tmp_path: Path) -> None:
+    result = chosen_by_primary([None, None, 0.4, 0.3, None], tmp_path)
+    assert result.best_step == 3 and result.details["selected_by"] == "primary" and not result.alarms
+
+
+def test_what_chose_the_best_outlives_a_kill(tmp_path: Path) -> None:
+    """Stopped after a validation without a primary metric, a fit goes on to prefer one with it, however low."""
+    position = Position("x", step=3, best_step=3, best_value=-0.01, fell_back=True)
+    Checkpoints(tmp_path).save(position, Parabola(), torch.optim.AdamW(Parabola().parameters()))
+    found = Checkpoints(tmp_path).latest()
+    assert found is not None and found == position
+    assert found.worse_than(-5.0, False) and not found.worse_than(-0.02, True)
+    assert found.worse_than(-0.005, True) and not replace(found, fell_back=False).worse_than(1.0, True)
 
 
 def test_a_fit_without_any_finite_validation_is_refused(tmp_path: Path) -> None:

@@ -62,12 +62,18 @@ def words_of(text: str) -> list[str]:
     return SPACELESS.sub(r" \g<0> ", text).split()
 
 
-def normalised(text: str) -> str:
-    """The text as duplicates are compared: case-folded words, every run of other than letters and digits one space.
+def without_punctuation(text: str) -> str:
+    """The case-folded words of a question or a name, every run of other than letters and digits one space.
 
-    Short values keep their signs, since `ER+` and `ER-` are not the same.
+    Nothing is left of a text without letters and digits.
     """
-    words = " ".join(words_of(re.sub(r"[\W_]+", " ", text.casefold())))
+    return " ".join(words_of(re.sub(r"[\W_]+", " ", text.casefold())))
+
+
+def normalised(text: str) -> str:
+    """The text as duplicates are compared: as `without_punctuation`, but short values keep their signs, since `ER+` and
+    `ER-` are not the same."""
+    words = without_punctuation(text)
     return words if words.count(" ") >= 4 else " ".join(text.casefold().split())
 
 
@@ -77,13 +83,18 @@ def same_inputs_key(values: Iterable[Value]) -> tuple[Value, ...]:
 
 
 def clean_inputs(
-    columns: Columns, text_inputs: Sequence[str], clean: Cleaning, lexicon: Lexicon | None = None
+    columns: Columns,
+    text_inputs: Sequence[str],
+    clean: Cleaning,
+    lexicon: Lexicon | None = None,
+    reference: str | None = None,
 ) -> tuple[dict[str, list[Value]], dict[str, int]]:
     """The columns with their text inputs cleaned, and for each step that is on how many records it changed.
 
     columns: input name -> one value a record. A text that cleaning empties is missing (None). The steps are taken until
     none of them changes anything, so that what was cleaned once stays as it is. De-identification comes last, and looks
-    at all texts of a record together. lexicon: of the task, for `mask_lexicon`.
+    at all texts of a record together. lexicon: of the task, for `mask_lexicon`. reference: a column that is cleaned as
+    text inputs are, but whose names change nothing in them.
     """
     every: dict[str, Callable[[str], str]] = {
         "strip_citations": strip_citations,
@@ -94,7 +105,8 @@ def clean_inputs(
     steps = {name: step for name, step in every.items() if getattr(clean, name)}
     cleaned: dict[str, list[Value]] = {name: list(values) for name, values in columns.items()}
     changed: dict[str, set[int]] = {name: set() for name in steps}
-    for values in (cleaned[name] for name in text_inputs):
+    texts = [*text_inputs, *([] if reference is None else [reference])]
+    for values in (cleaned[name] for name in texts):
         for at, value in enumerate(values):
             before: Value = None
             while isinstance(value, str) and value != before:
@@ -106,15 +118,20 @@ def clean_inputs(
                     value = after
             values[at] = value or None if isinstance(value, str) else value
     counts = {name: len(positions) for name, positions in changed.items()}
-    return cleaned, counts | ({"deidentify": _deidentify(cleaned, text_inputs)} if clean.deidentify else {})
+    return cleaned, counts | ({"deidentify": _deidentify(cleaned, text_inputs, reference)} if clean.deidentify else {})
 
 
-def _deidentify(columns: Mapping[str, list[Value]], text_inputs: Sequence[str]) -> int:
+def _deidentify(columns: Mapping[str, list[Value]], text_inputs: Sequence[str], reference: str | None) -> int:
     """Puts placeholders into the texts, in place; how many records it changed."""
     changed = 0
     for at in range(len(next(iter(columns.values()), []))):
         texts = {name: text for name in text_inputs if isinstance(text := columns[name][at], str)}
-        after = deidentified(list(texts.values()))
+        answer = None if reference is None else columns[reference][at]
+        if reference is not None and isinstance(answer, str):
+            after = deidentified(list(texts.values()), answer)
+            texts[reference] = answer
+        else:
+            after = deidentified(list(texts.values()))
         changed += after != list(texts.values())
         for name, text in zip(texts, after, strict=True):
             columns[name][at] = text

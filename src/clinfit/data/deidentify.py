@@ -11,7 +11,8 @@ same for the same text in all inputs of a record, so that a text stays readable.
 - date: with a day (3/4/2019, 2019-03-04, 4 March, March 4th, 2019) or with month and year (March 2019, 03/2019); not a
   year alone.
 - name: capitalised words behind a title or a word that brings a name (Mrs, Dr, `my name is`, `seen by`), or with a
-  given name of the list GIVEN_NAMES among them. What was found once is found in the rest of the record too.
+  given name of the list GIVEN_NAMES among them. What was found once is found in the rest of the record too, as Smith
+  and as SMITH; not as smith, since many names are words. A reference adds no names to those of its record's inputs.
 
 Rules miss what they have no rule for: docs/guide.md says how much on planted identifiers. This is a guard, not a proof
 that a text may be shared.
@@ -19,7 +20,7 @@ that a text may be shared.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +39,7 @@ _STATE = (
     r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|"
     r"W[AIVY])"
 )
-_CAPITAL = r"[A-Z][a-z]*(?:['’-][A-Z]?[a-z]+)*"
+_CAPITAL = r"[A-Z][a-z]*(?:['’-][A-Z]?[a-z]+){0,3}"
 _NAME_WORD = r"(?:(?:Mc|Mac|O['’]|D['’]|De|Van|von|van|de|la|al-|El)\s?)?[A-Z][a-zà-ÿ]+(?:['’-][A-Z][a-zà-ÿ]+)?"
 _NAME = rf"{_NAME_WORD}(?:[ \t]+(?:[A-Z]\.?[ \t]+)?{_NAME_WORD}){{0,2}}"
 
@@ -103,7 +104,7 @@ class Identifier:
 _HOLDER = r"(?:medical|patient|hospital|health|chart|case|account|acct\.?|policy|member|insurance|medicare|medicaid)"
 _RECORD_WORD = (
     r"(?:MRN|SSN|NHS|DEA|NPI|accession|specimen|encounter|visit"
-    rf"|(?:{_HOLDER} |social security )+(?:record |card )?(?:number|no\b\.?|num\b\.?|id|\#)?"
+    rf"|(?:{_HOLDER} |social security ){{1,4}}(?:record |card )?(?:number|no\b\.?|num\b\.?|id|\#)?"
     r"|record(?: number| no\b\.?|[ ]?\#)|(?:chart|case)[ ]?\#|acct\b\.?|licen[cs]e(?: number| no\b\.?)?)"
     r"(?: (?:number|no\b\.?|is|was))*"
 )
@@ -117,12 +118,13 @@ _PART = rf"(?:0?[1-9]|1[0-2]|{_DAY})"
 _YEAR = r"(?:19|20)\d\d"
 _ORDINAL = r"(?:st|nd|rd|th)?"
 
-#: Kind and pattern in the order in which they are looked for; what is found is the group `it` where there is one.
+#: Kind and pattern in the order in which they are looked for; what is found is the group `it` where there is one. None
+#: may look at the same long stretch from each of its characters: a text can be a sequence without a space.
 _RULES: tuple[tuple[Kind, str], ...] = (
-    ("email", r"[\w.+-]+[ ]?@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}"),
+    ("email", r"(?<![\w.+-])[\w.+-]+[ ]?@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}"),
     (
         "record",
-        rf"\b(?i:{_RECORD_WORD})[ \t]*[:\#]*[ \t]*"
+        rf"\b(?i:{_RECORD_WORD})[ \t]*(?:[:\#]+[ \t]*)?"
         r"(?P<it>(?=(?:[A-Za-z -]{0,6}\d){4})[A-Za-z0-9][A-Za-z0-9-]*\d[A-Za-z0-9-]*(?: \d{3,4}){0,3})",
     ),
     ("record", r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"),
@@ -134,7 +136,7 @@ _RULES: tuple[tuple[Kind, str], ...] = (
     ("phone", r"(?<![\w.])\+\d{1,3}[ .-]?(?:\(0\)[ ]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}(?!\w)"),
     ("phone", r"(?<![\w.])0\d{2,4}[ -]\d{3,4}(?:[ -]?\d{3,4})?(?!\w)"),
     ("phone", r"(?<![\w.-])\d{3}-\d{4}(?![\w-])"),
-    ("phone", rf"\b(?i:{_PHONE_WORD})[ \t]*[:\#]?[ \t]*(?P<it>\+?\(?\d[\d ().-]{{5,}}\d)"),
+    ("phone", rf"\b(?i:{_PHONE_WORD})[ \t]*(?:[:\#][ \t]*)?(?P<it>\+?\(?\d[\d ().-]{{5,}}\d)"),
     ("record", r"(?<!PMID )(?<!PMID: )(?<!PMC)(?<!NCT)(?<![\w./-])\d{7,}(?![\w/-]|\.\d)"),
     (
         "address",
@@ -145,7 +147,7 @@ _RULES: tuple[tuple[Kind, str], ...] = (
     ("address", rf"\b{_CAPITAL}(?:[ \t]{_CAPITAL}){{0,2}},[ \t]*{_STATE}[ \t]+\d{{5}}(?:-\d{{4}})?\b"),
     ("address", r"\b[A-Z]{1,2}\d[A-Z\d]?[ \t]\d[A-Z]{2}\b"),
     ("date", rf"(?<![\w./-]){_PART}([/.-]){_PART}\1(?:{_YEAR}|\d\d)(?![\w/-]|\.\d)"),
-    ("date", rf"(?<![\w./-]){_YEAR}([/.-])(?:0?[1-9]|1[0-2])\1{_DAY}(?![\w/-])"),
+    ("date", rf"(?<![\w./-]){_YEAR}([/.-])(?:0?[1-9]|1[0-2])\1{_DAY}(?:(?=T\d\d)|(?![\w/-]))"),
     ("date", rf"(?<![\w./-])(?:0?[1-9]|1[0-2])/{_YEAR}(?![\w/-])"),
     (
         "date",
@@ -172,8 +174,11 @@ _EPONYM = re.compile(
 )
 
 
-def identifiers(text: str, names: Iterable[str] = ()) -> list[Identifier]:
-    """What the rules find in a text, from left to right, none inside another. names: words that are known for names."""
+def identifiers(text: str, names: Set[str] = frozenset()) -> list[Identifier]:
+    """What the rules find in a text, from left to right, none inside another.
+
+    names: words that are known for names; Smith and SMITH are found of either.
+    """
     found: list[Identifier] = []
     taken = bytearray(len(text))
     for mark in _PLACEHOLDER.finditer(text):
@@ -187,15 +192,20 @@ def identifiers(text: str, names: Iterable[str] = ()) -> list[Identifier]:
 
 def identifiers_of_record(texts: Sequence[str]) -> list[list[Identifier]]:
     """What stands in each text of one record; a name of one text is looked for in all of them."""
-    names = {
+    names = _names_in(texts)
+    return [identifiers(text, names) for text in texts]
+
+
+def _names_in(texts: Sequence[str]) -> set[str]:
+    """The words of the names that the rules find in the texts, without those that are no name in whatever case."""
+    return {
         word
         for text in texts
         for identifier in identifiers(text)
         if identifier.kind == "name"
         for word in re.findall(r"[^\W\d_]{3,}", text[identifier.start : identifier.end])
-        if not _NO_NAME.fullmatch(word)
+        if not _NO_NAME.fullmatch(word.capitalize())
     }
-    return [identifiers(text, names) for text in texts]
 
 
 def count_identifiers(texts: Sequence[str]) -> list[Counter[Kind]]:
@@ -203,27 +213,43 @@ def count_identifiers(texts: Sequence[str]) -> list[Counter[Kind]]:
     return [Counter(identifier.kind for identifier in found) for found in identifiers_of_record(texts)]
 
 
-def deidentified(texts: Sequence[str]) -> list[str]:
-    """The texts of one record with placeholders: one kind and text, one number. Clean texts stay as they are."""
+def deidentified(texts: Sequence[str], reference: str | None = None) -> list[str]:
+    """The texts of one record with placeholders: one kind and text, one number. Clean texts stay as they are.
+
+    reference: comes last in what is returned. It is cleaned by the names of the texts and its own, and changes nothing
+    in the texts, since new records have none.
+    """
     numbers: dict[tuple[Kind, str], int] = {}
+    names: set[str] = set()
+    cleaned = _cleaned(texts, (), numbers, names)
+    return cleaned if reference is None else [*cleaned, *_cleaned([reference], cleaned, numbers, names)]
+
+
+def _cleaned(
+    texts: Sequence[str], before: Sequence[str], numbers: dict[tuple[Kind, str], int], names: set[str]
+) -> list[str]:
     cleaned = list(texts)
     # Again until nothing is found: what stood beside an identifier may have hidden the next one (`1 A St.2 B St`).
-    while (again := _with_placeholders(cleaned, numbers)) != cleaned:
+    while (again := _with_placeholders(cleaned, before, numbers, names)) != cleaned:
         cleaned = again
     return cleaned
 
 
-def _with_placeholders(texts: Sequence[str], numbers: dict[tuple[Kind, str], int]) -> list[str]:
-    """One round. numbers: of the texts that have a placeholder by now; more of them are added."""
+def _with_placeholders(
+    texts: Sequence[str], before: Sequence[str], numbers: dict[tuple[Kind, str], int], names: set[str]
+) -> list[str]:
+    """One round. before: texts of the record that are done. numbers: of the texts that have a placeholder by now.
+    names: known by now. More numbers and names are added."""
     last: Counter[str] = Counter()
-    for text in texts:
+    for text in (*before, *texts):
         for mark in _PLACEHOLDER.finditer(text):
             last[mark["kind"]] = max(last[mark["kind"]], int(mark["number"]))
+    names |= _names_in(texts)
     cleaned: list[str] = []
-    for text, found in zip(texts, identifiers_of_record(texts), strict=True):
+    for text in texts:
         parts: list[str] = []
         end = 0
-        for identifier in found:
+        for identifier in identifiers(text, names):
             key = (identifier.kind, " ".join(text[identifier.start : identifier.end].casefold().split()))
             if key not in numbers:
                 last[identifier.kind.upper()] += 1
@@ -234,7 +260,7 @@ def _with_placeholders(texts: Sequence[str], numbers: dict[tuple[Kind, str], int
     return cleaned
 
 
-def _candidates(text: str, names: Iterable[str]) -> Iterator[tuple[Kind, int, int]]:
+def _candidates(text: str, names: Set[str]) -> Iterator[tuple[Kind, int, int]]:
     for kind, pattern in _PATTERNS:
         for match in pattern.finditer(text):
             start, end = match.span("it") if "it" in pattern.groupindex else match.span()
@@ -250,8 +276,9 @@ def _candidates(text: str, names: Iterable[str]) -> Iterator[tuple[Kind, int, in
             start, end = _to_last_word(text, begin, match.end())
             yield "name", start, end
     if known := "|".join(sorted(map(re.escape, names))):
-        for match in re.finditer(rf"\b(?:{known})\b", text):
-            yield "name", match.start(), match.end()
+        for match in re.finditer(rf"\b(?i:{known})\b", text):
+            if match[0][0].isupper() or match[0] in names:
+                yield "name", match.start(), match.end()
 
 
 def _to_last_word(text: str, start: int, end: int) -> tuple[int, int]:

@@ -103,8 +103,16 @@ def load_task(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]
     """All records of a task, with targets and splits. `folder` is what relative paths start from.
 
     subgroups: columns by which the study wants the task's results (`TaskEvaluation.subgroup_columns`).
-    Raises ClinfitError for everything a user can put right: files, columns, values, labels, ids and splits.
+    Raises ClinfitError for everything a user can put right, with the name of the task: files, columns, values, labels,
+    ids and splits.
     """
+    try:
+        return _task_data(name, task, folder, subgroups)
+    except ClinfitError as error:
+        raise ClinfitError(f"task {name}: {error.found}", expected=error.expected, fix=error.fix) from error
+
+
+def _task_data(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup]) -> TaskData:
     data = task.data
     _inputs_declared(data)
     sources = _sources(data)
@@ -339,8 +347,8 @@ def _inputs(
 ) -> tuple[dict[str, list[Value]], pd.DataFrame, dict[str, int]]:
     """Input name -> cleaned values, the rows with their reference texts cleaned, and the counts of the cleaning.
 
-    References are cleaned with the inputs, so that a name is the same placeholder in both; they come last, so that
-    inputs are numbered as in new data, which have none.
+    References are cleaned with the inputs, so that a name is the same placeholder in both, but change nothing in them:
+    new data have none.
     """
     columns = task.data.columns
     values = {
@@ -355,7 +363,7 @@ def _inputs(
     if references is None:
         cleaned, changed = clean_inputs(values, texts, task.data.clean, lexicon_of(task))
         return cleaned, rows, impossible | changed
-    cleaned, changed = clean_inputs(values | {REFERENCE: references}, [*texts, REFERENCE], task.data.clean)
+    cleaned, changed = clean_inputs(values | {REFERENCE: references}, texts, task.data.clean, reference=REFERENCE)
     answers = pd.Series(cleaned.pop(REFERENCE), index=rows.index, dtype=object)
     return cleaned, rows.assign(**{task.data.label_column.column: answers}), impossible | changed
 

@@ -331,7 +331,8 @@ def _date(cell: object) -> float:
 def splits_from_column(cells: Sequence[object], rule: SplitRule) -> list[Split]:
     """The split that the file's own column names; an unknown or missing value is an error.
 
-    With `held_out` these values are the test split, each of which must stand there, and all others are training.
+    With `held_out` these values are the test split, each of which must stand there, and all others are training; a
+    missing value is an error there too, since its row may be of a site that is held out.
     """
     if rule.held_out is not None:
         return _held_out([as_category(cell) for cell in cells], rule)
@@ -362,6 +363,12 @@ def splits_from_column(cells: Sequence[object], rule: SplitRule) -> list[Split]:
 
 
 def _held_out(values: Sequence[str | None], rule: SplitRule) -> list[Split]:
+    if missing := [f"row {at}" for at, value in enumerate(values, 1) if value is None]:
+        raise ClinfitError(
+            f"split column {rule.column!r} is empty in {len(missing)} of {len(values)} rows, {shown_ids(missing)}",
+            expected="a value in every row: one without may belong to what is held out",
+            fix="fill the values in, or take these rows out",
+        )
     held = {as_category(value) for value in rule.held_out or ()}
     present = {value for value in values if value is not None}
     if absent := sorted(str(value) for value in held - present):

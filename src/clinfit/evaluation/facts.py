@@ -14,13 +14,15 @@ from clinfit.findings import FindingDict
 
 
 class ModelFacts(TypedDict, total=False):
-    """What a run knows of a model and predictions do not. stage_seconds, stage_perplexity: training
-    time, and perplexity of general text (scoring/general_text.py), by number of the stage; that of 0 is the base's.
+    """What a run knows of a model and predictions do not. stage_seconds, stage_tokens, stage_perplexity: training
+    time, tokens trained on where the trainer counts them, and perplexity of general text (scoring/general_text.py), by
+    number of the stage; that of 0 is the base's.
     search: how its hyperparameters were chosen. remote: of a model on a server, what was found out there."""
 
     family: str
     train_seconds: float | None
     stage_seconds: dict[str, float]
+    stage_tokens: dict[str, float]
     stage_perplexity: dict[str, float]
     peak_memory_mb: float | None
     parameters: int

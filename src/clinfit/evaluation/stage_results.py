@@ -41,12 +41,13 @@ class StageValue(TypedDict):
 class StageChange(TypedDict):
     """The primary metric after stage `new` minus after stage `reference`, on the same items and seeds.
 
-    kind: gain (when the task was learned, against the base or the stage before); retention (at the end, against when it
-    was learned: backward transfer, negative where it was forgotten); transfer (before it was learned, against the base:
-    forward transfer); joint, single, naive (at the end, against a model that learned all tasks at once, one that
-    learned this task alone, or one that retained nothing, named in `of`). direction: what the interval shows. margin,
-    within, needed: non-inferiority by the margin of the task: whether it is shown, and else how many items would show
-    it at 80 % power if nothing had changed; null where more items are not what is missing. Over several seeds low, high
+    kind: gain (when the task was first taught, against the base or the stage before); retention (at the end, against
+    when it was first taught: backward transfer, negative where it was forgotten); transfer (before it was taught,
+    against the base: forward transfer); joint, single, naive (at the end, against a model that learned all tasks at
+    once, one that learned this task alone, or one that retained nothing, named in `of`). item_error: standard error of
+    the difference as far as other items would change it. direction: what the interval shows. margin, within, needed:
+    non-inferiority by the margin of the task: whether it is shown, and else how many items would show it at 80 % power
+    if nothing had changed; null where more items are not what is missing. Over several seeds low, high
     and p hold what other items and other seeds would change; they are corrected for no number of changes.
     """
 
@@ -57,6 +58,7 @@ class StageChange(TypedDict):
     difference: float | None
     low: float | None
     high: float | None
+    item_error: float | None
     method: str | None
     p: float | None
     n: int
@@ -71,12 +73,13 @@ class StageChange(TypedDict):
 class StagedModel(TypedDict):
     """One model through its stages, as one task sees it.
 
-    base: family and checkpoint. way: what its stages do, in words. learned: the stage that taught the task last.
-    mastered: whether that stage is shown to have taught it: better than before, and than a constant answer; null where
-    that cannot be asked. Of a task that was not, nothing can be forgotten. forgotten: largest value of the primary
-    metric after an earlier stage that knew the task, minus that at the end (Chaudhry et al., 2018); a maximum over
-    noise, no test; null of a task that the last stage taught. base_perplexity: of general text, before any training.
-    seconds: training time of all stages, a seed's.
+    base: family and checkpoint. way: what its stages do, in words. learned: the stage that taught the task first.
+    mastered: whether the model is shown to know it when that stage ends, better than a constant answer with one seed at
+    least; null where that cannot be asked. Of a task that it does not know, nothing can be forgotten. forgotten:
+    largest value of the primary metric after an earlier stage that knew the task, minus that at the end (Chaudhry et
+    al., 2018); a maximum over noise, no test; null of a task that the last stage taught. base_perplexity: of general
+    text, before any training.
+    seconds, tokens: training time of all stages, and the tokens trained on, a seed's.
     """
 
     model: str
@@ -90,14 +93,15 @@ class StagedModel(TypedDict):
     forgotten: float | None
     base_perplexity: float | None
     seconds: float | None
+    tokens: float | None
 
 
 class StageAverage(TypedDict):
     """A change of one model as its mean over several tasks, whose primary metrics have one unit, and more is better.
 
-    kind: retention (backward transfer) or transfer (forward transfer), as in StageChange. The interval is normal, from
-    those of the tasks: squared standard errors add up, and where tasks come from one file, which may hold the same
-    patients, the standard errors themselves, which holds whatever the correlation.
+    kind: retention (backward transfer) or transfer (forward transfer), as in StageChange. Errors of the tasks' items
+    add up in squares, and where tasks come from one file, which may hold the same patients, as they are, which holds
+    whatever the correlation; the seeds are the same in every task, so that their error is that of each seed's mean.
     """
 
     model: str

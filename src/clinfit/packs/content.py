@@ -1,4 +1,4 @@
-"""pack.json: what a pack says of itself (format clinfit-pack/4), and the check that a pack is as it was written."""
+"""pack.json: what a pack says of itself (format clinfit-pack/5), and the check that a pack is as it was written."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from clinfit.data.seen import SeenCategories, SeenNumbers
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_files, hash_json, read_json
 
-FORMAT = "clinfit-pack/4"
+FORMAT = "clinfit-pack/5"
 OLD_FORMATS = ("clinfit-pack/1", "clinfit-pack/2", "clinfit-pack/3")
 CONTENT = "pack.json"
 PROBES = "probes.json"
@@ -109,7 +109,7 @@ class Content:
     stands here but itself, the pack's identity.
     """
 
-    format: Literal["clinfit-pack/4"]
+    format: Literal["clinfit-pack/5"]
     clinfit: str
     study: StudyEntry
     run: str

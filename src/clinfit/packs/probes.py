@@ -7,7 +7,7 @@ person's. The same task gives the same probes, always.
 
     probes.json   {"made_on": where the answers are from (`surroundings`),
                    "tasks": {task: [{"id", "inputs", "probabilities": the model's own, in the order of the labels;
-                                     of generation "text": its first PROBE_TOKENS tokens}]}}
+                                     of generation "text_sha256": hash of what `written` keeps}]}}
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 COUNT = 8
 #: Most tokens of the text that is written to a probe.
 PROBE_TOKENS = 32
-#: What a model says of the probes of a task: (n, K) probabilities, or n texts.
+#: What a model says of the probes of a task: (n, K) probabilities, or the hashes of n texts.
 References = Floats | list[str]
 
 SENTENCES = (
@@ -136,20 +136,25 @@ def _value(column: InputColumn, k: int, j: int, categories: Sequence[str]) -> Va
 
 
 def _told(said: Floats | str) -> dict[str, Any]:
-    return {"text": said} if isinstance(said, str) else {"probabilities": said.tolist()}
+    return {"text_sha256": said} if isinstance(said, str) else {"probabilities": said.tolist()}
 
 
 def ask_probes(model: Answerer, task: str, records: Sequence[Record]) -> References:
     """What the model says, one record at a time: the reference answer on any device."""
     if isinstance(model.tasks[task], Writing):
-        return probe_texts(model, task, records)
+        return written(model, task, records)
     return np.concatenate([model.predict(task, [record]).probabilities for record in records])
 
 
-def probe_texts(model: Answerer, task: str, records: Sequence[Record]) -> list[str]:
-    """The beginning of the text that the model writes to each record."""
-    outputs = [ask(model, task, [record], PROBE_TOKENS) for record in records]
-    return [outputs.texts[0] for outputs in outputs if isinstance(outputs, TextOutputs)]
+def written(model: Answerer, task: str, records: Sequence[Record]) -> list[str]:
+    """A hash of the beginning of the text that the model writes to each record, and of the record: a model may have
+    learned a text by heart, and a pack quotes none."""
+    outputs = [(record, ask(model, task, [record], PROBE_TOKENS)) for record in records]
+    return [
+        hash_json([record.id, record.inputs, said.texts[0]])
+        for record, said in outputs
+        if isinstance(said, TextOutputs)
+    ]
 
 
 def read_probes(path: Path) -> Probes:
@@ -161,8 +166,8 @@ def read_probes(path: Path) -> Probes:
         for name, entries in tasks.items()
     }
     references: dict[str, References] = {
-        name: [entry["text"] for entry in entries]
-        if "text" in entries[0]
+        name: [entry["text_sha256"] for entry in entries]
+        if "text_sha256" in entries[0]
         else np.array([entry["probabilities"] for entry in entries], dtype=np.float64)
         for name, entries in tasks.items()
     }

@@ -1,5 +1,7 @@
 """What a pack says of a text that it wrote: numbers that its record does not hold, and the object that it is."""
 
+from decimal import Decimal
+
 from clinfit.data.fields import FAULTS, Extracted, read_object
 from clinfit.data.records import Record, Target
 from clinfit.evaluation.metrics.text.numbers import Quantity, quantities, unsupported
@@ -7,12 +9,18 @@ from clinfit.models.base import Outputs, TextOutputs
 from clinfit.prompts.template import source_text
 from clinfit.study.tasks import Extraction, Task, Writing
 
+#: As many digits of a number are shown.
+_LONGEST = 30
 
-def _shown(quantity: Quantity) -> str:
+
+def shown_number(quantity: Quantity) -> str:
     """A number as a reader knows it; a date by its parts."""
     if quantity.unit.startswith("date"):
         return quantity.unit.removeprefix("date").strip()
-    return f"{float(quantity.written):.15g}"
+    if abs(quantity.written) < 10**15:
+        return f"{float(quantity.written):.15g}"
+    digits = f"{Decimal(int(quantity.written)):f}"
+    return digits if len(digits) <= _LONGEST else f"{digits[:_LONGEST]}... ({len(digits.lstrip('-'))} digits)"
 
 
 def notes_on_pieces(outputs: Outputs, i: int) -> list[str]:
@@ -43,5 +51,5 @@ def notes_on_text(task: Task, record: Record, text: Target, found: Extracted | N
     missing = unsupported(quantities(str(text)), quantities(source_text(task, record.inputs)))
     if not missing:
         return []
-    numbers = ", ".join(sorted(map(_shown, missing)))
+    numbers = ", ".join(sorted(map(shown_number, missing)))
     return [f"text: numbers that the record does not hold: {numbers}"]

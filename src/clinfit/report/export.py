@@ -16,7 +16,7 @@ from clinfit.report.kinds import TOLD, asked_briefly, counted
 from clinfit.report.notices import notices
 from clinfit.report.section import section
 from clinfit.report.sections.first.overview import findings_in_words, standings
-from clinfit.report.sections.systems.models import best_step, run_name, validated
+from clinfit.report.sections.systems.models import kept_step, run_name, validated
 from clinfit.report.summary import titled
 from clinfit.report.tables import by_rank, cell_of, chance_row, columns_of, withheld_reason
 
@@ -94,9 +94,9 @@ class TrainingEntry:
 
     final_train: `loss`, `grad_norm` (before clipping), `learning_rate`, `epoch` and, of models
     that PyTorch trains to answer, `mean_token_accuracy` (of the answer tokens alone) of the last step. best_eval:
-    `eval_loss`, `epoch` and `step` of the validation that was kept; null where there was no validation. primary: task
-    -> its primary metric there, in its own sign; null where it cannot be estimated. Of a model of one task it stands in
-    `best_eval` too.
+    `eval_loss`, `epoch` and `step` of the validation that was kept; null where there was none, or the stage did not
+    end. primary: task -> its primary metric there, in its own sign; null where it cannot be estimated. Of a model of
+    one task it stands in `best_eval` too.
     """
 
     epochs: float
@@ -130,13 +130,13 @@ def report_metrics(
         for system in task["systems"]
     }
     primaries = {name: task["primary"] for name, task in results["tasks"].items()}
-    kept = {run_name(model): model.get("spec", {}).get("train", {}).get("select_by") or "loss" for model in models}
+    by_run = {run_name(model): model for model in models}
     logs = {key: rows for key, rows in (logs or {}).items() if rows}
     several = {run for run, stage in logs if stage > 1}
-    training = {
-        f"{run}, stage {stage}" if run in several else run: _training_entry(rows, kept.get(run, "loss"), primaries)
-        for (run, stage), rows in logs.items()
-    }
+    training: dict[str, TrainingEntry] = {}
+    for (run, stage), rows in logs.items():
+        kept = kept_step(by_run.get(run, {}), stage)
+        training[f"{run}, stage {stage}" if run in several else run] = _training_entry(rows, kept, primaries)
     return asdict(ReportMetrics(FORMAT, results["study"], metrics, training))
 
 
@@ -177,9 +177,8 @@ def _value(metric: MetricDict | None) -> float | None:
     return None if metric is None else metric["value"]
 
 
-def _training_entry(rows: Sequence[Mapping[str, Any]], select_by: str, primaries: Mapping[str, str]) -> TrainingEntry:
-    last, step = rows[-1], best_step(rows, select_by)
-    best = next((row for row in rows if row["step"] == step), None)
+def _training_entry(rows: Sequence[Mapping[str, Any]], kept: int | None, primaries: Mapping[str, str]) -> TrainingEntry:
+    last, best = rows[-1], next((row for row in rows if row["step"] == kept), None)
     primary = {} if best is None else validated(best, primaries)
     alone = next(iter(primary.values())) if len(primary) == 1 else None
     return TrainingEntry(

@@ -300,11 +300,18 @@ def _summed(folds: Sequence[ModelFacts], of: int) -> ModelFacts:
     peaks = [peak for facts in folds if (peak := facts.get("peak_memory_mb")) is not None]
     summed["train_seconds"], summed["peak_memory_mb"] = sum(times), max(peaks, default=None)
     summed["alarms"] = list(dict.fromkeys(alarm for facts in folds for alarm in facts.get("alarms", [])))
-    stages = sorted({number for facts in folds for number in facts.get("stage_seconds", {})})
-    summed["stage_seconds"] = {n: sum(facts.get("stage_seconds", {}).get(n, 0.0) for facts in folds) for n in stages}
+    summed["stage_seconds"] = _by_stage([facts.get("stage_seconds", {}) for facts in folds])
+    summed["stage_tokens"] = _by_stage([facts.get("stage_tokens", {}) for facts in folds])
     if open_:
         summed["reason"] = f"{len(open_)} of {of} folds: {open_[0].get('reason', 'not finished')}"
     return summed
+
+
+def _by_stage(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The sum over folds of what each holds by stage."""
+    return {
+        number: sum(each.get(number, 0) for each in folds) for number in sorted({n for each in folds for n in each})
+    }
 
 
 def model_facts(record: dict[str, Any]) -> ModelFacts:
@@ -318,6 +325,8 @@ def model_facts(record: dict[str, Any]) -> ModelFacts:
     if stages:
         facts["train_seconds"] = sum(stage["seconds"] for stage in stages)
         facts["stage_seconds"] = {number: stage["seconds"] for number, stage in record["stages"].items()}
+        counted = {number: stage["details"].get("tokens") for number, stage in record["stages"].items()}
+        facts["stage_tokens"] = {number: tokens for number, tokens in counted.items() if tokens is not None}
         facts["stage_perplexity"] = general_perplexity(record["stages"])
         facts["parameters"] = stages[-1]["parameters"]
         facts["peak_memory_mb"] = record.get("peak_memory_mb")

@@ -199,9 +199,7 @@ def data_of(folder: RunFolder, study: Study, name: str) -> TaskData:
     try:
         data = load_task(name, study.tasks[name], study.folder)
     except ClinfitError as error:
-        raise ClinfitError(
-            f"the data of task {name!r} cannot be read from {study.folder}: {error.found}", fix=again
-        ) from error
+        raise ClinfitError(f"the data cannot be read from {study.folder}: {error.found}", fix=again) from error
     if data.fingerprint != read_json(folder.data(name))["fingerprint"]:
         raise ClinfitError(
             f"the data of task {name!r} in {study.folder} are not those of the run",

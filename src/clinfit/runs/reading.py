@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
@@ -118,14 +119,37 @@ def _item(study: Study, name: str, record: Record, answers: list[str]) -> ReadIt
 
 # ---------------------------------------------------------------- scores
 
+SAVED = f"a file that the reading page saved (format {RATINGS_FORMAT})"
+
+
+class _Rating(BaseModel):
+    """The scores of one text: of which record, and the how manieth of its texts, from 0. Numbers are whole numbers."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    place: int
+    scores: dict[str, int]
+
+
+class _Ratings(BaseModel):
+    """What a rater saved. The page is part of a file's name in the run's folder: 16 digits, and nothing else."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Literal["clinfit-ratings/1"]
+    page: str = Field(pattern=r"\A[0-9a-f]{16}\z")
+    rater: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    ratings: list[_Rating]
+
 
 def read_ratings(run: RunFolder, files: Sequence[Path]) -> Reading:
     """What the saved files say, with the writers' names; also written to `reading/<page>-result.json`.
 
-    Raises ClinfitError for files of another page or run, and for scores that no scale has.
+    Raises ClinfitError for files that no page saved, of another page or run, and for scores that no scale has.
     """
     contents = [_ratings_of(path) for path in files]
-    pages = {content["page"] for content in contents}
+    pages = {content.page for content in contents}
     if len(pages) > 1:
         raise ClinfitError(
             "the files belong to different pages", expected="scores of one page", fix="read them page by page"
@@ -138,7 +162,7 @@ def read_ratings(run: RunFolder, files: Sequence[Path]) -> Reading:
             expected="scores of a page that `clinfit reading page` made from this run",
         )
     order = read_json(key)["order"]
-    names = [content["rater"].strip() for content in contents]
+    names = [content.rater for content in contents]
     if len(set(names)) < len(names):
         raise ClinfitError("two files are by the same rater", expected="one file a rater", fix="leave one of them out")
     rows = [list(_rows(path, content, order)) for path, content in zip(files, contents, strict=True)]
@@ -150,35 +174,38 @@ def read_ratings(run: RunFolder, files: Sequence[Path]) -> Reading:
     return result
 
 
-def _ratings_of(path: Path) -> dict[str, Any]:
+def _ratings_of(path: Path) -> _Ratings:
+    """A rater's file, checked as a whole; raises ClinfitError for one that is not as the page saves it."""
     try:
-        content = read_json(path)
-    except (ClinfitError, ValueError, OSError) as error:
-        raise ClinfitError(f"{path} cannot be read as scores", expected="a file that the reading page saved") from error
-    right = isinstance(content, dict) and content.get("format") == RATINGS_FORMAT
-    named = right and isinstance(content.get("rater"), str) and content["rater"].strip()
-    if not named or not isinstance(content.get("ratings"), list) or not isinstance(content.get("page"), str):
+        return _Ratings.model_validate_json(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ClinfitError(f"{path} cannot be read as scores: {error.strerror}", expected=SAVED) from error
+    except UnicodeDecodeError as error:
+        raise ClinfitError(f"{path} cannot be read as scores: it is not UTF-8", expected=SAVED) from error
+    except ValidationError as error:
+        first, many = error.errors()[0], error.error_count()
+        at = ".".join(map(str, first["loc"])) or "the file"
+        more = f", and {many - 1} more" if many > 1 else ""
         raise ClinfitError(
-            f"{path} holds no scores of a named rater",
-            expected=f"a file that the reading page saved (format {RATINGS_FORMAT})",
-        )
-    return content
+            f"{path} holds no scores of a named rater: {at}: {first['msg']}{more}", expected=SAVED
+        ) from error
 
 
-def _rows(path: Path, content: dict[str, Any], order: dict[str, list[str]]) -> list[tuple[str, str, str, str, int]]:
+def _rows(path: Path, content: _Ratings, order: dict[str, list[str]]) -> list[tuple[str, str, str, str, int]]:
     sizes = {criterion.name: len(criterion.scale) for criterion in CRITERIA}
     rows: list[tuple[str, str, str, str, int]] = []
-    for rating in content["ratings"]:
-        id, place = str(rating["id"]), int(rating["place"])
-        if not 0 <= place < len(order.get(id, ())):
-            raise ClinfitError(f"{path} scores a text that is not on its page (record {id}, place {place})")
-        for criterion, score in rating["scores"].items():
-            if not isinstance(score, int) or not 1 <= score <= sizes.get(criterion, 0):
+    for rating in content.ratings:
+        if not 0 <= rating.place < len(order.get(rating.id, ())):
+            raise ClinfitError(
+                f"{path} scores a text that is not on its page (record {rating.id}, place {rating.place})"
+            )
+        for criterion, score in rating.scores.items():
+            if not 1 <= score <= sizes.get(criterion, 0):
                 raise ClinfitError(
-                    f"{path}: record {id} has {criterion} {score}",
+                    f"{path}: record {rating.id} has {criterion} {score}",
                     expected=", ".join(f"{name} 1 to {size}" for name, size in sizes.items()),
                 )
-            rows.append((content["rater"].strip(), id, order[id][place], criterion, score))
+            rows.append((content.rater, rating.id, order[rating.id][rating.place], criterion, score))
     if len({row[:4] for row in rows}) < len(rows):
         raise ClinfitError(f"{path} scores a text twice")
     return rows

@@ -1,5 +1,8 @@
 """The `data` block of a task: where its records come from and how they are read."""
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -97,6 +100,25 @@ SYNTHETIC = (
 )
 
 
+#: The keys of `split` that are shares of the records, and the splits that they are for.
+SHARES = ("train", "validation", "test")
+
+
+def _by_values(column: str, listed: Mapping[str, list[Any]]) -> str:
+    """How a study names the values of a column that are each split."""
+    shown = {split: [_in_yaml(value) for value in listed.get(split, ())] for split in ("test", "validation", "train")}
+    if list(listed) == ["test"]:
+        return f"split: {{column: {column}, held_out: [{', '.join(shown['test'])}]}}, all others to train"
+    named = [f"{value}: {split}" for split, values in shown.items() for value in values]
+    rest = [] if shown["train"] and shown["test"] else [f"...: {'test' if shown['train'] else 'train'}"]
+    return f"split: {{column: {column}, map: {{{', '.join([*named, *rest])}}}}}, with every value of the column"
+
+
+def _in_yaml(value: Any) -> str:
+    """A value of a column as text in a study: in quotes, where it would be something else without."""
+    return str(value) if re.fullmatch(r"[^\W\d_][\w ]*", str(value)) else json.dumps(str(value), ensure_ascii=False)
+
+
 class SplitRule(Section):
     """How records are divided: by ratio, by time, by folds, or by a column of the file (or by one file a split:
     `data.files`)."""
@@ -140,6 +162,20 @@ class SplitRule(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _values_are_no_shares(cls, values: Any) -> Any:
+        """`test: [North]` is meant well, and `column` takes it."""
+        given = values if isinstance(values, dict) else {}
+        listed = {split: names for split in SHARES if isinstance(names := given.get(split), list)}
+        if listed:
+            column = given.get("by") or given.get("column") or "COLUMN"
+            raise ValueError(
+                f"{' and '.join(listed)} cannot be a list, since shares are numbers; the values of a column that make "
+                f"up a split are named as {_by_values(str(column), listed)}"
+            )
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _validation_of_folds(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("folds") is not None:
             return {"validation_of_train": VALIDATION_OF_FOLD, **values}
@@ -174,8 +210,7 @@ class SplitRule(Section):
 
     @property
     def _ratios_given(self) -> bool:
-        names = ("train", "validation", "test")
-        return any(getattr(self, name) != type(self).model_fields[name].default for name in names)
+        return any(getattr(self, name) != type(self).model_fields[name].default for name in SHARES)
 
     @property
     def divisions(self) -> list[Fold]:

@@ -85,14 +85,26 @@ def _weights_before(starts: tuple[int, ...], earlier: Mapping[int, Taught]) -> d
 
 
 def learned_at(stages: Sequence[Taught]) -> dict[str, int]:
-    """The stage that taught each task last, along the way of a model to its last stage; rehearsal is not counted."""
+    """The stage that taught each task first, along the way of a model to its last stage; shown again, a task was known
+    before."""
     by_number = {taught.number: taught for taught in stages}
 
     def way(number: int) -> dict[str, int]:
         taught = by_number[number]
-        known: dict[str, int] = {}
+        found = dict.fromkeys(taught.weights, number)
         for start in taught.starts:
-            known |= way(start)
-        return known | dict.fromkeys(taught.weights, number)
+            for task, first in way(start).items():
+                found[task] = min(first, found.get(task, first))
+        return found
 
     return way(stages[-1].number)
+
+
+def new_weights(stages: Sequence[Taught]) -> list[dict[str, float]]:
+    """For each stage the weights of the tasks that the model had not learned before it."""
+    learned = {taught.number: taught.learned for taught in stages}
+    before = [frozenset[str]().union(*(learned[start] for start in taught.starts)) for taught in stages]
+    return [
+        {name: weight for name, weight in taught.weights.items() if name not in known}
+        for taught, known in zip(stages, before, strict=True)
+    ]

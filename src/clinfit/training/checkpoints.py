@@ -21,7 +21,8 @@ from clinfit.files import new_folder, remove_leftovers
 
 @dataclass
 class Position:
-    """Where the training is. `best_*` is None until the first validation; `signature` names settings and data."""
+    """Where the training is. `best_*` is None until the first validation; `signature` names settings and data.
+    fell_back: whether the best was judged by its loss for want of the primary metric."""
 
     signature: str
     step: int = 0
@@ -30,9 +31,17 @@ class Position:
     cells: int = 0
     best_step: int | None = None
     best_value: float | None = None
+    fell_back: bool = False
     validations_without_gain: int = 0
     stopped_early: bool = False
     scaler: dict[str, Any] = field(default_factory=dict)
+
+    def worse_than(self, value: float, fell_back: bool) -> bool:
+        """Whether the best so far is worse than a validation: one with the primary metric beats any that is judged by
+        its loss for want of it, and of two that are judged alike the larger value does."""
+        if self.best_value is None:
+            return True
+        return value > self.best_value if fell_back == self.fell_back else self.fell_back
 
 
 class Checkpoints:

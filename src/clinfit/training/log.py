@@ -52,6 +52,18 @@ def not_finite_alarms(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def fallback_alarms(rows: list[dict[str, Any]]) -> list[str]:
+    """The alarm of a fit that was to be chosen by the primary metric, and was by its loss, naming the tasks that had no
+    such value."""
+    tasks = [row["validation_tasks"] for row in rows if "validation_loss" in row]
+    without = dict.fromkeys(name for seen in tasks for name, found in seen.items() if found["primary"] is None)
+    which = f" of every task (not of {', '.join(without)})" if any(len(seen) > 1 for seen in tasks) else ""
+    return [
+        f"select_by: primary could not be followed: no validation gave the primary metric{which}; the checkpoint was "
+        "chosen by validation loss"
+    ]
+
+
 def collapse_alarms(rows: list[dict[str, Any]], best_step: int | None) -> list[str]:
     """An alarm for each task of which the chosen model answers every validation record alike, naming the likely
     cause."""

@@ -28,7 +28,7 @@ from clinfit.models.base import Workspace
 from clinfit.prompts.batches import token_batches
 from clinfit.study.models import Train
 from clinfit.training.checkpoints import Checkpoints, Position
-from clinfit.training.log import Log, collapse_alarms, not_finite_alarms, progress_line
+from clinfit.training.log import Log, collapse_alarms, fallback_alarms, not_finite_alarms, progress_line
 from clinfit.training.losses import Share, StepLoss, share_of_losses, step_divisor
 from clinfit.training.precision import DTYPES, Precision
 from clinfit.training.schedule import Schedule
@@ -176,12 +176,12 @@ def train(
         checkpoints.restore_best(position.best_step, gear.module)
     elif objective.validate:
         raise _diverged("validation", position.step, precision)
+    rows = log.rows()
+    alarms = not_finite_alarms(rows) + collapse_alarms(rows, position.best_step)
+    if position.fell_back:
+        alarms += fallback_alarms(rows)
     return TrainResult(
-        position.step,
-        position.best_step,
-        position.seconds,
-        _details(gear, settings, schedule, position),
-        not_finite_alarms(log.rows()) + collapse_alarms(log.rows(), position.best_step),
+        position.step, position.best_step, position.seconds, _details(gear, settings, schedule, position), alarms
     )
 
 
@@ -330,15 +330,19 @@ def _add_penalty(penalty: Tensor, module: nn.Module) -> float:
 def _validate(
     gear: Gear, validate: Callable[[], Validation], settings: Train, position: Position, checkpoints: Checkpoints
 ) -> dict[str, Any]:
-    """Validate, keep the weights when they are the best so far, decide about stopping; returns the log's columns."""
+    """Validate, keep the weights when they are the best so far, decide about stopping; returns the log's columns.
+
+    A validation without the primary metric that is to choose is judged by its loss, against others without it.
+    """
     gear.module.eval()
     seen = _seen(gear.accelerator, validate)
     gear.module.train()
-    # A primary metric that cannot be estimated here is worse than any value; the loss is another scale.
-    primary = -math.inf if seen.primary is None else seen.primary
-    value = primary if settings.select_by == "primary" else -seen.loss
-    if math.isfinite(seen.loss) and (position.best_value is None or value > position.best_value):
-        position.best_value, position.best_step, position.validations_without_gain = value, position.step, 0
+    primary = seen.primary if settings.select_by == "primary" else None
+    value = -seen.loss if primary is None else primary
+    fell_back = settings.select_by == "primary" and primary is None
+    if math.isfinite(seen.loss) and position.worse_than(value, fell_back):
+        position.best_value, position.best_step, position.fell_back = value, position.step, fell_back
+        position.validations_without_gain = 0
         if gear.accelerator.is_main_process:
             checkpoints.save_best(position.step, gear.module)
         gear.accelerator.wait_for_everyone()
@@ -392,6 +396,7 @@ def _details(gear: Gear, settings: Train, schedule: Schedule, position: Position
         "processes": gear.accelerator.num_processes,
         "device": gear.accelerator.device.type,
         "stopped_early": position.stopped_early,
+        "selected_by": "loss" if position.fell_back else settings.select_by,
         "tokens": position.tokens,
         "padding": round(1 - position.tokens / position.cells, 4) if position.cells else None,
         "tokens_per_second": round(position.tokens / position.seconds, 1) if position.seconds else None,

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from clinfit.data.catalog.describe import described
 from clinfit.data.catalog.download import fetch, get_set
 from clinfit.data.catalog.entry import CatalogEntry, CatalogFile, read_csv
 from clinfit.data.catalog.files import MIRROR, digest
+from clinfit.data.catalog.sets import CATALOG
 from clinfit.errors import ClinfitError
 
 CONTENT = b"id,label\n" + b"".join(b"%d,%d\n" % (at, at % 2) for at in range(20_000))
@@ -151,7 +153,16 @@ def test_what_the_server_refuses_is_told(server: Server, tmp_path: Path) -> None
 def test_a_file_without_a_known_checksum_is_taken_and_its_checksum_told(server: Server) -> None:
     said = list[str]()
     get_set("made-up", entry_of(replace(file_at(server), sha256=None)), said.append, online=True)
-    assert hashlib.sha256(CONTENT).hexdigest() in said[-1] and "nothing to compare" in said[-1]
+    assert said[0].endswith("; its checksum is not known, so that what is published now is taken unchecked")
+    assert hashlib.sha256(CONTENT).hexdigest() in said[-1] and "not checked" in said[-1]
+
+
+def test_what_is_taken_unchecked_is_told_where_the_set_is_described() -> None:
+    unchecked = {name for name, entry in CATALOG.items() if not all(file.sha256 for file in entry.files)}
+    assert unchecked == {"medmcqa", "pubmed-summarization"}
+    for name, entry in CATALOG.items():
+        told = [line for line in described(name, entry)["Files"] if "taken unchecked" in line]
+        assert len(told) == sum(file.sha256 is None for file in entry.files)
 
 
 def packed(contents: dict[str, bytes]) -> bytes:

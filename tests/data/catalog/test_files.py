@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from catalogued import needs_mirror
+from clinfit.cli_data import data_app
 from clinfit.data.catalog.entry import CatalogFile
 from clinfit.data.catalog.files import MIRROR, LocalFile, checked_file
-from clinfit.data.catalog.sets import CATALOG, read_catalog
+from clinfit.data.catalog.sets import CATALOG, entry_of, own_name, read_catalog
 from clinfit.errors import ClinfitError
 
 FILE = CatalogFile("sets/a.csv", "https://example.org/a.csv", hashlib.sha256(b"a\n1\n").hexdigest())
@@ -20,6 +22,13 @@ def test_an_unknown_name_gives_the_nearest() -> None:
     with pytest.raises(ClinfitError) as error:
         read_catalog("cancer-abstract")
     assert error.value.fix == "path: catalog:cancer-abstracts"
+
+
+def test_a_set_is_known_by_what_a_study_writes_too() -> None:
+    assert own_name("catalog:pubmedqa") == own_name("pubmedqa") == "pubmedqa"
+    assert entry_of("catalog:pubmedqa") is CATALOG["pubmedqa"]
+    with pytest.raises(ClinfitError, match="no set called 'pubmedq'"):
+        own_name("catalog:pubmedq")
 
 
 def test_without_a_mirror_the_message_names_the_setting_and_the_source(
@@ -87,3 +96,11 @@ def test_the_checksum_of_an_archive_is_that_of_what_it_holds(monkeypatch: pytest
         tar.addfile(tarfile.TarInfo("training/C01/a"))
     with pytest.raises(ClinfitError, match="SHA-256"):
         checked_file(file, "t")
+
+
+def test_show_and_get_take_the_name_that_get_prints() -> None:
+    shown = [CliRunner().invoke(data_app, ["show", name]) for name in ("pubmedqa", "catalog:pubmedqa")]
+    assert shown[0].exit_code == 0 and shown[0].output == shown[1].output
+    assert "path: catalog:pubmedqa\n" in shown[1].output
+    got = CliRunner().invoke(data_app, ["get", "catalog:breast-cancer-wisconsin"])
+    assert got.output == "breast-cancer-wisconsin is here; in a study: path: catalog:breast-cancer-wisconsin\n"

@@ -17,7 +17,7 @@ from clinfit.data.archives import archive_files
 from clinfit.data.catalog.entry import left_out
 from clinfit.data.catalog.files import MIRROR
 from clinfit.data.catalog.sets import CATALOG
-from clinfit.data.clean import normalised
+from clinfit.data.clean import normalised, without_punctuation
 from clinfit.data.mentions import patterns_of
 from clinfit.data.workbooks import opened_book, sheet_rows
 from clinfit.study.lexicon import known_lexicon
@@ -228,7 +228,7 @@ def mediqa2019_qa() -> Counts:
         parts.append(
             [
                 (
-                    normalised(question.findtext("QuestionText", "")),
+                    without_punctuation(question.findtext("QuestionText", "")),
                     answer.findtext("AnswerText", ""),
                     int(answer.get("ReferenceScore", "")) > 2,
                 )
@@ -238,8 +238,11 @@ def mediqa2019_qa() -> Counts:
         )
     right = [sum(correct for *_, correct in part) for part in parts]
     asked = [{question for question, *_ in part} for part in parts]
-    again = asked[0] & asked[2]
-    assert not asked[3] & (asked[0] | asked[1] | asked[2]) and not asked[1] & asked[2]
+    again, tested = asked[0] & asked[2], asked[1] & asked[3]
+    assert not asked[3] & (asked[0] | asked[2]) and not asked[1] & asked[2]
+    answers = {(question, normalised(answer)) for question, answer, _ in parts[3]}
+    learned = [(question, normalised(answer)) for question, answer, _ in parts[1] if question in tested]
+    assert answers.issuperset(learned)
     pairs: dict[tuple[str, str], list[bool]] = {}
     for question, answer, correct in parts[3]:
         pairs.setdefault((question, normalised(answer)), []).append(correct)
@@ -255,6 +258,7 @@ def mediqa2019_qa() -> Counts:
             round(100 * right[3] / len(parts[3])),
         ],
         [len(again), sum(question in again for question, *_ in parts[0])],
+        [len(tested), len(learned)],
         [twice, len(parts[3]) - len(pairs), sum(len(set(found)) > 1 for found in pairs.values())],
         [words],
     ]
@@ -266,7 +270,11 @@ def mediqa2019_rqe() -> Counts:
         root = ElementTree.parse(mirror(f"mediqa2019/MEDIQA2019-Task2-RQE-{name}.xml")).getroot()
         parts.append(
             [
-                (normalised(pair.findtext("chq") or ""), normalised(pair.findtext("faq") or ""), pair.get("value", ""))
+                (
+                    without_punctuation(pair.findtext("chq") or ""),
+                    without_punctuation(pair.findtext("faq") or ""),
+                    pair.get("value", ""),
+                )
                 for pair in root.iter("pair")
             ]
         )
@@ -328,7 +336,9 @@ def medquad() -> Counts:
                 question, answer = (normalised(pair.findtext(key) or "") for key in ("Question", "Answer"))
                 empty += not answer
                 if answer:
-                    pairs.append((name.parts[0], normalised(document.findtext("Focus") or ""), question, answer))
+                    pairs.append(
+                        (name.parts[0], without_punctuation(document.findtext("Focus") or ""), question, answer)
+                    )
     sites: dict[str, set[str]] = {}
     foci: dict[str, set[str]] = {}
     for site, focus, _, answer in pairs:

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinfit.evaluation.metrics.text.numbers import number_precision, number_recall, quantities, unsupported_numbers
+from clinfit.evaluation.metrics.text.numbers import (
+    UNITS,
+    number_precision,
+    number_recall,
+    quantities,
+    unsupported_numbers,
+)
 
 
 def same(one: str, other: str) -> bool:
@@ -40,6 +46,19 @@ def same(one: str, other: str) -> bool:
         ("100 mg/day", "100 mg daily"),
         ("01/02/09", "1/2/09"),
         ("1. Asthma. 2. Gout.", "Asthma and gout."),
+        ("½ tablet", "0.5 tablet"),
+        ("1½ mg", "1.5 mg"),
+        ("1 ½mg", "1.5 mg"),
+        ("½-1 mg", "0.5 mg to 1 mg"),
+        ("q8h", "every 8 hours"),
+        ("q4-6h", "every 4 to 6 hours"),
+        ("2x/day", "2 times a day"),
+        ("x2", "2 times"),
+        ("5×10⁹", "5 and 1000000000"),
+        ("10⁻³", "0.001"),
+        ("5 LİTRE", "5 litres"),
+        ("80 KİLO", "80 kg"),
+        ("5 mın", "5 min"),
     ],
 )
 def test_one_quantity_written_twice(one: str, other: str) -> None:
@@ -51,13 +70,17 @@ def test_one_quantity_written_twice(one: str, other: str) -> None:
     [
         ("0.9", "9.0"), ("5 mg", "5 g"), ("5 mg", "5 mcg"), ("5 mg", "5 ml"), ("5 %", "5"), ("-5", "5"),
         ("5 days", "5 weeks"), ("01/02/09", "01/03/09"), ("mg/dl 5 mg/dl", "5 mg/l"), ("1,000", "1.0"),
+        ("½ tablet", "2 tablets"), ("1½ mg", "1 mg"), ("q8h", "q6h"), ("2x/day", "3x/day"), ("x2", "x3"),
+        ("10⁹", "10⁶"),
     ],
 )  # fmt: skip
 def test_two_quantities(one: str, other: str) -> None:
     assert not same(one, other)
 
 
-@pytest.mark.parametrize("text", ["vitamin B12", "COVID-19", "IL-6 and HbA1c", "no one", "the 1990s are not", ""])
+@pytest.mark.parametrize(
+    "text", ["vitamin B12", "COVID-19", "IL-6 and HbA1c", "no one", "the 1990s are not", "Q10", ""]
+)
 def test_names_are_no_numbers(text: str) -> None:
     assert quantities(text) == frozenset()
 
@@ -76,7 +99,25 @@ def test_precision_and_recall() -> None:
     assert number_recall("50 mg", ["none"]) is None
 
 
-@given(st.text(alphabet="0123456789.,-/% mgd\u00b5x", max_size=40), st.text(max_size=20))
+def test_digits_of_which_none_is_read_have_no_number() -> None:
+    assert unsupported_numbers("T38.5 and 5e3", "T36.5") is None
+    assert unsupported_numbers("1. Asthma. 2. Gout.", "gout") == 0.0
+    assert unsupported_numbers("no digits", "5 mg") == 0.0
+
+
+@pytest.mark.parametrize(("letter", "other"), [("i", "\u0130"), ("i", "\u0131"), ("s", "\u017f"), ("k", "\u212a")])
+def test_a_unit_in_letters_that_match_it_is_read(letter: str, other: str) -> None:
+    """Turkish letters, the long s and the sign of kelvin match letters of a-z where case does not count."""
+    for unit in UNITS:
+        assert same(f"5 {unit.replace(letter, other)}", f"5 {unit}")
+
+
+@pytest.mark.parametrize("digits", [309, 5000])
+def test_a_long_number_is_read(digits: int) -> None:
+    assert unsupported_numbers("1" * digits, "5") == 1.0
+
+
+@given(st.text(alphabet="0123456789.,-/% mgdqh\u00b5x\u00bd\u00d7\u2079\u207b", max_size=40), st.text(max_size=20))
 def test_a_text_holds_its_own_numbers(text: str, other: str) -> None:
     assert number_precision(text, text) in {None, 1.0}
     assert number_precision(text, text + " ; " + other) is None or unsupported_numbers(text, text) == 0.0

@@ -56,6 +56,14 @@ def test_what_rouge_cannot_read_is_undefined() -> None:
     assert overlap.rouge("", ["fever"])["rouge1"] == 0.0
 
 
+def test_rouge_of_another_script_is_undefined() -> None:
+    """rouge-score would compare the "5 mg" alone."""
+    assert set(overlap.rouge("Ο ασθενής πέθανε, 5 mg", ["Η δόση είναι 5 mg"]).values()) == {None}
+    assert overlap.rouge("5 mg", ["Доза 5 мг", "dose 5 mg"])["rouge1"] == pytest.approx(0.8)
+    assert overlap.rouge("fièvre élevée", ["fièvre élevée"])["rouge1"] == 1.0
+    assert overlap.rouge("5", ["5"])["rouge1"] == 1.0
+
+
 def test_chrf() -> None:
     assert overlap.chrf("痛み", ["痛み"]) == 1.0
     assert overlap.chrf("fever", ["", " "]) is None

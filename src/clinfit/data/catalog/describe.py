@@ -6,6 +6,9 @@ from clinfit.data.catalog.entry import CatalogEntry
 from clinfit.data.catalog.files import mirror_folder
 from clinfit.data.catalog.sets import CATALOG, kin
 
+#: What stands in place of a checksum that is not known.
+UNCHECKED = "checksum not known, so that it is taken unchecked from a revision that moves"
+
 
 def is_here(entry: CatalogEntry) -> bool:
     """Whether all files of a set lie on this disk; their checksums are compared when they are read."""
@@ -36,7 +39,7 @@ def described(name: str, entry: CatalogEntry) -> Mapping[str, list[str]]:
     """Heading -> lines of text."""
     counted = "" if entry.counted else "; so its makers say: the files were not at hand when this was written"
     files = [
-        f"{file.path}, {f'SHA-256 {file.sha256}' if file.sha256 else 'checksum not known'}, from {file.source}"
+        f"{file.path}, {f'SHA-256 {file.sha256}' if file.sha256 else UNCHECKED}, from {file.source}"
         for file in entry.files
     ]
     others = kin(name)

@@ -40,12 +40,12 @@ def get_set(name: str, entry: CatalogEntry, say: Say, *, online: bool) -> None:
                 if not path.is_file():  # another process may have fetched it meanwhile
                     fetch(file, path, say)
         found = checked_file(file, name)
-        compared = "as it should be" if file.sha256 else "with nothing to compare it with: write it down"
+        compared = "as it should be" if file.sha256 else "not checked, with nothing to compare it with: write it down"
         say(f"{found.path}: SHA-256 {found.sha256}, {compared}")
 
 
 def fetch(file: CatalogFile, path: Path, say: Say) -> None:
-    """Fetch a file to its place in the mirror, whole and with its checksum or not at all.
+    """Fetch a file to its place in the mirror, whole and with its checksum, if one is known, or not at all.
 
     What came before the line broke stays in `.<name>.part`, and the next call goes on from there. Of a published
     archive only `file.members` are kept, packed anew.
@@ -57,7 +57,9 @@ def fetch(file: CatalogFile, path: Path, say: Say) -> None:
             fix=f"copy it to {path}",
         )
     part = path.with_name(f".{path.name}.part")
-    say(f"fetching {file.source}" + (f", from byte {_size(part):,} on" if _size(part) else ""))
+    resumed = f", from byte {_size(part):,} on" if _size(part) else ""
+    unchecked = "" if file.sha256 else "; its checksum is not known, so that what is published now is taken unchecked"
+    say(f"fetching {file.source}{resumed}{unchecked}")
     with new_file(path) as whole:
         _download(file.source, part)
         if file.members is None:

@@ -1,7 +1,7 @@
 """The files of public sets on this disk, and their checksums.
 
 They lie in the folder that the setting CLINFIT_DATA names, else in `data` of the user's cache, where `clinfit data get`
-puts them. Two people who name the same set train on the same bytes.
+puts them. Two people who name the same set train on the same bytes, but for the few files whose checksum is not known.
 """
 
 import hashlib

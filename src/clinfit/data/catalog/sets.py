@@ -6,7 +6,7 @@ from clinfit.data.catalog.breast_cancer import BREAST_CANCER_WISCONSIN
 from clinfit.data.catalog.cancer_abstracts import CANCER_ABSTRACTS
 from clinfit.data.catalog.cancer_types import CANCER_TYPES
 from clinfit.data.catalog.dreaddit import DREADDIT
-from clinfit.data.catalog.entry import CatalogEntry, SetNote, left_out
+from clinfit.data.catalog.entry import CATALOG_PREFIX, CatalogEntry, SetNote, left_out
 from clinfit.data.catalog.evidence_effects import EVIDENCE_EFFECTS
 from clinfit.data.catalog.evidence_inference import EVIDENCE_INFERENCE
 from clinfit.data.catalog.evidence_statements import EVIDENCE_STATEMENTS
@@ -53,8 +53,12 @@ CATALOG: dict[str, CatalogEntry] = {
 }
 
 
-def entry_of(name: str) -> CatalogEntry:
-    """What the catalogue says of a set; raises ClinfitError for an unknown name."""
+def own_name(name: str) -> str:
+    """The name of a set, also where it is given as a study writes it: catalog:NAME.
+
+    Raises ClinfitError for an unknown name.
+    """
+    name = name.removeprefix(CATALOG_PREFIX)
     if name not in CATALOG:
         near = nearest(name, CATALOG)
         raise ClinfitError(
@@ -62,7 +66,12 @@ def entry_of(name: str) -> CatalogEntry:
             expected=f"one of {', '.join(sorted(CATALOG))}",
             fix=f"path: catalog:{near or sorted(CATALOG)[0]}",
         )
-    return CATALOG[name]
+    return name
+
+
+def entry_of(name: str) -> CatalogEntry:
+    """What the catalogue says of a set; raises ClinfitError for an unknown name."""
+    return CATALOG[own_name(name)]
 
 
 def kin(name: str) -> list[str]:
@@ -76,7 +85,8 @@ def read_catalog(name: str) -> pd.DataFrame:
 
     Raises ClinfitError for an unknown name, an absent file or a wrong checksum.
     """
-    entry = entry_of(name)
+    name = own_name(name)
+    entry = CATALOG[name]
     found = [checked_file(file, name) for file in entry.files]
     table = entry.read([file.path for file in found])
     hashes = {file.path.relative_to(mirror_folder()).as_posix(): file.sha256 for file in found}

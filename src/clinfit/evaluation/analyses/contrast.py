@@ -54,7 +54,7 @@ def _findings(item: Measured, found: dict[str, Metric]) -> list[Finding]:
         f"{fault}: {count_of(metric.events or 0, metric.n)}"
         for fault in OF_LIKE_LENGTH
         for metric in [found[fault]]
-        if metric.low is not None and metric.low <= CHANCE
+        if metric.n and (metric.low is None or metric.low <= CHANCE)
     ]
     if not item.system.trained or not unseen:
         return []

@@ -7,23 +7,25 @@ the task's declared one, of what a model had and of controls that it should reac
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import Any
 
-from scipy.stats import norm
+import numpy as np
+from scipy.stats import t as student
 
-from clinfit.evaluation.answers import items_of
+from clinfit.evaluation.answers import Floats, items_of
 from clinfit.evaluation.claims.non_inferiority import margin_words
 from clinfit.evaluation.claims.paired import PairedDifference, paired_difference
 from clinfit.evaluation.claims.paired_seeds import Errors, paired_over_seeds
 from clinfit.evaluation.claims.wording import change, number, title, unit
 from clinfit.evaluation.context import Measured, MeasuredContext
 from clinfit.evaluation.stage_results import ChangeKind, StageChange
-from clinfit.evaluation.statistics.intervals import z_value
 from clinfit.study.taught import Taught
 
 #: Chance of showing non-inferiority, where it holds, that the number of items is given for.
 POWER = 0.8
+#: How many times the items are tried: in steps of 1 %, up to ten thousand times.
+MORE: Floats = np.geomspace(1.0, 1e4, 926)
 #: Changes that are asked for their margin.
 MARGINS = {"retention", "joint", "single"}
 
@@ -62,8 +64,8 @@ def own_changes(
     taught: Mapping[int, Taught],
     learned: int | None,
 ) -> tuple[list[StageChange], bool | None]:
-    """What became of one task in the model's own stages; and whether it is shown to have learned it, None where that
-    cannot be asked. learned: the stage that taught the task last."""
+    """What became of one task in the model's own stages; and whether it is shown to know it when it was taught, None
+    where that cannot be asked. learned: the stage that taught the task first."""
     if learned is None or learned not in measured:
         return [], None
     last = max(taught)
@@ -78,10 +80,9 @@ def own_changes(
         for kind, reference, new in stages
         if reference != new and reference in measured and new in measured
     }
-    gain = changed(context, model, pairs["gain"]) if "gain" in pairs else None
-    mastered = _mastered(context, gain, measured[learned])
-    others = [changed(context, model, pair, mastered) for kind, pair in pairs.items() if kind != "gain"]
-    return [*([gain] if gain is not None else []), *others], mastered
+    # Some bases know a task before anybody teaches it: what they lose is forgotten all the same.
+    mastered = any(item.system.name not in context.uninformative for item in measured[learned].values())
+    return [changed(context, model, pair, mastered) for pair in pairs.values()], mastered
 
 
 def against_controls(
@@ -100,18 +101,8 @@ def against_controls(
     return found
 
 
-def _mastered(context: MeasuredContext, gain: StageChange | None, taught: BySeed) -> bool | None:
-    """Whether the stage that taught a task is shown to have taught it: better than before, and than a constant answer
-    with one seed at least."""
-    if all(item.system.name in context.uninformative for item in taught.values()):
-        return False
-    if gain is None or gain["direction"] == "not estimable":
-        return None
-    return gain["direction"] == "better"
-
-
 def changed(context: MeasuredContext, model: str, pair: Pair, mastered: bool | None = None) -> StageChange:
-    """mastered: whether the model is shown to have learned the task."""
+    """mastered: whether the model is shown to know the task."""
     states = list(pair.by_seed.values())
     found, errors = paired_over_seeds(context.primary, [(first.scored, second.scored) for first, second in states])
     margin = context.settings.margin if pair.kind in MARGINS else None
@@ -125,6 +116,7 @@ def changed(context: MeasuredContext, model: str, pair: Pair, mastered: bool | N
         difference=found.difference,
         low=found.low,
         high=found.high,
+        item_error=errors.items,
         method=found.method,
         p=found.p,
         n=pair.n,
@@ -159,8 +151,9 @@ class Within:
 def within_margin(found: PairedDifference, errors: Errors, margin: float | None, n: int, confidence: float) -> Within:
     """Whether the interval lies above -margin; where not, what would show it if nothing had changed. n: items.
 
-    n (SE_items / SE)^2 with SE^2 = (margin / (z + z_power))^2 - SE_seeds^2: the error of items shrinks with the root of
-    their number, that of seeds does not.
+    With m items SE^2 = SE_items^2 n / m + SE_seeds^2: the error of items shrinks with the root of their number, that of
+    seeds does not. They show it where (t + t_power) SE is within the margin, of Student's t with the degrees of freedom
+    that the interval would have then (Satterthwaite's).
     """
     if margin is None or found.worst is None or errors.items is None:
         return Within()
@@ -168,13 +161,20 @@ def within_margin(found: PairedDifference, errors: Errors, margin: float | None,
         return Within(True)
     if found.gain < 0:
         return Within(False)  # it is worse: more items would not show the opposite
-    room = (margin / (z_value(confidence) + float(norm.ppf(POWER)))) ** 2 - errors.seeds**2
-    if room <= 0:
+    # With more items the error shrinks, and the fewer degrees of freedom that are left weigh more: no closed form.
+    enough = np.flatnonzero(_ruled_out(errors.items / np.sqrt(MORE), errors, confidence) <= margin)
+    if not len(enough):
         return Within(False, why="the seeds differ by too much: more seeds are needed, not more items")
-    needed = ceil(n * (errors.items / sqrt(room)) ** 2)
-    if needed <= n:
+    if enough[0] == 0:
         return Within(False, why="as many items would show it if nothing had been lost")
-    return Within(False, needed)
+    return Within(False, ceil(n * MORE[enough[0]]))
+
+
+def _ruled_out(items: Floats, errors: Errors, confidence: float) -> Floats:
+    """The loss that is ruled out, with the power that is asked for, where nothing changed. items: standard errors."""
+    whole = np.hypot(items, errors.seeds)
+    freedom = np.inf if errors.seeds == 0 else (errors.count - 1) * (whole / errors.seeds) ** 4
+    return (student.ppf(0.5 + confidence / 2, freedom) + student.ppf(POWER, freedom)) * whole
 
 
 def _margin_sentence(found: PairedDifference, margin: float | None, within: Within, mastered: bool | None) -> str:

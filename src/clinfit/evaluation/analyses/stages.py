@@ -3,7 +3,7 @@
 R[i, j] is a task's primary metric after stage i, on the same test items for every i, the base (stage 0) included
 (Lopez-Paz and Ranzato, NeurIPS 2017). Differences are paired, so that they carry intervals of their own:
 
-    gain       R[learned, j] - R[before, j]     what the stage that taught it brought
+    gain       R[learned, j] - R[before, j]     what the stage that taught it first brought
     retention  R[last, j] - R[learned, j]       backward transfer: below 0, it was forgotten
     transfer   R[learned - 1, j] - R[0, j]      forward transfer, against the pretrained base and not a random one
     joint      R[last, j] - R_joint[j]          what was given up for learning one after the other
@@ -28,7 +28,7 @@ from clinfit.evaluation.metrics.metric import Metric, undefined
 from clinfit.evaluation.stage_results import StagedModel, StageValue
 from clinfit.evaluation.statistics.bootstrap import percentile
 from clinfit.findings import Finding
-from clinfit.study.taught import Taught, learned_at
+from clinfit.study.taught import Taught, learned_at, new_weights
 
 
 def stages(context: MeasuredContext) -> Outcome:
@@ -65,13 +65,14 @@ class Controls:
 
 
 def plain(taught: Sequence[Taught]) -> bool:
-    """Whether each stage just goes on training what the one before left."""
+    """Whether each stage just goes on training what the one before left, and mixes nothing known into what is new."""
     return all(
         each.stage.merge is None
         and each.stage.adapter == "continue"
         and (each.stage.retain is None or not (each.stage.retain.loss or each.stage.retain.rehearsal))
         and each.starts == ((before.number,) if before is not None else ())
-        for before, each in zip([None, *taught], taught, strict=False)
+        and (not new or new == each.weights)
+        for before, each, new in zip([None, *taught][:-1], taught, new_weights(taught), strict=True)
     )
 
 
@@ -82,25 +83,24 @@ def _controls(context: MeasuredContext, model: str, found: Mapping[str, Mapping[
         for name, stages in context.stages.items()
         if name != model and name in found and _settings(found[name]) == own
     }
-    order = _order(taught)
-    every = {task for weights, _ in order for task in weights}
+    every = {task for each in taught for task in each.weights}
+    plainly = {} if plain(taught) else {name: other for name, other in peers.items() if len(other) > 1 and plain(other)}
     return Controls(
         joint=next((found[name] for name, other in peers.items() if _at_once(other) == every), None),
         single=next((found[name] for name in peers if _single(context, taught, context.stages[name])), None),
-        naive=next(
-            (
-                found[name]
-                for name, other in peers.items()
-                if len(other) > 1 and plain(other) and _order(other) == order
-            ),
-            None,
-        ),
+        naive=next((found[name] for name, other in plainly.items() if _order(other) == _order(taught)), None),
     )
 
 
-def _order(taught: Sequence[Taught]) -> list[tuple[Mapping[str, float], Any]]:
-    """What was taught one after the other, with the settings of each stage; what was merged afterwards apart."""
-    return [(each.weights, each.stage.settings) for each in taught if each.weights]
+def _order(taught: Sequence[Taught]) -> list[tuple[Mapping[str, float], Any, Any]]:
+    """What was taught one after the other, with the settings of each stage and how its tasks were mixed; what was
+    merged afterwards apart. A known task that is mixed into new ones retains it, and is no other order."""
+    found: list[tuple[Mapping[str, float], Any, Any]] = []
+    for each, new in zip(taught, new_weights(taught), strict=True):
+        if each.weights:
+            retained = bool(new) and new != each.weights
+            found.append((new or each.weights, each.stage.settings, None if retained else each.stage.mix))
+    return found
 
 
 def _at_once(taught: Sequence[Taught]) -> set[str]:
@@ -112,8 +112,8 @@ def _single(context: MeasuredContext, own: Sequence[Taught], other: Sequence[Tau
     """Whether `other` learned this task and no other, as the stage of the model did that taught it."""
     if len(other) != 1 or set(other[0].weights) != {context.name} or not plain(other):
         return False
-    of_stage = {each.number: each.stage.settings for each in own}.get(learned_at(own).get(context.name, 0))
-    return other[0].stage.settings == of_stage
+    of_stage = {each.number: each.stage for each in own}.get(learned_at(own).get(context.name, 0))
+    return of_stage is not None and (other[0].stage.settings, other[0].stage.mix) == (of_stage.settings, of_stage.mix)
 
 
 def _settings(measured: Mapping[int, BySeed]) -> Mapping[str, Any]:
@@ -164,6 +164,7 @@ def _model(context: MeasuredContext, model: str, measured: Mapping[int, BySeed],
         forgotten=None if end is None or not known else max(sign * value for value in known) - sign * end,
         base_perplexity=_mean_known([run.get("stage_perplexity", {}).get("0") for run in runs]),
         seconds=sum(seconds) if seconds else None,
+        tokens=_mean_known([sum(by_stage.values()) for run in runs if (by_stage := run.get("stage_tokens"))]),
     )
 
 

@@ -1,6 +1,7 @@
 """What a reader must know of the study: models that did not finish, a metric by another name, a missing comparator, a
 winner that was picked among many."""
 
+from collections import Counter
 from statistics import fmean
 
 from clinfit.data.catalog.findings import contamination
@@ -80,10 +81,11 @@ def check_comparator(context: Context) -> Outcome:
 
 
 def check_choice(context: MeasuredContext) -> Outcome:
-    """Whether the best of many trained models on test is the one that validation would have chosen."""
-    models: dict[str, list[Measured]] = {}
+    """Whether the best of many trained models on test is the one that validation would have chosen; as where the model
+    of the task is chosen, one in several stages counts once for each, and over seeds the mean does."""
+    models: dict[tuple[str, int], list[Measured]] = {}
     for item in context.trained:
-        models.setdefault(item.system.model, []).append(item)
+        models.setdefault((item.system.model, item.system.stage), []).append(item)
     if len(models) < MANY_MODELS:
         return None, []
     chosen = {
@@ -91,18 +93,29 @@ def check_choice(context: MeasuredContext) -> Outcome:
         for model, items in models.items()
         if (values := [item.validation_primary for item in items if item.validation_primary is not None])
     }
-    best, top = max(chosen, key=chosen.__getitem__, default=None), context.trained[0].system.model
+    best, top = max(chosen, key=chosen.__getitem__, default=None), next(iter(models))
     if best == top:
         return None, []
+    stages = Counter(model for model, _ in models)
+    names = {key: _called(items[0], stages[key[0]] > 1) for key, items in models.items()}
+    counted = ", each stage counted," if len(stages) < len(models) else ""
     made = context.facts.freeze
     scored = f"; the test split was scored {made['scored']} times" if made is not None and made["scored"] > 1 else ""
     return None, [
         Finding(
             "warn",
             "best-of-many",
-            f"{top} is the best of {len(models)} models on test, and not the one that validation would have chosen",
-            f"the best on validation is {best or 'not known'}{scored}",
+            f"{names[top]} is the best of {len(models)} models{counted} on test, and not the one that validation would "
+            "have chosen",
+            f"the best on validation is {names[best] if best else 'not known'}{scored}",
             "the best of many on one split is partly the luckiest: report the one that was best on validation, or test "
             "the winner on records that chose nothing",
         )
     ]
+
+
+def _called(item: Measured, staged: bool) -> str:
+    """A model whatever its seed, named as in the tables. staged: whether it is asked after several stages."""
+    if not staged:
+        return item.system.model
+    return f"{item.system.model} (after{'' if item.system.moment == 'after' else f' stage {item.system.stage}'})"

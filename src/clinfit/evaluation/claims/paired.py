@@ -136,10 +136,8 @@ def _on_common_items(
     one, other = new.engine.score(answers, new.resamples, new.confidence)
     units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
     found = _paired_bootstrap(metric, one.estimates[metric], other.estimates[metric], one, other, units)
-    # A few items all lean to one side by chance: p is no smaller than a sign test of as many could give.
-    least = 2.0 ** (1 - min(units, 1000))
     reason = "; ".join(filter(None, [found.reason, _unshared(common)])) or None
-    return replace(found, p=None if found.p is None else max(found.p, least), reason=reason, common=common)
+    return replace(found, reason=reason, common=common)
 
 
 def _unshared(common: CommonItems) -> str:

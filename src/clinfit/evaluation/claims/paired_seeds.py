@@ -13,7 +13,7 @@ side. Student's t has the degrees of freedom of Satterthwaite (1946), those of t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -30,10 +30,23 @@ Pairs = Sequence[tuple[Scored, Scored]]
 
 @dataclass(frozen=True)
 class Errors:
-    """Standard errors of a mean difference. items: None where there is none. seeds: 0 for a single one."""
+    """Standard errors of a mean difference. items: None where there is none. seeds: 0 for a single one. count: how many
+    seeds there are."""
 
     items: float | None
     seeds: float = 0.0
+    count: int = 1
+
+    @property
+    def whole(self) -> float:
+        """Both together, where there is one of the items."""
+        assert self.items is not None
+        return sqrt(self.items**2 + self.seeds**2)
+
+    @property
+    def freedom(self) -> float:
+        """Satterthwaite's degrees of freedom."""
+        return np.inf if self.seeds == 0 else (self.count - 1) * (self.whole / self.seeds) ** 4
 
 
 def paired_over_seeds(metric: str, pairs: Pairs) -> tuple[PairedDifference, Errors]:
@@ -50,13 +63,14 @@ def paired_over_seeds(metric: str, pairs: Pairs) -> tuple[PairedDifference, Erro
     seeds = float(np.std(differences, ddof=1)) / sqrt(len(differences))
     centre, items, reason = _items(metric, pairs, each)
     base = PairedDifference(metric, was, now, now - was, reason=reason, alike=reason is not None)
-    if items is None:
-        return base, Errors(None, seeds)
-    error = sqrt(items**2 + seeds**2)
-    freedom = np.inf if seeds == 0 else (len(each) - 1) * (error / seeds) ** 4
-    low, high, p = student_interval(centre, error, freedom, pairs[0][1].confidence)
+    errors = Errors(items, seeds, len(each))
     name = f"Student's t, items and {len(pairs)} seeds"
-    return PairedDifference(metric, was, now, now - was, low, high, name, name, p), Errors(items, seeds)
+    if items is None and all(found.low == found.high == 0 for found in each):  # the same answers with every seed
+        return replace(base, low=0.0, high=0.0, method=name, test=name, p=1.0, reason=None, alike=False), Errors(0.0)
+    if items is None:
+        return base, errors
+    low, high, p = student_interval(centre, errors.whole, errors.freedom, pairs[0][1].confidence)
+    return PairedDifference(metric, was, now, now - was, low, high, name, name, p), errors
 
 
 def _items(metric: str, pairs: Pairs, each: Sequence[PairedDifference]) -> tuple[float, float | None, str | None]:

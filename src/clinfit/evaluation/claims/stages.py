@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 from scipy.stats import rankdata
 
+from clinfit.evaluation.claims.paired_seeds import Errors
 from clinfit.evaluation.claims.wording import change, unit
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER, METRICS
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.stage_results import StageAverage, StageChange, StagedModel, StagesOfBase, StagesResult
-from clinfit.evaluation.statistics.intervals import z_value
+from clinfit.evaluation.statistics.intervals import student_interval
 
 #: Models by name, each as every task sees it.
 Staged = Mapping[str, Mapping[str, StagedModel]]
@@ -136,19 +137,33 @@ def _kept(found: StageChange) -> str:
 def _price(
     entries: Mapping[str, StagedModel], naive: Mapping[str, StagedModel], of: str, primaries: Mapping[str, str]
 ) -> str:
-    """What the tasks of the last stage and the time of training say of a remedy, against the way without any."""
+    """What the tasks of the last stage and the cost of training say of a remedy, against the way without any: tokens,
+    which are the same on every machine, beside the time."""
     last = max(entry["learned"] or 0 for entry in entries.values())
     new = [
         f"{task} {_moved(found, primaries[task])}"
         for task, entry in entries.items()
         if entry["learned"] == last and (found := of_kind(entry, "naive")) is not None
     ]
-    spent, plain = (
-        next((entry["seconds"] for entry in each.values() if entry["seconds"]), None) for each in (entries, naive)
-    )
-    time = f"{spent / plain:.1f} times its training time" if spent is not None and plain is not None else ""
-    said = " and ".join(new) + (f"{', in ' if new else ''}{time}" if time else "")
+    costs = [
+        f"{spent / plain:.{decimals}f} times its {what}"
+        for key, what, decimals in _COSTS
+        if (spent := _cost(entries, key)) is not None and (plain := _cost(naive, key)) is not None
+    ]
+    said = " and ".join(new) + (f"{', in ' if new else ''}{' and '.join(costs)}" if costs else "")
     return f"; against {of}, {said}" if said else ""
+
+
+#: What training costs, in words, and the decimals of a ratio: times differ from one moment to the next, tokens do not.
+_COSTS: tuple[tuple[Literal["tokens", "seconds"], str, int], ...] = (
+    ("tokens", "trained tokens", 2),
+    ("seconds", "training time", 1),
+)
+
+
+def _cost(entries: Mapping[str, StagedModel], key: Literal["tokens", "seconds"]) -> float | None:
+    """Every task of a model holds the same; None where it is not known, or nothing was spent."""
+    return next((entry[key] for entry in entries.values() if entry[key]), None)
 
 
 def averages_of(
@@ -176,20 +191,26 @@ def _average(
 ) -> StageAverage | None:
     """None for fewer than two tasks, for metrics that cannot be averaged, and where one has no interval.
 
-    Standard errors of independent tasks add in squares. apart: whether they are independent; where they may share
-    patients, the errors themselves are added, which holds whatever the correlation.
+    Standard errors of independent items add in squares. apart: whether those of the tasks are; where they may be of the
+    same patients, the errors themselves are added, which holds whatever the correlation. Seeds are the same models in
+    every task: theirs is the error of each seed's mean over the tasks.
     """
     if len(changed) < 2 or not _have_a_common_unit(metrics):
         return None
-    z, differences, errors = z_value(confidence), [], []
-    for found in changed.values():
-        if found["difference"] is None or found["low"] is None or found["high"] is None:
-            return None
-        differences.append(found["difference"])
-        errors.append((found["high"] - found["low"]) / (2 * z))
-    error = sqrt(sum(error**2 for error in errors)) if apart else sum(errors)
-    mean, half = sum(differences) / len(changed), z * error / len(changed)
-    low, high = mean - half, mean + half
+    known = [found["item_error"] for found in changed.values() if found["low"] is not None]
+    items = [error for error in known if error is not None]
+    by_seed = [found["by_seed"] for found in changed.values()]
+    seeds = [seed for seed in by_seed[0] if all(values.get(seed) is not None for values in by_seed)]
+    if len(items) < len(changed) or any(len(values) != len(seeds) for values in by_seed):
+        return None
+    of_seed = np.array([[values[seed] for seed in seeds] for values in by_seed], dtype=np.float64).mean(axis=0)
+    errors = Errors(
+        (sqrt(sum(error**2 for error in items)) if apart else sum(items)) / len(changed),
+        float(np.std(of_seed, ddof=1)) / sqrt(len(seeds)) if len(seeds) > 1 else 0.0,
+        len(seeds),
+    )
+    mean = float(of_seed.mean())
+    low, high, _ = student_interval(mean, errors.whole, errors.freedom, confidence) if errors.whole else (mean, mean, 1)
     helped, harmed = _ENDS[kind]
     end = helped if low > 0 else harmed if high < 0 else "no difference shown"
     sentence = (

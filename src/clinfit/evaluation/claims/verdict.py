@@ -112,8 +112,8 @@ def _lead(context: MeasuredContext, model: Measured) -> list[str]:
     if unbeaten is not None:
         value = number(unbeaten.metric, unbeaten.value)
         rivals = [item.name for item in context.ranked if not item.system.rule]
-        who = "no system" if all(name in uninformative for name in rivals) else model.name
-        verb = "is shown" if who == "no system" else "is not shown"
+        who = "no model" if all(name in uninformative for name in rivals) else model.name
+        verb = "is shown" if who == "no model" else "is not shown"
         return [
             f"On these {items_of(model.answers)} items {who} {verb} to be better than {unbeaten.name} "
             f"({METRICS[unbeaten.metric].title} {value}{_its_accuracy(unbeaten)})."

@@ -1,4 +1,5 @@
-"""Shares of items with their intervals: Wilson's, or the bootstrap over groups where items come in groups."""
+"""Shares of items with their intervals: Wilson's, or the bootstrap over groups where items come in groups, which has
+none where all resamples agree."""
 
 from collections.abc import Mapping
 
@@ -6,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.evaluation.metrics.metric import Metric, undefined
-from clinfit.evaluation.statistics.bootstrap import Resamples, percentile
+from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, Resamples, percentile
 from clinfit.evaluation.statistics.intervals import wilson
 
 Mask = NDArray[np.bool_]
@@ -19,18 +20,19 @@ def proportion_metrics(
     inside."""
     counts = {name: (int((hits & inside).sum()), int(inside.sum())) for name, (hits, inside) in shares.items()}
     intervals: dict[str, tuple[float | None, float | None]] = {}
-    method: str | None = "Wilson"
+    method, why = "Wilson", "too few items for an interval"
     if resamples.clusters is None:
         intervals = {name: wilson(events, n, confidence) for name, (events, n) in counts.items()}
     else:
-        method, intervals = resamples.method, _bootstrap(shares, resamples, confidence)
+        method, why = resamples.method, "the resamples agree, or too many hold no such item: no interval"
+        intervals = _bootstrap(shares, resamples, confidence)
     found = {}
     for name, (events, n) in counts.items():
         low, high = intervals[name]
         if not n:
             found[name] = undefined("no such items", 0, 0)
         elif low is None or high is None:
-            found[name] = Metric(events / n, n=n, events=events, reason="too few items for an interval")
+            found[name] = Metric(events / n, n=n, events=events, reason=why)
         else:
             found[name] = Metric(events / n, low, high, method, n, events)
     return found
@@ -46,4 +48,11 @@ def _bootstrap(
         events, n = hits @ weights, inside @ weights
         drawn.append(np.divide(events, n, out=np.full_like(events, np.nan), where=n > 0))
     values = np.concatenate(drawn, axis=1)
-    return {name: percentile(row, confidence)[:2] for name, row in zip(shares, values, strict=True)}
+    return {name: _interval(row, confidence) for name, row in zip(shares, values, strict=True)}
+
+
+def _interval(replicates: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None]:
+    low, high, lost = percentile(replicates, confidence)
+    if low is None or high is None or lost > UNDEFINED_LIMIT or high - low < 1e-12:
+        return None, None
+    return low, high

@@ -142,14 +142,15 @@ def bootstrap_p(drawn: Floats, units: int) -> float:
     units: how many are resampled, of each stratum at least. Each tail is (1 + count) / (B + 1) over the B defined
     resamples, so that p is never 0 (Davison & Hinkley, 1997). Where no resample lies beyond, counting says no more than
     p < 2 / (B + 1), which no correction for a hundred comparisons would leave standing. Of 50 units or more the tail is
-    then that of Student's t with units - 1 degrees of freedom, of the resamples' mean and standard deviation; but no
-    smaller than a sign test of as many units could give.
+    then that of Student's t with units - 1 degrees of freedom, of the resamples' mean and standard deviation. A few
+    units all lean to one side by chance: p is no smaller than a sign test of as many could give.
     """
     defined = drawn[np.isfinite(drawn)]
     tail = min((defined <= 0).sum(), (defined >= 0).sum())
-    counted = float(min(1.0, 2 * (1 + tail) / (len(defined) + 1)))
+    least = 2.0 ** (1 - min(units, 1000))
+    counted = max(float(min(1.0, 2 * (1 + tail) / (len(defined) + 1))), least)
     mean, spread = float(defined.mean()), float(defined.std())
     if tail or units < ENOUGH_UNITS or spread <= 1e-12 * abs(mean):
         return counted
     beyond = float(2 * student.sf(abs(mean) / spread, units - 1))
-    return min(counted, max(beyond, 2.0 ** (1 - min(units, 1000))))
+    return min(counted, max(beyond, least))

@@ -178,7 +178,8 @@ def estimate(
     on_processor = device is None or device.type == "cpu"
     train, width = spec.train, BYTES[precision]
     longest = max(work.train_lengths, default=0)
-    tokens = max(min(train.batch_tokens, sum(work.train_lengths)), longest)  # a longer record stands alone
+    step = sum(sorted(work.train_lengths)[-train.batch_size :])  # a micro-batch holds records of one step
+    tokens = max(min(train.batch_tokens, step), longest)  # a longer record stands alone
     kept = width if spec.prompted else BYTES["fp32"]  # encoders stay in fp32
     weights = weight_bytes(size.parameters, size.multiplied, kept, four_bit=spec.four_bit)
     number = width if spec.prompted else BYTES["fp32"]  # norms and activations of an encoder are fp32, too

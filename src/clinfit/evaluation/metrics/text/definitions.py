@@ -90,7 +90,9 @@ METRICS: dict[str, TextMetric] = {
     ),
     "rouge1": TextMetric(
         "ROUGE-1", "higher", "reference", True, True,
-        "F of shared words, rouge-score's tokens (a-z, 0-9), stemmed, best reference", _rouge("rouge1"), "rouge_score",
+        "F of shared words, rouge-score's tokens (a-z, 0-9), stemmed, best reference; none where most of its letters "
+        "are not a-z",
+        _rouge("rouge1"), "rouge_score",
     ),
     "rouge2": TextMetric(
         "ROUGE-2", "higher", "reference", True, True, "F of shared pairs of words, as ROUGE-1", _rouge("rouge2"),
@@ -117,7 +119,8 @@ METRICS: dict[str, TextMetric] = {
     ),
     "unsupported_numbers": TextMetric(
         "Numbers not in the source", "lower", "source", True, False,
-        "quantities of the output that the source does not hold", _against_source(numbers.unsupported_numbers),
+        "quantities of the output that the source does not hold; none where it has digits of which none is read",
+        _against_source(numbers.unsupported_numbers),
     ),
     "number_recall": TextMetric(
         "Numbers of the reference kept", "higher", "reference", True, True,

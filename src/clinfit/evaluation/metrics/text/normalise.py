@@ -1,8 +1,9 @@
 """Text as metrics compare it: tokens that keep what matters in medicine, and sentences.
 
 The normaliser of SQuAD takes out punctuation and articles, so that `0.5 mg` becomes `05 mg` and `vitamin A` becomes
-`vitamin`. Here numbers keep their decimal point and sign, and units, Greek letters, `ER+` and `ER-`, comparisons
-(`<`, `>=`) and negations stay; `don't` is `do not`. Left out are case, other punctuation, and articles.
+`vitamin`. Here numbers keep their decimal point and sign, and units, Greek letters, `ER+` and `ER-`, `(+)` and
+`(-)`, arrows, comparisons (`<`, `<=`) and negations stay; `don't` is `do not`. Left out are case, other punctuation
+(bullets, hyphens and dashes between words and in ranges among it), and articles.
 """
 
 import re
@@ -13,7 +14,13 @@ from functools import lru_cache
 #: Digits with separators of thousands or decimals; not the full stop that ends a sentence.
 NUMBER = r"\d+(?:[.,\u00a0\u2009\u202f]\d+)*"
 _SIGNED = rf"(?:(?<![^\W_])(?<![^\W_][.)\]%])[-+\u2212](?=\d))?{NUMBER}(?![^\W_])"
-TOKEN = re.compile(rf"{_SIGNED}|[^\W_]+[+\-\u2212](?![^\W_])|[^\W_]+|[<>\u2264\u2265]=?|[%\u2030\u00b0\u00b1=]")
+#: A minus that is no hyphen, bullet or dash: `(-)`, and one behind a word with nothing behind it: `troponin -, CK +`.
+_NEGATIVE = r"(?<=[(\[])[-\u2212\u2013](?=[)\]])|(?<=[^\W_]\s)[-\u2212](?=\s*(?:[,;)\]]|\.(?!\d)|\Z)|[^\S\n]*\n)"
+_ARROWS = r"[\u2190-\u21ff\u25b2\u25bc\u2b05-\u2b07]"
+TOKEN = re.compile(
+    rf"{_SIGNED}|[^\W_]+[+\-\u2212](?![^\W_])|[^\W_]+|[<>]=?|[%\u2030\u00b0\u00b1=\u2264\u2265]"
+    rf"|\+/[-\u2212]|\+|{_NEGATIVE}|{_ARROWS}"
+)
 _ARTICLES = frozenset({"a", "an", "the"})
 #: Words after which `a` is a name.
 _LETTERED = frozenset(
@@ -28,7 +35,7 @@ _CONTRACTIONS = [
 ]
 #: 5mg is 5 mg.
 _GLUED = re.compile(r"(?<![^\W_])(\d[\d.,]*)(?=(?:[kmµμn]?g|mcg|[mdµμ]?l|[mc]m|[mµμn]?mol|IU|kcal|h)\b)", re.I)
-_SIGNS = str.maketrans({"\u2212": "-", "\u2264": "<", "\u2265": ">", "\u00b5": "\u03bc"})
+_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2264": "<=", "\u2265": ">=", "\u00b5": "\u03bc"})
 
 _ABBREVIATIONS = r"(?<!\b[A-Z])(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bNo)"
 _SENTENCE_END = re.compile(rf"(?:{_ABBREVIATIONS}\.|[!?\u3002\uff01\uff1f])[\"'”’)\]]*(?:\s+|$)|\s*\n\s*")
@@ -117,4 +124,4 @@ def _one_form(word: str) -> str:
         number = value(word)
         return word if number is None else written(number)
     folded = unicodedata.normalize("NFC", word.translate(_SIGNS).casefold())
-    return folded if folded not in {"<=", ">="} else folded[0]
+    return "\u00b1" if folded == "+/-" else folded

@@ -2,8 +2,10 @@
 
 A quantity is a value with a unit, brought to one unit of its kind: 500 mg = 0.5 g, 24 hours = 1 day, 5 mg/dL = 50 mg/L.
 Read are digits with thousands and with a decimal point or comma, both ends of a range (`5-10 mg`), dates (`01/10/09`),
-per cent, number words (`twenty-six`; `one` only before a unit). Not read are digits inside a name (B12, COVID-19) and
-those that number a list (`1. Asthma. 2. Gout.`).
+per cent, fractions of one sign (`1½`), powers of ten (`10⁹`), how often (`q8h`, `2x/day`, `x2`), number words
+(`twenty-six`; `one` only before a unit). Not read are digits inside a name (B12, COVID-19, and so T38.5), `5k`, `5e3`,
+units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); `5 million` is read as 5, and spaces that
+break divide numbers (`1 000`). A text with digits of which none is read has no number of unsupported ones.
 
 A quantity is found again where the same value has the same unit, or where one of the two is written without a unit.
 Only whether it is there is asked, not what it is said of, so these are proxies: a right number for the wrong drug
@@ -11,6 +13,7 @@ counts as found. A time that a dose is for (`mg/day`, `mg daily`) is not read.
 """
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -85,9 +88,19 @@ _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True)) + r"|per\
 _AFTER = rf"\s?-?(?P<unit>{_UNIT})(?![^\W\d_])(?:\s?(?:/|per)\s?(?P<hundred>100\s?)?(?P<per>{'|'.join(_DIVISORS)})\b)?"
 _DATE = re.compile(r"(?<![\w/.-])(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?![\w/-])", re.ASCII)
 _LISTED = re.compile(r"(?:^|(?<=[.:;?!])\s+)\d{1,2}[.)]\s+(?=[A-Z])", re.MULTILINE)
+#: Letters that match those of a unit without regard to case, and that case folding leaves or makes two of.
+_FOLDED = str.maketrans("\u0130\u0131\u017f", "Iis")
+#: What stands at a number that says how often: q8h, 2x/day, x2.
+_OFTEN = re.compile(
+    r"(?<![^\W_])[qQ]\.?(?=\d{1,2}(?:-\d{1,2})?\s?(?:h|hrs?|hours?|min|days?|wk|weeks?)\b)"
+    r"|(?<![^\W_])x(?=\d{1,2}(?![^\W_]))|(?<=\d)x(?![^\W_])"
+)
+_PARTS = "\u00bc-\u00be\u2150-\u215e"
+_POWER = r"(?<=10)(?<![\d.,]10)(?P<power>\u207b?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]{1,2})"
 #: No letter, digit or `COVID-` before it, and no letter after it but those of a unit.
 _DIGITS = re.compile(
-    rf"(?<![^\W_])(?<![^\W\d_]-)(?<!\d[.,])(?P<sign>(?<![\w)\]%.])[-\u2212])?(?>(?P<number>{NUMBER}|\.\d+))"
+    rf"(?<![^\W_])(?<![^\W\d_{_PARTS}]-)(?<!\d[.,])(?P<sign>(?<![\w)\]%.])[-\u2212])?"
+    rf"(?>(?P<number>{NUMBER}|\.\d+)(?:{_POWER}|\s?(?P<and>[{_PARTS}]))?|(?P<part>[{_PARTS}]))"
     rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?![^\W_]))",
     re.IGNORECASE,
 )
@@ -115,8 +128,8 @@ def quantities(text: str) -> frozenset[Quantity]:
         found.add(Quantity(Fraction(0), f"date {parts}", Fraction(0)))
         return " " * len(date[0])
 
-    rest = _LISTED.sub("\n", _DATE.sub(note, text))
-    return frozenset(found | _read(rest))
+    rest = _LISTED.sub("\n", _DATE.sub(note, text.translate(_FOLDED)))
+    return frozenset(found | _read(_OFTEN.sub(" ", rest)))
 
 
 def unsupported(wanted: Collection[Quantity], known: Collection[Quantity]) -> list[Quantity]:
@@ -146,9 +159,11 @@ def number_recall(output: str, references: Sequence[str]) -> float | None:
     return max((share for share in shares if share is not None), default=None)
 
 
-def unsupported_numbers(output: str, source: str) -> float:
-    """How many quantities of the output the source does not hold."""
-    return float(len(unsupported(quantities(output), quantities(source))))
+def unsupported_numbers(output: str, source: str) -> float | None:
+    """How many quantities of the output the source does not hold; None where it has digits of which none is read."""
+    if not (wanted := quantities(output)) and re.search(r"\d", _LISTED.sub("\n", output)):
+        return None
+    return float(len(unsupported(wanted, quantities(source))))
 
 
 def _share_found(wanted: Collection[Quantity], known: Collection[Quantity]) -> float | None:
@@ -173,8 +188,20 @@ def _number(match: re.Match[str]) -> Fraction | None:
     parts = match.groupdict()
     if (words := parts.get("words")) is not None:
         return Fraction(_spelt(words.casefold()))
+    sign = -1 if parts["sign"] else 1
+    if parts["part"]:
+        return sign * _part(parts["part"])
     number = value(parts["number"] if parts["number"][0] != "." else "0" + parts["number"])
-    return None if number is None else Fraction(number) * (-1 if parts["sign"] else 1)
+    if number is None:
+        return None
+    if parts["power"]:
+        return sign * Fraction(10) ** int(unicodedata.normalize("NFKC", parts["power"]).replace("\u2212", "-"))
+    return sign * (Fraction(number) + (_part(parts["and"]) if parts["and"] else 0))
+
+
+def _part(sign: str) -> Fraction:
+    """The value of a fraction of one sign."""
+    return Fraction(unicodedata.numeric(sign)).limit_denominator(10)
 
 
 def _spelt(words: str) -> int:

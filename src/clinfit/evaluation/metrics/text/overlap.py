@@ -5,7 +5,9 @@ against "9.0" is 1.0, since its tokens are "0" and "9" in any order). Over sever
 
 ROUGE (Lin, 2004) is rouge-score's F-measure, with its own tokeniser (a-z and 0-9), with Porter's stemmer, and for Lsum
 one sentence a line as `normalise.sentences` divides them. chrF (Popović, 2015) is sacrebleu's sentence score with its
-defaults, as a share of 1. Both packages come with the extra `text`.
+defaults, as a share of 1. Both packages come with the extra `text`. ROUGE reads nothing but a-z and 0-9: a reference of
+which most letters are others (Greek, Cyrillic, Chinese) has no ROUGE, for it would be that of a few numbers and Latin
+names; chrF reads all scripts.
 """
 
 import re
@@ -55,7 +57,8 @@ def token_f1(output: str, reference: str) -> float:
 def rouge(output: str, references: Sequence[str]) -> Mapping[str, float | None]:
     """F of ROUGE-1, -2, -L and -Lsum against the best reference for each.
 
-    None where no reference has a word of a-z and 0-9, for ROUGE-2 two words. An output without any is 0.
+    None where no reference has a word of a-z and 0-9, for ROUGE-2 two words, or where most letters of each are not a-z
+    and would not be compared. An output without any is 0.
     """
     return _rouge(output, tuple(references))
 
@@ -64,7 +67,7 @@ def rouge(output: str, references: Sequence[str]) -> Mapping[str, float | None]:
 def _rouge(output: str, references: tuple[str, ...]) -> Mapping[str, float | None]:
     """One pass for the four metrics of an item, which ask one after the other."""
     scorer = _rouge_scorer()
-    words = {reference: len(re.findall("[a-z0-9]+", reference.lower())) for reference in references}
+    words = {reference: _words_read(reference) for reference in references}
     if scorer is None:
         return dict.fromkeys(ROUGE_TYPES)
     scores = {reference: scorer.score(_lines(reference), _lines(output)) for reference, n in words.items() if n}
@@ -99,6 +102,14 @@ def signatures() -> dict[str, str]:
         scorer.sentence_score("a", ["a"])
         found["chrf"] = f"sacrebleu {scorer.get_signature()}"
     return found
+
+
+def _words_read(text: str) -> int:
+    """Words of a-z and 0-9, which ROUGE compares; 0 where most letters are not a-z."""
+    letters = [letter for letter in text.lower() if letter.isalpha()]
+    if 2 * sum(letter.isascii() for letter in letters) < len(letters):
+        return 0
+    return len(re.findall("[a-z0-9]+", text.lower()))
 
 
 def _lines(text: str) -> str:

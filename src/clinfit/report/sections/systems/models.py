@@ -92,7 +92,8 @@ def _summary(record: ModelRecord) -> str:
 @dataclass(frozen=True)
 class Training:
     """One stage of a model by its log. name: of the run, and of the stage where it has several. kept: the step whose
-    checkpoint was kept. per: what losses are counted by, `record` or `token`. curve: what its validation losses say."""
+    checkpoint was kept, None where none was. per: what losses are counted by, `record` or `token`. curve: what its
+    validation losses say."""
 
     name: str
     rows: Sequence[LogRow]
@@ -109,15 +110,15 @@ class TrainingFigure:
 
 def trainings(records: Sequence[ModelRecord], logs: Mapping[tuple[str, int], Sequence[LogRow]]) -> list[Training]:
     """Every stage of every model that has a log."""
-    settings = {run_name(record): record.get("spec", {}).get("train", {}) for record in records}
+    by_run = {run_name(record): record for record in records}
     stages = Counter(name for name, _ in logs)
     found = []
     for (name, stage), rows in logs.items():
         if rows:
-            own = settings.get(name, {})
-            kept = best_step(rows, own.get("select_by", "loss"))
+            record = by_run.get(name, {})
+            kept, per = kept_step(record, stage), record.get("spec", {}).get("train", {}).get("loss_per", "record")
             told = name if stages[name] == 1 else f"{name}, stage {stage}"
-            found.append(Training(told, rows, own.get("loss_per", "record"), kept, curve_verdict(rows, kept)))
+            found.append(Training(told, rows, per, kept, curve_verdict(rows, kept)))
     return found
 
 
@@ -170,15 +171,7 @@ def _own_sign(metric: str, value: float | None) -> float | None:
     return -value if value is not None and metric in LOWER_IS_BETTER else value
 
 
-def best_step(rows: Sequence[LogRow], select_by: str) -> int | None:
-    """The step whose checkpoint was kept: lowest validation loss or highest primary value, the first of equals.
-
-    `validation_primary` is larger-is-better by contract (models/base.py), whatever the metric; where it could not be
-    estimated the trainer falls back to the loss, and so does this.
-    """
-    scored = []
-    for row in rows:
-        by_primary = select_by == "primary" and row.get("validation_primary") is not None
-        if row.get("validation_loss") is not None:
-            scored.append((row["validation_primary"] if by_primary else -row["validation_loss"], row["step"]))
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+def kept_step(record: ModelRecord, stage: int) -> int | None:
+    """The step whose checkpoint was kept, as the trainer recorded it: it chose. None for a stage without validation, or
+    one that did not end."""
+    return record.get("stages", {}).get(str(stage), {}).get("details", {}).get("best_step")
