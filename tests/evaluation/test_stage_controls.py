@@ -135,8 +135,8 @@ def test_as_many_items_as_are_named_would_show_it(items: float, seeds: float, ma
     seen = PairedDifference("accuracy", 0.8, 0.78, -0.02, -0.09, 0.05)
     needed = within_margin(seen, errors, margin, 715, 0.95).needed
     assert needed is not None
-    then = Errors(items * (715 / needed) ** 0.5, seeds, 3)
-    reach = (student.ppf(0.975, then.freedom) + student.ppf(0.8, then.freedom)) * then.whole
+    whole, freedom = errors.whole(items * (715 / needed) ** 0.5)
+    reach = (student.ppf(0.975, freedom) + student.ppf(0.8, freedom)) * whole
     assert 0.98 * margin < reach <= margin
 
 

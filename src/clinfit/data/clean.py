@@ -126,8 +126,7 @@ def _deidentify(columns: Mapping[str, list[Value]], text_inputs: Sequence[str], 
     changed = 0
     for at in range(len(next(iter(columns.values()), []))):
         texts = {name: text for name in text_inputs if isinstance(text := columns[name][at], str)}
-        answer = None if reference is None else columns[reference][at]
-        if reference is not None and isinstance(answer, str):
+        if reference is not None and isinstance(answer := columns[reference][at], str):
             after = deidentified(list(texts.values()), answer)
             texts[reference] = answer
         else:

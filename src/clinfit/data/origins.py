@@ -33,7 +33,7 @@ def _files(task: Task) -> frozenset[str]:
     """What a task reads: of a set of the catalogue its files, which other sets may be made of too."""
     found: set[str] = set()
     for source in [task.data.path] if task.data.path is not None else (task.data.files or {}).values():
-        entry = entry_of(source.removeprefix(CATALOG_PREFIX)) if source.startswith(CATALOG_PREFIX) else None
+        entry = entry_of(source) if source.startswith(CATALOG_PREFIX) else None
         found |= {os.path.normpath(source)} if entry is None or not entry.files else {file.path for file in entry.files}
     return frozenset(found)
 

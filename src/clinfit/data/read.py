@@ -57,7 +57,7 @@ def read_rows(source: str, folder: Path, data: Data) -> pd.DataFrame:
     if source.startswith(CATALOG_PREFIX):
         from clinfit.data.catalog.sets import read_catalog  # every set with its reader
 
-        return read_catalog(source.removeprefix(CATALOG_PREFIX))
+        return read_catalog(source)
     path = folder / Path(source).expanduser()
     _must_exist(path)
     try:

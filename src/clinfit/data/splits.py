@@ -370,7 +370,7 @@ def _held_out(values: Sequence[str | None], rule: SplitRule) -> list[Split]:
             fix="fill the values in, or take these rows out",
         )
     held = {as_category(value) for value in rule.held_out or ()}
-    present = {value for value in values if value is not None}
+    present = set(map(str, values))
     if absent := sorted(str(value) for value in held - present):
         near = nearest(absent[0], present)
         raise ClinfitError(

@@ -122,7 +122,7 @@ def find_systems(engine: Engine, task: Task, models: Sequence[ModelSpec], table:
     for model, seed, stage in sorted(keys, key=lambda key: (order.get(key[0], len(order)), key)):
         stages = [key[2] for key in keys if key[:2] == (model, seed)]
         seeds = {key[1] for key in keys if key[0] == model}
-        name, moment = _name(model, seed, stage, stages, len(seeds) > 1)
+        name, moment = name_of(model, seed, stage, stages, len(seeds) > 1)
         rows = splits[model, seed, stage]
         validation = rows.get("validation", nothing)
         test = _with_ratio(rows["test"], validation)
@@ -144,9 +144,11 @@ def _take(table: pd.DataFrame, places: NDArray[np.intp]) -> pd.DataFrame:
     return table.iloc[first:end] if end - first == len(places) else table.iloc[places]
 
 
-def _name(
+def name_of(
     model: str, seed: int, stage: int, stages: Sequence[int], several_seeds: bool
 ) -> tuple[str, Literal["before", "after"] | None]:
+    """What a system is called, and when it was asked. stages: all at which the model is seen. several_seeds: whether
+    its seed is named."""
     moment: Literal["before", "after"] | None = None
     note = ""
     if stage == 0:

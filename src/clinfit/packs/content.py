@@ -11,7 +11,7 @@ from clinfit.errors import ClinfitError
 from clinfit.files import hash_files, hash_json, read_json
 
 FORMAT = "clinfit-pack/5"
-OLD_FORMATS = ("clinfit-pack/1", "clinfit-pack/2", "clinfit-pack/3")
+OLD_FORMATS = ("clinfit-pack/1", "clinfit-pack/2", "clinfit-pack/3", "clinfit-pack/4")
 CONTENT = "pack.json"
 PROBES = "probes.json"
 CARD = "README.md"

@@ -7,7 +7,7 @@ person's. The same task gives the same probes, always.
 
     probes.json   {"made_on": where the answers are from (`surroundings`),
                    "tasks": {task: [{"id", "inputs", "probabilities": the model's own, in the order of the labels;
-                                     of generation "text_sha256": hash of what `written` keeps}]}}
+                                     of generation "text_sha256": see `text_hashes`}]}}
 """
 
 from collections.abc import Mapping, Sequence
@@ -142,12 +142,12 @@ def _told(said: Floats | str) -> dict[str, Any]:
 def ask_probes(model: Answerer, task: str, records: Sequence[Record]) -> References:
     """What the model says, one record at a time: the reference answer on any device."""
     if isinstance(model.tasks[task], Writing):
-        return written(model, task, records)
+        return text_hashes(model, task, records)
     return np.concatenate([model.predict(task, [record]).probabilities for record in records])
 
 
-def written(model: Answerer, task: str, records: Sequence[Record]) -> list[str]:
-    """A hash of the beginning of the text that the model writes to each record, and of the record: a model may have
+def text_hashes(model: Answerer, task: str, records: Sequence[Record]) -> list[str]:
+    """The SHA-256 of each record and the first PROBE_TOKENS tokens that the model writes to it: a model may have
     learned a text by heart, and a pack quotes none."""
     outputs = [(record, ask(model, task, [record], PROBE_TOKENS)) for record in records]
     return [

@@ -35,7 +35,7 @@ from clinfit.packs.answer import Answer, Status, answers_table, fields_table, te
 from clinfit.packs.content import MODEL, PROBES
 from clinfit.packs.decide import Served, ask, decide, label_sets, said
 from clinfit.packs.explain import Explanation, Method, Unit, explain
-from clinfit.packs.probes import Probes, SelfTest, TaskParity, read_probes, surroundings, written
+from clinfit.packs.probes import Probes, SelfTest, TaskParity, read_probes, surroundings, text_hashes
 from clinfit.packs.rationale import rationale_of
 from clinfit.packs.tasks import Items, Tasks, read_tasks
 from clinfit.packs.texts import notes_on_pieces, notes_on_text, object_of
@@ -192,7 +192,7 @@ class Pack(Tasks):
         """How the task's probes are answered here, beside the answers that the pack carries."""
         records, served = self.probes.records[name], self.tasks[name]
         if isinstance(texts := self.probes.references[name], list):
-            here = written(self.model, name, records)
+            here = text_hashes(self.model, name, records)
             return TaskParity(len(records), None, sum(one != other for one, other in zip(here, texts, strict=True)))
         reference, answers = decide(served, texts), self.answer(name, records)
         probabilities = np.array([list(answer.probabilities.values()) for answer in answers])

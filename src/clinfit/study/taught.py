@@ -14,8 +14,8 @@ class Taught:
 
     number: in the list of stages, from 1. weights: of the model's own tasks that it trains, in the study's order,
     without zeros; nothing where adapters are merged. rehearsed: weights of the earlier tasks of which a share is
-    learned again. starts: numbers of the stages that it goes on from: none is the base, several are merged. learned:
-    every task that the model has learned after it.
+    learned again. starts: numbers of the stages that it goes on from: none is the base, several are merged. before:
+    every task that the model had learned before it.
     """
 
     number: int
@@ -23,7 +23,17 @@ class Taught:
     weights: Mapping[str, float]
     rehearsed: Mapping[str, float] = field(default_factory=dict)
     starts: tuple[int, ...] = ()
-    learned: frozenset[str] = frozenset()
+    before: frozenset[str] = frozenset()
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """Every task that the model has learned after it."""
+        return self.before | frozenset(self.weights)
+
+    @property
+    def new_weights(self) -> dict[str, float]:
+        """The weights of the tasks that the model had not learned before it."""
+        return {name: weight for name, weight in self.weights.items() if name not in self.before}
 
     @property
     def all_weights(self) -> dict[str, float]:
@@ -39,7 +49,7 @@ def stages_of(study: Study, spec: ModelSpec) -> list[Taught]:
     tasks = study.tasks_of(spec)
     if isinstance(spec, Baseline):
         every = dict.fromkeys(tasks, 1.0)
-        return [Taught(1, Stage(train=every), every, learned=frozenset(tasks))]
+        return [Taught(1, Stage(train=every), every)]
     found: list[Taught] = []
     for number, stage in enumerate(study.stages_of(spec), 1):
         weights = {name: stage.train[name] for name in tasks if stage.train.get(name)}
@@ -57,7 +67,7 @@ def _taught(
     if spec.neural and stage.retain is not None and stage.retain.rehearsal:  # others have a model for each task
         known = _weights_before(starts, earlier)
         rehearsed = {name: weight for name, weight in known.items() if name not in weights}
-    return Taught(number, stage, weights, rehearsed, starts, before | frozenset(weights))
+    return Taught(number, stage, weights, rehearsed, starts, before)
 
 
 def _starts(stage: Stage, earlier: Mapping[int, Taught]) -> tuple[int, ...]:
@@ -98,13 +108,3 @@ def learned_at(stages: Sequence[Taught]) -> dict[str, int]:
         return found
 
     return way(stages[-1].number)
-
-
-def new_weights(stages: Sequence[Taught]) -> list[dict[str, float]]:
-    """For each stage the weights of the tasks that the model had not learned before it."""
-    learned = {taught.number: taught.learned for taught in stages}
-    before = [frozenset[str]().union(*(learned[start] for start in taught.starts)) for taught in stages]
-    return [
-        {name: weight for name, weight in taught.weights.items() if name not in known}
-        for taught, known in zip(stages, before, strict=True)
-    ]

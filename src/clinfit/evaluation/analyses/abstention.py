@@ -13,8 +13,7 @@ from clinfit.evaluation.answers import Floats, group_codes, numbers
 from clinfit.evaluation.claims.wording import count_of
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.decisions.selective import risk_coverage, thinned
-from clinfit.evaluation.metrics.classification_table import resampled
-from clinfit.evaluation.metrics.metric import Metric, undefined
+from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.metrics.proportions import Mask, proportion_metrics
 from clinfit.evaluation.statistics.bootstrap import Resamples
 from clinfit.evaluation.system_results import AbstentionDict, AskedAgain, MetricDict

@@ -172,8 +172,7 @@ def within_margin(found: PairedDifference, errors: Errors, margin: float | None,
 
 def _ruled_out(items: Floats, errors: Errors, confidence: float) -> Floats:
     """The loss that is ruled out, with the power that is asked for, where nothing changed. items: standard errors."""
-    whole = np.hypot(items, errors.seeds)
-    freedom = np.inf if errors.seeds == 0 else (errors.count - 1) * (whole / errors.seeds) ** 4
+    whole, freedom = errors.whole(items)
     return (student.ppf(0.5 + confidence / 2, freedom) + student.ppf(POWER, freedom)) * whole
 
 

@@ -28,7 +28,7 @@ from clinfit.evaluation.metrics.metric import Metric, undefined
 from clinfit.evaluation.stage_results import StagedModel, StageValue
 from clinfit.evaluation.statistics.bootstrap import percentile
 from clinfit.findings import Finding
-from clinfit.study.taught import Taught, learned_at, new_weights
+from clinfit.study.taught import Taught, learned_at
 
 
 def stages(context: MeasuredContext) -> Outcome:
@@ -71,8 +71,8 @@ def plain(taught: Sequence[Taught]) -> bool:
         and each.stage.adapter == "continue"
         and (each.stage.retain is None or not (each.stage.retain.loss or each.stage.retain.rehearsal))
         and each.starts == ((before.number,) if before is not None else ())
-        and (not new or new == each.weights)
-        for before, each, new in zip([None, *taught][:-1], taught, new_weights(taught), strict=True)
+        and each.new_weights in ({}, each.weights)
+        for before, each in zip([None, *taught[:-1]], taught, strict=True)
     )
 
 
@@ -95,12 +95,11 @@ def _controls(context: MeasuredContext, model: str, found: Mapping[str, Mapping[
 def _order(taught: Sequence[Taught]) -> list[tuple[Mapping[str, float], Any, Any]]:
     """What was taught one after the other, with the settings of each stage and how its tasks were mixed; what was
     merged afterwards apart. A known task that is mixed into new ones retains it, and is no other order."""
-    found: list[tuple[Mapping[str, float], Any, Any]] = []
-    for each, new in zip(taught, new_weights(taught), strict=True):
-        if each.weights:
-            retained = bool(new) and new != each.weights
-            found.append((new or each.weights, each.stage.settings, None if retained else each.stage.mix))
-    return found
+    return [
+        (new := each.new_weights or each.weights, each.stage.settings, each.stage.mix if new == each.weights else None)
+        for each in taught
+        if each.weights
+    ]
 
 
 def _at_once(taught: Sequence[Taught]) -> set[str]:

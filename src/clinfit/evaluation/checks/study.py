@@ -1,12 +1,12 @@
 """What a reader must know of the study: models that did not finish, a metric by another name, a missing comparator, a
 winner that was picked among many."""
 
-from collections import Counter
 from statistics import fmean
 
 from clinfit.data.catalog.findings import contamination
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import METRICS
+from clinfit.evaluation.systems import name_of
 from clinfit.findings import Finding
 from clinfit.study.models import WRITING_RULES, Baseline
 
@@ -96,9 +96,11 @@ def check_choice(context: MeasuredContext) -> Outcome:
     best, top = max(chosen, key=chosen.__getitem__, default=None), next(iter(models))
     if best == top:
         return None, []
-    stages = Counter(model for model, _ in models)
-    names = {key: _called(items[0], stages[key[0]] > 1) for key, items in models.items()}
-    counted = ", each stage counted," if len(stages) < len(models) else ""
+    names = {
+        (model, stage): name_of(model, 0, stage, [at for name, at in models if name == model], False)[0]
+        for model, stage in models
+    }
+    counted = ", each stage counted," if len({model for model, _ in models}) < len(models) else ""
     made = context.facts.freeze
     scored = f"; the test split was scored {made['scored']} times" if made is not None and made["scored"] > 1 else ""
     return None, [
@@ -112,10 +114,3 @@ def check_choice(context: MeasuredContext) -> Outcome:
             "the winner on records that chose nothing",
         )
     ]
-
-
-def _called(item: Measured, staged: bool) -> str:
-    """A model whatever its seed, named as in the tables. staged: whether it is asked after several stages."""
-    if not staged:
-        return item.system.model
-    return f"{item.system.model} (after{'' if item.system.moment == 'after' else f' stage {item.system.stage}'})"

@@ -13,8 +13,9 @@ side. Student's t has the degrees of freedom of Satterthwaite (1946), those of t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -37,16 +38,11 @@ class Errors:
     seeds: float = 0.0
     count: int = 1
 
-    @property
-    def whole(self) -> float:
-        """Both together, where there is one of the items."""
-        assert self.items is not None
-        return sqrt(self.items**2 + self.seeds**2)
-
-    @property
-    def freedom(self) -> float:
-        """Satterthwaite's degrees of freedom."""
-        return np.inf if self.seeds == 0 else (self.count - 1) * (self.whole / self.seeds) ** 4
+    def whole(self, items: float | Floats) -> tuple[Any, Any]:
+        """Both together, with this error of the items or (n,) of them, and Satterthwaite's degrees of freedom."""
+        whole = np.hypot(items, self.seeds)
+        freedom = whole + np.inf if self.seeds == 0 else (self.count - 1) * (whole / self.seeds) ** 4
+        return whole, freedom
 
 
 def paired_over_seeds(metric: str, pairs: Pairs) -> tuple[PairedDifference, Errors]:
@@ -64,12 +60,10 @@ def paired_over_seeds(metric: str, pairs: Pairs) -> tuple[PairedDifference, Erro
     centre, items, reason = _items(metric, pairs, each)
     base = PairedDifference(metric, was, now, now - was, reason=reason, alike=reason is not None)
     errors = Errors(items, seeds, len(each))
-    name = f"Student's t, items and {len(pairs)} seeds"
-    if items is None and all(found.low == found.high == 0 for found in each):  # the same answers with every seed
-        return replace(base, low=0.0, high=0.0, method=name, test=name, p=1.0, reason=None, alike=False), Errors(0.0)
     if items is None:
         return base, errors
-    low, high, p = student_interval(centre, errors.whole, errors.freedom, pairs[0][1].confidence)
+    low, high, p = student_interval(centre, *errors.whole(items), pairs[0][1].confidence)
+    name = f"Student's t, items and {len(pairs)} seeds"
     return PairedDifference(metric, was, now, now - was, low, high, name, name, p), errors
 
 
@@ -91,7 +85,10 @@ def _items(metric: str, pairs: Pairs, each: Sequence[PairedDifference]) -> tuple
     if lost > UNDEFINED_LIMIT:
         return mean, None, f"undefined in {100 * lost:.0f} % of the resamples"
     error = float(np.nanstd(drawn, ddof=1))
-    return (mean, None, "all resamples agree: no interval") if error < 1e-12 else (mean, error, None)
+    if error >= 1e-12:
+        return mean, error, None
+    # Of the same answers with every seed there is nothing that other items would change.
+    return (mean, None, "all resamples agree: no interval") if any(found.difference for found in each) else (0, 0, None)
 
 
 def _item_differences(metric: str, pairs: Pairs) -> Floats | None:

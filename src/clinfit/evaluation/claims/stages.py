@@ -197,20 +197,17 @@ def _average(
     """
     if len(changed) < 2 or not _have_a_common_unit(metrics):
         return None
-    known = [found["item_error"] for found in changed.values() if found["low"] is not None]
-    items = [error for error in known if error is not None]
+    items = [error for found in changed.values() if (error := found["item_error"]) is not None]
     by_seed = [found["by_seed"] for found in changed.values()]
-    seeds = [seed for seed in by_seed[0] if all(values.get(seed) is not None for values in by_seed)]
-    if len(items) < len(changed) or any(len(values) != len(seeds) for values in by_seed):
+    seeds = list(by_seed[0])
+    if len(items) < len(changed) or any(list(values) != seeds or None in values.values() for values in by_seed):
         return None
-    of_seed = np.array([[values[seed] for seed in seeds] for values in by_seed], dtype=np.float64).mean(axis=0)
-    errors = Errors(
-        (sqrt(sum(error**2 for error in items)) if apart else sum(items)) / len(changed),
-        float(np.std(of_seed, ddof=1)) / sqrt(len(seeds)) if len(seeds) > 1 else 0.0,
-        len(seeds),
-    )
+    of_seed = np.array([list(values.values()) for values in by_seed], dtype=np.float64).mean(axis=0)
+    item_error = (sqrt(sum(error**2 for error in items)) if apart else sum(items)) / len(changed)
+    seed_error = float(np.std(of_seed, ddof=1)) / sqrt(len(seeds)) if len(seeds) > 1 else 0.0
     mean = float(of_seed.mean())
-    low, high, _ = student_interval(mean, errors.whole, errors.freedom, confidence) if errors.whole else (mean, mean, 1)
+    errors = Errors(item_error, seed_error, len(seeds))
+    low, high, _ = student_interval(mean, *errors.whole(item_error), confidence)
     helped, harmed = _ENDS[kind]
     end = helped if low > 0 else harmed if high < 0 else "no difference shown"
     sentence = (

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from clinfit.evaluation.answers import UNPARSED, Divided, LabelAnswers, confusion, repeats_of
 from clinfit.evaluation.metrics.calibration_curve import INDICES, calibration_indices, fit_calibration_curve
 from clinfit.evaluation.metrics.engine import RANKINGS, Scored
-from clinfit.evaluation.metrics.metric import Metric, undefined
+from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.metrics.probabilities import (
     CALIBRATION_EVENTS,
     EDGE,
@@ -22,7 +22,6 @@ from clinfit.evaluation.metrics.probabilities import (
     calibration,
     calibration_error,
 )
-from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, Resamples, percentile
 from clinfit.evaluation.statistics.delong import delong_interval
 from clinfit.evaluation.statistics.intervals import Interval, log_ratio, ratio_of_sums, wilson, z_value
 
@@ -125,16 +124,6 @@ def _bootstrapped(scored: Scored, name: str, base: Metric) -> Metric:
     low, high = found.low, found.high
     nearest = 0.0 if low < 0 < high else min(abs(low), abs(high))
     return replace(found, low=nearest, high=max(abs(low), abs(high)))
-
-
-def resampled(base: Metric, drawn: Floats, resamples: Resamples, confidence: float) -> Metric:
-    """The metric with the percentile interval of its resampled values; with a reason where they give none."""
-    low, high, lost = percentile(drawn, confidence)
-    if lost > UNDEFINED_LIMIT:
-        base = replace(base, status="unreliable", reason=f"undefined in {100 * lost:.0f} % of the resamples")
-    if low is None or high is None or high - low < 1e-12:
-        return replace(base, reason=base.reason or "all resamples agree, so they give no interval")
-    return replace(base, low=low, high=high, method=resamples.method)
 
 
 def _auroc(scored: Scored, label: int) -> Metric:

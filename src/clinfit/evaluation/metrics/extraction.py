@@ -15,7 +15,6 @@ import numpy as np
 from clinfit.data.fields import FAULTS
 from clinfit.evaluation.answers import Floats, Ints
 from clinfit.evaluation.field_answers import ALL, FieldAnswers, read_field_answers
-from clinfit.evaluation.metrics.classification_table import resampled
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
 from clinfit.evaluation.metrics.fields import OF_ITEM
@@ -27,7 +26,7 @@ from clinfit.evaluation.metrics.generation import (
     share,
     yes_or_no,
 )
-from clinfit.evaluation.metrics.metric import Metric, undefined
+from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 
 #: Of the values of all fields together.
 MICRO = ("field_f1", "field_precision", "field_recall")

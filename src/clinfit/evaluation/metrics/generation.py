@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Bools, Floats, Ints
-from clinfit.evaluation.metrics.classification_table import resampled
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
-from clinfit.evaluation.metrics.metric import Metric, undefined
+from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
 from clinfit.evaluation.metrics.text.definitions import Item, unavailable
 from clinfit.evaluation.metrics.text.overlap import token_f1

@@ -3,6 +3,10 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
+from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, Resamples, percentile
 from clinfit.evaluation.system_results import MetricDict
 
 Status = Literal["ok", "unreliable", "undefined", "withheld"]
@@ -38,3 +42,13 @@ class Metric:
 def undefined(reason: str, n: int = 0, events: int | None = None) -> Metric:
     """A metric that these items cannot give."""
     return Metric(None, n=n, events=events, status="undefined", reason=reason)
+
+
+def resampled(base: Metric, drawn: NDArray[np.float64], resamples: Resamples, confidence: float) -> Metric:
+    """The metric with the percentile interval of its (resamples,) values; with a reason where they give none."""
+    low, high, lost = percentile(drawn, confidence)
+    if lost > UNDEFINED_LIMIT:
+        base = replace(base, status="unreliable", reason=f"undefined in {100 * lost:.0f} % of the resamples")
+    if low is None or high is None or high - low < 1e-12:
+        return replace(base, reason=base.reason or "all resamples agree, so they give no interval")
+    return replace(base, low=low, high=high, method=resamples.method)

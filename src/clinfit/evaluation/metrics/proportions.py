@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.evaluation.metrics.metric import Metric, undefined
-from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, Resamples, percentile
+from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
+from clinfit.evaluation.statistics.bootstrap import Resamples
 from clinfit.evaluation.statistics.intervals import wilson
 
 Mask = NDArray[np.bool_]
@@ -19,28 +19,20 @@ def proportion_metrics(
     """name -> share of the items `inside` that are `hits`, from (n,) masks (hits, inside); undefined where none is
     inside."""
     counts = {name: (int((hits & inside).sum()), int(inside.sum())) for name, (hits, inside) in shares.items()}
-    intervals: dict[str, tuple[float | None, float | None]] = {}
-    method, why = "Wilson", "too few items for an interval"
-    if resamples.clusters is None:
-        intervals = {name: wilson(events, n, confidence) for name, (events, n) in counts.items()}
-    else:
-        method, why = resamples.method, "the resamples agree, or too many hold no such item: no interval"
-        intervals = _bootstrap(shares, resamples, confidence)
+    drawn = {} if resamples.clusters is None else _drawn(shares, resamples)
     found = {}
     for name, (events, n) in counts.items():
-        low, high = intervals[name]
         if not n:
             found[name] = undefined("no such items", 0, 0)
-        elif low is None or high is None:
-            found[name] = Metric(events / n, n=n, events=events, reason=why)
+        elif resamples.clusters is None:
+            found[name] = Metric(events / n, *wilson(events, n, confidence), "Wilson", n, events)
         else:
-            found[name] = Metric(events / n, low, high, method, n, events)
+            found[name] = resampled(Metric(events / n, n=n, events=events), drawn[name], resamples, confidence)
     return found
 
 
-def _bootstrap(
-    shares: Mapping[str, tuple[Mask, Mask]], resamples: Resamples, confidence: float
-) -> dict[str, tuple[float | None, float | None]]:
+def _drawn(shares: Mapping[str, tuple[Mask, Mask]], resamples: Resamples) -> dict[str, NDArray[np.float64]]:
+    """name -> (resamples,) share; nan where a resample holds no such item."""
     hits = np.array([hits & inside for hits, inside in shares.values()], dtype=np.float64)
     inside = np.array([inside for _, inside in shares.values()], dtype=np.float64)
     drawn = []
@@ -48,11 +40,4 @@ def _bootstrap(
         events, n = hits @ weights, inside @ weights
         drawn.append(np.divide(events, n, out=np.full_like(events, np.nan), where=n > 0))
     values = np.concatenate(drawn, axis=1)
-    return {name: _interval(row, confidence) for name, row in zip(shares, values, strict=True)}
-
-
-def _interval(replicates: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None]:
-    low, high, lost = percentile(replicates, confidence)
-    if low is None or high is None or lost > UNDEFINED_LIMIT or high - low < 1e-12:
-        return None, None
-    return low, high
+    return dict(zip(shares, values, strict=True))

@@ -107,8 +107,10 @@ def ratio_of_sums(top: Floats, bottom: Floats, confidence: float = 0.95) -> Inte
 
 
 def student_interval(difference: float, error: float, freedom: float, confidence: float) -> tuple[float, float, float]:
-    """(low, high, p of no difference) of a difference by its standard error, which is not 0, and Student's t of so many
-    degrees of freedom."""
+    """(low, high, p of no difference) of a difference by its standard error and Student's t of so many degrees of
+    freedom. An error of 0 leaves the difference itself, and is for one of 0."""
+    if not error:
+        return difference, difference, 1.0
     reach = float(student.ppf(0.5 + confidence / 2, freedom)) * error
     p = 2 * float(student.sf(abs(difference) / error, freedom))
     return difference - reach, difference + reach, p
