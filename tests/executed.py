@@ -4,13 +4,18 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 import clinfit
 from clinfit.files import hash_files
 from clinfit.predictions import read_predictions
+from clinfit.runs import execute
+from clinfit.runs.control.status import Monitor
 from clinfit.runs.execute import Result
 from clinfit.runs.steps.executors import Processes
+from clinfit.runs.steps.failures import Failure
+from clinfit.study.schema import Study
 from two_layer import llama_base
 
 MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
@@ -22,6 +27,16 @@ RULES = {"models": [MAJORITY, KEYWORD, ALWAYS]}
 def causal(name: str, **changes: Any) -> dict[str, Any]:
     train = {"epochs": 0.2, "max_length": 100, "precision": "fp32", "batch_size": 4}
     return {"name": name, "family": "causal", "base": str(llama_base()), "lora": {"rank": 2}, "train": train} | changes
+
+
+def without_report(patch: pytest.MonkeyPatch) -> None:
+    """Runs end behind their last step: no metrics, no report, no packs."""
+
+    def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: str) -> Result:
+        monitor.update(state="failed" if failed else "done")
+        return Result(monitor.folder.path, None, None, {}, failed)
+
+    patch.setattr(execute, "conclude", conclude)
 
 
 def run(study: Path, at_once: int | None = 1, *, memory: float | None = None, **options: Any) -> tuple[Result, str]:

@@ -28,6 +28,12 @@ def raylet(node: Any) -> int:
     return node.all_processes["raylet"][0].process.pid
 
 
+def several_nodes(cluster: Any) -> None:
+    """Two nodes that work, whatever was killed before."""
+    while len(cluster.worker_nodes) < 2:
+        cluster.add_node(num_cpus=1)
+
+
 @contextmanager
 def killed_once_named(cluster: Any, held: Path) -> Iterator[None]:
     """Meanwhile the node whose raylet's process a file names is killed, as soon as it does."""

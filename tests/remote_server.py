@@ -183,19 +183,21 @@ class RemoteServer:
                 *messages, last = messages
                 begun = last["content"]
         ids = engine().chat(messages, begun)
-        choice, count = self._written(ids, body.get("max_tokens", 16), body.get("top_logprobs"))
+        logs = engine().logs(ids)
+        choice, count = self._written(ids, logs, body.get("max_tokens", 16), body.get("top_logprobs"))
         text = choice.pop("text")
         found: dict[str, Any] = {
             "choices": [choice | {"message": {"role": "assistant", "content": text}}],
             "usage": {"prompt_tokens": len(ids), "completion_tokens": count},
         }
         if "prompt_logprobs" in body and offers.prompt_logprobs and flagged:
-            found["prompt_logprobs"] = self._given(ids)
+            found["prompt_logprobs"] = self._given(ids, logs)
         return found
 
     def _text(self, body: dict[str, Any]) -> dict[str, Any] | Fault:
         ids = engine().ids(body["prompt"])
-        choice, count = self._written(ids, body.get("max_tokens", 16), body.get("logprobs"))
+        told = engine().logs(ids)
+        choice, count = self._written(ids, told, body.get("max_tokens", 16), body.get("logprobs"))
         content = (choice.get("logprobs") or {}).get("content") or []
         logs: dict[str, Any] = {
             "tokens": [one["token"] for one in content],
@@ -205,7 +207,7 @@ class RemoteServer:
         if body.get("echo"):
             if not self.offers.prompt_logprobs:
                 return refused(400, "invalid_request_error")
-            given = [None if one is None else next(iter(one.values())) for one in self._given(ids)]
+            given = [None if one is None else next(iter(one.values())) for one in self._given(ids, told)]
             logs["tokens"] = [one and one["decoded_token"] for one in given] + logs["tokens"]
             logs["token_logprobs"] = [one and one["logprob"] for one in given] + logs["token_logprobs"]
         known = self.offers.top or body.get("echo")
@@ -214,13 +216,15 @@ class RemoteServer:
             "usage": {"prompt_tokens": len(ids), "completion_tokens": count},
         }
 
-    def _written(self, ids: list[int], limit: int, top: int | None) -> tuple[dict[str, Any], int]:
+    def _written(self, ids: list[int], told: "torch.Tensor", limit: int, top: int | None) -> tuple[dict[str, Any], int]:
+        """What is written behind a text, of which the log-probabilities are told."""
         tokenizer, ids, content, written = engine().tokenizer, list(ids), [], list[int]()
-        for _ in range(limit):
-            logs = engine().logs(ids)[-1]
+        for number in range(limit):
+            logs = (engine().logs(ids) if number else told)[-1]
             best = int(logs.argmax())
-            order = logs.topk(min(top or 0, self.offers.top)).indices.tolist()
-            tops = [engine().token(one, float(logs[one])) for one in order]
+            first = logs.topk(min(top or 0, self.offers.top))
+            pairs = zip(first.indices.tolist(), first.values.tolist(), strict=True)
+            tops = [engine().token(one, log) for one, log in pairs]
             content.append(engine().token(best, float(logs[best])) | {"top_logprobs": tops})
             if best == tokenizer.eos_token_id:
                 return _choice(tokenizer.decode(written), "stop", content if tops else None), len(content)
@@ -228,13 +232,11 @@ class RemoteServer:
         known = content if top and self.offers.top else None
         return _choice(tokenizer.decode(written), "length", known), len(content)
 
-    def _given(self, ids: list[int]) -> list[dict[str, Any] | None]:
-        logs = engine().logs(ids)
-        told: list[dict[str, Any] | None] = [None]
-        for at, one in enumerate(ids[1:]):
-            token = engine().tokenizer.decode([one])
-            told.append({str(one): {"logprob": float(logs[at, one]), "decoded_token": token}})
-        return told
+    def _given(self, ids: list[int], logs: "torch.Tensor") -> list[dict[str, Any] | None]:
+        found = logs[range(len(ids) - 1), ids[1:]].tolist()
+        pieces = [engine().raw[one].decode(errors="replace") for one in ids[1:]]
+        told = zip(ids[1:], found, pieces, strict=True)
+        return [None, *({str(one): {"logprob": log, "decoded_token": piece}} for one, log, piece in told)]
 
 
 def _old(token: Mapping[str, Any]) -> str:
@@ -270,9 +272,9 @@ def serving(offers: Offers | None = None) -> Iterator[RemoteServer]:
 class Remembering(RemoteServer):
     """A server that computes an answer once: the same question has the same answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, offers: Offers) -> None:
         self._known: dict[str, Fault] = {}
-        super().__init__()
+        super().__init__(offers)
 
     def answer(self, path: str, body: dict[str, Any] | None, headers: Mapping[str, str]) -> Fault:
         question = path + json.dumps(body, sort_keys=True)
@@ -283,5 +285,5 @@ class Remembering(RemoteServer):
 
 @cache
 def shared() -> RemoteServer:
-    """One for all tests that leave it as it is."""
-    return Remembering()
+    """One for all tests that leave it as it is, which offers all that there is."""
+    return Remembering(Offers(continued="flagged"))

@@ -31,6 +31,7 @@ from pathlib import Path
 from clinfit.packs.read import Pack
 answer = Pack.answer
 def spoiled(self, task, records, **more):
+    {always}
     if any(record.id == {id!r} for record in records):
         {spoil}
     return answer(self, task, records, **more)
@@ -38,10 +39,10 @@ Pack.answer = spoiled
 """
 
 
-def spoil_answers(folder: Path, id: str, code: str) -> None:
+def spoil_answers(folder: Path, id: str, code: str, always: str = "pass") -> None:
     """Let processes that have the folder on their path do something when they are asked about a record; "" lets them
-    alone again."""
+    alone again. always: what they do whatever they are asked."""
     site = folder / "sitecustomize.py"
     site.unlink(missing_ok=True)
     if code:
-        site.write_text(SPOIL_ANSWERS.format(id=id, spoil=code))
+        site.write_text(SPOIL_ANSWERS.format(id=id, spoil=code, always=always))

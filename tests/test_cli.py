@@ -1,4 +1,7 @@
-"""The command line as a user meets it: in its own process, with what goes wrong at the start of a project."""
+"""The command line as a user meets it: in its own process, with what goes wrong at the start of a project.
+
+The processes are forked, see forked.py; `clinfit version` is started as a user does.
+"""
 
 import json
 import os
@@ -13,16 +16,13 @@ import pytest
 import yaml
 
 import clinfit
+import forked
 from clinfit.cli import one_flag_a_model
 from clinfit.files import hash_files
 
-SOURCE = str(Path(clinfit.__file__).parents[1])
-
 
 def clinfit_(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": SOURCE}
-    program = [sys.executable, "-m", "clinfit", *map(str, words)]
-    return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment, stdin=subprocess.DEVNULL)
+    return forked.run(["-m", "clinfit", *words], cwd)
 
 
 def table(n: int = 30) -> pd.DataFrame:
@@ -223,9 +223,7 @@ def test_a_full_disk_ends_the_run_with_one_message(tmp_path: Path) -> None:
     write(tmp_path)
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     code = f"{limit}; from clinfit.cli import main; main()"
-    environment = os.environ | {"PYTHONPATH": SOURCE}
-    program = [sys.executable, "-c", code, "run", "study.yaml", "--out", "out"]
-    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    done = forked.run(["-c", code, "run", "study.yaml", "--out", "out"], tmp_path)
     assert done.returncode == 2 and "cannot write" in done.stderr and "Traceback" not in done.stderr
     assert not list((tmp_path / "out").rglob("*.tmp-*"))
 
@@ -330,7 +328,9 @@ def test_schema_is_json() -> None:
 
 @pytest.mark.parametrize("word", ["version", "--version"])
 def test_version(word: str) -> None:
-    done = clinfit_(word)
+    program = [sys.executable, "-m", "clinfit", word]
+    environment = os.environ | {"PYTHONPATH": forked.SOURCE}
+    done = subprocess.run(program, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout.strip()) == (0, clinfit.__version__)
 
 
@@ -352,9 +352,7 @@ main()
 
 
 def test_ctrl_c_is_one_line_anywhere() -> None:
-    environment = os.environ | {"PYTHONPATH": SOURCE}
-    program = [sys.executable, "-c", STOPPED_CHECK, "check", "study.yaml"]
-    done = subprocess.run(program, capture_output=True, text=True, env=environment)
+    done = forked.run(["-c", STOPPED_CHECK, "check", "study.yaml"])
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
@@ -366,14 +364,14 @@ def test_an_unexpected_error_is_one_line_and_a_log_without_messages(tmp_path: Pa
         "from clinfit.cli import main\n"
         "main()"
     )
-    environment = os.environ | {"PYTHONPATH": SOURCE, "TMPDIR": str(tmp_path)}
-    program = [sys.executable, "-c", code, "schema"]
-    done = subprocess.run(program, capture_output=True, text=True, env=environment)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    program = ["-c", code, "schema"]
+    done = forked.run(program, env=environment)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "ValueError" in done.stderr
     (log,) = tmp_path.glob("clinfit-*.log")
     assert str(log) in done.stderr and "broken" in log.read_text()
     assert "zebrafishcanary" not in done.stderr + log.read_text()
-    shown = subprocess.run([*program, "--debug"], capture_output=True, text=True, env=environment)
+    shown = forked.run([*program, "--debug"], env=environment)
     assert shown.returncode == 1 and "zebrafishcanary" in shown.stderr
 
 

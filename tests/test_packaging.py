@@ -17,6 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import forked
 from clinfit import __version__
 from clinfit.models.bases.smollm2 import INSTALL
 
@@ -133,17 +134,15 @@ def test_a_missing_python_is_told(tmp_path: Path) -> None:
 @needs_make
 @pytest.mark.slow
 def test_the_quickstart_ends_with_its_report(tmp_path: Path) -> None:
-    """The study of `make demo` on 120 records, with fewer models and steps."""
+    """The study of `make demo` on 60 records, with fewer models and steps."""
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     path = tmp_path / "studies" / "quickstart.yaml"
     study = yaml.safe_load(path.read_text(encoding="utf-8"))
-    study["tasks"]["diagnosis"]["data"]["limit"] = 120
+    study["tasks"]["diagnosis"]["data"]["limit"] = 60
     study["models"] = [model for model in study["models"] if model["name"] in ("majority", "lasso", "tiny")]
     study["models"][-1]["train"] |= {"epochs": 0.5, "learning_rate": 0.003}
     path.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
-    words = [sys.executable, "-m", "clinfit", "run", "studies/quickstart.yaml"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = forked.run(["-m", "clinfit", "run", "studies/quickstart.yaml"], tmp_path)
     assert done.returncode == 0, done.stderr
     report = tmp_path / done.stdout.splitlines()[-1]
     assert report.name == "report.html" and report.parent.parent == tmp_path / "runs" / "quickstart"
@@ -154,7 +153,7 @@ def test_the_quickstart_ends_with_its_report(tmp_path: Path) -> None:
     }
     said = next(line for line in planned("demo") if "clinfit predict" in line)
     words = shlex.split(said.partition(": ")[2].strip('"'))
-    subprocess.run([sys.executable, "-m", "clinfit", *words[1:]], cwd=tmp_path, env=environment, check=True)
+    assert forked.run(["-m", "clinfit", *words[1:]], tmp_path).returncode == 0
     answers = pd.read_csv(tmp_path / "answers.csv")
     assert list(answers["id"]) == [f"mass-{number}" for number in range(1, 6)]
     assert not answers["decision"].isna().any()

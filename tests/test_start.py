@@ -29,10 +29,15 @@ def start(*words: object, cwd: Path, **environment: str) -> subprocess.Completed
 
 def loaded(*words: object, cwd: Path) -> set[str]:
     """The packages that a command imports, as Python itself tells."""
+    return loaded_and_said(*words, cwd=cwd)[0]
+
+
+def loaded_and_said(*words: object, cwd: Path) -> tuple[set[str], str]:
+    """What a command imports, and what it prints."""
     done = start("-X", "importtime", "-m", "clinfit", *words, cwd=cwd)
     assert done.returncode == 0, done.stderr[-500:]
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}, done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +49,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_help_loads_no_tables(folder: Path) -> None:
-    assert not loaded("--help", cwd=folder) & {*TORCH, "pandas", "numpy", "scipy", "sklearn"}
+def test_help_loads_no_tables_and_says_all_that_a_command_does(folder: Path) -> None:
+    packages, text = loaded_and_said("--help", cwd=folder)
+    assert not packages & {*TORCH, "pandas", "numpy", "scipy", "sklearn"}
+    said = " ".join(text.split())
+    assert "..." not in said.partition("Commands:")[2]
+    assert "asking, and which label it leans to." in said and "run it again to continue where it stopped." in said
 
 
 def test_status_and_init_load_no_statistics(folder: Path) -> None:
     assert not loaded("status", "run", cwd=folder) & {*TORCH, "scipy", "sklearn", "matplotlib"}
     assert not loaded("init", "new.yaml", "--data", "data.csv", cwd=folder) & {*TORCH, "scipy", "sklearn", "matplotlib"}
+    # Editors find the schema beside what init writes.
+    assert (folder / "new.yaml").read_text().splitlines()[0] == "# yaml-language-server: $schema=clinfit.schema.json"
+    assert json.loads((folder / "clinfit.schema.json").read_text()) == json_schema()
 
 
 @pytest.mark.parametrize(
@@ -85,22 +97,9 @@ def test_dir_shows_what_clinfit_offers() -> None:
     assert {*clinfit.__all__} <= {*dir(clinfit)}
 
 
-# ---------------------------------------------------------------- the command line and the editor
-
-
-def test_help_says_all_that_a_command_does(folder: Path) -> None:
-    said = " ".join(start("-m", "clinfit", "--help", cwd=folder).stdout.split())
-    assert "..." not in said.partition("Commands:")[2]
-    assert "asking, and which label it leans to." in said and "run it again to continue where it stopped." in said
+# ---------------------------------------------------------------- the shell
 
 
 def test_the_shell_completes_commands(folder: Path) -> None:
     asked = {"_CLINFIT_COMPLETE": "complete_bash", "COMP_WORDS": "clinfit ch", "COMP_CWORD": "1"}
     assert start("-m", "clinfit", cwd=folder, **asked).stdout.split() == ["check"]
-
-
-def test_editors_find_the_schema_beside_what_init_writes(folder: Path) -> None:
-    assert start("-m", "clinfit", "init", "edited.yaml", "--data", "data.csv", cwd=folder).returncode == 0
-    first = (folder / "edited.yaml").read_text().splitlines()[0]
-    assert first == "# yaml-language-server: $schema=clinfit.schema.json"
-    assert json.loads((folder / "clinfit.schema.json").read_text()) == json_schema()

@@ -17,7 +17,7 @@ from kinds import dataset
 from two_layer import bert_base, llama_base
 
 TRAIN = Train(
-    epochs=1, learning_rate=1e-2, batch_size=16, batch_tokens=600, max_length=250, precision="fp32",
+    epochs=1, learning_rate=1e-2, batch_size=8, batch_tokens=600, max_length=250, precision="fp32",
     checkpoint_every=2, evaluate_every=2,
 )  # fmt: skip
 SPECS: dict[str, ModelSpec] = {
@@ -37,7 +37,7 @@ TASKS: dict[str, Task] = {ONE: dataset("three", ONE).task, OTHER: dataset("sever
 
 def records(split: str, *tasks: str) -> list[Record]:
     of_task = {ONE: dataset("three", ONE), OTHER: dataset("several", OTHER)}
-    return [record for task in tasks for record in of_task[task].part(split)[:20]]  # type: ignore[arg-type]
+    return [record for task in tasks for record in of_task[task].part(split)[:12]]  # type: ignore[arg-type]
 
 
 def lesson(weights: Mapping[str, float], *tasks: str, start: Path | None = None) -> Lesson:

@@ -35,6 +35,7 @@ def _sysctl(key: str) -> str:
     return subprocess.run(["sysctl", "-n", key], capture_output=True, text=True).stdout.strip()
 
 
+@cache
 def library_version(name: str) -> str | None:
     """Version of an installed package, None when it is not there."""
     try:

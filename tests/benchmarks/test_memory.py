@@ -5,21 +5,22 @@ from importlib.util import find_spec
 import pytest
 from memory import CASES, both
 
-#: How far an estimate may be from what is measured.
-WITHIN = 0.2
+#: Least and most of an estimate over what is measured, which differs by a quarter between runs of the same study: by
+#: what the allocator gives back. Too little is what ends a run.
+LEAST, MOST = 0.8, 1.4
 
 
 def compare(*names: str) -> None:
     for name, told, held in both(names):
-        assert abs(told / held - 1) <= WITHIN, f"{name}: {told:.2f} GB estimated, {held:.2f} GB measured"
+        assert LEAST <= told / held <= MOST, f"{name}: {told:.2f} GB estimated, {held:.2f} GB measured"
 
 
 def test_tiny_takes_what_is_estimated() -> None:
     compare("tiny")
 
 
-#: Two of smollm2 are enough here, since each takes minutes; `python benchmarks/memory.py smollm2` compares them all.
-LEFT_OUT = {"tiny", "smollm2", "smollm2, fp32", "smollm2, short"}
+#: One of smollm2 is enough here, since each takes minutes; `python benchmarks/memory.py` compares them all.
+LEFT_OUT = {"tiny", "tiny, fp32", "smollm2", "smollm2, fp32", "smollm2, short", "smollm2, asked only"}
 
 
 @pytest.mark.slow

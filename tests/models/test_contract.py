@@ -38,9 +38,10 @@ TASK = "finding"
 # ---------------------------------------------------------------- families
 
 #: Two optimizer steps are enough to move a two-layer model.
-BRIEF = Train(epochs=0.5, learning_rate=1e-2, batch_size=10, batch_tokens=400, max_length=250, precision="fp32")
+BRIEF = Train(epochs=0.25, learning_rate=1e-2, batch_size=5, batch_tokens=400, max_length=250, precision="fp32")
 CAUSAL = Causal(name="m", family="causal", base=str(llama_base()), lora=Lora(rank=2), train=BRIEF)
 ENCODER = Encoder(name="m", family="encoder", base=str(bert_base()), lora=Lora(rank=2), train=BRIEF)
+REMOTE = Remote(name="m", family="remote", url=shared().url, model=MODEL, top=400)
 SPECS: dict[str, ModelSpec] = {
     "majority": Baseline(name="m", family="baseline", kind="majority"),
     "always-positive": Baseline(name="m", family="baseline", kind="always-positive"),
@@ -62,7 +63,8 @@ SPECS: dict[str, ModelSpec] = {
         update={"method": "prompt", "shots": 2, "train": BRIEF.model_copy(update={"max_length": 510})}
     ),
     "mlx": Mlx(name="m", family="mlx", base=str(llama_base()), lora=Lora(rank=2), train=BRIEF),
-    "remote": Remote(name="m", family="remote", url=shared().url, model=MODEL, top=400),
+    "remote": REMOTE,
+    "remote-tops": REMOTE.model_copy(update={"labels": "top-logprobs"}),
     "encoder-lora": ENCODER,
     "encoder-full": ENCODER.model_copy(update={"method": "full", "class_weights": "balanced", "sampling": "balanced"}),
 }
@@ -84,11 +86,12 @@ TAKES: dict[str, list[str]] = {
     "causal-prompted": ["text", "three", "options"],
     "mlx": ["text", "table", "mixed", "three", "several", "options", "texts", "fields"],
     "remote": ["text", "table", "mixed", "three", "several", "options", "texts", "fields"],
+    "remote-tops": ["three", "options"],
     "encoder-lora": ["text", "table", "mixed", "three", "several"],
     "encoder-full": ["text", "three", "several"],
 }
 #: Variants of a family that already stands under the contract with every data set.
-VARIANTS = {"causal-bf16", "causal-weighted", "causal-prompted", "encoder-full"}
+VARIANTS = {"causal-bf16", "causal-weighted", "causal-prompted", "remote-tops", "encoder-full"}
 REFUSES: dict[str, list[str]] = {
     "always-positive": ["three"],
     "keyword": ["table", "three"],
@@ -115,21 +118,25 @@ def fitted_once(model: str, data: str) -> tuple[Model, FitSummary, Path]:
     return *fit(model, data, workspace), workspace
 
 
+@cache
 def outputs_of(model: str, data: str) -> Outputs:
+    """What the shared model says when it is asked for the first time."""
     return ask(fitted_once(model, data)[0], TASK, dataset(data).part("test"))
 
 
 def said(model: Model, records: Sequence[Record], batch_tokens: int | None = None) -> NDArray[Any]:
-    """(n, K) probabilities, or (n,) texts."""
-    if not model.tasks[TASK].labels:
-        outputs = ask(model, TASK, records)
-        assert isinstance(outputs, TextOutputs)
-        return np.array(outputs.texts, dtype=object)
+    if batch_tokens is None or not model.tasks[TASK].labels:
+        return answers_in(ask(model, TASK, records))
     return model.predict(TASK, records, batch_tokens=batch_tokens).probabilities
 
 
 def answers(model: str, data: str) -> NDArray[Any]:
-    return said(fitted_once(model, data)[0], dataset(data).part("test"))
+    return answers_in(outputs_of(model, data))
+
+
+def answers_in(outputs: Outputs) -> NDArray[Any]:
+    """(n, K) probabilities, or (n,) texts."""
+    return np.array(outputs.texts, dtype=object) if isinstance(outputs, TextOutputs) else outputs.probabilities
 
 
 def assert_answers(answers: NDArray[Any], n: int, task: Task) -> None:
@@ -202,24 +209,18 @@ def test_a_fit_in_the_same_workspace_ends_the_same(model: str, data: str) -> Non
 
 
 @each_case
-def test_batch_and_order_do_not_change_an_answer(model: str, data: str) -> None:
+def test_batch_and_order_and_target_do_not_change_an_answer(model: str, data: str) -> None:
     fitted, records = fitted_once(model, data)[0], dataset(data).part("test")
     together = answers(model, data)
     one_by_one = np.concatenate([said(fitted, [record]) for record in records])
     order = np.random.default_rng(0).permutation(len(records))
-    shuffled = said(fitted, [records[i] for i in order], batch_tokens=64)
+    shuffled = said(fitted, unlabelled([records[i] for i in order]), batch_tokens=64)
     tolerance = TOLERANCE.get(model, 0)
     if together.dtype == object:
         assert one_by_one.tolist() == together.tolist() and shuffled.tolist() == together[order].tolist()
         return
     np.testing.assert_allclose(one_by_one, together, rtol=0, atol=tolerance)
     np.testing.assert_allclose(shuffled, together[order], rtol=0, atol=tolerance)
-
-
-@each_case
-def test_targets_are_not_looked_at(model: str, data: str) -> None:
-    found = said(fitted_once(model, data)[0], unlabelled(dataset(data).part("test")))
-    np.testing.assert_array_equal(found, answers(model, data))
 
 
 @each_case
@@ -239,7 +240,7 @@ def test_validation_with_other_targets_is_accepted(model: str, data: str, tmp_pa
     case = dataset(data)
     wrong = [replace(record, target=case.other_target) for record in case.part("validation")]
     fitted, _ = fit(model, data, tmp_path, validation=wrong)
-    assert_answers(said(fitted, case.part("test")), len(case.part("test")), case.task)
+    assert_answers(said(fitted, case.part("test")[:1]), 1, case.task)
 
 
 NEW_PROCESS = """

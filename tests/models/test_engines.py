@@ -19,6 +19,8 @@ from lessons import TASK, lesson
 from two_layer import bert_base
 
 TEXT = dataset("text", TASK)
+#: What the reference says before an engine is made of it, by the engine's name and the method.
+before: dict[tuple[str, str], NDArray[np.float32]] = {}
 ROWS = [[0, *range(10, 10 + n), 1] for n in (3, 40, 7, 40, 1, 120)]
 
 
@@ -45,10 +47,11 @@ def part(method: str = "lora") -> LoadedEncoder:
 def engine(name: str, method: str = "lora") -> Engine:
     for package in KINDS[name].needs:
         pytest.importorskip(package, reason=f"the extra {KINDS[name].extra} is not installed")
-    return made(name, method)
+    before[name, method] = part(method).engine.logits(ROWS[:1])
+    return _made(name, method)
 
 
-def made(name: str, method: str = "lora") -> Engine:
+def _made(name: str, method: str) -> Engine:
     with tempfile.TemporaryDirectory(prefix="clinfit-engines-") as folder:
         KINDS[name].write(part(method).merged(), Path(folder) / "engine")
         return KINDS[name].read(Path(folder) / "engine", 1)
@@ -77,10 +80,9 @@ def test_a_row_does_not_depend_on_its_neighbours(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_reference_stays_as_it_was(name: str) -> None:
-    before = part().engine.logits(ROWS[:1])
-    made(name)
-    np.testing.assert_array_equal(part().engine.logits(ROWS[:1]), before)
-    assert part().engine.name == "torch, one record at a time" != engine(name).name
+    made = engine(name)
+    np.testing.assert_array_equal(part().engine.logits(ROWS[:1]), before[name, "lora"])
+    assert part().engine.name == "torch, one record at a time" != made.name
 
 
 def test_a_package_that_is_absent_is_told(tmp_path: Path) -> None:

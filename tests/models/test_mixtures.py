@@ -87,7 +87,7 @@ def test_class_weights_and_sampling_act_within_each_task_of_one_label(model: str
     details = made.fit(lesson({ONE: 1.0, OTHER: 1.0}), Workspace(tmp_path)).details
     counts = np.unique([str(record.target) for record in records("train", ONE)], return_counts=True)[1]
     shown = len(counts) * counts.max() + len(records("train", OTHER))
-    assert details["steps"] == -(-shown // 16)
+    assert details["steps"] == -(-shown // 8)
     unknown = create_model(spec.model_copy(update={"class_weights": {"tumor": 2.0}}), TASKS, 3)
     with pytest.raises(ClinfitError, match="not a label"):
         unknown.fit(lesson({ONE: 1.0}), Workspace(tmp_path / "unknown"))

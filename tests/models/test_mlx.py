@@ -31,7 +31,7 @@ pytest.importorskip("mlx_lm", reason="the extra mlx is not installed")
 
 TASK = "finding"
 TRAIN = Train(
-    epochs=1, learning_rate=1e-2, batch_size=8, batch_tokens=400, max_length=250, precision="fp32", checkpoint_every=2
+    epochs=1, learning_rate=1e-2, batch_size=4, batch_tokens=400, max_length=250, precision="fp32", checkpoint_every=2
 )
 LORA = Lora(rank=2, alpha=8)
 KINDS = ["text", "three", "several", "options", "texts", "fields"]
@@ -48,7 +48,7 @@ def made(family: type[LanguageModel], data: str = "text", **changes: Any) -> Cau
 
 def lesson(data: str, start: Path | None = None, stage: Stage | None = None) -> Lesson:
     case = dataset(data, TASK)
-    return Lesson(case.part("train")[:32], case.part("validation")[:8], {TASK: 1.0}, start, stage)
+    return Lesson(case.part("train")[:16], case.part("validation")[:4], {TASK: 1.0}, start, stage)
 
 
 def fitted(family: type[LanguageModel], data: str = "text", **changes: Any) -> CausalModel:
@@ -90,7 +90,7 @@ def both(data: str) -> tuple[CausalModel, CausalModel]:
 
 @pytest.mark.parametrize("data", KINDS)
 def test_losses_are_those_of_torch_within_a_thousandth_a_token(data: str) -> None:
-    records = dataset(data, TASK).part("train")[:16]
+    records = dataset(data, TASK).part("train")[:8]
     torch_model, mlx_model = both(data)
     expected, found = (model.likelihood(TASK, records) for model in (torch_model, mlx_model))
     assert found.tokens.tolist() == expected.tokens.tolist()
@@ -296,8 +296,8 @@ def base_of(variant: str) -> Path:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_an_architecture_is_computed_as_by_torch(variant: str, tmp_path: Path) -> None:
-    changes = {"base": str(base_of(variant)), "train": TRAIN}
-    records = dataset("three", TASK).part("test")[:6]
+    changes = {"base": str(base_of(variant)), "train": TRAIN.model_copy(update={"max_steps": 1})}
+    records = dataset("three", TASK).part("test")[:4]
     trained = fitted(Causal, "three", **changes)
     trained.save(tmp_path)
     mlx = cast(CausalModel, load_model("mlx", as_mlx(tmp_path, **changes)))

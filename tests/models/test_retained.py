@@ -1,5 +1,8 @@
 """Stages that retain, stack, part and merge, on two-layer models."""
 
+import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +16,24 @@ from clinfit.models.base import FitSummary, Lesson, Model, Workspace
 from clinfit.models.families import create_model, load_model
 from clinfit.study.models import Lora
 from clinfit.study.stages import Merge, Retain, Stage
+from two_layer import bert_base
 from two_tasks import ONE, OTHER, SPECS, TASKS, TRAIN, answers, lesson, log, records
 
-#: Without dropout of their own, which would part a student from its teacher.
+
+def undisturbed(base: Path) -> Path:
+    """The same base without dropout of its own."""
+    folder = shutil.copytree(base, Path(tempfile.mkdtemp(prefix="clinfit-bases-")) / base.name)
+    config = json.loads((folder / "config.json").read_text())
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config | none))
+    return folder
+
+
+#: Without dropout of their own, which would part a student from its teacher; one, of its base's either.
 PLAIN: dict[str, Any] = {
     name: SPECS[name].model_copy(update={"lora": Lora(rank=2)}) for name in ("causal", "encoder-lora")
 }
+PLAIN["encoder-still"] = PLAIN["encoder-lora"].model_copy(update={"base": str(undisturbed(bert_base()))})
 KEPT = {"rehearsal": 0.0, "l2": 0.0, "kl": 0.0}
 
 
@@ -44,7 +59,7 @@ def saved(model: Model, folder: Path) -> Model:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Where a model lies that has learned ONE, of every neural family, and what they are when nothing is retained."""
     places = {}
-    for name in ("causal", "encoder-lora"):
+    for name in PLAIN:
         folder = tmp_path_factory.mktemp(name)
         made, _ = fitted(name, lesson({ONE: 1.0}), folder / "fit")
         made.save(folder / "saved")
@@ -52,48 +67,57 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return places
 
 
+@pytest.fixture(scope="module")
+def naive(first: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Any, Path]]:
+    """What becomes of them in four epochs in which nothing is retained, and where that was."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in first}
+    return {name: (fitted(name, second(first[name]), folders[name], longer(name))[0], folders[name]) for name in first}
+
+
+def longer(model: str) -> Any:
+    return PLAIN[model].model_copy(update={"train": TRAIN.model_copy(update={"epochs": 4})})
+
+
 each = pytest.mark.parametrize("model", ["causal", "encoder-lora"])
 
 
 @each
-def test_nothing_retained_is_the_naive_stage(model: str, first: Mapping[str, Path], tmp_path: Path) -> None:
-    naive, _ = fitted(model, second(first[model]), tmp_path / "naive")
-    nothing, _ = fitted(model, second(first[model], retain=Retain(**KEPT)), tmp_path / "nothing")
+def test_nothing_retained_is_the_naive_stage(
+    model: str, first: Mapping[str, Path], naive: Mapping[str, tuple[Any, Path]], tmp_path: Path
+) -> None:
+    nothing, _ = fitted(model, second(first[model], retain=Retain(**KEPT)), tmp_path, longer(model))
     for task in TASKS:
-        np.testing.assert_array_equal(answers(naive, task), answers(nothing, task))
+        np.testing.assert_array_equal(answers(naive[model][0], task), answers(nothing, task))
 
 
 @each
 @pytest.mark.parametrize("on", ["product", "factors"])
 def test_l2_is_0_at_first_and_holds_the_model_where_it_was(
-    model: str, on: str, first: Mapping[str, Path], tmp_path: Path
+    model: str, on: Any, first: Mapping[str, Path], naive: Mapping[str, tuple[Any, Path]], tmp_path: Path
 ) -> None:
     before = load_model(PLAIN[model].family, first[model])
-    spec = PLAIN[model].model_copy(update={"train": TRAIN.model_copy(update={"epochs": 4})})
-    naive, _ = fitted(model, second(first[model]), tmp_path / "naive", spec)
-    held, _ = fitted(model, second(first[model], retain=Retain(l2=1e4, l2_on=on)), tmp_path / "held", spec)  # type: ignore[arg-type]
-    assert log(tmp_path / "held")[0]["penalty"] == 0 < log(tmp_path / "held")[1]["penalty"]
-    moved, stayed = (np.abs(answers(made, ONE) - answers(before, ONE)).max() for made in (naive, held))
+    held, _ = fitted(model, second(first[model], retain=Retain(l2=1e4, l2_on=on)), tmp_path, longer(model))
+    assert log(tmp_path)[0]["penalty"] == 0 < log(tmp_path)[1]["penalty"]
+    moved, stayed = (np.abs(answers(made, ONE) - answers(before, ONE)).max() for made in (naive[model][0], held))
     assert stayed < moved
 
 
-@pytest.mark.parametrize(("model", "to"), [("causal", "previous"), ("causal", "base"), ("encoder-lora", "previous")])
-def test_kl_holds_what_was_said(model: str, to: Any, first: Mapping[str, Path], tmp_path: Path) -> None:
-    spec = PLAIN[model].model_copy(update={"train": TRAIN.model_copy(update={"epochs": 4})})
-    naive, _ = fitted(model, second(first[model]), tmp_path / "naive", spec)
+@pytest.mark.parametrize(("model", "to"), [("causal", "previous"), ("causal", "base"), ("encoder-still", "previous")])
+def test_kl_holds_what_was_said(
+    model: str, to: Any, first: Mapping[str, Path], naive: Mapping[str, tuple[Any, Path]], tmp_path: Path
+) -> None:
+    spec = longer(model)
     # At strength 1 these few steps move the encoder's earlier head a little further than without KL (0.081, 0.072).
-    held, _ = fitted(model, second(first[model], retain=Retain(kl=5.0, kl_to=to)), tmp_path / "held", spec)
-    first_losses = [log(tmp_path / name)[0]["loss"] for name in ("naive", "held")]
-    if model == "encoder-lora":  # the base's dropout makes the student another than the teacher
-        assert first_losses[0] == pytest.approx(first_losses[1], abs=0.25)
-    elif to == "previous":
+    held, _ = fitted(model, second(first[model], retain=Retain(kl=5.0, kl_to=to)), tmp_path, spec)
+    first_losses = [log(folder)[0]["loss"] for folder in (naive[model][1], tmp_path)]
+    if to == "previous":
         assert first_losses[0] == pytest.approx(first_losses[1], abs=1e-6), "0 where the stage begins"
     else:
         assert first_losses[1] > first_losses[0]
     teacher = create_model(spec, TASKS, 3) if to == "base" else load_model(spec.family, first[model])
     # On the records of the stage: a causal model's answers, and those of an encoder's earlier head.
     asked = OTHER if model == "causal" else ONE
-    said = [made.predict(asked, records("train", OTHER)).probabilities for made in (teacher, naive, held)]
+    said = [made.predict(asked, records("train", OTHER)).probabilities for made in (teacher, naive[model][0], held)]
     moved, stayed = (np.abs(now - said[0]).mean() for now in said[1:])
     assert stayed < moved
 
@@ -132,14 +156,15 @@ def test_a_new_adapter_leaves_earlier_tasks_as_they_were(model: str, first: Mapp
 
 
 @pytest.mark.parametrize("rslora", [False, True])
-def test_a_stacked_adapter_stands_on_the_one_before(rslora: bool, tmp_path: Path) -> None:
-    spec: Any = PLAIN["causal"].model_copy(update={"lora": PLAIN["causal"].lora.model_copy(update={"rslora": rslora})})
-    below, _ = fitted("causal", lesson({ONE: 1.0}), tmp_path / "below", spec)
-    below.save(tmp_path / "first")
+def test_a_stacked_adapter_stands_on_the_one_before(
+    rslora: bool, apart: Mapping[bool, list[Path]], tmp_path: Path
+) -> None:
+    spec, first = stabilised(rslora), apart[rslora][0]
+    below = load_model("causal", first)
     still = spec.model_copy(update={"train": TRAIN.model_copy(update={"learning_rate": 1e-12})})
-    idle, _ = fitted("causal", second(tmp_path / "first", adapter="stack"), tmp_path / "idle", still)
+    idle, _ = fitted("causal", second(first, adapter="stack"), tmp_path / "idle", still)
     np.testing.assert_allclose(answers(idle, ONE), answers(below, ONE), atol=1e-5)
-    made, summary = fitted("causal", second(tmp_path / "first", adapter="stack"), tmp_path / "stack", spec)
+    made, summary = fitted("causal", second(first, adapter="stack"), tmp_path / "stack", spec)
     assert summary.details["adapter"]["rank"] == spec.lora.rank and not list((tmp_path / "stack").glob("together*"))
     again: Any = saved(made, tmp_path / "saved")
     for task in TASKS:
@@ -151,15 +176,29 @@ def test_a_stacked_adapter_stands_on_the_one_before(rslora: bool, tmp_path: Path
     fitted("causal", third, tmp_path / "third", spec)
 
 
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, list[Path]]:
+    """Where two adapters lie, of which each has learned one task; by whether their rank is stabilised."""
+    starts: dict[bool, list[Path]] = {False: [], True: []}
+    for rslora, found in starts.items():
+        folder = tmp_path_factory.mktemp("apart")
+        for name in (ONE, OTHER):
+            made, _ = fitted("causal", lesson({name: 1.0}), folder / name, stabilised(rslora))
+            made.save(folder / f"{name}-saved")
+            found.append(folder / f"{name}-saved")
+    return starts
+
+
+def stabilised(rslora: bool) -> Any:
+    return PLAIN["causal"].model_copy(update={"lora": PLAIN["causal"].lora.model_copy(update={"rslora": rslora})})
+
+
 @pytest.mark.parametrize("rslora", [False, True])
 @pytest.mark.parametrize("method", ["linear", "ties", "dare"])
-def test_merged_adapters_add_up(method: Any, rslora: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec: Any = PLAIN["causal"].model_copy(update={"lora": PLAIN["causal"].lora.model_copy(update={"rslora": rslora})})
-    starts = []
-    for name in (ONE, OTHER):
-        made, _ = fitted("causal", lesson({name: 1.0}), tmp_path / name, spec)
-        made.save(tmp_path / f"{name}-saved")
-        starts.append(tmp_path / f"{name}-saved")
+def test_merged_adapters_add_up(
+    method: Any, rslora: bool, apart: Mapping[bool, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, starts = stabilised(rslora), apart[rslora]
     deltas = [delta(load_model("causal", start)) for start in starts]
     density: dict[str, Any] = {} if method == "linear" else {"density": 0.6}
     merge = Merge(stages=[1, 2], method=method, weights=[0.7, 0.4], **density)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,9 +143,9 @@ def test_a_killed_conversion_leaves_nothing_that_is_taken_for_a_base(gguf: Path,
 
 
 def test_processes_that_convert_at_once_make_one_folder(gguf: Path, tmp_path: Path) -> None:
-    processes = [start(gguf, tmp_path / "log") for _ in range(3)]
+    processes = [start(gguf, tmp_path / "log") for _ in range(2)]
     folders = {process.communicate()[0].strip() for process in processes}
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert (tmp_path / "log").read_text() == "made\n"
     assert folders == {find_base("clinfit/smollm2").source}
 
@@ -341,12 +342,11 @@ def test_transformers_own_tokenizer_would_differ(tokenizer: Any) -> None:
 @pytest.mark.slow
 def test_it_answers_as_llama_cpp_does(model: PreTrainedModel, tokenizer: Any) -> None:
     ids = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
-    for token, expected in ANSWER_BY_LLAMA_CPP.items():
-        with torch.inference_mode():
-            logs = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
-        assert tokenizer.decode([int(logs.argmax())]) == token
-        assert abs(logs.max().item() - expected) < 0.1
-        ids.append(int(logs.argmax()))
+    answer = [tokenizer.convert_tokens_to_ids(token.replace(" ", "\u0120")) for token in ANSWER_BY_LLAMA_CPP]
+    with torch.inference_mode():
+        logs = model(torch.tensor([[*ids, *answer[:-1]]])).logits[0, len(ids) - 1 :].log_softmax(-1)
+    assert [tokenizer.decode([token]) for token in logs.argmax(-1).tolist()] == list(ANSWER_BY_LLAMA_CPP)
+    assert np.abs(logs.amax(-1).numpy() - list(ANSWER_BY_LLAMA_CPP.values())).max() < 0.1
 
 
 @pytest.mark.slow
@@ -356,8 +356,7 @@ def test_plain_english_does_not_surprise_it(model: PreTrainedModel, tokenizer: A
     ids = tokenizer(PLAIN_ENGLISH, return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         right = model(ids, labels=ids).loss.exp()
-        wrong = type(model)(model.config).eval()
-        wrong.load_state_dict(model.state_dict())
+        wrong = deepcopy(model)
         undo_order(wrong)
         assert 6 < right < 7.5
         assert wrong(ids, labels=ids).loss.exp() > 1.3 * right
@@ -367,10 +366,10 @@ def test_plain_english_does_not_surprise_it(model: PreTrainedModel, tokenizer: A
 def test_it_learns_a_task_and_is_found_again(
     real: Base, text_task: Task, text_records: list[Record], tmp_path: Path
 ) -> None:
-    """Three epochs of six steps; what is saved is an adapter of some megabytes that names its base by hash."""
-    train = Train(epochs=3, learning_rate=2e-3, batch_size=4, max_length=192, precision="fp32")
+    """Eight steps; what is saved is an adapter of some megabytes that names its base by hash."""
+    train = Train(epochs=4, learning_rate=2e-3, batch_size=4, max_length=192, precision="fp32")
     spec = Causal(name="smollm2", family="causal", base=real.name, lora=Lora(rank=4, alpha=8), train=train)
-    records = [replace(record, task="cancer") for record in text_records]
+    records = [replace(record, task="cancer") for record in text_records[:8]]
     model = create_model(spec, {"cancer": text_task}, 42)
     before = model.predict("cancer", records[:4]).probabilities
     model.fit(Lesson(records, [], {"cancer": 1.0}), Workspace(tmp_path / "work"))

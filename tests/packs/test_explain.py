@@ -4,7 +4,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -20,6 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import clinfit
+import forked
 from clinfit.cli import app
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
@@ -136,9 +136,7 @@ def test_a_file_and_an_id(folder: Path, pack: Pack) -> None:
 
 
 def command(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "clinfit", "explain", *map(str, words)], capture_output=True, text=True
-    )
+    return forked.run(["-m", "clinfit", "explain", *words])
 
 
 def test_the_command(folder: Path, pack: Pack, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from rich.console import Console
 
 import clinfit
+import forked
 from clinfit.data.load import load_task
 from clinfit.data.records import in_split
 from clinfit.errors import ClinfitError
@@ -38,15 +38,22 @@ FAMILIES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, write_small_study: StudyMaker) -> tuple[Path, Any]:
+    """The small study and its run, which tests only read."""
+    folder = tmp_path_factory.mktemp("ran")
+    study = write_small_study(folder / "study")
+    return study, clinfit.run(study, out=folder / "run", console=Console(quiet=True))
+
+
 @pytest.fixture
-def ran(make_study: StudyMaker) -> tuple[Path, Any]:
-    study = make_study()
-    return study, clinfit.run(study, console=Console(quiet=True))
+def own(ran: tuple[Path, Any], tmp_path: Path) -> Path:
+    """A pack of that run, copied for a test that changes it."""
+    return shutil.copytree(ran[1].packs["tfidf-seed42"], tmp_path / "pack")
 
 
 def predict(*words: object) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "clinfit", "predict", *map(str, words)]
-    return subprocess.run(program, capture_output=True, text=True)
+    return forked.run(["-m", "clinfit", "predict", *words])
 
 
 def check_same_answers(result: Any, data: Path, tmp_path: Path) -> None:
@@ -181,17 +188,15 @@ def damage(pack: Path, how: str) -> str:
 
 
 @pytest.mark.parametrize("how", ["changed", "missing", "added", "threshold"])
-def test_a_pack_that_is_not_as_written_is_refused_by_name(ran: tuple[Path, Any], how: str) -> None:
-    pack = ran[1].packs["tfidf-seed42"]
-    name = damage(pack, how)
+def test_a_pack_that_is_not_as_written_is_refused_by_name(own: Path, how: str) -> None:
+    name = damage(own, how)
     with pytest.raises(ClinfitError, match=f"not as it was written: {name}"):
-        clinfit.load_pack(pack)
+        clinfit.load_pack(own)
 
 
-def test_what_a_system_leaves_in_a_folder_does_no_harm(ran: tuple[Path, Any]) -> None:
-    pack = ran[1].packs["tfidf-seed42"]
-    (pack / ".DS_Store").write_text("")
-    assert list(clinfit.load_pack(pack).tasks) == ["cancer"]
+def test_what_a_system_leaves_in_a_folder_does_no_harm(own: Path) -> None:
+    (own / ".DS_Store").write_text("")
+    assert list(clinfit.load_pack(own).tasks) == ["cancer"]
 
 
 def test_what_is_no_pack(tmp_path: Path) -> None:
@@ -207,7 +212,7 @@ def test_packs_are_written_again_only_when_they_change(ran: tuple[Path, Any]) ->
     study, result = ran
     pack = result.packs["tfidf-seed42"] / "pack.json"
     before = pack.stat().st_mtime_ns
-    clinfit.run(study, console=Console(quiet=True))
+    clinfit.run(study, out=result.folder, console=Console(quiet=True))
     assert pack.stat().st_mtime_ns == before
     assert RunFolder(result.folder).report.is_file()
 

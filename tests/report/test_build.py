@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -36,6 +37,7 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[Element] = []
         self.open: list[Element] = []
+        self.texts: list[list[str]] = []
         self.feed(text)
         assert not self.open, f"never closed: {[element.tag for element in self.open]}"
 
@@ -44,24 +46,36 @@ class Page(HTMLParser):
         self.elements.append(element)
         if tag not in VOID:
             self.open.append(element)
+            self.texts.append([])
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
         if tag not in VOID:
-            self.open.pop()
+            self.close_last()
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open and self.open[-1].tag == tag, (
             f"</{tag}> closes {self.open[-1].tag if self.open else 'nothing'}"
         )
-        self.open.pop()
+        self.close_last()
+
+    def close_last(self) -> None:
+        """An element has its text when it is closed, and passes it on to the one that holds it."""
+        element = self.open.pop()
+        element.text = "".join(self.texts.pop())
+        if self.texts:
+            self.texts[-1].append(element.text)
 
     def handle_data(self, data: str) -> None:
-        for element in self.open:
-            element.text += data
+        if self.texts:
+            self.texts[-1].append(data)
 
     def all(self, *tags: str) -> list[Element]:
         return [element for element in self.elements if element.tag in tags]
+
+
+#: Parsed once, for all tests that only read it.
+parsed = cache(Page)
 
 
 def metrics_in(results: Results) -> Iterator[MetricDict]:
@@ -81,7 +95,7 @@ def words(text: str) -> str:
 
 @every_case
 def test_page_is_well_formed_and_ids_are_unique(pages: dict[str, str], name: str) -> None:
-    page = Page(pages[name])
+    page = parsed(pages[name])
     ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     targets = {e.attributes["href"][1:] for e in page.all("a", "use") if e.attributes.get("href", "").startswith("#")}
@@ -92,7 +106,7 @@ def test_page_is_well_formed_and_ids_are_unique(pages: dict[str, str], name: str
 
 @every_case
 def test_page_fetches_nothing_and_runs_one_known_script(pages: dict[str, str], name: str) -> None:
-    text, page = pages[name], Page(pages[name])
+    text, page = pages[name], parsed(pages[name])
     assert not page.all("iframe", "img", "object", "embed", "form")
     assert all(e.attributes["href"].startswith(("#", "data:")) for e in page.elements if "href" in e.attributes)
     assert not any("src" in e.attributes or any(key.startswith("on") for key in e.attributes) for e in page.elements)
@@ -108,7 +122,7 @@ def test_page_fetches_nothing_and_runs_one_known_script(pages: dict[str, str], n
 
 @every_case
 def test_page_is_accessible(pages: dict[str, str], name: str) -> None:
-    page = Page(pages[name])
+    page = parsed(pages[name])
     assert page.all("html")[0].attributes["lang"] == "en"
     levels = [int(e.tag[1]) for e in page.all("h1", "h2", "h3", "h4")]
     assert levels[0] == 1 and levels.count(1) == 1
@@ -134,7 +148,7 @@ def test_same_inputs_give_the_same_bytes(cases: dict[str, ReportInputs], pages: 
 
 @every_case
 def test_every_number_is_in_the_page_in_full(cases: dict[str, ReportInputs], pages: dict[str, str], name: str) -> None:
-    values = {e.attributes["data-value"] for e in Page(pages[name]).elements if "data-value" in e.attributes}
+    values = {e.attributes["data-value"] for e in parsed(pages[name]).elements if "data-value" in e.attributes}
     known = [metric["value"] for metric in metrics_in(cases[name].results) if metric["value"] is not None]
     assert {repr(value) for value in known} <= values
 
@@ -158,21 +172,21 @@ def test_no_patient_text_and_ids_only_of_errors_and_of_what_lost_text(
 
 @every_case
 def test_disclaimer_command_and_hash(cases: dict[str, ReportInputs], pages: dict[str, str], name: str) -> None:
-    text = words(Page(pages[name]).all("main")[0].text)
+    text = words(parsed(pages[name]).all("main")[0].text)
     assert "Research use only." in text and "not be used in the care of patients" in text
     assert cases[name].command in text
     assert "ef" * 32 in text
 
 
 def test_verdict_and_findings_come_first(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
-    front = Page(pages["binary"]).all("section")[0]
+    front = parsed(pages["binary"]).all("section")[0]
     (task,) = cases["binary"].results["tasks"].values()
     assert task["verdict"] and task["advice"]
     assert all(words(sentence) in words(front.text) for sentence in task["verdict"])
     told = [f for f in task["findings"] if f["level"] == "warn" and f["system"] in (None, task["chosen"]["system"])]
     assert told and all(words(finding["title"]) in words(front.text) for finding in told)
     assert str(task["counts"]["test"]["n"]) in front.text
-    whole = words(Page(pages["binary"]).all("main")[0].text)
+    whole = words(parsed(pages["binary"]).all("main")[0].text)
     assert all(words(f["title"]) in whole and words(f["advice"]) in whole for f in task["findings"])
     assert all(words(sentence) in whole for sentence in task["advice"])
 
@@ -180,7 +194,7 @@ def test_verdict_and_findings_come_first(cases: dict[str, ReportInputs], pages: 
 def test_before_and_after_rows(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
     (task,) = cases["binary"].results["tasks"].values()
     comparison = next(c for c in task["comparisons"] if c["kind"] == "before-after")
-    page = Page(pages["binary"])
+    page = parsed(pages["binary"])
     cells = [words(e.text) for e in page.all("td")]
     assert not any(words(row["sentence"]) in cells for row in comparison["rows"]), "one sentence is enough"
     assert words(comparison["sentence"]) in words(page.all("main")[0].text)
@@ -200,7 +214,7 @@ def test_confusion_keeps_unparsed_answers(cases: dict[str, ReportInputs], pages:
     assert before["unparsed"] > 0
     table = next(
         e
-        for e in Page(pages["binary"]).all("table")
+        for e in parsed(pages["binary"]).all("table")
         if "confusion" in e.attributes.get("class", "") and before["name"] in e.text
     )
     assert "unparsed" in table.text
@@ -211,7 +225,7 @@ def test_confusion_keeps_unparsed_answers(cases: dict[str, ReportInputs], pages:
 def test_undefined_is_told_and_never_zero(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
     undefined = [m for m in metrics_in(cases["binary"].results) if m["status"] == "undefined"]
     assert undefined, "the majority baseline never answers one label"
-    cells = [words(e.text) for e in Page(pages["binary"]).all("td") if "empty" in e.attributes.get("class", "")]
+    cells = [words(e.text) for e in parsed(pages["binary"]).all("td") if "empty" in e.attributes.get("class", "")]
     assert cells and all(text.startswith("not estimable (") for text in cells)
     assert {f"not estimable ({metric['reason']})" for metric in undefined} <= set(cells)
 
@@ -219,7 +233,7 @@ def test_undefined_is_told_and_never_zero(cases: dict[str, ReportInputs], pages:
 def test_withheld_shows_why_and_no_numbers(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:
     (task,) = cases["one class"].results["tasks"].values()
     error = next(finding for finding in task["findings"] if finding["level"] == "error")
-    page = Page(pages["one class"])
+    page = parsed(pages["one class"])
     box = next(e for e in page.all("section") if "verdict" in e.attributes["class"])
     assert "error" in box.attributes["class"]
     assert words(box.text).index(error["title"]) < words(box.text).index("Test records")
@@ -232,20 +246,20 @@ def test_withheld_shows_why_and_no_numbers(cases: dict[str, ReportInputs], pages
 
 
 def test_failed_model_is_listed_with_its_reason(pages: dict[str, str]) -> None:
-    table = next(e for e in Page(pages["failed model"]).all("table") if "systems" in e.attributes.get("class", ""))
+    table = next(e for e in parsed(pages["failed model"]).all("table") if "systems" in e.attributes.get("class", ""))
     assert "tiny-seed42" in table.text
     assert "did not finish: the training loss is not a finite number at step 3" in table.text
 
 
 def test_without_neural_model_there_is_no_training(pages: dict[str, str]) -> None:
-    page = Page(pages["no neural model"])
+    page = parsed(pages["no neural model"])
     titles = " ".join(e.text for e in page.all("h3"))
     assert "Training curves" not in titles and "Before and after" not in titles
     assert "random-forest" in page.all("main")[0].text
 
 
 def test_figures_of_a_binary_task(pages: dict[str, str]) -> None:
-    titles = [e.text for e in Page(pages["binary"]).all("title")]
+    titles = [e.text for e in parsed(pages["binary"]).all("title")]
     expected = ["ROC curves", "Precision-recall curves", "Calibration of tiny (after)"]
     expected += ["Predicted risk by outcome: tiny (after)", "Training of tiny-seed42"]
     assert set(expected) <= set(titles)

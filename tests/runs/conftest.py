@@ -1,5 +1,6 @@
 """What tests of steps share."""
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,25 +10,47 @@ from typing import Any
 import pytest
 
 import clinfit
-from clinfit.runs import execute
 from clinfit.runs.cluster import connect
-from clinfit.runs.control.status import Monitor
-from clinfit.runs.execute import Result
-from clinfit.runs.steps.failures import Failure
-from clinfit.study.schema import Study
+from executed import without_report
 from ray_nodes import free_port
 from spoiled import spoil_workers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn() -> Iterator[pytest.MonkeyPatch]:
+    """Figures of a page are made but not drawn, which is half the time of a small run; tests/report looks at them. A
+    test that asks for `drawn` has them."""
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
+
+    def empty(figure: Figure, target: Any, **options: Any) -> None:
+        if isinstance(target, io.StringIO):
+            target.write('<svg viewBox="0 0 1 1"></svg>')
+        else:
+            draw(figure, target, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", empty)
+        yield patch
+
+
+@pytest.fixture
+def drawn(undrawn: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn, as for users."""
+    from matplotlib.figure import Figure
+
+    empty = Figure.savefig
+    undrawn.undo()
+    draw = Figure.savefig
+    undrawn.setattr(Figure, "savefig", empty)
+    monkeypatch.setattr(Figure, "savefig", draw)
 
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end behind their last step: no metrics, no report, no packs."""
-
-    def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: str) -> Result:
-        monitor.update(state="failed" if failed else "done")
-        return Result(monitor.folder.path, None, None, {}, failed)
-
-    monkeypatch.setattr(execute, "conclude", conclude)
+    without_report(monkeypatch)
 
 
 @pytest.fixture
@@ -52,11 +75,13 @@ def cluster(site: Path) -> Iterator[Any]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(clinfit.__file__).parents[1])]))
         for name, value in connect.SETTINGS.items():
             patch.setenv(name, value)
+        for name in ("RAY_enable_worker_prestart", "RAY_prestart_worker_first_driver"):
+            patch.setenv(name, "0")  # no processes ahead of work
         patch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "180")  # for one client's process, beside other tests
         from ray.cluster_utils import Cluster
 
         port = free_port()
-        head = {"num_cpus": 0, "include_dashboard": False, "ray_client_server_port": port}
+        head = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False, "ray_client_server_port": port}
         found: Any = Cluster(initialize_head=True, head_node_args=head)
         found.client = f"127.0.0.1:{port}"
         for _ in range(2):

@@ -73,42 +73,43 @@ def predict(folder: Path, output: Path, *words: str) -> Any:
 SHARDED = ("--executor", "processes", "--shard-size", "30")
 
 
-def test_processes_write_the_bytes_of_one(folder: Path, tmp_path: Path) -> None:
-    alone = predict(folder, tmp_path / "alone.csv")
-    shared = predict(folder, tmp_path / "shared.csv", *SHARDED, "--workers", "2", "--self-test")
-    assert alone.exit_code == shared.exit_code == 0, shared.output
-    assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
-    assert len(pd.read_csv(tmp_path / "shared.csv")) == 100
-    assert {path.name for path in tmp_path.iterdir()} == {"alone.csv", "shared.csv"}
-    assert alone.output.splitlines()[-1].replace("alone", "shared") == shared.output.splitlines()[-1]
-
-
-def test_a_worker_that_dies_costs_the_shard_that_it_held(folder: Path, tmp_path: Path, site: Path) -> None:
-    once = tmp_path / "once"
-    spoil_answers(
-        site, "r70", f"if not Path({str(once)!r}).exists():\n            Path({str(once)!r}).touch()\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)"
-    )  # fmt: skip
-    predict(folder, tmp_path / "alone.csv")
-    done = predict(folder, tmp_path / "shared.csv", *SHARDED)
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> tuple[bytes, str]:
+    """What this process answers, and its last line, about the file `shared.csv`."""
+    done = predict(folder, folder / "alone.csv")
     assert done.exit_code == 0, done.output
-    assert "SIGKILL" in done.output and "records 61 to 90 are asked again" in done.output
-    assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    return (folder / "alone.csv").read_bytes(), done.output.splitlines()[-1].split("/")[-1].replace("alone", "shared")
 
 
-def test_what_is_answered_is_kept_and_the_same_command_goes_on(folder: Path, tmp_path: Path, site: Path) -> None:
+def test_processes_write_the_bytes_of_one(folder: Path, alone: tuple[bytes, str], tmp_path: Path) -> None:
+    shared = predict(folder, tmp_path / "shared.csv", *SHARDED, "--workers", "2", "--self-test")
+    assert shared.exit_code == 0, shared.output
+    assert ((tmp_path / "shared.csv").read_bytes(), shared.output.splitlines()[-1].split("/")[-1]) == alone
+    assert len(pd.read_csv(tmp_path / "shared.csv")) == 100
+    assert {path.name for path in tmp_path.iterdir()} == {"shared.csv"}
+
+
+def test_what_is_answered_is_kept_and_the_same_command_goes_on(
+    folder: Path, alone: tuple[bytes, str], tmp_path: Path, site: Path
+) -> None:
+    """A worker that dies costs the shard that it held, which is asked twice more."""
     spoil_answers(site, "r70", "os.kill(os.getpid(), signal.SIGKILL)")
     failed = predict(folder, tmp_path / "shared.csv", *SHARDED)
     assert isinstance(failed.exception, ClinfitError) and not (tmp_path / "shared.csv").exists()
     assert "records 61 to 90 were lost with their worker 3 times" in failed.exception.found
     (kept,) = tmp_path.glob(".shared.csv.shards-*")
     assert [path.name for path in sorted(kept.iterdir())] == ["000000.json", "000001.json"]
-    spoil_answers(site, "r0", "raise ValueError('a shard that is there is asked again')")
+    once, asked = tmp_path / "once", tmp_path / "asked"
+    spoil_answers(
+        site, "r95", f"if not Path({str(once)!r}).exists():\n            Path({str(once)!r}).touch()\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)", f"open({str(asked)!r}, 'a').write(records[0].id + ' ')"
+    )  # fmt: skip
     done = predict(folder, tmp_path / "shared.csv", *SHARDED)
     assert done.exit_code == 0, done.output
     assert "2 of 4 shards are answered already" in done.output and not kept.exists()
-    predict(folder, tmp_path / "alone.csv")
-    assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    assert "SIGKILL" in done.output and "records 91 to 100 are asked again" in done.output
+    assert asked.read_text().split() == ["r60", "r90", "r90"], "no shard that is there"
+    assert (tmp_path / "shared.csv").read_bytes() == alone[0]
 
 
 def test_an_error_of_the_records_is_told_without_their_values(folder: Path, tmp_path: Path, site: Path) -> None:

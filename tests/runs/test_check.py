@@ -75,6 +75,12 @@ def study(tmp_path: Path) -> Study:
     return load_study(tmp_path / "study.yaml")
 
 
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every check measures this machine for a third of a second a model; here it is known."""
+    monkeypatch.setattr("clinfit.runs.checking.models.gemm_rate", lambda *words: 1e9)
+
+
 def printed(study: Study, **options: bool) -> tuple[str, list]:
     stream = io.StringIO()
     findings = check_study(study, Console(file=stream, width=140), **options)
@@ -336,9 +342,8 @@ def test_work_counts_what_is_written_and_what_an_epoch_shows(tmp_path: Path) -> 
     assert work.train_lengths == [10, 20, 30, 10, 20, 30, 10, 10, 20, 30], "four of the three exam records, one again"
 
 
-def test_the_steps_of_a_plan_take_what_the_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_of_a_plan_take_what_the_model_takes(tmp_path: Path) -> None:
     """One formula: the seconds of all steps of a seed are those of `clinfit check`, and no step needs more memory."""
-    monkeypatch.setattr("clinfit.runs.checking.models.gemm_rate", lambda *words: 1e9)
     study = several(tmp_path, "[cough, signs, exam]")
     begun = prepare(study, tmp_path / "run", None, fresh=True)
     found, unverified = step_estimates(begun.study, begun.data, begun.runs, begun.steps)
@@ -353,8 +358,7 @@ def test_the_steps_of_a_plan_take_what_the_model_takes(tmp_path: Path, monkeypat
     assert fit.seconds > asked.seconds > 0 and fit.memory > asked.memory > PROGRAM_BYTES
 
 
-def test_the_step_of_a_search_takes_all_its_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clinfit.runs.checking.models.gemm_rate", lambda *words: 1e9)
+def test_the_step_of_a_search_takes_all_its_trials(tmp_path: Path) -> None:
     model = {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"max_steps": 4, "processes": 2}}
     search = {"trials": 5, "over": {"train.learning_rate": {"low": 1e-3, "high": 2e-3}}}
     write_small(tmp_path, models=[model, model | {"name": "found", "search": search}])

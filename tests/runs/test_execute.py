@@ -3,10 +3,9 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 from rich.console import Console
 
 import clinfit
+import forked
 from clinfit.errors import ClinfitError
-from clinfit.files import hash_files, read_json
+from clinfit.files import followed, hash_files, read_json
 from clinfit.models.base import FitSummary, Lesson, Model, Workspace
 from clinfit.predictions import probabilities_of, read_predictions
 from clinfit.runs.execute import Result
@@ -27,6 +27,8 @@ from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec
 from clinfit.study.schema import study_hash
 from clinfit.study.tasks import Task
+from executed import MAJORITY, causal
+from small_study import write_study
 
 #: The fixture `make_study` of conftest.py.
 StudyMaker = Callable[..., Path]
@@ -82,9 +84,27 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {"metrics": metrics, "answers": answers}
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small study and a run of it that is done."""
+    place = tmp_path_factory.mktemp("done")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert run(write_study(Path("study")))[0].ok
+    return place
+
+
+@pytest.fixture
+def finished(place: Path, make_study: StudyMaker, tmp_path: Path) -> Path:
+    """The folder of a run that is done, of the small study; a test may do with it and with the study what it likes."""
+    shutil.copytree(place, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return followed(Path("runs/small/latest"))
+
+
 # ---------------------------------------------------------------- the whole way
 
 
+@pytest.mark.usefixtures("drawn")
 def test_layout_report_and_last_line(make_study: StudyMaker) -> None:
     study = make_study()
     result, lines = run(study)
@@ -105,19 +125,19 @@ def test_layout_report_and_last_line(make_study: StudyMaker) -> None:
 
 
 def test_no_text_of_a_record_leaves_the_data_file(make_study: StudyMaker, canary: str) -> None:
-    result, lines = run(make_study(models=[{"name": "majority", "family": "baseline", "kind": "majority"}]))
+    result, lines = run(make_study(models=[MAJORITY]))
     assert canary not in "\n".join(lines)
     for name in hash_files(result.folder):
         assert canary.encode() not in (result.folder / name).read_bytes(), name
 
 
-def test_environment_names_no_user_and_no_host(make_study: StudyMaker) -> None:
-    result, _ = run(make_study(), models=["majority"])
-    text = (result.folder / "environment.json").read_text()
+def test_environment_names_no_user_and_no_host(finished: Path) -> None:
+    text = (finished / "environment.json").read_text()
     assert json.loads(text)["clinfit"] == clinfit.__version__
     assert os.uname().nodename not in text and str(Path.home()) not in text.replace('"/', "")
 
 
+@pytest.mark.usefixtures("no_report")
 def test_every_seed_has_its_run_and_rules_only_one(make_study: StudyMaker) -> None:
     result, _ = run(make_study(seeds=[1, 2]))
     assert sorted(path.name for path in (result.folder / "models").iterdir()) == [
@@ -135,6 +155,7 @@ def test_only_the_named_models_run_and_the_rest_can_follow(make_study: StudyMake
     assert second.folder == first.folder and set(second.packs) == {"majority-seed42", "tfidf-seed42"}
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_launcher_of_several_processes_is_refused(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study()
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -154,46 +175,40 @@ def test_unknown_model_names_the_nearest_and_writes_nothing(make_study: StudyMak
 # ---------------------------------------------------------------- again
 
 
-def test_a_finished_run_is_not_done_again(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = make_study()
-    first, _ = run(study)
-    before = hash_files(first.folder)
+def test_a_finished_run_is_not_done_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hash_files(finished)
     forbid(monkeypatch)
-    second, _ = run(study)
+    second, _ = run(Path("study/study.yaml"))
     after = hash_files(second.folder)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     assert second.ok and changed <= {"status.json", "test_log.json"}  # the test split was looked at again
 
 
 @pytest.mark.parametrize("damage", ["predictions/cancer-test-stage1.parquet", "stages/1/model"])
-def test_damaged_steps_are_done_again(make_study: StudyMaker, damage: str) -> None:
-    study = make_study()
-    first, _ = run(study)
-    before = outcome(first.folder)
-    target = first.folder / "models/tfidf-seed42" / damage
+def test_damaged_steps_are_done_again(finished: Path, make_study: StudyMaker, damage: str) -> None:
+    before = outcome(finished)
+    target = finished / "models/tfidf-seed42" / damage
     target = next(path for path in sorted(target.iterdir())) if target.is_dir() else target
     target.write_bytes(b"damaged")
-    second, _ = run(study)
+    second, _ = run(make_study())
     assert second.ok and outcome(second.folder) == before
 
 
-def test_another_study_in_the_folder_is_refused(make_study: StudyMaker) -> None:
-    first, _ = run(make_study(), out="here")
-    before = hash_files(first.folder)
+def test_another_study_in_the_folder_is_refused(finished: Path, make_study: StudyMaker) -> None:
+    before = hash_files(finished)
     with pytest.raises(ClinfitError, match=r"changed under an existing run.*evaluation"):
-        run(make_study(evaluation={"bootstrap": 200}), out="here")
-    assert hash_files(first.folder) == before
+        run(make_study(evaluation={"bootstrap": 200}), out=finished)
+    assert hash_files(finished) == before
 
 
-def test_changed_data_under_a_run_is_refused(make_study: StudyMaker) -> None:
+def test_changed_data_under_a_run_is_refused(finished: Path, make_study: StudyMaker) -> None:
     study = make_study()
-    first, _ = run(study)
-    before = hash_files(first.folder)
+    before = hash_files(finished)
     data = study.with_name("data.csv")
     data.write_text(data.read_text().replace("Case 3:", "Case three:"))
     with pytest.raises(ClinfitError, match="data of task 'cancer' changed"):
         run(study)
-    assert hash_files(first.folder) == before
+    assert hash_files(finished) == before
 
 
 def test_a_folder_with_other_files_is_refused(make_study: StudyMaker) -> None:
@@ -204,18 +219,20 @@ def test_a_folder_with_other_files_is_refused(make_study: StudyMaker) -> None:
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
 
 
-def test_models_are_reused_from_a_sibling_run(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _ = run(make_study())
+@pytest.mark.usefixtures("no_report")
+def test_models_are_reused_from_a_sibling_run(
+    finished: Path, make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forbid(monkeypatch)
     second, lines = run(make_study(evaluation={"bootstrap": 200}))
-    assert second.folder != first.folder and second.ok
+    assert second.folder != finished and second.ok
     assert any("tfidf-seed42: reused from" in line for line in lines)
     model = "models/tfidf-seed42/stages/1"
-    assert hash_files(first.folder / model) == hash_files(second.folder / model)
+    assert hash_files(finished / model) == hash_files(second.folder / model)
 
 
+@pytest.mark.usefixtures("no_report", "finished")
 def test_only_what_changed_is_trained_again(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(make_study())
     fitted: list[str] = []
     for name in ("majority", "tfidf"):
         wrap_fit(monkeypatch, name, lambda workspace, name=name: fitted.append(name))
@@ -260,6 +277,7 @@ def test_when_every_model_fails_there_is_no_report(make_study: StudyMaker, monke
     assert not (result.folder / "report.html").exists() and "majority-seed42: FAILED: no; to fix: yes" in lines
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_full_disk_stops_the_whole_run(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(workspace: Workspace) -> None:
         raise OSError(28, "No space left on device")
@@ -285,12 +303,11 @@ def test_debug_lets_the_exception_through(make_study: StudyMaker, monkeypatch: p
 # ---------------------------------------------------------------- stopped
 
 
-def test_ctrl_c_tells_how_to_continue(make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_tells_how_to_continue(finished: Path, make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(workspace: Workspace) -> None:
         raise KeyboardInterrupt
 
     study = make_study()
-    whole, _ = run(study, out="whole")
     text = io.StringIO()
     with monkeypatch.context() as patch:
         wrap_fit(patch, "tfidf", stop)
@@ -299,96 +316,82 @@ def test_ctrl_c_tells_how_to_continue(make_study: StudyMaker, monkeypatch: pytes
     assert text.getvalue().splitlines()[-1].endswith(f"clinfit run {study} --out apart/stopped")
     assert read_json(Path("apart/stopped/status.json"))["state"] == "interrupted"
     result, _ = run(study, out="apart/stopped")
-    assert result.ok and outcome(result.folder) == outcome(whole.folder)
+    assert result.ok and outcome(result.folder) == outcome(finished)
 
 
-SLOW = """
-import sys, time
+#: A run in `apart/killed` that gets a signal at one moment: a word, or a step of training.
+PROGRAM = """
+import os, sys, time
 from clinfit import cli
 from clinfit.runs.steps import worker
-study, pause = sys.argv[1], float(sys.argv[2])
-create = worker.create_model
-def slow(spec, tasks, seed, bases):
-    model = create(spec, tasks, seed, bases)
-    fit = model.fit
-    def slow_fit(lesson, workspace):
-        print("fitting", spec.name, flush=True)
-        time.sleep(pause)
-        return fit(lesson, workspace)
-    model.fit = slow_fit
-    return model
-worker.create_model = slow
+study, moment, number = sys.argv[1:]
+
+def at(owner, name, when):
+    function = getattr(owner, name)
+    def wrapped(*words, **more):
+        if when(words):
+            os.kill(os.getpid(), int(number))
+            time.sleep(600)
+        return function(*words, **more)
+    setattr(owner, name, wrapped)
+
+if moment == "fitting":
+    at(worker, "create_model", lambda words: True)
+elif moment == "answering":
+    at(worker, "predictions_table", lambda words: words[0].model == "tfidf")
+elif moment == "reporting":
+    from clinfit.runs import finish
+    at(finish, "write_report", lambda words: True)
+else:
+    import torch
+    from clinfit.training.log import Log
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # weights are the same to the bit with as many
+    at(Log, "write", lambda words: words[1]["step"] > int(moment))
 sys.argv = ["clinfit", "run", study, "--out", "apart/killed"]
 cli.main()
 """
 
 
-def start(study: Path, pause: float) -> subprocess.Popen[str]:
-    """A run in its own process, returned when its first fit has begun; every fit takes `pause` seconds more."""
-    program = [sys.executable, "-c", SLOW, str(study), str(pause)]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    while "fitting" not in (line := process.stdout.readline()):
-        assert line, "it ended early"
-    return process
+def signalled(study: Path, moment: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """How the run ends that gets a signal at this moment."""
+    return forked.run(["-c", PROGRAM, study, moment, int(number)])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_with_130_and_one_line(make_study: StudyMaker, number: signal.Signals) -> None:
-    process = start(make_study(), 60)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    done = signalled(make_study(), "fitting", number)
+    output = done.stdout + done.stderr
+    assert done.returncode == 130
     assert "To continue: clinfit run" in output and "Traceback" not in output
     assert not list(Path("apart").rglob("*.tmp-*"))
 
 
 @pytest.mark.slow
-def test_killed_at_three_moments_it_ends_as_if_it_never_was(make_study: StudyMaker) -> None:
+def test_killed_at_three_moments_it_ends_as_if_it_never_was(finished: Path, make_study: StudyMaker) -> None:
     study = make_study()
-    whole, _ = run(study, out="whole")
-    for pause in (0.1, 0.7, 1.0):
-        process = start(study, 0.5)
-        time.sleep(pause)
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+    for moment in ("fitting", "answering", "reporting"):
+        assert signalled(study, moment, signal.SIGKILL).returncode == -signal.SIGKILL
     result, _ = run(study, out="apart/killed")
-    assert result.ok and outcome(result.folder) == outcome(whole.folder)
+    assert result.ok and outcome(result.folder) == outcome(finished)
     assert not list(Path("apart").rglob("*.tmp-*"))
     assert RunFolder(result.folder).report.is_file()
 
 
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "family": "causal",
-    "base": "clinfit/tiny",
-    "compare_base": False,
-    "lora": {"rank": 4, "dropout": 0.1},
-    "train": {"epochs": 4, "batch_size": 4, "learning_rate": 1e-3, "max_length": 64, "checkpoint_every": 2},
-}
-
-
-def steps_logged(folder: Path) -> int:
-    log = folder / "models/tiny-seed42/stages/1/log.jsonl"
-    return len(log.read_text().splitlines()) if log.exists() else 0
+#: Nine steps are an epoch; the second of them ends early.
+TRAIN = {"max_steps": 13, "batch_size": 4, "learning_rate": 1e-3, "max_length": 100, "checkpoint_every": 2}
+SMALL = causal("small", compare_base=False, lora={"rank": 4, "dropout": 0.1}, train=TRAIN)
 
 
 @pytest.mark.slow
 def test_a_language_model_killed_while_training_ends_with_the_same_weights(make_study: StudyMaker) -> None:
-    study = make_study(models=[{"name": "majority", "family": "baseline", "kind": "majority"}, TINY])
+    """Killed before the first checkpoint, and in the second epoch, a step beyond a checkpoint."""
+    study = make_study(models=[MAJORITY, SMALL])
     whole, _ = run(study, out="whole")
-    command = [sys.executable, "-m", "clinfit.cli", "run", str(study), "--out", "apart/killed"]
-    for goal in (1, 12, 25):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while steps_logged(Path("apart/killed")) < goal:
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.01)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    for step in ("1", "11"):
+        assert signalled(study, step, signal.SIGKILL).returncode == -signal.SIGKILL
     result, _ = run(study, out="apart/killed")
     assert result.ok and outcome(result.folder) == outcome(whole.folder)
     weights = [
-        hash_files(folder / "models/tiny-seed42/stages/1/model/adapter") for folder in (whole.folder, result.folder)
+        hash_files(folder / "models/small-seed42/stages/1/model/adapter") for folder in (whole.folder, result.folder)
     ]
     assert weights[0] == weights[1]

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+import forked
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.results import Results
 from clinfit.evaluation.system_results import SystemResult
@@ -358,9 +358,7 @@ def test_an_undeclared_label_that_differs_in_case_is_named(tmp_path: Path) -> No
 
 
 def clinfit(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "clinfit", *words], cwd=folder, capture_output=True, text=True, timeout=120
-    )
+    return forked.run(["-m", "clinfit", *words], folder)
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from clinfit.runs.steps.failures import Failure
 from clinfit.runs.steps.plan import plan
 from clinfit.study.load import load_study
 from clinfit.study.quick import quickened
+from executed import causal
 from folded_study import MODELS, quiet, write
 from small_study import write_study
 
@@ -146,12 +147,12 @@ def test_report_and_packs(done: Result) -> None:
 
 def test_going_on_after_a_fold_was_lost_ends_the_same(done: Result, tmp_path: Path) -> None:
     shutil.copytree(done.folder.parent / "study", tmp_path / "study")
-    again = run(tmp_path / "study" / "study.yaml", out=tmp_path / "other", models=["lasso"], console=quiet())
-    model = RunFolder(again.folder).run("lasso-seed42-repeat1-fold2")
-    shutil.rmtree(model.path)
+    shutil.copytree(done.folder, tmp_path / "other", ignore=shutil.ignore_patterns("lasso-seed42-repeat1-fold2"))
     # Not all folds are there, so that nothing of the model is evaluated.
+    alone = RunFolder(tmp_path / "alone")
+    shutil.copytree(tmp_path / "other", alone.path, ignore=shutil.ignore_patterns("majority-*", "forest-*"))
     with pytest.raises(ClinfitError, match="no predictions"):
-        evaluate_run(RunFolder(again.folder), load_study(RunFolder(again.folder).study), "")
+        evaluate_run(alone, load_study(alone.study), "")
     output = quiet()
     whole = run(tmp_path / "study" / "study.yaml", out=tmp_path / "other", console=output)
     assert output.file.getvalue().count("lasso-seed42-repeat1-fold2: training") == 1  # type: ignore[attr-defined]
@@ -208,7 +209,7 @@ def test_a_cross_validation_is_not_frozen(done: Result, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_language_model_is_cross_validated(tmp_path: Path) -> None:
-    """Two folds of one epoch, seen before training and after it."""
+    """Two folds, seen before training and after it."""
     tasks = {
         "cancer": {
             "labels": ["no", "yes"],
@@ -221,8 +222,7 @@ def test_a_language_model_is_cross_validated(tmp_path: Path) -> None:
             },
         }
     }
-    models = [{"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"epochs": 1, "max_length": 64}}]
-    study = write_study(tmp_path / "study", tasks=tasks, models=models)
+    study = write_study(tmp_path / "study", tasks=tasks, models=[causal("tiny")])
     found = run(study, out=tmp_path / "run", console=quiet())
     assert found.ok and found.results is not None
     systems = {s["name"]: s["n"] for s in found.results["tasks"]["cancer"]["systems"]}

@@ -1,15 +1,14 @@
 """A study of several ways through two stages, killed at ten moments: it ends as if it never was."""
 
 import random
-import subprocess
-import sys
-import time
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import killed
 from clinfit.files import read_json
 from runs_of_stages import STAGES, answers, causal, run, staged, weights
 
@@ -38,25 +37,6 @@ def ways() -> list[dict[str, Any]]:
     ]
 
 
-def progress(folder: Path) -> int:
-    """Grows with every step of training and every table of answers; a kill takes some of it back."""
-    logs = folder.glob("models/*/stages/*/log.jsonl")
-    return sum(len(log.read_bytes().splitlines()) for log in logs) + 3 * len(
-        list(folder.glob("models/*/predictions/*.parquet"))
-    )
-
-
-def killed_at(folder: Path, words: list[str], goal: int, pause: float) -> None:
-    """Starts the run, and kills it `pause` seconds after its progress has reached `goal`."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while progress(folder) < goal:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
-    time.sleep(pause)
-    process.kill()
-    process.wait()
-
-
 def matrix(folder: Path) -> dict[str, Any]:
     """Every task's figures after every stage, what was gained and forgotten, with their intervals; no times."""
     metrics = read_json(folder / "metrics.json")
@@ -81,11 +61,10 @@ def test_killed_at_ten_moments_weights_and_matrix_are_the_same(staged: Callable[
     whole, _ = run(study, out="whole")
     assert whole.ok
     folder = Path("apart/killed")
-    words = [sys.executable, "-m", "clinfit", "run", str(study), "--out", str(folder)]
     draw = random.Random(7)
-    goals = sorted(draw.sample(range(1, progress(whole.folder) - 8), KILLS))
-    for goal in goals:
-        killed_at(folder, words, goal, draw.uniform(0, 0.1))
+    for goal in sorted(draw.sample(range(1, killed.progress(whole.folder) - 8), KILLS)):
+        done = killed.run(study, folder, [killed.Kill(goal, draw.uniform(0, 0.1))])
+        assert done.returncode == -signal.SIGKILL, f"it ended before it could be killed: {done.stderr}"
     result, _ = run(study, out=str(folder))
     assert result.ok and answers(result.folder) == answers(whole.folder)
     for name in RETAINED:

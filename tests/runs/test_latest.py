@@ -17,7 +17,7 @@ from clinfit.runs.folder import existing_run
 from clinfit.runs.freeze import freeze_study
 from small_study import write_study
 
-MODELS = [{"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [1.0]}]
+MODELS = [{"name": "majority", "family": "baseline", "kind": "majority"}]
 
 
 def no_links(*arguments: Any, **options: Any) -> None:
@@ -52,9 +52,11 @@ def test_it_is_the_run_of_last_time_for_every_command(desk: Path, capsys: pytest
     assert f"{first.folder}: done" in capsys.readouterr().out
     command("evaluate", latest)
     assert capsys.readouterr().out.strip().endswith(str(first.report))
-    command("predict", latest / "models/tfidf-seed42/pack", "--input", "data.csv", "--output", "answers.csv")
+    command("predict", latest / "models/majority-seed42/pack", "--input", "data.csv", "--output", "answers.csv")
     assert len(pd.read_csv("answers.csv")) == 60
-    assert load_pack(latest / "models/tfidf-seed42/pack").content == load_pack(first.packs["tfidf-seed42"]).content
+    assert (
+        load_pack(latest / "models/majority-seed42/pack").content == load_pack(first.packs["majority-seed42"]).content
+    )
     assert freeze_study(latest)[0] == first.folder / "freeze.json"
     compare_runs([latest, second.folder], desk / "comparison")
     with pytest.raises(ClinfitError, match="2 run folders, 1 of them different"):
@@ -71,6 +73,7 @@ def test_it_is_no_run_of_its_own(desk: Path) -> None:
     assert read_json(existing_run(Path("runs/small/latest")).path / "test_log.json")["scored"] == 2
 
 
+@pytest.mark.usefixtures("no_report")
 def test_where_it_leads_nowhere_a_run_is_named(desk: Path) -> None:
     result = run(desk)
     Path("runs/small/latest").unlink()
@@ -79,6 +82,7 @@ def test_where_it_leads_nowhere_a_run_is_named(desk: Path) -> None:
     assert caught.value.fix == f"name one of its runs, such as {result.folder}"
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_folder_of_that_name_and_one_that_was_named_stay(desk: Path) -> None:
     run_study(write_study(desk, models=MODELS), out=Path("elsewhere"))
     assert not Path("runs").exists()

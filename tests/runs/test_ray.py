@@ -1,4 +1,5 @@
-"""The steps of a study on a cluster of several nodes of this machine, by the contract that the other executors obey."""
+"""The steps of a study, and the records of a file, on a cluster of several nodes of this machine, by the contract that
+the other executors obey. A file in processes of one machine: test_batch.py."""
 
 import os
 import signal
@@ -10,9 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import clinfit
+from clinfit.cli import app
 from clinfit.errors import ClinfitError
 from clinfit.files import DiskError, hash_files
 from clinfit.machine import is_alive
@@ -22,14 +26,16 @@ from clinfit.runs.cluster.demands import Demand
 from clinfit.runs.cluster.executor import Ray
 from clinfit.runs.cluster.parcels import pack, unpack
 from clinfit.runs.control.status import status_lines
+from clinfit.runs.execute import Result
 from clinfit.runs.folder import RunFolder
 from executed import ALWAYS, KEYWORD, MAJORITY, RULES, answers, causal, models, run
-from ray_nodes import killed_once_named, needs_ray
-from spoiled import spoil_workers
+from ray_nodes import killed_once_named, needs_ray, several_nodes
+from small_study import write_study
+from spoiled import spoil_answers, spoil_workers
 
 StudyMaker = Callable[..., Path]
 
-pytestmark = pytest.mark.usefixtures("no_report")
+no_report = pytest.mark.usefixtures("no_report")
 
 TFIDF = {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_grid": [1.0]}
 TINY = causal("tiny", base="clinfit/tiny", train={"max_steps": 2, "max_length": 100, "precision": "fp32"})
@@ -50,6 +56,7 @@ def on_cluster(study: Path, out: str) -> Any:
 
 
 @needs_ray
+@no_report
 @pytest.mark.slow
 def test_a_cluster_leaves_what_this_process_leaves(cluster: Any, make_study: StudyMaker) -> None:
     study = make_study(models=[MAJORITY, KEYWORD, TFIDF, causal("small"), causal("other", lora={"rank": 3}), TINY])
@@ -73,28 +80,28 @@ def test_a_cluster_leaves_what_this_process_leaves(cluster: Any, make_study: Stu
 
 
 @needs_ray
+@no_report
 @pytest.mark.slow
 def test_a_node_that_is_killed_costs_the_step_that_it_held(
     cluster: Any, make_study: StudyMaker, spoil_nodes: Callable[[str], None], tmp_path: Path
 ) -> None:
-    study, held = make_study(models=[MAJORITY, TFIDF, KEYWORD, causal("small")]), tmp_path / "held"
+    study, held = make_study(models=[MAJORITY, TFIDF, KEYWORD]), tmp_path / "held"
     whole, _ = run(study, None, out="apart/whole")
     spoil_nodes(
         f"from pathlib import Path\n        held = Path({str(held)!r})\n        if not held.exists():\n"
         "            held.write_text(os.environ['RAY_RAYLET_PID'])\n            time.sleep(600)"
     )
-    third = cluster.add_node(num_cpus=1)
-
+    several_nodes(cluster)
     with killed_once_named(cluster, held):
         result, said = on_cluster(study, "apart/killed")
     assert result.ok, result.failed
     assert said.count("the node that worked on it is gone; the step begins again on another") >= 1
     assert models(whole.folder) == models(result.folder)
     assert repr(answers(whole.folder)) == repr(answers(result.folder))
-    assert third is not None
 
 
 @needs_ray
+@no_report
 @pytest.mark.slow
 def test_what_fails_on_a_node_fails_alone_and_tells_no_text(
     cluster: Any, make_study: StudyMaker, spoil_nodes: Callable[[str], None], canary: str
@@ -117,6 +124,7 @@ def test_what_fails_on_a_node_fails_alone_and_tells_no_text(
 
 
 @needs_ray
+@no_report
 @pytest.mark.slow
 def test_a_cluster_is_reached_through_its_client_server(
     cluster: Any, make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +148,7 @@ def test_a_cluster_is_reached_through_its_client_server(
 
 
 @needs_ray
+@no_report
 @pytest.mark.slow
 def test_other_versions_and_nodes_that_are_too_small_are_told(
     cluster: Any, make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
@@ -158,6 +167,58 @@ def test_other_versions_and_nodes_that_are_too_small_are_told(
         on_cluster(study, "apart/small")
 
 
+# ---------------------------------------------------------------- a file
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A pack of a classical model, and one that stands on a base of this machine alone, which travels with it."""
+    folder = tmp_path_factory.mktemp("packed")
+    study = write_study(folder / "study", models=[TFIDF, causal("small")])
+    return run(study, None, out=folder / "run")[0]
+
+
+def predicted(packed: Result, model: str, output: Path, *words: str) -> str:
+    source = packed.folder.parent / "study/data.csv"
+    given = ["predict", str(packed.packs[model]), "--input", str(source), "--output", str(output), *words]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_file_is_answered_on_a_cluster_as_here_and_a_node_that_dies_costs_its_shard(
+    cluster: Any, packed: Result, site: Path, tmp_path: Path
+) -> None:
+    held, ask = tmp_path / "held", partial(predicted, packed, "small-seed42")
+    ask(tmp_path / "here.csv")
+    shards = ("--executor", "ray://auto", "--shard-size", "10")
+    said = ask(tmp_path / "there.csv", *shards, "--self-test")
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    rows = pd.read_csv(tmp_path / "here.csv", dtype=str)
+    assert f"wrote {len(rows)} answers" in said and len(rows) > 20
+    wait = f"held = Path({str(held)!r})\n        if not held.exists():\n"
+    wait += "            held.write_text(os.environ['RAY_RAYLET_PID'])\n            time.sleep(600)"
+    spoil_answers(site, str(rows["id"].iloc[12]), wait)
+    several_nodes(cluster)
+    with killed_once_named(cluster, held):
+        said = ask(tmp_path / "killed.csv", *shards)
+    spoil_answers(site, "", "")
+    assert "a worker is gone (its node, or its process there, is lost); records 11 to 20 are asked again" in said
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    assert not list(tmp_path.glob(".killed*"))
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_file_is_answered_through_a_client_server(cluster: Any, packed: Result, tmp_path: Path) -> None:
+    ask = partial(predicted, packed, "tfidf-seed42")
+    ask(tmp_path / "here.csv")
+    ask(tmp_path / "there.csv", "--executor", f"ray://{cluster.client}", "--shard-size", "50")
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+
+
 # ---------------------------------------------------------------- stopped
 
 WAIT = (
@@ -167,6 +228,7 @@ WAIT = (
 
 
 @needs_ray
+@no_report
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_cluster_of_its_own_ends_with_its_driver(

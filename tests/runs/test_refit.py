@@ -278,9 +278,8 @@ def test_a_language_model_is_refitted(tmp_path: Path) -> None:
         "label": {"column": "label", "map": {0: "no", 1: "yes"}},
         "split": {"folds": 2},
     }
-    train = {"epochs": 1, "max_length": 64, "precision": "fp32"}
-    model = {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": train, "refit": True}
-    study = write_study(tmp_path / "study", tasks={"cancer": {"labels": ["no", "yes"], "data": data}}, models=[model])
+    tasks = {"cancer": {"labels": ["no", "yes"], "data": data}}
+    study = write_study(tmp_path / "study", tasks=tasks, models=[causal("tiny", refit=True)])
     found: Result = run(study, out=tmp_path / "run", console=Console(file=io.StringIO(), width=200))
     assert found.ok and list(found.packs) == ["tiny-seed42-refit"]
     record = RunFolder(found.folder).run("tiny-seed42-refit").read_record()

@@ -27,6 +27,7 @@ from clinfit.runs.steps import worker
 from clinfit.study.load import load_study
 from clinfit.study.models import ModelSpec
 from clinfit.study.tasks import Task
+from small_study import write_study
 
 StudyMaker = Callable[..., Path]
 MAJORITY = {"name": "majority", "family": "baseline", "kind": "majority"}
@@ -34,19 +35,39 @@ KEYWORD = {"name": "keyword", "family": "baseline", "kind": "keyword", "patterns
 RECORD = "models/majority-seed42/run.json"
 
 
-@pytest.fixture
-def small(make_study: StudyMaker) -> Path:
-    return make_study(models=[MAJORITY, KEYWORD], evaluation={"bootstrap": 100})
+SMALL: dict[str, Any] = {"models": [MAJORITY, KEYWORD], "evaluation": {"bootstrap": 100}}
 
 
 def run(study: Path, **options: Any) -> Result:
     return clinfit.run(study, console=Console(quiet=True), **options)
 
 
+@pytest.fixture
+def small(make_study: StudyMaker) -> Path:
+    return make_study(**SMALL)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A folder with the study, where it was run."""
+    place = tmp_path_factory.mktemp("done")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        return place, run(write_study(place / "study", **SMALL))
+
+
+@pytest.fixture
+def first(done: tuple[Path, Result], small: Path, tmp_path: Path) -> Result:
+    """A run of the study that is done, which a test may damage."""
+    place, result = done
+    shutil.copytree(place, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return result
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_refit_that_ends_with_another_model_drops_the_old_answers(
-    small: Path, monkeypatch: pytest.MonkeyPatch
+    first: Result, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run(small)
     record = read_json(first.folder / RECORD)
     (first.folder / "models/majority-seed42/stages/1/model/rows.json").write_text("damaged")
     create = worker.create_model
@@ -73,8 +94,7 @@ def test_a_refit_that_ends_with_another_model_drops_the_old_answers(
     assert all(answers_in(again)[name] != digest for name, digest in answers_in(record).items())
 
 
-def test_a_damaged_record_fails_its_model_and_nothing_else(small: Path) -> None:
-    first = run(small)
+def test_a_damaged_record_fails_its_model_and_nothing_else(first: Result, small: Path) -> None:
     (first.folder / RECORD).write_text("{")
     before = hash_files(first.folder / "models/majority-seed42")
     second = run(small)
@@ -87,6 +107,7 @@ def test_a_damaged_record_fails_its_model_and_nothing_else(small: Path) -> None:
     assert RECORD in facts["models"]["majority-seed42"]["reason"]  # type: ignore[typeddict-item]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_folder_of_another_version_is_not_called_damaged(small: Path) -> None:
     run(small, out="out", models=["majority"])
     record = Path("out", RECORD)
@@ -100,6 +121,7 @@ def test_a_folder_of_another_version_is_not_called_damaged(small: Path) -> None:
         assert "run its study again" in caught.value.lines()[-1]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_without_predictions_is_not_compared(small: Path) -> None:
     run(small, out="out", models=["majority"])
     for table in Path("out/models/majority-seed42").glob("predictions/*"):
@@ -111,8 +133,9 @@ def test_a_run_without_predictions_is_not_compared(small: Path) -> None:
         compare_runs([Path("out"), Path("twin")], Path("both"))
 
 
-def test_a_base_that_is_gone_stops_before_anything_is_written(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(small)
+def test_a_base_that_is_gone_stops_before_anything_is_written(
+    first: Result, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = hash_files(first.folder)
 
     def no_base(*words: object) -> None:
@@ -125,10 +148,10 @@ def test_a_base_that_is_gone_stops_before_anything_is_written(small: Path, monke
     assert hash_files(first.folder) == before
 
 
+@pytest.mark.usefixtures("no_report")
 def test_reuse_is_from_the_default_folder_only_and_skips_what_is_damaged(
-    small: Path, make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
+    first: Result, make_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run(small)
     (first.folder / "models/keyword-seed42/run.json").write_text("[]")
     fitted: list[str] = []
     create = worker.create_model
@@ -149,8 +172,8 @@ def test_reuse_is_from_the_default_folder_only_and_skips_what_is_damaged(
     assert run(make_study(models=[MAJORITY], evaluation={"bootstrap": 102}), fresh=True).ok and fitted == ["majority"]
 
 
-def test_a_model_whose_inputs_changed_is_kept_aside(small: Path) -> None:
-    first = run(small)
+@pytest.mark.usefixtures("no_report")
+def test_a_model_whose_inputs_changed_is_kept_aside(first: Result, small: Path) -> None:
     record = read_json(first.folder / RECORD)
     weights = hash_files(first.folder / "models/majority-seed42/stages")
     for number in (1, 2):
@@ -163,8 +186,8 @@ def test_a_model_whose_inputs_changed_is_kept_aside(small: Path) -> None:
     assert again == before
 
 
-def test_answers_before_training_that_are_not_asked_for_are_dropped(small: Path) -> None:
-    first = run(small)
+@pytest.mark.usefixtures("no_report")
+def test_answers_before_training_that_are_not_asked_for_are_dropped(first: Result, small: Path) -> None:
     folder = first.folder / "models/majority-seed42"
     record = read_json(folder / "run.json")
     name = "cancer-test-stage0.parquet"
@@ -176,8 +199,8 @@ def test_answers_before_training_that_are_not_asked_for_are_dropped(small: Path)
     assert not (folder / "predictions" / name).exists()
 
 
-def test_the_record_says_where_the_model_was_trained(small: Path) -> None:
-    first = run(small)
+@pytest.mark.usefixtures("no_report")
+def test_the_record_says_where_the_model_was_trained(first: Result, small: Path) -> None:
     folder = RunFolder(first.folder)
     here = read_json(folder.environment)
     assert read_json(first.folder / RECORD)["environment"] == here and environments(folder) == here
@@ -187,8 +210,7 @@ def test_the_record_says_where_the_model_was_trained(small: Path) -> None:
     assert environments(folder)["trained elsewhere"] == {"majority-seed42": {"python": "3.9"}}
 
 
-def test_a_model_that_was_interrupted_is_not_called_failed(small: Path) -> None:
-    first = run(small)
+def test_a_model_that_was_interrupted_is_not_called_failed(first: Result) -> None:
     write_json(first.folder / RECORD, read_json(first.folder / RECORD) | {"status": "running"})
     facts = facts_of(RunFolder(first.folder), load_study(first.folder / "study.yaml"))
     assert facts["models"]["majority-seed42"]["status"] == "running"  # type: ignore[typeddict-item]
@@ -203,6 +225,7 @@ def test_a_log_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
     assert training_logs(RunFolder(tmp_path)) == {("tiny-seed42", 1): [{"step": 1}]}
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_stop_before_anything_is_written_does_not_block_the_next_run(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,8 +240,7 @@ def test_a_stop_before_anything_is_written_does_not_block_the_next_run(
     assert run(small).ok
 
 
-def test_a_damaged_pack_is_written_again(small: Path) -> None:
-    first = run(small)
+def test_a_damaged_pack_is_written_again(first: Result, small: Path) -> None:
     packed = first.packs["majority-seed42"]
     model = next(path for path in sorted((packed / "model").iterdir()))
     before = hash_files(packed)
@@ -226,8 +248,7 @@ def test_a_damaged_pack_is_written_again(small: Path) -> None:
     assert run(small).ok and hash_files(packed) == before
 
 
-def test_no_pack_where_the_numbers_are_withheld(small: Path) -> None:
-    first = run(small)
+def test_no_pack_where_the_numbers_are_withheld(first: Result, small: Path) -> None:
     study, folder = load_study(small), RunFolder(first.folder)
     results: Any = json.loads(folder.metrics.read_text())
     results["tasks"]["cancer"] |= {"withheld": True, "findings": [{"level": "error", "title": "one class only"}]}
@@ -237,8 +258,7 @@ def test_no_pack_where_the_numbers_are_withheld(small: Path) -> None:
     assert not list(first.folder.rglob("pack.json"))
 
 
-def test_a_lost_model_leaves_its_pack(small: Path) -> None:
-    first = run(small)
+def test_a_lost_model_leaves_its_pack(first: Result, small: Path) -> None:
     study, folder = load_study(small), RunFolder(first.folder)
     results: Any = json.loads(folder.metrics.read_text())
     shutil.rmtree(first.folder / "models/majority-seed42/stages/1/model")

@@ -34,6 +34,7 @@ from clinfit.study.models import Classical
 from clinfit.study.quick import limited
 from clinfit.study.search import Range, Search
 from clinfit.study.tasks import Classification
+from executed import causal
 from folded_study import quiet
 from small_study import numbers_task, write_study
 
@@ -142,6 +143,7 @@ def test_points_within_the_standard_error_are_a_finding(done: Result) -> None:
     assert codes.count("search-within-noise") == 1
 
 
+@pytest.mark.usefixtures("no_report")
 def test_done_is_done(done: Result) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.folder.glob("models/*/search/*")}
     run(done.folder.parent / "study/study.yaml", out=done.folder, console=quiet())
@@ -168,6 +170,7 @@ def test_check_tells_what_is_searched(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- test is never read
 
 
+@pytest.mark.usefixtures("no_report")
 def test_labels_of_test_change_nothing(done: Result, tmp_path: Path) -> None:
     other = write(tmp_path / "study", other_test=True)
     again = run(other, out=tmp_path / "run", console=quiet())
@@ -178,6 +181,7 @@ def test_labels_of_test_change_nothing(done: Result, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- killed in the middle
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_killed_search_goes_on_with_the_same_trials(
     done: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +274,7 @@ def test_a_search_is_done_again_where_the_stage_trains_otherwise(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_report")
 def test_workers_do_the_same(done: Result, tmp_path: Path) -> None:
     run(write(tmp_path / "study"), out=tmp_path / "run", console=quiet(), executor=Processes())
     assert told(outcome_of(tmp_path / "run")) == told(outcome_of(done.folder))
@@ -441,17 +446,9 @@ def test_the_standard_error_is_that_of_a_mean_and_counts_groups() -> None:
 @pytest.mark.slow
 def test_a_language_model_is_searched(tmp_path: Path) -> None:
     """Chosen values are those of optimizer and adapter; a trial's value is that of the checkpoint that was kept."""
-    tiny = {
-        "name": "tiny",
-        "family": "causal",
-        "base": "clinfit/tiny",
-        "compare_base": False,
-        "train": {"epochs": 2, "learning_rate": 3e-3, "batch_size": 8, "max_length": 192},
-        "search": {
-            "trials": 2,
-            "over": {"train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}, "lora.rank": [4, 8]},
-        },
-    }
+    train = {"epochs": 2, "learning_rate": 3e-3, "batch_size": 8, "max_length": 192, "precision": "fp32"}
+    over = {"train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}, "lora.rank": [4, 8]}
+    tiny = causal("tiny", compare_base=False, train=train, search={"trials": 2, "over": over})
     study = limited(load_study(write(tmp_path / "study", models=[tiny], seeds=[1])), 45)
     result = run(study, out=tmp_path / "run", console=quiet())
     assert result.ok

@@ -2,11 +2,8 @@
 
 import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,12 +15,13 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-import clinfit
+import forked
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_files
 from clinfit.machine import is_alive
 from clinfit.runs.checking.check import check_study
 from clinfit.runs.cluster.demands import demands
+from clinfit.runs.execute import Result
 from clinfit.runs.inputs import prepare
 from clinfit.runs.steps import together
 from clinfit.runs.steps.demands import memory_demands
@@ -31,7 +29,9 @@ from clinfit.runs.steps.dry_run import what
 from clinfit.runs.steps.environment import describe_environment
 from clinfit.runs.steps.place import Place
 from clinfit.study.load import load_study
-from executed import MAJORITY, causal, run
+from executed import MAJORITY, causal, run, without_report
+from members import run_forked
+from small_study import write_study
 from two_layer import bert_base
 
 StudyMaker = Callable[..., Path]
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("no_report")
 
 TRAIN = {"max_steps": 4, "max_length": 100, "precision": "fp32", "batch_size": 5, "batch_tokens": 256,
          "evaluate_every": 2, "checkpoint_every": 1, "learning_rate": 1e-3}  # fmt: skip
-TINY = causal("tiny", base="clinfit/tiny", lora={"rank": 2}, train=TRAIN)
+TINY = causal("tiny", base="clinfit/tiny", compare_base=False, train=TRAIN)
 STACKED = [{"train": {"cancer": 1}}, {"train": {"cancer": 1}, "adapter": "stack"}]
 
 
@@ -67,16 +67,30 @@ def logged(folder: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
+    """Models of both kinds, each fitted in one process and in two, and what was said; those that fit the encoder are
+    forked."""
+    place = tmp_path_factory.mktemp("whole")
+    both_kinds = [TINY, encoder(place)]
+    study = write_study(place / "study", models=[MAJORITY, *both_kinds, *map(in_two, both_kinds)])
+    models = [model["name"] for model in (MAJORITY, *both_kinds, in_two(TINY))]
+    with pytest.MonkeyPatch.context() as patch:
+        without_report(patch)
+        result, said = run(study, None, out=place / "together", models=models)
+    assert result.ok, result.failed
+    failed, more = run_forked(study, place / "together")
+    assert not failed
+    return result, said + more
+
+
 @pytest.mark.slow
-def test_two_processes_give_the_loss_and_weights_of_one(make_study: StudyMaker, tmp_path: Path) -> None:
+def test_two_processes_give_the_loss_and_weights_of_one(whole: tuple[Result, str]) -> None:
     """Sums of another order differ in the last digits: losses and norms of gradients agree within 1e-4 of their value,
     half of the weights within 1e-6, and 95 % within a fifth of a step. AdamW divides by the size of a gradient, so that
     a weight whose gradient is nothing but rounding moves by a whole step, one way or the other.
     """
-    both_kinds = [TINY, encoder(tmp_path)]
-    study = make_study(models=[MAJORITY, *both_kinds, *map(in_two, both_kinds)])
-    result, said = run(study, None, out="apart/together")
-    assert result.ok, result.failed
+    result, said = whole
     for name in ("tiny", "encoder"):
         alone, both = (logged(result.folder, each) for each in (name, f"{name}-two"))
         assert [row["step"] for row in both] == [1, 2, 3, 4]
@@ -94,6 +108,7 @@ def test_two_processes_give_the_loss_and_weights_of_one(make_study: StudyMaker, 
         assert f"{name}-two-seed42: done" in said
 
 
+#: What a member does first.
 SPOIL = """
 import os, signal
 if os.environ.get("RANK"):
@@ -109,20 +124,10 @@ if os.environ.get("RANK"):
 """
 
 
-@pytest.fixture
-def spoil_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Lets the second process do something after the third step and later; the file with the ids of all that took
-    part since."""
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-
-    def spoil(code: str) -> Path:
-        (tmp_path / "pids").unlink(missing_ok=True)
-        (site / "sitecustomize.py").write_text(SPOIL.format(pids=str(tmp_path / "pids"), spoil=code) if code else "")
-        return tmp_path / "pids"
-
-    return spoil
+def spoiled(pids: Path, code: str) -> str:
+    """What the second process does after the third step and later; `pids` has the ids of all that took part."""
+    pids.unlink(missing_ok=True)
+    return SPOIL.format(pids=str(pids), spoil=code)
 
 
 def gone(pids: Path, seconds: float = 60.0) -> bool:
@@ -136,47 +141,46 @@ def gone(pids: Path, seconds: float = 60.0) -> bool:
 
 @pytest.mark.slow
 def test_a_process_that_dies_fails_the_fit_with_its_reason_and_the_fit_goes_on_where_it_was(
-    make_study: StudyMaker, spoil_members: Callable[[str], Path], canary: str
+    whole: tuple[Result, str], make_study: StudyMaker, tmp_path: Path, canary: str
 ) -> None:
-    study = make_study(models=[MAJORITY, in_two(causal("small", train=TRAIN))])
-    whole, _ = run(study, None, out="apart/whole")
-    assert whole.ok, whole.failed
-    pids = spoil_members("os.kill(os.getpid(), signal.SIGKILL)")
-    failed, _ = run(study, None, out="apart/killed")
-    reason = failed.failed["small-two-seed42"].reason
+    study, pids, out = make_study(models=[MAJORITY, in_two(TINY)]), tmp_path / "pids", Path("apart/killed")
+    failed, _ = run_forked(study, out, spoiled(pids, "os.kill(os.getpid(), signal.SIGKILL)"))
+    reason = failed["tiny-two-seed42"]
     assert reason.startswith("process 2 of 2 of train.processes: its worker process was killed by SIGKILL")
-    assert set(failed.failed) == {"small-two-seed42"} and gone(pids)
-    spoil_members(f"raise ValueError({canary[:5]!r} + {canary[5:]!r})")
-    failed, said = run(study, None, out="apart/killed")
-    assert failed.failed["small-two-seed42"].reason.startswith("ValueError at ")
-    log = (failed.folder / "models/small-two-seed42/error.log").read_text()
+    assert set(failed) == {"tiny-two-seed42"} and gone(pids)
+    failed, said = run_forked(study, out, spoiled(pids, f"raise ValueError({canary[:5]!r} + {canary[5:]!r})"))
+    assert failed["tiny-two-seed42"].startswith("ValueError at ")
+    log = (out / "models/tiny-two-seed42/error.log").read_text()
     assert "spoiled" in log and canary not in log + said and gone(pids)
-    spoil_members("")
-    resumed, _ = run(study, None, out="apart/killed")
-    assert resumed.ok, resumed.failed
-    both = [
-        {path: digest for path, digest in hash_files(each.folder / "models").items() if "/stages/1/model/" in path}
-        for each in (whole, resumed)
-    ]
+    assert run_forked(study, out)[0] == {}
+    both = [hash_files(each / "models/tiny-two-seed42/stages/1/model") for each in (whole[0].folder, out)]
     assert both[0] == both[1] and len(both[0]) > 3, "to the bit"
 
 
-@pytest.mark.slow
-def test_nobody_is_left_when_whoever_asked_is_killed(
-    make_study: StudyMaker, spoil_members: Callable[[str], Path]
-) -> None:
-    pids = spoil_members("import time; time.sleep(600)")
-    study = make_study(models=[in_two(causal("small", train=TRAIN))])
-    words = [sys.executable, "-m", "clinfit", "run", str(study), "--out", "apart/orphans"]
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] += os.pathsep + str(Path(clinfit.__file__).parents[1])
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
-    until = time.monotonic() + 600
+#: A run that is killed when both processes of its fit have written three rows.
+KILLED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from clinfit import cli
+study, pids, os.environ["PYTHONPATH"] = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+def kill():
     while not (pids.exists() and len(pids.read_text().split()) >= 6):
-        assert process.poll() is None and time.monotonic() < until, process.communicate()
         time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=kill, daemon=True).start()
+sys.argv = ["clinfit", "run", study, "--out", "apart/orphans"]
+cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_nobody_is_left_when_whoever_asked_is_killed(make_study: StudyMaker, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    pids, site = tmp_path / "pids", tmp_path / "site/sitecustomize.py"
+    site.write_text(spoiled(pids, "import time; time.sleep(600)"))
+    study = make_study(models=[in_two(causal("small", train=TRAIN))])
+    done = forked.run(["-c", KILLED, study, pids, site.parent])
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     assert gone(pids)
 
 

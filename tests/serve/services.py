@@ -1,5 +1,6 @@
 """Servers and services for the tests: Redis, `clinfit` in processes of its own, waiting for them."""
 
+import logging
 import os
 import shutil
 import signal
@@ -7,19 +8,29 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 import clinfit
+import forked_services
+from clinfit.cli import app
+from clinfit.errors import ClinfitError
+from clinfit.serve.run import Place, prepare
+from clinfit.serve.settings import Settings
 
 REDIS = shutil.which("redis-server")
 SOURCE = Path(clinfit.__file__).parents[1]
+#: For all that tests ask of services: a new client reads the certificates of the machine, and that takes its time.
+HTTP = httpx2.Client(timeout=120)
 needs_redis = pytest.mark.skipif(
     REDIS is None and os.environ.get("CI") != "true",
     reason="no redis-server on the path (apt-get install redis-server)",
@@ -44,6 +55,54 @@ def soon(holds: Callable[[], bool], seconds: float = 1.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+class Faults(logging.Handler):
+    """Keeps what was logged with a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.found.append(self.format(record))
+
+
+@contextmanager
+def answering(
+    folder: Path, *packs: Path, keys: Path | None = None, works: bool = True, **settings: Any
+) -> Iterator[str]:
+    """The address of a service in a thread of this process, where a process of its own is not the point."""
+    place = Place(port=0, jobs=folder / "jobs.sqlite", keys=keys)
+    server, listening = prepare(packs, place, Settings(**settings), lambda line: None, works=works)
+    faults, logs = Faults(), [logging.getLogger(name) for name in ("uvicorn.error", "clinfit.serve")]
+    for log in logs:
+        log.addHandler(faults)
+    thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.handle_exit(signal.SIGTERM, None)
+        thread.join(60)
+        for log in logs:
+            log.removeHandler(faults)
+    assert not thread.is_alive() and faults.found == []
+
+
+def refused(*words: object, **environment: str) -> str:
+    """What a command that is refused says; here in this process, whose signals and logs stay as they were."""
+    numbers, log = (signal.SIGINT, signal.SIGTERM), logging.getLogger("clinfit.serve")
+    signals, handlers, propagate = [signal.getsignal(number) for number in numbers], log.handlers, log.propagate
+    try:
+        done = CliRunner().invoke(app, [str(word) for word in words], env=environment)
+    finally:
+        log.handlers, log.propagate = handlers, propagate
+        for number, handler in zip(numbers, signals, strict=True):
+            signal.signal(number, handler)
+    assert isinstance(done.exception, ClinfitError), (done.output, done.exception)
+    return "\n".join([done.output, *done.exception.lines()])
 
 
 def free_port() -> int:
@@ -106,8 +165,9 @@ class Program:
                 env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"} | self.environment,
             )
 
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
 
     def kill(self) -> None:
         self.process.kill()
@@ -118,11 +178,42 @@ class Program:
         return self.process.wait(timeout=60)
 
 
-def wait_until_ready(program: Program, url: str) -> None:
+@dataclass
+class Forked:
+    """The same in a process that begins at once, for tests that start many. code: what it runs before."""
+
+    words: list[str]
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        self.log.touch()
+        self.process = forked_services.start(self.words, self.log, self.environment, self.code)
+
+    @property
+    def ended(self) -> bool:
+        return not self.process.is_alive()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def stop(self) -> int | None:
+        self.process.terminate()
+        self.process.join(timeout=60)
+        return self.process.exitcode
+
+
+def wait_until_ready(program: Program | Forked, url: str) -> None:
     for _ in range(3000):
-        assert program.process.poll() is None, program.log.read_text()
+        assert not program.ended, program.log.read_text()
         try:
-            if httpx2.get(f"{url}/ready").status_code == 200:
+            if HTTP.get(f"{url}/ready").status_code == 200:
                 return
         except httpx2.TransportError:
             pass

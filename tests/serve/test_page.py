@@ -13,7 +13,7 @@ from clinfit.packs.output import write_table
 from clinfit.serve.security import new_key
 
 from .conftest import Served
-from .services import Program, free_port, wait_until_ready
+from .services import answering
 
 pytestmark = MARKS
 
@@ -35,12 +35,8 @@ def violations(page: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def url(small: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("page"), free_port()
-    words = ["serve", str(small.pack), str(small.majority), "--port", str(port), "--jobs", str(folder / "jobs.sqlite")]
-    program = Program(words, folder / "log")
-    wait_until_ready(program, f"http://127.0.0.1:{port}")
-    yield f"http://127.0.0.1:{port}"
-    program.stop()
+    with answering(tmp_path_factory.mktemp("page"), small.pack, small.majority) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +71,7 @@ class Seen:
             self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_a_record_is_answered_with_all_that_belongs_to_it(browser: Any, url: str, width: int, scheme: str) -> None:
     seen = Seen(browser, url, width, scheme)
     page = seen.page
@@ -119,11 +114,7 @@ def test_a_language_model_is_explained_by_its_gradient_where_that_is_chosen(
     plain = Seen(browser, url).page
     plain.check("#explain")
     assert plain.locator("#how").is_hidden(), "a classical model has no gradient"
-    port = free_port()
-    words = ["serve", str(three), "--port", str(port), "--jobs", str(tmp_path / "jobs.sqlite")]
-    program = Program(words, tmp_path / "log")
-    try:
-        wait_until_ready(program, own := f"http://127.0.0.1:{port}")
+    with answering(tmp_path, three) as own:
         with clinfit.Client(own) as client:
             name = next(one["id"] for one in client.models() if one["kind"] == "classification")
         seen = Seen(browser, own)
@@ -142,8 +133,6 @@ def test_a_language_model_is_explained_by_its_gradient_where_that_is_chosen(
         assert "part" in page.locator(".answer details th").all_inner_texts()
         seen.pictures("gradient")
         assert violations(page) == [] and seen.faults == []
-    finally:
-        program.stop()
 
 
 def test_a_table_is_sent_followed_downloaded_and_erased(browser: Any, url: str, small: Served, tmp_path: Path) -> None:
@@ -166,29 +155,24 @@ def test_a_table_is_sent_followed_downloaded_and_erased(browser: Any, url: str, 
 
 def test_many_jobs_leave_room_for_a_question(browser: Any, small: Served, tmp_path: Path) -> None:
     """A browser opens six connections to one service."""
-    port = free_port()
-    words = ["serve", str(small.pack), "--port", str(port), "--jobs", str(tmp_path / "jobs.sqlite")]
-    program = Program(words, tmp_path / "log")
-    try:
-        wait_until_ready(program, url := f"http://127.0.0.1:{port}")
-        records = [{"inputs": {"text": f"Case {k}: a tumour was seen.", "age": 61}} for k in range(3000)]
-        with clinfit.Client(url) as client:
-            jobs = [client.submit(records)["id"] for _ in range(8)]
-            seen = Seen(browser, url)
-            page = seen.page
-            page.wait_for_selector("#jobs li >> nth=7")
-            page.fill("#input-0", TEXT)
-            page.click("#send")
-            page.wait_for_selector(".answer")
-            assert sum(client.job(job)["ended"] is None for job in jobs) > 6, "they were too few to show anything"
-            for job in jobs[:-1]:
-                client.cancel(job)
-            page.wait_for_selector("#jobs li h3:has-text('cancelled') >> nth=6")
+    record = {"inputs": {"text": "A tumour was seen.", "age": 61}}
+    with answering(tmp_path, small.pack, works=False) as url, clinfit.Client(url) as client:
+        jobs = [client.submit([record])["id"] for _ in range(8)]
+        seen = Seen(browser, url)
+        page = seen.page
+        page.wait_for_selector("#jobs li >> nth=7")
+        page.fill("#input-0", TEXT)
+        page.click("#send")
+        page.wait_for_selector(".answer")
+        assert all(client.job(job)["ended"] is None for job in jobs), "all of them are followed"
+        for job in jobs[:-1]:
+            client.cancel(job)
+        page.wait_for_selector("#jobs li h3:has-text('cancelled') >> nth=6")
+        with answering(tmp_path, small.pack):  # works on the same jobs
             page.wait_for_selector("#jobs li h3:has-text('succeeded')")
-            page.wait_for_selector("#job-news:has-text('has ended')")
+        page.wait_for_selector("#job-news:has-text('has ended')")
         assert seen.faults == []
-    finally:
-        program.stop()
+        seen.context.close()
 
 
 def test_what_is_wrong_is_told_where_it_can_be_seen(browser: Any, url: str, tmp_path: Path) -> None:
@@ -238,13 +222,10 @@ def test_nothing_is_asked_without_words_and_script_in_a_text_is_text(browser: An
 
 
 def test_a_service_with_keys_asks_for_one(browser: Any, small: Served, tmp_path: Path) -> None:
-    port, file = free_port(), tmp_path / "keys.json"
+    file = tmp_path / "keys.json"
     key = new_key(file, "ward", ["classify", "jobs"])
-    words = ["serve", str(small.pack), "--port", str(port), "--keys", str(file), "--jobs", str(tmp_path / "j.sqlite")]
-    program = Program(words, tmp_path / "log")
-    try:
-        wait_until_ready(program, f"http://127.0.0.1:{port}")
-        page = Seen(browser, f"http://127.0.0.1:{port}").page
+    with answering(tmp_path, small.pack, keys=file) as url:
+        page = Seen(browser, url).page
         assert violations(page) == []
         page.fill("#key-value", key)
         page.keyboard.press("Enter")
@@ -253,19 +234,10 @@ def test_a_service_with_keys_asks_for_one(browser: Any, small: Served, tmp_path:
         page.click("#send")
         page.wait_for_selector(".answer")
         assert not page.is_visible("#key")
-    finally:
-        program.kill()
 
 
 def test_types_are_marked_where_the_text_names_them(browser: Any, typed: dict[str, Path], tmp_path: Path) -> None:
-    port = free_port()
-    program = Program(
-        ["serve", str(typed["tfidf-seed42"]), "--port", str(port), "--jobs", str(tmp_path / "jobs.sqlite")],
-        tmp_path / "served.log",
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(program, url)
+    with answering(tmp_path, typed["tfidf-seed42"]) as url:
         seen = Seen(browser, url, 400)
         page = seen.page
         page.fill("#input-0", "\U0001f9ec No sign of breast cancer; lung\n cancer, a lump.")
@@ -282,5 +254,3 @@ def test_types_are_marked_where_the_text_names_them(browser: Any, typed: dict[st
         assert seen.faults == [] and violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         seen.pictures("types")
-    finally:
-        program.stop()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import redis
 
 from .conftest import Served
-from .services import SOURCE, RedisServer, free_port, needs_redis, soon
+from .services import HTTP, SOURCE, RedisServer, free_port, needs_redis, soon
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 
@@ -80,6 +81,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, small: Served, redis_server: RedisServer) -> Iterator[Desk]:
+    redis.Redis.from_url(redis_server.url).flushall()  # the names of the page are those of other tests, too
     made = Desk(tmp_path, small, redis_server.url)
     yield made
     for process in made.started:
@@ -112,8 +114,8 @@ def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
     desk.stop()
     desk.start(hospital)
     url = f"http://127.0.0.1:{desk.port}"
-    assert httpx2.get(f"{url}/v1/models").status_code == 401
-    assert httpx2.get(f"{url}/ready", headers={"Host": "models.hospital.example"}).status_code == 200
-    assert httpx2.get(f"{url}/ready", headers={"Host": "elsewhere.example"}).status_code == 400
+    assert HTTP.get(f"{url}/v1/models").status_code == 401
+    assert HTTP.get(f"{url}/ready", headers={"Host": "models.hospital.example"}).status_code == 200
+    assert HTTP.get(f"{url}/ready", headers={"Host": "elsewhere.example"}).status_code == 400
     desk.stop()
     assert (desk.folder / "audit.jsonl").exists()

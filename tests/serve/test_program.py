@@ -23,7 +23,7 @@ from clinfit.serve.run import Draining, Place, serve
 from clinfit.serve.settings import Settings
 
 from .conftest import Served
-from .services import Program, free_port, wait_until_ready
+from .services import HTTP, Program, free_port, refused, wait_until_ready
 
 TFIDF = "tfidf-seed42/cancer"
 
@@ -38,14 +38,6 @@ def running(small: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     wait_until_ready(program, url)
     yield url
     assert program.stop() == 0, program.log.read_text()
-
-
-def refused(*words: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "clinfit", *map(str, words)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
-    return done.stderr
 
 
 def test_the_client_does_all_of_it(running: str, small: Served, tmp_path: Path) -> None:
@@ -119,7 +111,9 @@ def test_many_askers_get_what_one_gets(running: str) -> None:
     assert [found[text] for text in texts] == alone
 
 
-def test_a_pack_that_answers_otherwise_is_not_served(small: Served, tmp_path: Path) -> None:
+def test_a_pack_that_answers_otherwise_is_not_served(
+    small: Served, tmp_path: Path, programs: Callable[..., Program]
+) -> None:
     """As after an upgrade of a library that computes differently: the files are whole, the answers are not the same."""
     pack = shutil.copytree(small.pack, tmp_path / "pack")
     probes = read_json(pack / "probes.json")
@@ -132,13 +126,13 @@ def test_a_pack_that_answers_otherwise_is_not_served(small: Served, tmp_path: Pa
     content["sha256"] = hash_json({key: value for key, value in content.items() if key != "sha256"})
     write_json(pack / "pack.json", content)
     port = free_port()
-    said = refused("serve", pack, "--port", port, "--jobs", tmp_path / "jobs.sqlite")
-    assert "does not answer here as where it was written" in said
+    program = programs("serve", pack, "--port", port, "--jobs", tmp_path / "jobs.sqlite")
+    assert program.process.wait(300) == 2
+    assert "does not answer here as where it was written" in program.log.read_text()
     with pytest.raises(httpx2.TransportError):
-        httpx2.get(f"http://127.0.0.1:{port}/live")
+        HTTP.get(f"http://127.0.0.1:{port}/live")
 
 
-@pytest.mark.slow
 def test_what_the_user_can_put_right(small: Served, running: str, tmp_path: Path) -> None:
     port = running.rpartition(":")[2]
     assert "is not a pack" in refused("serve", tmp_path)
@@ -188,7 +182,7 @@ def test_sigterm_ends_what_is_under_way(small: Served, tmp_path: Path, programs:
     program = programs("serve", small.pack, "--port", port, "--jobs", tmp_path / "jobs.sqlite", "--no-worker")
     wait_until_ready(program, url)
     headers = {"Content-Type": "text/csv"}
-    job = httpx2.post(f"{url}/v1/jobs", content=small.data.read_bytes(), headers=headers).json()["id"]
+    job = HTTP.post(f"{url}/v1/jobs", content=small.data.read_bytes(), headers=headers).json()["id"]
     lines: list[str] = []
 
     def follow() -> None:
@@ -199,7 +193,7 @@ def test_sigterm_ends_what_is_under_way(small: Served, tmp_path: Path, programs:
     reader.start()
     time.sleep(1)
     began = time.monotonic()
-    program.signal(signal.SIGTERM)
+    program.process.send_signal(signal.SIGTERM)
     assert program.process.wait(timeout=60) == 0
     reader.join()
     assert time.monotonic() - began < 20 and "event: progress" in lines, "a stream that is open ends by itself"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import Served
-from .services import Program, free_port, wait_until_ready
+from .services import answering
 
 SECONDS = 1.0
 ASKED = json.dumps({"model": "tfidf-seed42/cancer", "input": "A tumour was seen."}).encode()
@@ -19,13 +19,8 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def port(small: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    folder, port = tmp_path_factory.mktemp("slow"), free_port()
-    words = ["serve", str(small.pack), "--port", str(port), "--jobs", str(folder / "jobs.sqlite")]
-    program = Program(words, folder / "log", {"CLINFIT_SERVE_BODY_SECONDS": str(SECONDS)})
-    wait_until_ready(program, f"http://127.0.0.1:{port}")
-    yield port
-    assert program.stop() == 0
-    assert "Traceback" not in program.log.read_text()
+    with answering(tmp_path_factory.mktemp("slow"), small.pack, body_seconds=SECONDS) as url:
+        yield int(url.rpartition(":")[2])
 
 
 def whole(one: socket.socket, answer: bytes = b"") -> bytes:

@@ -23,7 +23,7 @@ from clinfit.serve.stores.streams import RedisStream
 from clinfit.serve.streaming import StreamWorker
 
 from .conftest import Served
-from .services import Program, RedisServer, needs_redis, soon
+from .services import Forked, RedisServer, needs_redis, soon
 
 pytestmark = needs_redis
 
@@ -204,7 +204,7 @@ def test_options_of_a_stream_need_one(small: Served) -> None:
         CliRunner().invoke(app, words, catch_exceptions=False)
 
 
-def answers_now(worker: Program) -> bool:
+def answers_now(worker: Forked) -> bool:
     return f"answers {INPUT} in {ANSWERS}" in worker.log.read_text()
 
 
@@ -214,34 +214,34 @@ def has_more(server: Any, answers: int) -> bool:
 
 @pytest.mark.slow
 def test_workers_and_redis_that_are_killed(
-    small: Served, programs: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+    small: Served, forks: Callable[..., Forked], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    """300 records come in while workers and the server die: an answer for each, none twice, each the pack's."""
+    """120 records come in while workers and the server die: an answer for each, none twice, each the pack's."""
     own = RedisServer(tmp_path_factory.mktemp("redis-stream"))
     own.start()
     server = redis_py.Redis.from_url(own.url, decode_responses=True)
     words = ("worker", small.pack, "--redis", own.url, "--input-stream", INPUT, "--lease", 1)
     try:
-        workers = [programs(*words) for _ in range(2)]
-        for kill in range(6):
-            for k in range(50 * kill, 50 * kill + 50):
+        workers = [forks(*words) for _ in range(2)]
+        for kill in range(3):
+            for k in range(40 * kill, 40 * kill + 40):
                 add(server, k, id=f"r{k}")
             assert soon(partial(answers_now, workers[kill % 2]), 300)
-            assert soon(partial(has_more, server, 50 * kill), 300)
+            assert soon(partial(has_more, server, 40 * kill), 300)
             workers[kill % 2].kill()
-            workers[kill % 2] = programs(*words)
-            if kill == 3:
+            workers[kill % 2] = forks(*words)
+            if kill == 1:
                 own.kill()
                 own.start()
-        found = answers(server, 300, 300)
-        assert len(found) == len({one["answer_id"] for one in found}) == 300 and not server.xlen(DEAD)
+        found = answers(server, 120, 300)
+        assert len(found) == len({one["answer_id"] for one in found}) == 120 and not server.xlen(DEAD)
         pack = clinfit.load_pack(small.pack)
         rows = pd.DataFrame(
-            [{"id": f"r{k}", "text": f"Case {k}: a tumour, {CANARY}", "age": 40.5 + k} for k in range(300)]
+            [{"id": f"r{k}", "text": f"Case {k}: a tumour, {CANARY}", "age": 40.5 + k} for k in range(120)]
         )
         expected = dict(zip(rows["id"], pack.predict(rows)["p_yes"], strict=True))
         assert {one["id"]: json.loads(one["result"])["probabilities"]["yes"] for one in found} == expected
-        assert workers[0].stop() == 0
+        assert soon(partial(answers_now, workers[1]), 300) and workers[1].stop() == 0
         assert CANARY not in "".join(path.read_text() for path in tmp_path.glob("program-*.log"))
     finally:
         own.kill()

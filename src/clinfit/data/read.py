@@ -19,8 +19,6 @@ from typing import TextIO
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from openpyxl.utils import get_column_letter
-from openpyxl.utils.exceptions import InvalidFileException
 
 from clinfit.data.archives import ARCHIVES, archive_files
 from clinfit.data.catalog.entry import CATALOG_PREFIX
@@ -104,7 +102,7 @@ def _has_sheet(path: Path, sheet: str) -> bool:
     try:
         with opened_book(path) as book:
             return sheet in book.sheetnames
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError):
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError):
         return True
 
 
@@ -349,7 +347,7 @@ def _excel(path: Path, sheet: str | None) -> pd.DataFrame:
                 expected="results beside the formulas, as spreadsheet programs save them",
                 fix="open the file in a spreadsheet program and save it, or save the sheet as csv",
             )
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
         raise ClinfitError(f"{path.name} cannot be read as xlsx ({type(error).__name__})", expected=FORMATS) from error
     rows = [row for row in rows if any(cell is not None for cell in row)]
     if not rows:
@@ -369,6 +367,8 @@ def other_sheets(table: pd.DataFrame) -> list[str]:
 
 def _formula_without_value(path: Path, sheet: str) -> str | None:
     """The first cell that a program wrote as a formula and nobody calculated; it would read as missing."""
+    from openpyxl.utils import get_column_letter
+
     tables = []
     for data_only in (False, True):
         with opened_book(path, data_only=data_only) as book:

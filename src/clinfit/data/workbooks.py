@@ -1,4 +1,7 @@
-"""xlsx files, opened for reading: the usual ones, and those that a program saved as "strict" Open XML."""
+"""xlsx files, opened for reading: the usual ones, and those that a program saved as "strict" Open XML.
+
+openpyxl is imported where a workbook is read: every command would wait for it, and few read one.
+"""
 
 import io
 import warnings
@@ -6,9 +9,10 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import openpyxl
-from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+if TYPE_CHECKING:
+    from openpyxl import Workbook
 
 #: Namespaces of ISO/IEC 29500 strict, which openpyxl does not know -> those of the usual ("transitional") form.
 STRICT = {
@@ -19,23 +23,31 @@ STRICT = {
 
 
 @contextmanager
-def opened_book(path: Path, *, data_only: bool = True) -> Iterator[openpyxl.Workbook]:
+def opened_book(path: Path, *, data_only: bool = True) -> "Iterator[Workbook]":
     """The workbook, read only. data_only: results of formulas instead of the formulas.
 
-    Raises what openpyxl and zipfile raise for files that are no workbook.
+    Raises BadZipFile, KeyError, OSError or ValueError for files that are no workbook.
     """
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
     with zipfile.ZipFile(path) as archive:
         strict = any(name in archive.read("xl/workbook.xml") for name in STRICT)
         source = _transitional(archive) if strict else path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about print areas and styles, which are no data
-        book = openpyxl.load_workbook(source, read_only=True, data_only=data_only)
+        try:
+            book = load_workbook(source, read_only=True, data_only=data_only)
+        except InvalidFileException as error:
+            raise ValueError(str(error)) from error
     with closing(book):
         yield book
 
 
-def sheet_rows(book: openpyxl.Workbook, sheet: str) -> list[list[object]]:
+def sheet_rows(book: "Workbook", sheet: str) -> list[list[object]]:
     """The cells of a sheet, row by row."""
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+
     cells = book[sheet]
     if isinstance(cells, ReadOnlyWorksheet):
         cells.reset_dimensions()  # the size that some programs write into the file is wrong

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,9 @@ def render(inputs: ReportInputs, known: Mapping[str, Any] | None = None) -> str:
     return environment.get_template("report.html.j2").render(known | page)
 
 
+@cache
 def templates() -> Environment:
-    """The report's templates: text is escaped, and a name that is not given is an error."""
+    """The report's templates, each compiled once: text is escaped, and a name that is not given is an error."""
     return Environment(
         loader=PackageLoader("clinfit.report"),
         autoescape=True,

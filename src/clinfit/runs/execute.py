@@ -20,11 +20,8 @@ from clinfit.evaluation.results import Results
 from clinfit.files import DiskError, disk_errors, point_latest, remove_leftovers, write_text
 from clinfit.locks import locked
 from clinfit.models.remote.egress import FLAG, check_egress, egress_allowed
-from clinfit.report.summary import print_summary
 from clinfit.runs.control.status import Monitor, new_console, set_state
-from clinfit.runs.finish import evaluate_run, whole
 from clinfit.runs.inputs import Prepared, choose_models, describe_data, only_failed, prepare, write_inputs
-from clinfit.runs.packs import write_run_packs
 from clinfit.runs.steps.environment import describe_environment
 from clinfit.runs.steps.executors import Executor, Inline
 from clinfit.runs.steps.failures import Failure, failure_of
@@ -129,6 +126,11 @@ def refuse_launcher() -> None:
 
 def conclude(study: Study, failed: dict[str, Failure], monitor: Monitor, again: str) -> Result:
     """Metrics, report and packs of all models that are done; the report's path is the last line."""
+    # Only now: a run that is stopped, refused or has nothing to report is not kept waiting for them.
+    from clinfit.report.summary import print_summary
+    from clinfit.runs.finish import evaluate_run, whole
+    from clinfit.runs.packs import write_run_packs
+
     folder = monitor.folder
     if not whole(folder):  # of a cross-validation one fold may be missing of every model
         monitor.update(state="failed")

@@ -63,6 +63,21 @@ def serve(
 ) -> None:
     """Answer over HTTP until SIGTERM or Ctrl-C. Raises ClinfitError for what the user can put right, a pack that does
     not answer as it was evaluated among it; then nothing listens."""
+    log_lines()
+    server, listening = prepare(packs, place, settings, say, works=works, computing=computing)
+    server.run(sockets=[listening])
+
+
+def prepare(
+    packs: Sequence[Path],
+    place: Place,
+    settings: Settings,
+    say: Say,
+    *,
+    works: bool = True,
+    computing: Computing = REFERENCE,
+) -> "tuple[Draining, socket.socket]":
+    """A server that has only to be run, and the socket where it listens; raises as `serve` does."""
     keys = keys_of(place.keys)
     check_binding(place.host, keys)
     listening = _bound(place)
@@ -71,7 +86,6 @@ def serve(
     for line in store.warnings():
         say(f"warning: {line}")
     service = Service(models, store, keys, settings, works=works, hosts=_hosts(place))
-    log_lines()
     for model in models.all():
         say(f"serving {model.name} (pack {model.sha256[:8]}, {model.pack.engine})")
     listening.listen(BACKLOG)  # who reads the next line and asks at once waits for uvicorn, and is not refused
@@ -89,7 +103,7 @@ def serve(
         limit_concurrency=1000,
         h11_max_incomplete_event_size=32 << 10,
     )
-    Draining(config, service).run(sockets=[listening])
+    return Draining(config, service), listening
 
 
 class Draining(uvicorn.Server):

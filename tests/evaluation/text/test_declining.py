@@ -15,6 +15,8 @@ from clinfit.study.evaluation import DECLINING
         "There is NOT ENOUGH information",
         "The abstract does not say whether it helps.",
         "I don't know.",
+        "I'm sorry. I cannot answer this.",
+        "My apologies! The abstract does not say.",
     ],
 )
 def test_declining(text: str) -> None:
@@ -33,6 +35,8 @@ def test_declining(text: str) -> None:
         "Mortality cannot be predicted from age.",
         "The cause remains unknown.",
         "enough information not",
+        "I'm sorry. It helps. I do not know of harm.",
+        "I am sorry that I asked you so late in the day. I do not know.",
     ],
 )
 def test_answers(text: str) -> None:

@@ -1,9 +1,9 @@
 """What is said of the entities that two texts share: whether it is denied, on which side, of whom.
 
 A flip is an entity that one text only affirms and the other only denies, or that is only the patient's in one and only
-a relative's in the other, or a part of the body that is only on the left in one and only on the right in the other. An
-entity with both in one of the texts is no flip. The output is compared with the source, and with all references taken
-together; each gives a number of flips an item, None where the texts share nothing that could flip.
+a relative's in the other, or a part of the body or a problem that is only on the left in one and only on the right in
+the other. An entity with both in one of the texts is no flip. The output is compared with the source, and with all
+references taken together; each gives a number of flips an item, None where the texts share nothing that could flip.
 
 Rules, in the manner of NegEx (Chapman et al., 2001) and ConText (Harkema et al., 2009):
 
@@ -14,7 +14,8 @@ Rules, in the manner of NegEx (Chapman et al., 2001) and ConText (Harkema et al.
 - A relative's: mother, brother, family, ... before the name in one sentence with no `patient`, `he`, `she` between, or
   `in his brother`, `side of the family` behind it; and in the answer to a question about the family. Not somebody who
   came along (`with her mother`).
-- Side: left or right at most 3 tokens before a part of the body in one sentence; both and bilateral are both sides.
+- Side: left or right at most 3 tokens before a part of the body in one sentence, or right before a problem
+  (`left-sided pneumothorax`); both and bilateral are both sides.
 
 These are proxies: rules on wording, which miss what wording does not show.
 """
@@ -81,7 +82,8 @@ def subject_flips(output: str, others: Sequence[str]) -> float | None:
 
 
 def laterality_flips(output: str, others: Sequence[str]) -> float | None:
-    """Parts of the body that are on the left in the output and only on the right in the others, or the reverse."""
+    """Parts of the body and problems that are on the left in the output and only on the right in the others, or the
+    reverse."""
     return _flips(_sides(output), _together(_sides(other) for other in others))
 
 
@@ -120,15 +122,17 @@ def _subjects(text: str) -> Said:
 
 @lru_cache(maxsize=256)
 def _sides(text: str) -> Said:
-    return _said(
-        (part, side)
-        for sentence in sentences(text)
-        for words in [tokens(sentence)]
-        for at, word in enumerate(words)
-        for part in [word.removesuffix("s")]
-        if part in _PARTS
-        for side in _side_before(words, at)
-    )
+    return _said(pair for sentence in sentences(text) for pair in _sides_in(sentence))
+
+
+def _sides_in(sentence: str) -> Iterator[tuple[object, str]]:
+    words = tokens(sentence)
+    for at, word in enumerate(words):
+        if (part := word.removesuffix("s")) in _PARTS:
+            yield from ((part, side) for side in _side_before(words, at, _REACH_OF_SIDE))
+    for mention in mentions(sentence):
+        reach = 2 if words[mention.start - 1 : mention.start] == ("sided",) else 1
+        yield from ((mention.entity, side) for side in _side_before(words, mention.start, reach))
 
 
 def _said(pairs: Iterable[tuple[object, str]]) -> Said:
@@ -173,8 +177,8 @@ def _is_of_relative(words: Sequence[str], start: int, end: int) -> bool:
     return _OF_FAMILY.search(" ".join(words[end : end + 8])) is not None
 
 
-def _side_before(words: Sequence[str], at: int) -> frozenset[str]:
-    for word in reversed(words[max(at - _REACH_OF_SIDE, 0) : at]):
+def _side_before(words: Sequence[str], at: int, reach: int) -> frozenset[str]:
+    for word in reversed(words[max(at - reach, 0) : at]):
         if word in _SIDES:
             return frozenset(_SIDES[word])
     return frozenset()

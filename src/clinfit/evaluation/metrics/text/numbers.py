@@ -2,10 +2,11 @@
 
 A quantity is a value with a unit, brought to one unit of its kind: 500 mg = 0.5 g, 24 hours = 1 day, 5 mg/dL = 50 mg/L.
 Read are digits with thousands and with a decimal point or comma, both ends of a range (`5-10 mg`), dates (`01/10/09`),
-per cent, fractions of one sign (`1½`), powers of ten (`10⁹`), how often (`q8h`, `2x/day`, `x2`), number words
-(`twenty-six`; `one` only before a unit). Not read are digits inside a name (B12, COVID-19, and so T38.5), `5k`, `5e3`,
-units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); `5 million` is read as 5, and spaces that
-break divide numbers (`1 000`). A text with digits of which none is read has no number of unsupported ones.
+per cent, fractions of one sign (`1½`), powers of ten (`10⁹`), `5 million`, temperatures (`T38.5`), how often (`q8h`,
+`2x/day`, `x2`), number words (`twenty-six`; `one` only before a unit). Not read are digits inside a name (B12,
+COVID-19), `5k`, `5e3`, units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); spaces that break
+divide numbers (`1 000 mg`, since `2 500 mg tablets` are two). A text with digits of which none is read
+has no number of unsupported ones.
 
 A quantity is found again where the same value has the same unit, or where one of the two is written without a unit.
 Only whether it is there is asked, not what it is said of, so these are proxies: a right number for the wrong drug
@@ -90,17 +91,19 @@ _DATE = re.compile(r"(?<![\w/.-])(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?![\w/-])"
 _LISTED = re.compile(r"(?:^|(?<=[.:;?!])\s+)\d{1,2}[.)]\s+(?=[A-Z])", re.MULTILINE)
 #: Letters that match those of a unit without regard to case, and that case folding leaves or makes two of.
 _FOLDED = str.maketrans("\u0130\u0131\u017f", "Iis")
-#: What stands at a number that says how often: q8h, 2x/day, x2.
-_OFTEN = re.compile(
+#: What stands at a number and belongs to no name: q8h, 2x/day, x2, T38.5.
+_AT_NUMBERS = re.compile(
     r"(?<![^\W_])[qQ]\.?(?=\d{1,2}(?:-\d{1,2})?\s?(?:h|hrs?|hours?|min|days?|wk|weeks?)\b)"
-    r"|(?<![^\W_])x(?=\d{1,2}(?![^\W_]))|(?<=\d)x(?![^\W_])"
+    r"|(?<![^\W_])x(?=\d{1,2}(?![^\W_]))|(?<=\d)x(?![^\W_])|(?<![^\W_])T(?=\d{2,3}\.\d)"
 )
 _PARTS = "\u00bc-\u00be\u2150-\u215e"
+_SCALES = {"million": 10**6, "billion": 10**9}
+_SCALE = "|".join(_SCALES)
 _POWER = r"(?<=10)(?<![\d.,]10)(?P<power>\u207b?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]{1,2})"
 #: No letter, digit or `COVID-` before it, and no letter after it but those of a unit.
 _DIGITS = re.compile(
     rf"(?<![^\W_])(?<![^\W\d_{_PARTS}]-)(?<!\d[.,])(?P<sign>(?<![\w)\]%.])[-\u2212])?"
-    rf"(?>(?P<number>{NUMBER}|\.\d+)(?:{_POWER}|\s?(?P<and>[{_PARTS}]))?|(?P<part>[{_PARTS}]))"
+    rf"(?>(?P<number>{NUMBER}|\.\d+)(?:{_POWER}|\s?(?P<and>[{_PARTS}])|\s(?P<scale>{_SCALE})\b)?|(?P<part>[{_PARTS}]))"
     rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?![^\W_]))",
     re.IGNORECASE,
 )
@@ -129,7 +132,7 @@ def quantities(text: str) -> frozenset[Quantity]:
         return " " * len(date[0])
 
     rest = _LISTED.sub("\n", _DATE.sub(note, text.translate(_FOLDED)))
-    return frozenset(found | _read(_OFTEN.sub(" ", rest)))
+    return frozenset(found | _read(_AT_NUMBERS.sub(" ", rest)))
 
 
 def unsupported(wanted: Collection[Quantity], known: Collection[Quantity]) -> list[Quantity]:
@@ -196,7 +199,8 @@ def _number(match: re.Match[str]) -> Fraction | None:
         return None
     if parts["power"]:
         return sign * Fraction(10) ** int(unicodedata.normalize("NFKC", parts["power"]).replace("\u2212", "-"))
-    return sign * (Fraction(number) + (_part(parts["and"]) if parts["and"] else 0))
+    scale = _SCALES[parts["scale"].casefold()] if parts["scale"] else 1
+    return sign * scale * (Fraction(number) + (_part(parts["and"]) if parts["and"] else 0))
 
 
 def _part(sign: str) -> Fraction:
