@@ -236,3 +236,10 @@ def test_nothing_is_said_to_come_from_a_validation_split_that_is_not_there(cases
 
 def given_by(name: str, inputs: ReportInputs) -> Answer:
     return ANSWERS[name](inputs)
+
+
+@pytest.mark.parametrize("case", ["texts", "fields"])
+def test_a_task_without_labels_has_no_most_probable_answer(cases: dict[str, ReportInputs], case: str) -> None:
+    said = given_by("output", cases[case]).text
+    assert "written" in said and "probab" not in said and "label" not in said
+    assert "()" not in given_by("events", cases[case]).text

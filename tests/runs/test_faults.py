@@ -26,7 +26,7 @@ from two_layer import bert_base, llama_base
 STUDY = Path(__file__).parents[2] / "studies/heart-disease.yaml"
 TINY = Path(clinfit.__file__).parent / "models/bases/tiny"
 HEART = Path(os.environ.get("CLINFIT_DATA", "absent")) / "tabular/heart_disease_uci.csv"
-#: GB that a worker may hold: the other models take less than 1, `large` more than 2.
+#: GB that a worker may hold: the other models take at most about 0.8, `large` more than this.
 LIMIT = 1.4
 #: Model -> what its failure says.
 FAULTS = {

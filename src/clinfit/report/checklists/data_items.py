@@ -196,7 +196,8 @@ def events(run: "ReportInputs") -> Answer:
     def one(_: str, task: TaskResult) -> str:
         shown = task["labels"] if task["positive"] is None else [task["positive"]]
         return ", ".join(
-            f"{split} {count(entry['n'])} ({_by_label(entry, shown)})" for split, entry in task["counts"].items()
+            f"{split} {count(entry['n'])}{f' ({_by_label(entry, shown)})' if shown else ''}"
+            for split, entry in task["counts"].items()
         )
 
     return reported(for_tasks(run, one), "data")

@@ -22,6 +22,7 @@ from clinfit.report.checklists.answer import (
 from clinfit.report.checklists.data_items import missing_data
 from clinfit.report.format import duration
 from clinfit.report.glossary import definition
+from clinfit.report.kinds import asked
 from clinfit.report.section import section
 from clinfit.report.tables import cell_of, the_model
 from clinfit.study.models import Classical, Encoder, LanguageModel, Neural
@@ -81,13 +82,20 @@ def missing_and_imbalanced(run: "ReportInputs") -> Answer:
 
 def output(run: "ReportInputs") -> Answer:
     def one(_: str, task: TaskResult) -> str:
-        return "" if task["withheld"] else by_words({s["name"]: _decision(s) for s in task["systems"]})
+        if task["withheld"]:
+            return ""
+        if not task["labels"]:
+            return f"{asked(task)}; decision: none, it is given as it is written"
+        return f"{_form(task)}; decision: {by_words({s['name']: _decision(s) for s in task['systems']})}"
 
-    said, systems = for_tasks(run, one), [s for task in run.results["tasks"].values() for s in task["systems"]]
-    sure = [system for system in systems if section(system, "selective") is not None]
-    several = any(section(system, "label_thresholds") is not None for system in systems)
-    start = "a probability for each label" if sure or several else "one label"
-    return reported(f"{start}; decision: {said}" if said else "", "confusion")
+    return reported(for_tasks(run, one), "confusion")
+
+
+def _form(task: TaskResult) -> str:
+    """What a system gives for a record of a task with labels."""
+    graded = ("selective", "label_thresholds")
+    sure = any(section(system, name) is not None for system in task["systems"] for name in graded)
+    return "a probability for each label" if sure else "one label"
 
 
 def _decision(system: SystemResult) -> str:
