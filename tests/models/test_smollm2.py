@@ -366,10 +366,10 @@ def test_plain_english_does_not_surprise_it(model: PreTrainedModel, tokenizer: A
 def test_it_learns_a_task_and_is_found_again(
     real: Base, text_task: Task, text_records: list[Record], tmp_path: Path
 ) -> None:
-    """Eight steps; what is saved is an adapter of some megabytes that names its base by hash."""
-    train = Train(epochs=4, learning_rate=2e-3, batch_size=4, max_length=192, precision="fp32")
+    """Three epochs of six steps; what is saved is an adapter of some megabytes that names its base by hash."""
+    train = Train(epochs=3, learning_rate=2e-3, batch_size=4, max_length=192, precision="fp32")
     spec = Causal(name="smollm2", family="causal", base=real.name, lora=Lora(rank=4, alpha=8), train=train)
-    records = [replace(record, task="cancer") for record in text_records[:8]]
+    records = [replace(record, task="cancer") for record in text_records]
     model = create_model(spec, {"cancer": text_task}, 42)
     before = model.predict("cancer", records[:4]).probabilities
     model.fit(Lesson(records, [], {"cancer": 1.0}), Workspace(tmp_path / "work"))

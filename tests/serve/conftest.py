@@ -1,6 +1,6 @@
 """Packs to be served, a real Redis server, and services in this process and in others."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from small_study import write_study
 from three_tasks import described, results_of, study_of, train
 from two_layer import llama_base
 
-from .services import Forked, Program, RedisServer
+from .services import Program, RedisServer
 
 # ---------------------------------------------------------------- packs
 
@@ -175,24 +175,6 @@ def programs(tmp_path: Path) -> Iterator[Callable[..., Program]]:
         return program
 
     yield start
-    kill_all(started)
-
-
-@pytest.fixture
-def forks(tmp_path: Path) -> Iterator[Callable[..., Forked]]:
-    """The same for tests that start many, which may run some code before."""
-    started: list[Forked] = []
-
-    def start(*words: object, code: str = "", **environment: str) -> Forked:
-        log = tmp_path / f"program-{len(started)}.log"
-        started.append(Forked([str(word) for word in words], log, environment, code))
-        return started[-1]
-
-    yield start
-    kill_all(started)
-
-
-def kill_all(started: Sequence[Program | Forked]) -> None:
     for program in started:
-        if not program.ended:
+        if program.process.poll() is None:
             program.kill()

@@ -21,7 +21,6 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 import clinfit
-import forked_services
 from clinfit.cli import app
 from clinfit.errors import ClinfitError
 from clinfit.serve.run import Place, prepare
@@ -165,9 +164,8 @@ class Program:
                 env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"} | self.environment,
             )
 
-    @property
-    def ended(self) -> bool:
-        return self.process.poll() is not None
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
 
     def kill(self) -> None:
         self.process.kill()
@@ -178,40 +176,9 @@ class Program:
         return self.process.wait(timeout=60)
 
 
-@dataclass
-class Forked:
-    """The same in a process that begins at once, for tests that start many. code: what it runs before."""
-
-    words: list[str]
-    log: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    code: str = ""
-
-    def __post_init__(self) -> None:
-        self.log.touch()
-        self.process = forked_services.start(self.words, self.log, self.environment, self.code)
-
-    @property
-    def ended(self) -> bool:
-        return not self.process.is_alive()
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self.process.pid is not None
-        os.kill(self.process.pid, number)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.join()
-
-    def stop(self) -> int | None:
-        self.process.terminate()
-        self.process.join(timeout=60)
-        return self.process.exitcode
-
-
-def wait_until_ready(program: Program | Forked, url: str) -> None:
+def wait_until_ready(program: Program, url: str) -> None:
     for _ in range(3000):
-        assert not program.ended, program.log.read_text()
+        assert program.process.poll() is None, program.log.read_text()
         try:
             if HTTP.get(f"{url}/ready").status_code == 200:
                 return

@@ -22,11 +22,11 @@ from clinfit.packs.output import write_table
 from small_study import write_study
 
 from .conftest import TYPES
-from .services import HTTP, Forked, RedisServer, free_port, needs_redis, wait_until_ready
+from .services import HTTP, SOURCE, Program, RedisServer, free_port, needs_redis, wait_until_ready
 
 pytestmark = pytest.mark.slow
 
-Start = Callable[..., Forked]
+Start = Callable[..., Program]
 RECORDS, CHUNK = 240, 8
 #: Records that are allowed at a time.
 PART = 40
@@ -38,8 +38,8 @@ MODEL = {"name": "tfidf", "family": "classical", "kind": "tfidf-logistic", "c_gr
 WORDS = "patients with were after seen in the of lung breast cancer no evidence treated cough lump years risk".split()
 
 
-#: Whoever answers takes its time, and waits before the first record that is not to be answered yet: so a job never ends
-#: before the last kill, however quick a machine is.
+#: A module that Python imports when it starts. Whoever answers takes its time, and waits before the first record that
+#: is not to be answered yet: so a job never ends before the last kill, however quick a machine is.
 SLOWLY = """
 import os, time
 from pathlib import Path
@@ -57,22 +57,23 @@ Pack.answer = slowly
 
 @dataclass(frozen=True)
 class Storm:
-    """A pack, records, and what `clinfit predict` writes of them. allowed: a file with how many may be answered."""
+    """A pack, records, and what `clinfit predict` writes of them. site: holds SLOWLY, and how many may be answered."""
 
     pack: Path
     data: Path
     expected: str
-    allowed: Path
+    site: Path
 
     def allow(self, records: int) -> None:
-        new = self.allowed.with_suffix(".new")
+        new = self.site / "new"
         new.write_text(str(records))
-        new.replace(self.allowed)
+        new.replace(self.site / "allowed")
 
     @property
-    def told(self) -> dict[str, str]:
-        """What a service or a worker is started with."""
-        return {"code": SLOWLY, "CLINFIT_TEST_ALLOWED": str(self.allowed), "CLINFIT_SERVE_CHUNK": str(CHUNK)}
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join([str(self.site), str(SOURCE)])
+        allowed = str(self.site / "allowed")
+        return {"PYTHONPATH": path, "CLINFIT_TEST_ALLOWED": allowed, "CLINFIT_SERVE_CHUNK": str(CHUNK)}
 
 
 def abstracts() -> list[str]:
@@ -105,7 +106,9 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> Storm:
     answers = clinfit.load_pack(pack).predict(folder / "many.csv")
     assert answers["p_lung cancer"].nunique() > 50, "wrong answers could be told from right ones"
     write_table(answers, folder / "expected.csv")
-    return Storm(pack, folder / "many.csv", (folder / "expected.csv").read_text(), folder / "allowed")
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(SLOWLY)
+    return Storm(pack, folder / "many.csv", (folder / "expected.csv").read_text(), folder / "site")
 
 
 def send(url: str, data: Path) -> str:
@@ -128,7 +131,7 @@ def job(url: str, name: str) -> dict[str, object]:
     raise AssertionError("the service does not answer")
 
 
-def works(worker: Forked) -> None:
+def works(worker: Program) -> None:
     """Wait until a worker has loaded its pack: to kill it before would be no test."""
     for _ in range(3000):
         if "works on jobs" in worker.log.read_text():
@@ -169,18 +172,18 @@ def check(url: str, name: str, storm: Storm) -> None:
     assert (counts["state"], counts["done"], counts["failed"]) == ("succeeded", RECORDS, 0)
 
 
-def test_sqlite_and_a_service_that_is_killed(storm: Storm, tmp_path: Path, forks: Start) -> None:
+def test_sqlite_and_a_service_that_is_killed(storm: Storm, tmp_path: Path, programs: Start) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     words = ("serve", storm.pack, "--port", port, "--jobs", tmp_path / "jobs.sqlite", "--lease", LEASE)
-    service = forks(*words, **storm.told)
+    service = programs(*words, **storm.environment)
     wait_until_ready(service, url)
     storm.allow(0)
     name = send(url, storm.data)
     for kill in range(SERVICE_KILLS):
         under_way(storm, url, name, kill)
         service.kill()
-        service = forks(*words, **storm.told)
+        service = programs(*words, **storm.environment)
         wait_until_ready(service, url)
     assert send(url, storm.data) == name, "a request that is sent again makes no second job"
     storm.allow(RECORDS)
@@ -190,15 +193,15 @@ def test_sqlite_and_a_service_that_is_killed(storm: Storm, tmp_path: Path, forks
 
 
 @needs_redis
-def test_redis_and_everybody_is_killed(storm: Storm, forks: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_redis_and_everybody_is_killed(storm: Storm, programs: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
     server = RedisServer(tmp_path_factory.mktemp("redis-kills"))
     server.start()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     serving = ("serve", storm.pack, "--port", port, "--redis", server.url, "--no-worker", "--lease", LEASE)
     working = ("worker", storm.pack, "--redis", server.url, "--lease", LEASE)
-    service = forks(*serving, **storm.told)
-    workers = [forks(*working, **storm.told) for _ in range(2)]
+    service = programs(*serving, **storm.environment)
+    workers = [programs(*working, **storm.environment) for _ in range(2)]
     try:
         wait_until_ready(service, url)
         storm.allow(0)
@@ -208,7 +211,7 @@ def test_redis_and_everybody_is_killed(storm: Storm, forks: Start, tmp_path_fact
             works(workers[at])
             under_way(storm, url, name, kill if kill < 3 else 4)
             workers[at].kill()
-            workers[at] = forks(*working, **storm.told)
+            workers[at] = programs(*working, **storm.environment)
             if kill == 1:
                 server.kill()
                 server.start()
@@ -220,7 +223,7 @@ def test_redis_and_everybody_is_killed(storm: Storm, forks: Start, tmp_path_fact
                 workers[1].signal(signal.SIGCONT)
             if kill == 3:
                 service.kill()
-                service = forks(*serving, **storm.told)
+                service = programs(*serving, **storm.environment)
                 wait_until_ready(service, url)
         storm.allow(RECORDS)
         until(lambda: job(url, name)["ended"] is not None)

@@ -193,7 +193,7 @@ def test_sigterm_ends_what_is_under_way(small: Served, tmp_path: Path, programs:
     reader.start()
     time.sleep(1)
     began = time.monotonic()
-    program.process.send_signal(signal.SIGTERM)
+    program.signal(signal.SIGTERM)
     assert program.process.wait(timeout=60) == 0
     reader.join()
     assert time.monotonic() - began < 20 and "event: progress" in lines, "a stream that is open ends by itself"

@@ -23,7 +23,7 @@ from clinfit.serve.stores.streams import RedisStream
 from clinfit.serve.streaming import StreamWorker
 
 from .conftest import Served
-from .services import Forked, RedisServer, needs_redis, soon
+from .services import Program, RedisServer, needs_redis, soon
 
 pytestmark = needs_redis
 
@@ -204,7 +204,7 @@ def test_options_of_a_stream_need_one(small: Served) -> None:
         CliRunner().invoke(app, words, catch_exceptions=False)
 
 
-def answers_now(worker: Forked) -> bool:
+def answers_now(worker: Program) -> bool:
     return f"answers {INPUT} in {ANSWERS}" in worker.log.read_text()
 
 
@@ -214,7 +214,7 @@ def has_more(server: Any, answers: int) -> bool:
 
 @pytest.mark.slow
 def test_workers_and_redis_that_are_killed(
-    small: Served, forks: Callable[..., Forked], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+    small: Served, programs: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     """120 records come in while workers and the server die: an answer for each, none twice, each the pack's."""
     own = RedisServer(tmp_path_factory.mktemp("redis-stream"))
@@ -222,14 +222,14 @@ def test_workers_and_redis_that_are_killed(
     server = redis_py.Redis.from_url(own.url, decode_responses=True)
     words = ("worker", small.pack, "--redis", own.url, "--input-stream", INPUT, "--lease", 1)
     try:
-        workers = [forks(*words) for _ in range(2)]
+        workers = [programs(*words) for _ in range(2)]
         for kill in range(3):
             for k in range(40 * kill, 40 * kill + 40):
                 add(server, k, id=f"r{k}")
             assert soon(partial(answers_now, workers[kill % 2]), 300)
             assert soon(partial(has_more, server, 40 * kill), 300)
             workers[kill % 2].kill()
-            workers[kill % 2] = forks(*words)
+            workers[kill % 2] = programs(*words)
             if kill == 1:
                 own.kill()
                 own.start()
