@@ -139,7 +139,7 @@ def end_as(order: dict[str, Any], streams: list[int]) -> NoReturn:
             print(code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # as Python ends: threads that are no daemons are waited for
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

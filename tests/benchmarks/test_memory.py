@@ -5,8 +5,8 @@ from importlib.util import find_spec
 import pytest
 from memory import CASES, both
 
-#: Least and most of an estimate over what is measured, which differs by a quarter between runs of the same study: by
-#: what the allocator gives back. Too little is what ends a run.
+#: Least and most of an estimate over what is measured, which differed by a quarter between runs of the same study; why
+#: is not known. Too little is what ends a run.
 LEAST, MOST = 0.8, 1.4
 
 
@@ -19,7 +19,8 @@ def test_tiny_takes_what_is_estimated() -> None:
     compare("tiny")
 
 
-#: One of smollm2 is enough here, since each takes minutes; `python benchmarks/memory.py` compares them all.
+#: `tiny` stands above, and in fp32 where a machine has no bf16; of smollm2, which takes minutes, one is enough here.
+#: `python benchmarks/memory.py` compares them all.
 LEFT_OUT = {"tiny", "tiny, fp32", "smollm2", "smollm2, fp32", "smollm2, short", "smollm2, writing"}
 
 

@@ -17,9 +17,9 @@ from spoiled import spoil_workers
 
 
 @pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Iterator[pytest.MonkeyPatch]:
+def undrawn() -> Iterator[Callable[..., None]]:
     """Figures of a page are made but not drawn, which is half the time of a small run; tests/report looks at them. A
-    test that asks for `drawn` has them."""
+    test that asks for `drawn` has them. Gives what draws."""
     from matplotlib.figure import Figure
 
     draw = Figure.savefig
@@ -32,19 +32,13 @@ def undrawn() -> Iterator[pytest.MonkeyPatch]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", empty)
-        yield patch
+        yield draw
 
 
 @pytest.fixture
-def drawn(undrawn: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn(undrawn: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are drawn, as for users."""
-    from matplotlib.figure import Figure
-
-    empty = Figure.savefig
-    undrawn.undo()
-    draw = Figure.savefig
-    undrawn.setattr(Figure, "savefig", empty)
-    monkeypatch.setattr(Figure, "savefig", draw)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", undrawn)
 
 
 @pytest.fixture

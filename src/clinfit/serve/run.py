@@ -63,8 +63,8 @@ def serve(
 ) -> None:
     """Answer over HTTP until SIGTERM or Ctrl-C. Raises ClinfitError for what the user can put right, a pack that does
     not answer as it was evaluated among it; then nothing listens."""
-    log_lines()
     server, listening = prepare(packs, place, settings, say, works=works, computing=computing)
+    log_lines()
     server.run(sockets=[listening])
 
 
