@@ -121,7 +121,7 @@ def test_a_base_whose_answers_change_with_padding_is_refused(
     """By its name before any weight is read, and by what it does where the name is not known."""
     base = made(AutoModel, kind)
     with pytest.raises(ClinfitError, match="which clinfit does not fit"):
-        check_base(Encoder(name="m", family="encoder", base=str(base)), {TASK: TEXT.task})
+        check_base(Encoder(name="m", family="encoder", base=str(base)), {TASK: TEXT.task}, {TASK: []})
     monkeypatch.setattr("clinfit.models.bases.architectures.NOT_ENCODER", {})
     with pytest.raises(ClinfitError, match="beside a longer one"):
         fitted(base, tmp_path)

@@ -73,5 +73,5 @@ def test_records_without_an_answer_are_counted() -> None:
 def test_a_reference_longer_than_the_base_reads_is_refused() -> None:
     found = dataset("texts", TASK)
     model, (first, *rest) = CausalModel(SPEC, {TASK: found.task}, 1), found.part("test")
-    with pytest.raises(ClinfitError, match="tokens are more than base"):
+    with pytest.raises(ClinfitError, match="tokens, are more than base"):
         model.likelihood(TASK, [*rest, replace(first, target="Blood pressure fell. " * 200)])

@@ -46,27 +46,29 @@ def test_an_architecture_that_does_not_work(
     kind: str, architecture: str, settings: dict[str, Any], said: str, text_task: Task
 ) -> None:
     with pytest.raises(ClinfitError, match=said):
-        check_base(causal(without_weights(kind, architecture, **settings)), {TASK: text_task})
+        check_base(causal(without_weights(kind, architecture, **settings)), {TASK: text_task}, {TASK: []})
 
 
 def test_an_encoder_and_decoder_under_a_head(text_task: Task) -> None:
     base = without_weights("bart", "BartModel", d_model=32)
     with pytest.raises(ClinfitError, match="an encoder and a decoder"):
-        check_base(Encoder(name="m", family="encoder", base=base, train=Train(max_length=200)), {TASK: text_task})
+        check_base(
+            Encoder(name="m", family="encoder", base=base, train=Train(max_length=200)), {TASK: text_task}, {TASK: []}
+        )
 
 
 def test_a_template_a_length_and_targets_that_cannot_be(text_task: Task) -> None:
     base = without_weights("llama", "LlamaForCausalLM")
-    check_base(causal(base), {TASK: text_task})
+    check_base(causal(base), {TASK: text_task}, {TASK: []})
     with pytest.raises(ClinfitError, match="reads at most 256"):
-        check_base(causal(base).model_copy(update={"train": Train(max_length=300)}), {TASK: text_task})
+        check_base(causal(base).model_copy(update={"train": Train(max_length=300)}), {TASK: text_task}, {TASK: []})
     with pytest.raises(ClinfitError, match="free answer"):
-        check_base(causal(base, generate=100), {TASK: text_task})
+        check_base(causal(base, generate=100), {TASK: text_task}, {TASK: []})
     with pytest.raises(ClinfitError, match="match no module"):
-        check_base(causal(base, lora=Lora(targets=["c_attn"])), {TASK: text_task})
+        check_base(causal(base, lora=Lora(targets=["c_attn"])), {TASK: text_task}, {TASK: []})
     never_ends = without_weights("llama", "LlamaForCausalLM", CHAT_TEMPLATE.replace("<|end|>", ""))
     with pytest.raises(ClinfitError, match="end-of-turn"):
-        check_base(causal(never_ends), {TASK: text_task})
+        check_base(causal(never_ends), {TASK: text_task}, {TASK: []})
 
 
 def test_no_layer_for_an_adapter(text_task: Task) -> None:
@@ -74,6 +76,6 @@ def test_no_layer_for_an_adapter(text_task: Task) -> None:
     base = without_weights("ibert", "IBertForMaskedLM")
     spec = Encoder(name="m", family="encoder", base=base, train=Train(max_length=200))
     with pytest.raises(ClinfitError, match="no layers that an adapter can stand around"):
-        check_base(spec, {TASK: text_task})
-    check_base(spec.model_copy(update={"method": "full"}), {TASK: text_task})
+        check_base(spec, {TASK: text_task}, {TASK: []})
+    check_base(spec.model_copy(update={"method": "full"}), {TASK: text_task}, {TASK: []})
     assert torch.get_default_device().type == "cpu"

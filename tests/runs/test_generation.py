@@ -214,18 +214,35 @@ def test_a_killed_run_ends_with_the_same_table(done: RunFolder, place: Path, mon
         pd.testing.assert_frame_equal(table.drop(columns="seconds"), tables(folder)[name].drop(columns="seconds"))
 
 
-def test_nothing_is_written_where_a_reference_is_longer_than_the_base_reads(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table, wrote = records(), list[str]()
-    table.loc[table.index % 2 == 0, "note"] = "A tumour of 1 cm " * 200
+def long_references(place: Path, words: int, **changes: Any) -> Path:
+    """A study of texts in which every second reference is that many times longer than others."""
+    table = records()
+    table.loc[table.index % 2 == 0, "note"] = "A tumour of 1 cm " * words
     table.to_csv(place / "long.csv", index=False)
     data = {"path": "long.csv", "id": "id", "inputs": {"text": "text"}, "label": "note"}
     long = {"name": "long", "tasks": {"note": {"kind": "generation", "max_new_tokens": 8, "data": data}}}
-    prompted = {key: value for key, value in CAUSAL.items() if key != "lora"} | {"method": "prompt"}
-    content = long | {"models": [prompted], "evaluation": {"bootstrap": 100}}
-    (place / "long.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    path = place / "long.yaml"
+    path.write_text(yaml.safe_dump(long | {"models": [CAUSAL | changes], "evaluation": {"bootstrap": 100}}))
+    return path
+
+
+def test_a_run_does_not_begin_where_a_reference_is_longer_than_the_base_reads(place: Path) -> None:
+    asked = long_references(place, 200)
+    with pytest.raises(ClinfitError, match="more than base") as caught:
+        run(asked, out="refused", console=Console(quiet=True))
+    assert caught.value.fix and not Path("refused").exists()
+    found = check_study(load_study(asked), Console(file=io.StringIO()))
+    assert [one.title for one in found if one.code == "model-cannot-run"] == [caught.value.found]
+
+
+def test_nothing_is_written_where_only_examples_make_a_row_too_long(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is not known before the examples are drawn: here by leaving out what is looked at before a run."""
+    wrote = list[str]()
+    monkeypatch.setattr("clinfit.models.estimates.precheck._check_references", lambda *_: None)
     monkeypatch.setattr(WrittenTexts, "add", lambda texts, record, text: wrote.append(record))
-    result = run(place / "long.yaml", out="long", console=Console(quiet=True))
+    asked = long_references(place, 200, method="prompt", lora={})
+    result = run(asked, out="long", console=Console(quiet=True))
     (failure,) = result.failed.values()
     assert "than base" in failure.reason and not wrote

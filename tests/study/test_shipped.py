@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from catalogued import needs_mirror
+from clinfit.data.load import load_task
+from clinfit.runs.inputs import check_bases
 from clinfit.study.load import load_study
 from clinfit.study.models import Causal
 from clinfit.study.schema import Study
 from clinfit.study.stages import StageSettings
 
 STUDIES = Path(__file__).parents[2] / "studies"
+#: Bases that every installation of the test extras holds.
+SMALL = ("clinfit/tiny", "clinfit/minilm")
 
 
 def uncommented(name: str, tmp_path: Path) -> Study:
@@ -27,6 +32,17 @@ def causal(study: Study, name: str) -> Causal:
     (spec,) = (spec for spec in study.models if spec.name == name)
     assert isinstance(spec, Causal)
     return spec
+
+
+@needs_mirror
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in STUDIES.glob("*.yaml")))
+def test_its_small_models_can_be_trained_on_its_records(name: str) -> None:
+    """No reference among them is longer than a base reads."""
+    study = load_study(STUDIES / f"{name}.yaml")
+    small = [spec for spec in study.models if getattr(spec, "base", None) in SMALL]
+    assert small
+    check_bases(study, small, {task: load_task(task, study.tasks[task], study.folder) for task in study.tasks})
 
 
 def test_llama_is_trained_as_the_published_two_stage_study_says(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def prepare(study: Study, out: Path | str | None, models: Sequence[str] | None, 
         name: load_task(name, task, study.folder, study.settings(name).subgroup_columns)
         for name, task in study.tasks.items()
     }
-    check_bases(study, chosen)
+    check_bases(study, chosen, data)
     check_searches(study, chosen, data)
     folder = RunFolder(Path(out) if out else Path("runs") / study.name / study_hash(study)[:8])
     refuse_other_study(folder, study)
@@ -115,9 +115,9 @@ def _has_failed(folder: RunFolder, run: Run) -> bool:
         return True
 
 
-def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:
-    """Raise ClinfitError for a base that cannot be trained as asked, and for weights of a metric that are not there,
-    before the first model is trained."""
+def check_bases(study: Study, specs: Sequence[ModelSpec], data: Mapping[str, TaskData]) -> None:
+    """Raise ClinfitError for a base that cannot be trained as asked or on these records, and for weights of a metric
+    that are not there, before the first model is trained."""
     if missing := missing_judges(study):
         expected, fix = (
             list(dict.fromkeys(parts)) for parts in zip(*((m.expected, m.fix) for m in missing), strict=True)
@@ -129,7 +129,8 @@ def check_bases(study: Study, specs: Sequence[ModelSpec]) -> None:
         if isinstance(spec, Neural):
             from clinfit.models.estimates.precheck import check_base
 
-            check_base(spec, study.tasks_of(spec))
+            records = {name: _divisions(data[name])[0] for name in study.tasks_of(spec)}
+            check_base(spec, study.tasks_of(spec), records)
 
 
 def check_searches(study: Study, specs: Sequence[ModelSpec], data: Mapping[str, TaskData]) -> None:
