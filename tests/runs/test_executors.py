@@ -163,10 +163,21 @@ def test_a_worker_that_is_killed_fails_only_the_step_that_it_held(
     assert again.ok and repr(answers(again.folder)) == repr(answers(whole.folder))
 
 
-def test_a_worker_that_ends_by_itself_is_told_by_its_code(make_study: StudyMaker, spoil: Callable[[str], None]) -> None:
+def test_a_worker_that_ends_by_itself_is_told_by_its_code(
+    make_study: StudyMaker, spoil: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     spoil("os._exit(3)")
+    begun: list[str] = []
+
+    class Counted(executors._Process):
+        def __init__(self, place: Place, steps: deque[Step]) -> None:
+            begun.append(steps[0].worker)
+            super().__init__(place, steps)
+
+    monkeypatch.setattr(executors, "_Process", Counted)
     result, _ = run(make_study(models=[KEYWORD]))
     assert result.failed["keyword-seed42"].reason == "its worker process ended with code 3"
+    assert len(begun) == 1, "none for steps that can no longer be done"
 
 
 def test_a_worker_that_holds_too_much_memory_is_ended_alone(

@@ -5,7 +5,7 @@ those along that need it, and nothing else.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from typing import Any, Protocol
@@ -93,8 +93,8 @@ class Processes:
                     if process.ended:
                         working.remove(process)
                         _bury(process, failures, observer)
-                        if process.left:
-                            waiting.insert(0, process.left)
+                        if left := _still_to_do(process.left, failures, observer):
+                            waiting.insert(0, left)
         finally:
             _stop(working)
         return failures
@@ -181,16 +181,25 @@ def _hear(process: _Process, message: dict[str, Any], failures: dict[str, Failur
 
 
 def _go_on(process: _Process, failures: dict[str, Failure], observer: Observer) -> None:
-    """Give a process its next step, past those that can no longer be done."""
-    while process.left and process.held is None:
-        step = process.left.popleft()
+    """Give a process its next step, or send it home."""
+    process.left = _still_to_do(process.left, failures, observer)
+    if not process.left:
+        process.dismiss()
+        return
+    step = process.left.popleft()
+    observer.began(step)
+    process.next(step)
+
+
+def _still_to_do(steps: Iterable[Step], failures: dict[str, Failure], observer: Observer) -> deque[Step]:
+    """The steps without those that need a failed one, which have failed with it. Steps stand behind what they need."""
+    left = deque[Step]()
+    for step in steps:
         if failure := inherited(step, failures):
             note(step, failure, failures, observer)
-            continue
-        observer.began(step)
-        process.next(step)
-        return
-    process.dismiss()
+        else:
+            left.append(step)
+    return left
 
 
 def _bury(process: _Process, failures: dict[str, Failure], observer: Observer) -> None:
