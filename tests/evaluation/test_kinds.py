@@ -295,6 +295,23 @@ def test_texts_without_scores_withhold_the_numbers() -> None:
     assert found["withheld"] and "texts-not-scored" in {finding["code"] for finding in found["findings"]}
 
 
+def test_items_that_the_primary_metric_cannot_read_are_told() -> None:
+    task = task_of("generation", primary="rougeL")
+    table = predictions_of("asked", task)
+    study = study_of({"asked": task})
+
+    def told(changed: pd.DataFrame) -> list[str]:
+        findings = evaluate(study, changed)["tasks"]["asked"]["findings"]
+        return [finding["title"] for finding in findings if finding["code"] == "items-not-scored"]
+
+    assert told(table) == []
+    test = sorted(set(table.loc[table["split"] == "test", "id"]))
+    changed = table.assign(score_rougeL=table["score_rougeL"].where(~table["id"].isin(test[:3])))
+    assert told(changed) == [f"ROUGE-L has no value for 3 of {len(test)} test items"]
+    one = table["model"] == table["model"].iloc[0]
+    assert told(changed.assign(score_rougeL=changed["score_rougeL"].where(~one, 0.5))) == [], "one system has values"
+
+
 def test_perplexity_is_weighted_by_tokens() -> None:
     _, answers = answers_of("generation", "tiny")
     halves = np.where(np.arange(len(answers)) % 2 == 0, 1.0, 30.0)

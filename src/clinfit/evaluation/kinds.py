@@ -206,6 +206,7 @@ GENERATION = Kind(
         **{name: check for name, check in CHECKS.items() if name not in OF_LABELS},
         "comparator": study.check_comparator,
         "scored": items.check_scored,
+        "unscored": items.check_unscored,
         "test_texts": items.check_test_texts,
         "canaries": text_canaries,
     },

@@ -5,6 +5,8 @@ import numpy as np
 from clinfit.data.support import check_support, few_test_questions, few_test_texts, set_support
 from clinfit.evaluation.answers import items_of
 from clinfit.evaluation.context import Context, Outcome
+from clinfit.evaluation.metrics.text.definitions import KNOWN
+from clinfit.evaluation.metrics.text.overlap import ROUGE_TYPES
 from clinfit.evaluation.systems import System
 from clinfit.findings import Finding
 
@@ -104,6 +106,33 @@ def check_scored(context: Context) -> Outcome:
         )
         for system in context.systems
         if not system.test.answers.names
+    ]
+
+
+def check_unscored(context: Context) -> Outcome:
+    """Items of which the primary metric says nothing, whoever writes: it cannot read their references."""
+    known = KNOWN.get(context.primary)
+    asked = [system.test.answers for system in context.systems if context.primary in system.test.answers.names]
+    if known is None or known.needs != "reference" or not asked or len({len(answers) for answers in asked}) > 1:
+        return None, []
+    silent = int(
+        np.all([~answers.parsed | np.isnan(answers.score(context.primary)) for answers in asked], axis=0).sum()
+    )
+    # An item that nobody answers scores 0 for all.
+    silent -= int(np.all([~answers.parsed for answers in asked], axis=0).sum())
+    if not silent:
+        return None, []
+    of_latin = context.primary in ROUGE_TYPES
+    return None, [
+        Finding(
+            "warn",
+            "items-not-scored",
+            f"{known.title} has no value for {silent} of {len(asked[0])} test items",
+            "ROUGE compares words of a-z and 0-9, and most letters of their references are others"
+            if of_latin
+            else "the metric is not defined for their references",
+            "primary: chrf, which reads all scripts" if of_latin else "choose a metric that is defined for all of them",
+        )
     ]
 
 
