@@ -241,19 +241,26 @@ def test_what_needs_one_model_is_refused(tmp_path: Path, change: dict[str, Any],
         load_study(write(tmp_path, **change))
 
 
-def test_other_kinds_and_unlike_folds_are_refused(tmp_path: Path) -> None:
+def test_unlike_folds_are_refused(tmp_path: Path) -> None:
     split = {"folds": 3}
     data = {"path": "data.csv", "inputs": {"a": "a"}, "label": "label"}
     tasks = {
         "one": {"labels": ["0", "1"], "data": {**data, "split": split}},
         "other": {"labels": ["0", "1"], "data": data},
-        "several": {"kind": "generation", "data": {**data, "split": split}},
     }
     with pytest.raises(ClinfitError) as error:
         load_study(write(tmp_path, tasks=tasks, models=MODELS[:2]))
     told = "\n".join(error.value.lines())
     assert "here no folds, and folds 3, repeats 1 in one: write split: {folds: 3, repeats: 1}" in told
-    assert "all tasks of a study have the same `folds`" in told and "the kind is generation" in told
+    assert "all tasks of a study have the same `folds`" in told
+
+
+@pytest.mark.parametrize(("key", "asked"), [("abstention", {"inputs": ["b"]}), ("contrast", 5)])
+def test_what_is_asked_of_one_model_that_writes_is_refused(tmp_path: Path, key: str, asked: Any) -> None:
+    data = {"path": "data.csv", "inputs": {"a": "a", "b": "b"}, "label": "label", "split": {"folds": 3}}
+    tasks = {"note": {"kind": "generation", "data": data, "evaluation": {key: asked}}}
+    with pytest.raises(ClinfitError, match=f"leave `{key}` out"):
+        load_study(write(tmp_path, tasks=tasks, models=[{"name": "copy", "family": "baseline", "kind": "copy"}]))
 
 
 def test_several_labels_from_folds_to_the_pack_of_a_refitted_model(tmp_path: Path) -> None:

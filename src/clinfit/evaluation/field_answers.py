@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from clinfit.evaluation.answers import Bools, Floats, Undeclared, numbers
+from clinfit.evaluation.answers import Bools, Floats, Undeclared, numbers, read_folds
 from clinfit.evaluation.metrics.fields import OF_ITEM
 from clinfit.evaluation.text_answers import TextAnswers
 from clinfit.predictions import NATS, SCORE
@@ -43,7 +43,7 @@ def read_field_answers(
     )
     parsed = np.asarray(table["status"] == "ok")
     gold = np.asarray(table["gold"], dtype=object)
-    return FieldAnswers(gold, parsed, names, scores, nats, tokens, size), Undeclared(0, 0)
+    return FieldAnswers(gold, parsed, names, scores, nats, tokens, size, read_folds(table)), Undeclared(0, 0)
 
 
 def _none(n: int) -> Floats:

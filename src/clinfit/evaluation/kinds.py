@@ -25,7 +25,7 @@ from clinfit.evaluation.analyses.errors import errors
 from clinfit.evaluation.analyses.external import external
 from clinfit.evaluation.analyses.extracted import extracted
 from clinfit.evaluation.analyses.field_canaries import field_canaries
-from clinfit.evaluation.analyses.folds import cross_validation, folds, folds_of_sets
+from clinfit.evaluation.analyses.folds import cross_validation, folds, folds_of_sets, folds_of_texts
 from clinfit.evaluation.analyses.freeze import freeze
 from clinfit.evaluation.analyses.generated import generated
 from clinfit.evaluation.analyses.importance import importance, weights
@@ -204,6 +204,7 @@ GENERATION = Kind(
     decide=decide_text,
     checks={
         **{name: check for name, check in CHECKS.items() if name not in OF_LABELS},
+        "cross_validation": cross_validation,
         "comparator": study.check_comparator,
         "scored": items.check_scored,
         "unscored": items.check_unscored,
@@ -212,6 +213,8 @@ GENERATION = Kind(
     },
     systems={
         **{name: analysis for name, analysis in SYSTEMS.items() if name not in OF_LABELS},
+        "folds": folds_of_texts,
+        "refit": decisions.refit_text,
         "written": written,
         "abstention": abstention,
         "contrast": contrast,
@@ -231,6 +234,8 @@ EXTRACTION = Kind(
     checks={**GENERATION.checks, "canaries": field_canaries},
     systems={
         **{name: analysis for name, analysis in SYSTEMS.items() if name not in OF_LABELS},
+        "folds": folds_of_texts,
+        "refit": decisions.refit_text,
         "extracted": extracted,
     },
     analyses={"free_baselines": free_baselines, **ANALYSES},

@@ -223,7 +223,7 @@ class LanguageDict(TypedDict):
 
 
 class WrittenDict(TypedDict):
-    """The texts of a system on test, counted.
+    """The texts of a system on test, counted. n: texts, of a cross-validation one for each item a repeat.
 
     empty, cut_off, preamble: texts that say nothing, ended at the limit of tokens, begin with talk about the answer.
     tokens: that were written; length_ratio: against the reference; both minimum, quartiles and maximum, null where not
@@ -252,7 +252,8 @@ class FieldResult(TypedDict):
 
 
 class ExtractedDict(TypedDict):
-    """The answers of a system of which declared fields are asked, counted on test.
+    """The answers of a system of which declared fields are asked, counted on test. n: answers, one for each item and
+    repeat of a cross-validation.
 
     valid: that are an object of the declared fields. faults: what is wrong with the others -> answers; one may have
     several. cut_off: ended at the limit of tokens. tokens: that were written; minimum, quartiles and maximum, null
@@ -355,8 +356,8 @@ class WeightsDict(TypedDict):
 
 class FoldDict(TypedDict):
     """One fold of a cross-validation. n, validation: records. primary: the primary metric on its test records, null
-    where they cannot give it. threshold: null of a multilabel task, which has label_thresholds. recalibration: null
-    where the study asks for none."""
+    where they cannot give it. threshold: null of a multilabel task, which has label_thresholds, and where texts are
+    asked for. recalibration: null where the study asks for none."""
 
     repeat: int
     fold: int
@@ -370,7 +371,8 @@ class FoldDict(TypedDict):
 
 class RefitDict(TypedDict):
     """How a model that is refitted on all records after a cross-validation decides, from the out-of-fold answers.
-    threshold: null of multiple-choice tasks, which have none, and of multilabel tasks, which have label_thresholds.
+    threshold: null of multiple-choice tasks and tasks that ask for texts, which have none, and of multilabel tasks,
+    which have label_thresholds.
     recalibration: null where the study asks for none."""
 
     threshold: ThresholdDict | None

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import Bools, Floats, Ints, Undeclared, numbers
+from clinfit.evaluation.answers import Bools, Floats, Folds, Ints, Undeclared, numbers, read_folds
 from clinfit.evaluation.metrics.text.definitions import KNOWN
 from clinfit.predictions import NATS, SCORE
 
@@ -22,7 +22,8 @@ class TextAnswers:
 
     gold: (n,) the references, only ever compared with those of another system. parsed: (n,) whether there is an answer
     at all. names: the M metrics that were computed. scores_of: (n, M), nan where an item has none. nats, tokens, bytes:
-    (n,) of the references, nan where the system gives no likelihood.
+    (n,) of the references, nan where the system gives no likelihood. folds: of a cross-validation, in which a text is
+    written for each item once a repeat.
     """
 
     gold: NDArray[Any]
@@ -32,6 +33,7 @@ class TextAnswers:
     nats: Floats
     tokens: Floats
     bytes: Floats
+    folds: Folds | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -88,11 +90,6 @@ class TextAnswers:
     def scores(self, label: int) -> Floats:
         raise IndexError("texts have no labels")
 
-    @property
-    def folds(self) -> None:
-        """These kinds are not cross-validated (study/checks.py)."""
-        return None
-
     def take(self, items: Ints | Bools) -> Self:
         return replace(
             self,
@@ -102,6 +99,7 @@ class TextAnswers:
             nats=self.nats[items],
             tokens=self.tokens[items],
             bytes=self.bytes[items],
+            folds=None if self.folds is None else self.folds.take(items),
         )
 
 
@@ -116,9 +114,9 @@ def read_text_answers(
     )
     parsed = np.asarray(table["status"] == "ok")
     gold = np.asarray(table["gold"], dtype=object)
-    return TextAnswers(gold, parsed, names, np.where(parsed[:, None], scores, _lost(names)), nats, tokens, size), (
-        Undeclared(0, 0)
-    )
+    scores = np.where(parsed[:, None], scores, _lost(names))
+    answers = TextAnswers(gold, parsed, names, scores, nats, tokens, size, read_folds(table))
+    return answers, Undeclared(0, 0)
 
 
 def _lost(names: Sequence[str]) -> Floats:

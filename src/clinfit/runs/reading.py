@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.answers import has_folds
 from clinfit.evaluation.metrics.engines import ENGINES
 from clinfit.evaluation.readings import CRITERIA, Reading, evaluate_readings
 from clinfit.evaluation.systems import find_systems
@@ -57,7 +58,10 @@ def write_reading(run: RunFolder, study: Study, wanted: Wanted, path: Path) -> P
         raise ClinfitError(f"{path} is there already", fix="give another name with --out: scores belong to one page")
     name = task_to_read(study, wanted.task)
     tables = saved_predictions(run)
-    texts = written(study, name, tables.loc[(tables["task"] == name) & (tables["split"] == "test")], wanted.models)
+    tables = tables.loc[(tables["task"] == name) & (tables["split"] == "test")]
+    if has_folds(tables):  # every record is tested once in the first repeat
+        tables = tables.loc[tables["repeat"] == tables["repeat"].min()]
+    texts = written(study, name, tables, wanted.models)
     records = {record.id: record for record in records_of_test(run, study, name)}
     rng, ids, names = np.random.default_rng(wanted.seed), list(records), list(texts)
     drawn = [ids[at] for at in rng.permutation(len(ids))[: wanted.count]]

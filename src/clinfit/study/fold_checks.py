@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 
 from clinfit.study.data import SplitRule
-from clinfit.study.evaluation import DecisionSettings
+from clinfit.study.evaluation import DecisionSettings, GenerationEvaluation
 from clinfit.study.messages import Place, Problem, shown
 from clinfit.study.parts import Parts
-
-#: Kinds of task whose metrics are computed over folds.
-FOLDED = ("classification", "multilabel", "multiple-choice")
 
 #: Why a cross-validation leaves no pack where no model is refitted.
 NO_PACK = (
@@ -27,8 +24,8 @@ def _wanted(rule: SplitRule) -> str:
 
 
 def fold_checks(parts: Parts) -> Iterator[Problem]:
-    """All tasks have the same folds, are of a kind that has them, and no setting asks for one model of one split; a
-    model is refitted only behind folds, and only where it can be served."""
+    """All tasks have the same folds, and no setting asks for one model of one split; a model is refitted only behind
+    folds, and only where it can be served."""
     divided = {name: task.data.split for name, task in parts.tasks.items()}
     folded = any(rule.folds for rule in divided.values())
     yield from _refits(parts, folded)
@@ -43,20 +40,32 @@ def fold_checks(parts: Parts) -> Iterator[Problem]:
                 f"{_words(rule)}, and {_words(first)} in {next(iter(divided))}: write split: {_wanted(first)}"
             )
             yield Problem(here, text)
-        task = parts.tasks[name]
-        if rule.folds and task.kind not in FOLDED:
-            yield Problem(here, f"{shown(here)}: `folds` goes with kind: {', '.join(FOLDED)}; the kind is {task.kind}")
-        own = task.evaluation or parts.evaluation
-        if rule.folds and isinstance(own, DecisionSettings) and own.refer is not None:
-            where: Place = ("tasks", name, "evaluation") if task.evaluation else ("evaluation",)
-            text = "a rule of referral belongs to one model, and `folds` train several; leave `refer` out"
-            yield Problem((*where, "refer"), f"{shown((*where, 'refer'))}: {text}")
+        if rule.folds:
+            yield from _of_one_model(parts, name)
     for position, model in parts.models.items():
         if getattr(model, "importance", None):
             place: Place = ("models", position, "importance")
             yield Problem(
                 place, f"{shown(place)}: importance is asked of one model, and `folds` train several; leave it out"
             )
+
+
+def _of_one_model(parts: Parts, name: str) -> Iterator[Problem]:
+    """What the settings of a task ask of one model."""
+    task = parts.tasks[name]
+    own = task.evaluation or parts.evaluation
+    asked: list[tuple[str, str]] = []
+    if isinstance(own, DecisionSettings) and own.refer is not None:
+        asked.append(("refer", "a rule of referral belongs to one model"))
+    if isinstance(own, GenerationEvaluation):
+        if own.abstention is not None:
+            asked.append(("abstention", "whether a model declines is asked of one model"))
+        if own.contrast:
+            asked.append(("contrast", "faulty references are compared by one model"))
+    where: Place = ("tasks", name, "evaluation") if task.evaluation else ("evaluation",)
+    for key, why in asked:
+        text = f"{why}, and `folds` train several; leave `{key}` out"
+        yield Problem((*where, key), f"{shown((*where, key))}: {text}")
 
 
 def _refits(parts: Parts, folded: bool) -> Iterator[Problem]:

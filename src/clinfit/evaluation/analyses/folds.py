@@ -54,6 +54,11 @@ def folds_of_sets(context: MeasuredContext, item: Measured) -> Outcome:
     return section or None, []
 
 
+def folds_of_texts(context: MeasuredContext, item: Measured) -> Outcome:
+    """The same of a task that asks for texts, in which nothing is chosen."""
+    return [one for _, one in _counted(context, item)] or None, []
+
+
 def _counted(context: MeasuredContext, item: Measured) -> Iterator[tuple[Fold, FoldDict]]:
     """Each fold with its records and the primary metric on them; nothing is said yet of what was chosen in it."""
     values = [found.get(context.primary, float("nan")) for found in item.scored.of_folds]

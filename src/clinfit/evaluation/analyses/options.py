@@ -10,8 +10,8 @@ from clinfit.evaluation.analyses.language import rows_on_test
 from clinfit.evaluation.answers import Floats, LabelAnswers, confusion, in_order, numbers
 from clinfit.evaluation.claims.wording import p_value
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
-from clinfit.evaluation.metrics.classification_table import of_a_repeat
 from clinfit.evaluation.metrics.engine import Scored
+from clinfit.evaluation.metrics.fold_scorer import of_a_repeat
 from clinfit.evaluation.metrics.metric import Metric
 from clinfit.evaluation.metrics.proportions import proportion_metrics
 from clinfit.evaluation.statistics.marginal_homogeneity import marginal_homogeneity

@@ -239,13 +239,16 @@ def doubtful_texts(context: MeasuredContext) -> Outcome:
         (at for at in range(len(answers)) if reasons[at]),
         key=lambda at: (-len(reasons[at]), np.nan_to_num(primary[at], nan=-1.0), at),
     )
+    ids = item.system.test.ids
+    worst = dict.fromkeys(str(ids[at]) for at in order)  # of a cross-validation a record may have several texts
+    first = {name: at for at in reversed(order) for name in [str(ids[at])]}
     listed = [
         DoubtfulText(
-            id=str(item.system.test.ids[at]),
-            reasons=reasons[at],
-            primary=float(primary[at]) if np.isfinite(primary[at]) else None,
+            id=name,
+            reasons=reasons[first[name]],
+            primary=float(primary[first[name]]) if np.isfinite(primary[first[name]]) else None,
         )
-        for at in order[:LISTED]
+        for name in list(worst)[:LISTED]
     ]
     return DoubtfulTexts(system=item.name, n=len(answers), doubtful=len(order), listed=listed), []
 

@@ -90,7 +90,7 @@ def check_test_questions(context: Context) -> Outcome:
 
 def check_test_texts(context: Context) -> Outcome:
     """Whether there are enough records of which a text is asked."""
-    return None, list(few_test_texts(len(context.systems[0].test)))
+    return None, list(few_test_texts(items_of(context.systems[0].test.answers)))
 
 
 def check_scored(context: Context) -> Outcome:

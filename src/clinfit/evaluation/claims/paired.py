@@ -93,8 +93,11 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
     before, after = (None if np.isnan(value) else float(value) for value in (first, second))
     if before is None or after is None:
         return PairedDifference(metric, before, after, reason="not estimable for both systems")
+    known = _known(metric, reference, new)
     if new.answers.folds is not None:
-        return _corrected_t(metric, before, after, reference, new)
+        if known is None:
+            return _corrected_t(metric, before, after, reference, new)
+        return _on_common_items(metric, before, after, reference, new, known)
     items = [scored.engine.proportion(scored.answers, metric) for scored in (reference, new)]
     if None not in items and not new.grouped:
         return _paired_proportion(metric, before, after, reference, new)
@@ -107,7 +110,6 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
         if test.low is None:
             return replace(base, reason="no variance: no interval", alike=True)
         return replace(base, low=test.low, high=test.high)
-    known = _known(metric, reference, new)
     if known is None:
         return _paired_bootstrap(metric, before, after, reference, new, new.resamples.fewest)
     return _on_common_items(metric, before, after, reference, new, known)
@@ -134,8 +136,12 @@ def _on_common_items(
         return PairedDifference(metric, before, after, reason="no item where both have a value", common=common)
     answers: list[Any] = [scored.answers.only(metric, both) for scored in (reference, new)]
     one, other = new.engine.score(answers, new.resamples, new.confidence)
-    units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
-    found = _paired_bootstrap(metric, one.estimates[metric], other.estimates[metric], one, other, units)
+    first, second = one.estimates[metric], other.estimates[metric]
+    if other.answers.folds is not None:
+        found = _corrected_t(metric, first, second, one, other)
+    else:
+        units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
+        found = _paired_bootstrap(metric, first, second, one, other, units)
     reason = "; ".join(filter(None, [found.reason, _unshared(common)])) or None
     return replace(found, reason=reason, common=common)
 

@@ -73,6 +73,11 @@ def refit_labels(context: MeasuredContext, item: Measured) -> Outcome:
     return RefitDict(threshold=None, label_thresholds=choices, recalibration=_map_dict(made.recalibration)), []
 
 
+def refit_text(context: MeasuredContext, item: Measured) -> Outcome:
+    """Of a task that asks for texts, which nothing decides."""
+    return (RefitDict(threshold=None, recalibration=None) if _refitted(context, item) else None), []
+
+
 def _raw(item: Measured) -> System:
     """The system with the test answers as its model gave them."""
     return replace(item.system, test=replace(item.system.test, answers=item.decision.raw))

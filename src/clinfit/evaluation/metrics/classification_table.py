@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from clinfit.evaluation.answers import UNPARSED, Divided, LabelAnswers, confusion, repeats_of
+from clinfit.evaluation.answers import UNPARSED, LabelAnswers, confusion, repeats_of
 from clinfit.evaluation.metrics.calibration_curve import INDICES, calibration_indices, fit_calibration_curve
 from clinfit.evaluation.metrics.engine import RANKINGS, Scored
+from clinfit.evaluation.metrics.fold_scorer import of_a_repeat
 from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.metrics.probabilities import (
     CALIBRATION_EVENTS,
@@ -64,15 +65,6 @@ def label_table(scored: Scored) -> dict[str, dict[str, Metric]]:
         }
         for k, label in enumerate(scored.answers.labels)
     }
-
-
-def of_a_repeat(answers: Divided, metric: Metric) -> Metric:
-    """With the counts of one repeat of a cross-validation (their mean, in whole items)."""
-    repeats = repeats_of(answers)
-    if repeats == 1:
-        return metric
-    events = None if metric.events is None else round(metric.events / repeats)
-    return replace(metric, n=round(metric.n / repeats), events=events)
 
 
 def _metric(scored: Scored, name: str) -> Metric:

@@ -13,11 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from clinfit.data.fields import FAULTS
-from clinfit.evaluation.answers import Floats, Ints
+from clinfit.evaluation.answers import Floats, Ints, items_of, repeats_of
 from clinfit.evaluation.field_answers import ALL, FieldAnswers, read_field_answers
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
 from clinfit.evaluation.metrics.fields import OF_ITEM
+from clinfit.evaluation.metrics.fold_scorer import of_a_repeat, with_folds
 from clinfit.evaluation.metrics.generation import (
     LIKELIHOOD,
     TextScorer,
@@ -75,7 +76,7 @@ def overall_metrics(scored: Scored) -> dict[str, Metric]:
     table |= {name: _share(scored, name, answers.score(name)) for name in OF_ITEM if name in answers.names}
     if "perplexity" in scored.estimates:
         table |= {name: corpus_metric(scored, name) for name in LIKELIHOOD}
-    return table
+    return {name: of_a_repeat(answers, metric) for name, metric in table.items()}
 
 
 def field_table(scored: Scored) -> dict[str, dict[str, Metric]]:
@@ -84,9 +85,10 @@ def field_table(scored: Scored) -> dict[str, dict[str, Metric]]:
     table: dict[str, dict[str, Metric]] = {}
     for field in answers.fields:
         sums = {count: _sum(answers, count, [field]) for count in _COUNTS}
-        table[field] = {"accuracy": _share(scored, f"accuracy:{field}", answers.score(f"right:{field}"))} | {
+        found = {"accuracy": _share(scored, f"accuracy:{field}", answers.score(f"right:{field}"))} | {
             name: _ratio(scored, f"{name}:{field}", name, sums) for name in BY_FIELD[1:]
         }
+        table[field] = {name: of_a_repeat(answers, metric) for name, metric in found.items()}
     return table
 
 
@@ -148,8 +150,9 @@ def mix(answers: FieldAnswers) -> str:
 
 def scarcest(answers: FieldAnswers) -> tuple[str, int]:
     """The field that fewest references have a value of."""
-    counts = {f"field {field}": int((answers.score(f"true:{field}") > 0).sum()) for field in answers.fields}
-    return min(counts.items(), key=lambda item: item[1], default=("test split", len(answers)))
+    repeats = repeats_of(answers)
+    counts = {f"field {field}": int((answers.score(f"true:{field}") > 0).sum()) // repeats for field in answers.fields}
+    return min(counts.items(), key=lambda item: item[1], default=("test split", items_of(answers)))
 
 
 def remarks(scored: Scored) -> list[str]:
@@ -168,7 +171,7 @@ def remarks(scored: Scored) -> list[str]:
 EXTRACTION = Engine(
     read=read_field_answers,
     most_probable=most_probable,
-    scorer=FieldScorer,
+    scorer=with_folds(FieldScorer),
     metrics=overall_metrics,
     by_label=field_table,
     compared=compared_metrics,

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clinfit.evaluation.answers import Divided, repeats_of
 from clinfit.evaluation.metrics.engine import RANKINGS, MakeScorer, Scorer, Values
+from clinfit.evaluation.metrics.metric import Metric
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,6 +32,15 @@ def with_folds(make: MakeScorer, over_folds: "type[FoldScorer] | None" = None) -
         return make(answers, levels, units) if answers.folds is None else of_folds(make, answers, levels, units)
 
     return scorer
+
+
+def of_a_repeat(answers: Divided, metric: Metric) -> Metric:
+    """With the counts of one repeat of a cross-validation (their mean, in whole items)."""
+    repeats = repeats_of(answers)
+    if repeats == 1:
+        return metric
+    events = None if metric.events is None else round(metric.events / repeats)
+    return replace(metric, n=round(metric.n / repeats), events=events)
 
 
 class FoldScorer:

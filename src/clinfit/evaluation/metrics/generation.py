@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import Bools, Floats, Ints
+from clinfit.evaluation.answers import Bools, Floats, Ints, counted, items_of, repeats_of
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
+from clinfit.evaluation.metrics.fold_scorer import of_a_repeat, with_folds
 from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.metrics.text.definitions import METRICS as TEXT
 from clinfit.evaluation.metrics.text.definitions import Item, unavailable
@@ -87,7 +88,7 @@ def overall_metrics(scored: Scored) -> dict[str, Metric]:
     table = {name: _mean(scored, name) for name in names}
     if "perplexity" in scored.estimates:
         table |= {name: corpus_metric(scored, name) for name in LIKELIHOOD}
-    return table
+    return {name: of_a_repeat(scored.answers, metric) for name, metric in table.items()}
 
 
 def _mean(scored: Scored, name: str) -> Metric:
@@ -98,7 +99,7 @@ def _mean(scored: Scored, name: str) -> Metric:
         return undefined(_why_undefined(answers, name), 0)
     base = Metric(scored.estimates[name], n=n)
     if n < len(answers):
-        base = replace(base, reason=f"{len(answers) - n} of {len(answers)} items have nothing to count")
+        base = replace(base, reason=f"{len(answers) - n} of {len(answers)} {counted(answers)} have nothing to count")
     if name in YES_OR_NO:
         return share(scored, name, replace(base, events=int(scores[np.isfinite(scores)].sum())))
     return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
@@ -115,9 +116,10 @@ def share(scored: Scored, name: str, base: Metric) -> Metric:
 def corpus_metric(scored: Scored, name: str) -> Metric:
     """Perplexity or bits per byte of a system that has likelihoods."""
     answers: TextAnswers = scored.answers
-    counted = answers.tokens if name == "perplexity" else answers.bytes
+    sizes = answers.tokens if name == "perplexity" else answers.bytes
+    total = int(sizes.sum()) // repeats_of(answers)
     what = "tokens" if name == "perplexity" else "bytes"
-    base = Metric(scored.estimates[name], n=len(answers), reason=f"of {int(counted.sum()):,} {what} of the references")
+    base = Metric(scored.estimates[name], n=len(answers), reason=f"of {total:,} {what} of the references")
     return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
 
 
@@ -190,21 +192,19 @@ def constant_answers(answers: TextAnswers, proportions: Floats) -> dict[str, Tex
 
 def usual_reference(answers: TextAnswers, validation: TextAnswers) -> dict[str, TextAnswers]:
     """One text for every item: the reference of validation that shares most tokens with the others there (mean token
-    F1), of CANDIDATES against TRIED of them. It is scored against the references alone, so that a metric that needs the
-    source has no value."""
-    texts = [str(text) for text in validation.gold]
-    candidates, tried = (texts[:: -(-len(texts) // most) or 1] for most in (CANDIDATES, TRIED))
-    if len(texts) < 2:
-        return {}
-    shared = {text: sum(token_f1(text, other) for other in tried) - (text in tried) for text in candidates}
-    usual = max(shared, key=shared.__getitem__)
-    fair = {name: TEXT[name].of for name in OVERLAP if name in answers.names and name in TEXT}
+    F1), of CANDIDATES against TRIED of them; in a cross-validation one for each fold, of its own validation. It is
+    scored against the references alone, so that a metric that needs the source has no value."""
+    if answers.folds is None:
+        parts = [(np.arange(len(answers)), np.arange(len(validation)))]
+    else:
+        chosen = {} if validation.folds is None else validation.folds.parts
+        parts = [(items, chosen.get(fold, np.zeros(0, np.int64))) for fold, items in answers.folds.parts.items()]
     scores = np.full(answers.scores_of.shape, np.nan)
-    for at, gold in enumerate(answers.gold):
-        item = Item(usual, [str(gold)], None, None)
-        for name, of in fair.items():
-            value = of(item)
-            scores[at, answers.names.index(name)] = np.nan if value is None else value
+    for items, known in parts:
+        usual = _usual([str(text) for text in validation.gold[known]])
+        if usual is None:
+            return {}
+        scores[items] = _scored_alike(answers.take(items), usual)
     nothing = np.full(len(answers), np.nan)
     every = np.ones(len(answers), dtype=bool)
     return {
@@ -212,6 +212,27 @@ def usual_reference(answers: TextAnswers, validation: TextAnswers) -> dict[str, 
             answers, parsed=every, scores_of=scores, nats=nothing, tokens=nothing, bytes=nothing
         )
     }
+
+
+def _usual(texts: Sequence[str]) -> str | None:
+    """The text that shares most tokens with the others; None of fewer than two."""
+    candidates, tried = (texts[:: -(-len(texts) // most) or 1] for most in (CANDIDATES, TRIED))
+    if len(texts) < 2:
+        return None
+    shared = {text: sum(token_f1(text, other) for other in tried) - (text in tried) for text in candidates}
+    return max(shared, key=shared.__getitem__)
+
+
+def _scored_alike(answers: TextAnswers, text: str) -> Floats:
+    """(n, M) scores of one text as the answer to every item."""
+    fair = {name: TEXT[name].of for name in OVERLAP if name in answers.names and name in TEXT}
+    scores = np.full(answers.scores_of.shape, np.nan)
+    for at, gold in enumerate(answers.gold):
+        item = Item(text, [str(gold)], None, None)
+        for name, of in fair.items():
+            value = of(item)
+            scores[at, answers.names.index(name)] = np.nan if value is None else value
+    return scores
 
 
 #: References of validation that are tried as the one for every text, and references that each is compared with; both
@@ -224,7 +245,7 @@ def mix(answers: TextAnswers) -> str:
 
 
 def scarcest(answers: TextAnswers) -> tuple[str, int]:
-    return "test split", len(answers)
+    return "test split", items_of(answers)
 
 
 def remarks(scored: Scored) -> list[str]:
@@ -263,7 +284,7 @@ FAIR = frozenset(OVERLAP)
 GENERATION = Engine(
     read=read_text_answers,
     most_probable=most_probable,
-    scorer=TextScorer,
+    scorer=with_folds(TextScorer),
     metrics=overall_metrics,
     by_label=lambda scored: {},
     compared=compared_metrics,

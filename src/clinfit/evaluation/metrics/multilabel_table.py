@@ -9,8 +9,9 @@ import numpy as np
 
 from clinfit.evaluation.answers import counted
 from clinfit.evaluation.label_sets import LabelSets
-from clinfit.evaluation.metrics.classification_table import NO_PROBABILITIES, known_folds, of_a_repeat
+from clinfit.evaluation.metrics.classification_table import NO_PROBABILITIES, known_folds
 from clinfit.evaluation.metrics.engine import Scored
+from clinfit.evaluation.metrics.fold_scorer import of_a_repeat
 from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.statistics.delong import delong_interval
 from clinfit.evaluation.statistics.intervals import wilson

@@ -38,7 +38,6 @@ from clinfit.findings import Finding
 from clinfit.predictions import COLUMNS, PROBABILITY, SEPARATOR, predicted_texts
 from clinfit.study.data import Data
 from clinfit.study.evaluation import Subgroup
-from clinfit.study.fold_checks import FOLDED
 from clinfit.study.tasks import Task
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
@@ -116,7 +115,7 @@ def as_predictions(source: Source, name: str, task: Task) -> pd.DataFrame:
         "model": [name or source.path.stem for name in model],
         "seed": _whole(source, "seed", 0, ids),
         "stage": _whole(source, "stage", 1, ids),
-        **_folds(source, task, ids),
+        **_folds(source, ids),
         "task": name,
         "kind": task.kind,
         "split": _splits(source, ids),
@@ -185,9 +184,9 @@ def _whole(source: Source, column: str, default: int, ids: Sequence[Any]) -> np.
     return values.astype(np.int64)
 
 
-def _folds(source: Source, task: Task, ids: Sequence[Any]) -> dict[str, np.ndarray]:
+def _folds(source: Source, ids: Sequence[Any]) -> dict[str, np.ndarray]:
     """The columns repeat and fold of a cross-validation; none where records were divided once."""
-    if "fold" not in source.cells.columns or task.kind not in FOLDED:
+    if "fold" not in source.cells.columns:
         return {}
     for column in DIVISION:
         values = _numbers(source, column, ids)

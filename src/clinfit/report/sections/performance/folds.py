@@ -15,10 +15,11 @@ from clinfit.report.tables import Plain, by_rank
 
 @dataclass(frozen=True)
 class FoldsView:
-    """sizes: records of each fold. values: the primary metric of each system in each fold, None where numbers are
-    withheld."""
+    """labels: whether labels are asked for, so that something is decided. sizes: records of each fold. values: the
+    primary metric of each system in each fold, None where numbers are withheld."""
 
     words: str
+    labels: bool
     sizes: Plain
     values: Plain | None
 
@@ -30,7 +31,8 @@ def folds_view(subject: Subject) -> FoldsView | None:
         return None
     rows = [[_fold(row), *(count(row[split]) for split in ("train", "validation", "test"))] for row in divided["sizes"]]
     sizes = Plain("Records of each fold", "", ["Fold", "Train", "Validation", "Test"], rows)
-    return FoldsView(divided["words"], sizes, _values(subject, divided))
+    labels = subject.task["kind"] not in ("generation", "extraction")
+    return FoldsView(divided["words"], labels, sizes, _values(subject, divided))
 
 
 def _fold(row: Mapping[str, Any]) -> str:

@@ -24,9 +24,11 @@ class RefitRow:
 
 @dataclass(frozen=True)
 class RefitView:
-    """words: the cross-validation. records: all that a refitted model has learned from."""
+    """words: the cross-validation. labels: whether labels are asked for. records: all that a refitted model has learned
+    from."""
 
     words: str
+    labels: bool
     records: int
     rows: list[RefitRow]
 
@@ -35,15 +37,16 @@ def refit_view(subject: Subject) -> RefitView | None:
     """None where no model is refitted, or numbers are withheld."""
     divided = section(subject.task, "cross_validation")
     missing = {f["system"] for f in subject.task["findings"] if f["code"] in ("model-failed", "model-unfinished")}
+    labels = subject.task["kind"] not in ("generation", "extraction")
     rows = []
     for system in model_first(subject.task):
         if (found := section(system, "refit")) is not None:
-            decision = _decision(found)
+            decision = _decision(found) if labels else "its texts are taken as they are"
             if found["recalibration"] is not None:
                 decision += f"; probabilities recalibrated: {recalibration_words(found['recalibration'])}"
             run = f"{system['model']}-seed{system['seed']}-refit"
             rows.append(RefitRow(system["name"], run, decision, run in missing))
-    return RefitView(divided["words"], subject.task["counts"]["test"]["n"], rows) if rows else None
+    return RefitView(divided["words"], labels, subject.task["counts"]["test"]["n"], rows) if rows else None
 
 
 def _decision(found: RefitDict) -> str:
