@@ -117,6 +117,7 @@ def test_comparisons_are_over_the_folds_and_the_items_that_both_have(
     values = dict(zip(("one", "other"), means, strict=True))
     found = rows["number_precision"]
     assert found["difference"] == pytest.approx(values[compared["new"]] - values[compared["reference"]])
+    assert f"Of {N * REPEATS} answers (2 to each item)" in compared["sentence"]
     assert found["common"]["both"] == known.sum() and found["test"] == "corrected resampled t-test"
 
 

@@ -151,10 +151,15 @@ def _comparison(
 
 def _right_items(pair: Pair, answers: Answers, test: McNemarDict) -> str:
     """On how many items only one of the two is right; of a repeated cross-validation: in how many answers."""
-    repeats = repeats_of(answers)
-    items = f"{len(answers)} items" if repeats == 1 else f"{len(answers)} answers ({repeats} to each item)"
+    items = _counted(len(answers), answers)
     exact = f" (exact McNemar, {p_value(test['p'])})" if test["p"] is not None else f" (no test: {test['reason']})"
     return f"Of {items}, {test['c']} are right only with {pair.new} and {test['b']} only with {pair.reference}{exact}."
+
+
+def _counted(n: int, answers: Answers) -> str:
+    """So many items; of a repeated cross-validation so many answers."""
+    repeats = repeats_of(answers)
+    return f"{n} items" if repeats == 1 else f"{n} answers ({repeats} to each item)"
 
 
 def _item_by_item(pair: Pair, metric: str, scored: dict[str, Scored]) -> str:
@@ -163,11 +168,9 @@ def _item_by_item(pair: Pair, metric: str, scored: dict[str, Scored]) -> str:
     assert of_items is not None
     before, after = (of_items(scored[name].answers, metric) for name in (pair.reference, pair.new))
     known = np.isfinite(before) & np.isfinite(after)
-    gain = (after - before)[known]
-    return (
-        f"Of {int(known.sum())} items, {int((gain > 0).sum())} have a higher {title(metric)} with {pair.new} and "
-        f"{int((gain < 0).sum())} with {pair.reference}."
-    )
+    gain, counted = (after - before)[known], _counted(int(known.sum()), scored[pair.new].answers)
+    more, less = int((gain > 0).sum()), int((gain < 0).sum())
+    return f"Of {counted}, {more} have a higher {title(metric)} with {pair.new} and {less} with {pair.reference}."
 
 
 def _gained_most(rows: Sequence[Difference]) -> tuple[str | None, str]:
