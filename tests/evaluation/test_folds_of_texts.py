@@ -130,6 +130,16 @@ def test_a_repeat_that_says_the_same_changes_nothing() -> None:
     }
 
 
+def test_a_score_that_one_repeat_has_none_of_is_undefined_and_said_so(tables: list[pd.DataFrame]) -> None:
+    name = "score_number_precision"
+    task = evaluated(GENERATION, *(table.assign(**{name: table[name].where(table["repeat"] == 1)}) for table in tables))
+    metric = system(task)["metrics"]["number_precision"]
+    assert metric["value"] is None and "one of the repeats" in metric["reason"]
+    (compared,) = (one for one in task["comparisons"] if {one["reference"], one["new"]} == {"one", "other"})
+    (row,) = (row for row in compared["rows"] if row["metric"] == "number_precision")
+    assert row["difference"] is None
+
+
 def test_the_usual_reference_of_a_fold_is_of_its_own_validation() -> None:
     rows = divided("one", scores(1, 0.9, 1), 1)
     for fold in range(1, K + 1):

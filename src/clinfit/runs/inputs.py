@@ -129,7 +129,7 @@ def check_bases(study: Study, specs: Sequence[ModelSpec], data: Mapping[str, Tas
         if isinstance(spec, Neural):
             from clinfit.models.estimates.precheck import check_base
 
-            records = {name: _divisions(data[name])[0] for name in study.tasks_of(spec)}
+            records = {name: data[name].records for name in study.tasks_of(spec)}
             check_base(spec, study.tasks_of(spec), records)
 
 

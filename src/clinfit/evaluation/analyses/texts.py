@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clinfit.evaluation.analyses.language import quartiles, rows_on_test
-from clinfit.evaluation.answers import Bools, numbers
+from clinfit.evaluation.answers import Bools, numbers, repeats_of
 from clinfit.evaluation.claims.paired import paired_difference
 from clinfit.evaluation.claims.wording import count_of, title
 from clinfit.evaluation.claims.wording import evidence as told
@@ -143,8 +143,8 @@ def written(context: MeasuredContext, item: Measured) -> Outcome:
         preamble=_count(answers, "preamble"),
         tokens=quartiles(numbers(rows, "output_tokens")) if item.system.language_model else None,
         length_ratio=quartiles(answers.score("length_ratio")),
-        reference_tokens=int(answers.tokens.sum()) if likely else None,
-        reference_bytes=int(answers.bytes.sum()) if likely else None,
+        reference_tokens=int(answers.tokens.sum()) // repeats_of(answers) if likely else None,
+        reference_bytes=int(answers.bytes.sum()) // repeats_of(answers) if likely else None,
     )
     return section, [] if item.system.rule else [*_alike(item, rows), *_of_texts(item, answers)]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from clinfit.data.support import check_support, few_test_questions, few_test_texts, set_support
-from clinfit.evaluation.answers import items_of
+from clinfit.evaluation.answers import items_of, repeats_of
 from clinfit.evaluation.context import Context, Outcome
 from clinfit.evaluation.metrics.text.definitions import KNOWN
 from clinfit.evaluation.metrics.text.overlap import ROUGE_TYPES
@@ -127,7 +127,7 @@ def check_unscored(context: Context) -> Outcome:
         Finding(
             "warn",
             "items-not-scored",
-            f"{known.title} has no value for {silent} of {len(asked[0])} test items",
+            f"{known.title} has no value for {silent // repeats_of(asked[0]) or 1} of {items_of(asked[0])} test items",
             "ROUGE compares words of a-z and 0-9, and most letters of their references are others"
             if of_latin
             else "the metric is not defined for their references",

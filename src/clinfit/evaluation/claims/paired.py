@@ -137,6 +137,9 @@ def _on_common_items(
     answers: list[Any] = [scored.answers.only(metric, both) for scored in (reference, new)]
     one, other = new.engine.score(answers, new.resamples, new.confidence)
     first, second = one.estimates[metric], other.estimates[metric]
+    if np.isnan(first) or np.isnan(second):
+        silent = "in one of the repeats no item where both have a value"
+        return PairedDifference(metric, before, after, reason=silent, common=common)
     if other.answers.folds is not None:
         found = _corrected_t(metric, first, second, one, other)
     else:

@@ -21,6 +21,7 @@ from clinfit.evaluation.metrics.fields import OF_ITEM
 from clinfit.evaluation.metrics.fold_scorer import of_a_repeat, with_folds
 from clinfit.evaluation.metrics.generation import (
     LIKELIHOOD,
+    SILENT_REPEAT,
     TextScorer,
     corpus_metric,
     most_probable,
@@ -100,6 +101,8 @@ def _share(scored: Scored, metric: str, scores: Floats) -> Metric:
     known = scores[np.isfinite(scores)]
     if not len(known):
         return undefined("no items" if not len(scores) else "not known of these texts")
+    if np.isnan(scored.estimates[metric]):
+        return undefined(SILENT_REPEAT, len(known))
     return share(scored, metric, Metric(scored.estimates[metric], n=len(known), events=int(known.sum())))
 
 
@@ -108,6 +111,8 @@ def _ratio(scored: Scored, metric: str, name: str, sums: dict[str, int]) -> Metr
     n = {"precision": sums["given"], "recall": sums["true"], "f1": sums["given"] + sums["true"]}[name]
     if not n:
         return undefined("no value was given" if name == "precision" else "no reference has a value")
+    if np.isnan(scored.estimates[metric]):
+        return undefined(SILENT_REPEAT, n)
     events = None if name == "f1" else sums["correct"]
     base = Metric(scored.estimates[metric], n=n, events=events, reason="of values, not of items")
     return resampled(base, scored.replicates[metric], scored.resamples, scored.confidence)

@@ -97,6 +97,8 @@ def _mean(scored: Scored, name: str) -> Metric:
     n = int(np.isfinite(scores).sum())
     if not n:
         return undefined(_why_undefined(answers, name), 0)
+    if np.isnan(scored.estimates[name]):
+        return undefined(SILENT_REPEAT, n)
     base = Metric(scored.estimates[name], n=n)
     if n < len(answers):
         base = replace(base, reason=f"{len(answers) - n} of {len(answers)} {counted(answers)} have nothing to count")
@@ -131,6 +133,8 @@ def _why_undefined(answers: TextAnswers, name: str) -> str:
     )
 
 
+#: Why a mean over repeats has no value although some items have one.
+SILENT_REPEAT = "in one of the repeats no answer has anything to count"
 #: Why a metric can have no value on any item.
 NOTHING_TO_COUNT = {
     "number_precision": "no text holds a number",

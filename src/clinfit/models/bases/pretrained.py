@@ -250,16 +250,19 @@ def check_length(spec: Neural, config: PretrainedConfig, tokenizer: Any, generat
         )
 
 
-def check_rows(spec: Neural, config: PretrainedConfig, tokenizer: Any, longest: int) -> None:
-    """Raise ClinfitError when a row of so many tokens, prompt and reference together, is longer than the base reads."""
+def check_rows(spec: Neural, config: PretrainedConfig, tokenizer: Any, longest: int, behind: int = 0) -> None:
+    """Raise ClinfitError when a row of so many tokens, prompt and reference together, is longer than the base reads.
+
+    behind: the most tokens that stand behind a prompt, where they are known.
+    """
     limit = longest_input(config, tokenizer)
     if limit is not None and longest > limit:
-        fits = spec.train.max_length - (longest - limit)
+        fits = limit - behind if behind else 0
         raise ClinfitError(
             f"a prompt of model {spec.name} and what stands behind it, together {longest} tokens, are more than base "
             f"{spec.base!r} reads ({limit} tokens)",
             expected="references, which are never cut, that leave room for a prompt",
-            fix=f"max_length: {fits}" if fits >= 16 else "leave out the longest references, or a base that reads more",
+            fix=f"max_length: {fits}" if fits >= 16 else "a smaller max_length, a larger base, or shorter references",
         )
     if longest > spec.train.max_length:
         check_length(spec, config, tokenizer, longest - spec.train.max_length)

@@ -61,5 +61,7 @@ def _check_references(spec: Neural, config: PretrainedConfig, renderer: Renderer
     room = min(limits) - spec.train.max_length - END
     read = [one for one in records if one.target is not None and not (spec.prompting and one.split == "train")]
     long = [one for one in read if len(str(one.target).encode()) > room]
-    longest = max((len(item.ids) for item in renderer.encode_all(long)), default=0)
-    check_rows(spec, config, renderer.tokenizer, longest)
+    items = renderer.encode_all(long)
+    longest = max((len(item.ids) for item in items), default=0)
+    behind = max((len(item.ids) - len(item.prompt_ids) for item in items), default=0)
+    check_rows(spec, config, renderer.tokenizer, longest, behind)
