@@ -13,7 +13,7 @@ from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.metrics.generation import GENERATION as GENERATION_ENGINE
 from clinfit.evaluation.metrics.generation import usual_reference
 from clinfit.study.evaluation import Evaluation
-from clinfit.study.models import Baseline
+from clinfit.study.models import Baseline, Causal
 from clinfit.study.schema import Study
 from clinfit.study.tasks import task_from
 
@@ -138,6 +138,28 @@ def test_a_score_that_one_repeat_has_none_of_is_undefined_and_said_so(tables: li
     (compared,) = (one for one in task["comparisons"] if {one["reference"], one["new"]} == {"one", "other"})
     (row,) = (row for row in compared["rows"] if row["metric"] == "number_precision")
     assert row["difference"] is None
+
+
+def told(task: dict[str, Any], code: str) -> list[str]:
+    return [finding["title"] for finding in task["findings"] if finding["code"] == code]
+
+
+def test_items_without_a_score_are_counted_once(tables: list[pd.DataFrame], task: dict[str, Any]) -> None:
+    unread = {"r0", "r1", "r2"}
+    changed = [t.assign(score_token_f1=t["score_token_f1"].where(~t["id"].isin(unread))) for t in tables]
+    assert told(task, "items-not-scored") == []
+    assert told(evaluated(GENERATION, *changed), "items-not-scored") == ["Token F1 has no value for 3 of 30 test items"]
+
+
+def test_a_model_that_writes_one_text_in_each_fold_is_told() -> None:
+    rows = divided("one", scores(1, 0.4))
+    rows = rows.assign(output_tokens=3, dropped_tokens=0)
+    rows["predicted"] = "text " + rows["repeat"].astype(str) + rows["fold"].astype(str)
+    task = task_from({"kind": "generation", "data": DATA})
+    causal = Causal(name="one", family="causal", base="clinfit/tiny")
+    study = Study(name="texts", tasks={"t": task}, models=[causal], evaluation=Evaluation(bootstrap=200))
+    (title,) = told(json.loads(json.dumps(evaluate(study, rows)["tasks"]["t"])), "few-different-texts")
+    assert "60 of 60 (100.0 %) answers, in each fold its own" in title
 
 
 def test_the_usual_reference_of_a_fold_is_of_its_own_validation() -> None:

@@ -185,8 +185,13 @@ def measured_on(served: Mapping[str, Any]) -> str:
     return (
         f"**These figures are not of this very model.** All {served['n']} records of the study went into its training, "
         f"so that none is left to test it. They are of the models of a {served['cross_validation']}, trained alike on "
-        "fewer records, each asked of records that it had not seen. A threshold or recalibration of this model was "
-        "chosen on these same out-of-fold answers, and was tested on none:"
+        "fewer records, each asked of records that it had not seen"
+        + (
+            ":"
+            if served["task"]["kind"] in ("generation", "extraction")
+            else ". A threshold or recalibration of this model was chosen on these same out-of-fold answers, and was "
+            "tested on none:"
+        )
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clinfit.evaluation.analyses.language import quartiles, rows_on_test
-from clinfit.evaluation.answers import Bools, numbers, repeats_of
+from clinfit.evaluation.answers import Bools, has_folds, numbers, repeats_of
 from clinfit.evaluation.claims.paired import paired_difference
 from clinfit.evaluation.claims.wording import count_of, title
 from clinfit.evaluation.claims.wording import evidence as told
@@ -150,20 +150,31 @@ def written(context: MeasuredContext, item: Measured) -> Outcome:
 
 
 def _alike(item: Measured, rows: pd.DataFrame) -> Iterator[Finding]:
-    """One text that most records get, although no one reference is that of most."""
-    wrote = rows.loc[rows["status"] == "ok", ["predicted", "gold"]].astype(str)
-    texts, references = wrote["predicted"].str.strip().value_counts(), wrote["gold"].str.strip().value_counts()
-    most = ALIKE * len(rows)
-    if not len(texts) or texts.iloc[0] <= most or references.iloc[0] > most or not texts.index[0]:
+    """One text that most records get, although no one reference is that of most; in a cross-validation one of each
+    fold's model."""
+    folded, most = has_folds(rows), ALIKE * len(rows)
+    wrote = rows.loc[rows["status"] == "ok"]
+    parts = [part for _, part in wrote.groupby(["repeat", "fold"])] if folded else [wrote]
+    texts, references = (sum(_commonest(part[column]) for part in parts) for column in ("predicted", "gold"))
+    if texts <= most or references > most:
         return
+    different = [wrote[column].astype(str).str.strip().nunique() for column in ("predicted", "gold")]
+    of = "records" if repeats_of(item.answers) == 1 else "answers"
     yield Finding(
         "warn" if item.system.trained else "info",
         "few-different-texts",
-        f"{item.name} writes one and the same text to {count_of(int(texts.iloc[0]), len(rows))} records",
-        f"{len(texts)} different texts among {len(rows)} records, which have {len(references)} different references",
+        f"{item.name} writes one and the same text to {count_of(texts, len(rows))} {of}"
+        + (", in each fold its own" if folded else ""),
+        f"{different[0]} different texts among {len(rows)} {of}, which have {different[1]} different references",
         "such a text says nothing of its record: look at the prompt, train longer or with a lower learning rate",
         item.name,
     )
+
+
+def _commonest(texts: pd.Series) -> int:
+    """How often the commonest text stands there; 0 where that says nothing."""
+    counts = texts.astype(str).str.strip().value_counts()
+    return int(counts.iloc[0]) if len(counts) and counts.index[0] else 0
 
 
 def _of_texts(item: Measured, answers: TextAnswers) -> list[Finding]:
@@ -239,16 +250,12 @@ def doubtful_texts(context: MeasuredContext) -> Outcome:
         (at for at in range(len(answers)) if reasons[at]),
         key=lambda at: (-len(reasons[at]), np.nan_to_num(primary[at], nan=-1.0), at),
     )
-    ids = item.system.test.ids
-    worst = dict.fromkeys(str(ids[at]) for at in order)  # of a cross-validation a record may have several texts
-    first = {name: at for at in reversed(order) for name in [str(ids[at])]}
+    worst: dict[str, int] = {}  # of a cross-validation a record may have several texts
+    for at in order:
+        worst.setdefault(str(item.system.test.ids[at]), at)
     listed = [
-        DoubtfulText(
-            id=name,
-            reasons=reasons[first[name]],
-            primary=float(primary[first[name]]) if np.isfinite(primary[first[name]]) else None,
-        )
-        for name in list(worst)[:LISTED]
+        DoubtfulText(id=name, reasons=reasons[at], primary=float(primary[at]) if np.isfinite(primary[at]) else None)
+        for name, at in list(worst.items())[:LISTED]
     ]
     return DoubtfulTexts(system=item.name, n=len(answers), doubtful=len(order), listed=listed), []
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from clinfit.data.support import check_support, few_test_questions, few_test_texts, set_support
-from clinfit.evaluation.answers import items_of, repeats_of
+from clinfit.evaluation.answers import items_of
 from clinfit.evaluation.context import Context, Outcome
 from clinfit.evaluation.metrics.text.definitions import KNOWN
 from clinfit.evaluation.metrics.text.overlap import ROUGE_TYPES
@@ -100,7 +100,7 @@ def check_scored(context: Context) -> Outcome:
             "error",
             "texts-not-scored",
             f"the texts of {system.name} have no item scores",
-            f"{len(system.test)} items",
+            f"{items_of(system.test.answers)} items",
             "run the study again: the step that scores items is then done",
             system.name,
         )
@@ -115,11 +115,10 @@ def check_unscored(context: Context) -> Outcome:
     asked = [system.test.answers for system in context.systems if context.primary in system.test.answers.names]
     if known is None or known.needs != "reference" or not asked or len({len(answers) for answers in asked}) > 1:
         return None, []
-    silent = int(
-        np.all([~answers.parsed | np.isnan(answers.score(context.primary)) for answers in asked], axis=0).sum()
-    )
-    # An item that nobody answers scores 0 for all.
-    silent -= int(np.all([~answers.parsed for answers in asked], axis=0).sum())
+    answered = np.stack([answers.parsed for answers in asked])
+    scored = answered & np.stack([np.isfinite(answers.score(context.primary)) for answers in asked])
+    rows = np.flatnonzero(answered.any(axis=0) & ~scored.any(axis=0))
+    silent = len({context.systems[0].test.ids[at] for at in rows.tolist()})
     if not silent:
         return None, []
     of_latin = context.primary in ROUGE_TYPES
@@ -127,7 +126,7 @@ def check_unscored(context: Context) -> Outcome:
         Finding(
             "warn",
             "items-not-scored",
-            f"{known.title} has no value for {silent // repeats_of(asked[0]) or 1} of {items_of(asked[0])} test items",
+            f"{known.title} has no value for {silent} of {items_of(asked[0])} test items",
             "ROUGE compares words of a-z and 0-9, and most letters of their references are others"
             if of_latin
             else "the metric is not defined for their references",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.answers import Answers, Bools
+from clinfit.evaluation.answers import Answers, Bools, counted
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.results import CommonItems, Flips
@@ -145,15 +145,16 @@ def _on_common_items(
     else:
         units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
         found = _paired_bootstrap(metric, first, second, one, other, units)
-    reason = "; ".join(filter(None, [found.reason, _unshared(common)])) or None
+    reason = "; ".join(filter(None, [found.reason, _unshared(common, counted(new.answers))])) or None
     return replace(found, reason=reason, common=common)
 
 
-def _unshared(common: CommonItems) -> str:
-    """How many items were left out since only one system has a value there; '' for none."""
+def _unshared(common: CommonItems, of: str) -> str:
+    """How many were left out since only one system has a value there; '' for none. of: items, or answers of a repeated
+    cross-validation."""
     whose = {"reference": common["reference"], "new system": common["new"]}
     told = " and ".join(f"{n} have one only of the {name}" for name, n in whose.items() if n)
-    return f"over {common['both']} items where both have a value; {told}" if told else ""
+    return f"over {common['both']} {of} where both have a value; {told}" if told else ""
 
 
 def _corrected_t(metric: str, before: float, after: float, reference: Scored, new: Scored) -> PairedDifference:

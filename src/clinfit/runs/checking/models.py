@@ -11,7 +11,7 @@ from clinfit.data.records import SPLITS, Record, Split, in_split, labels_in
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.checks.shortened import shortened_findings
 from clinfit.findings import Finding
-from clinfit.models.bases.pretrained import find_base, four_bit_supported, load_config, load_tokenizer
+from clinfit.models.bases.pretrained import check_rows, find_base, four_bit_supported, load_config, load_tokenizer
 from clinfit.models.estimates.estimate import Estimate, Work, estimate, gemm_rate, model_size
 from clinfit.models.estimates.precheck import check_base
 from clinfit.models.estimates.room import room, verified
@@ -175,9 +175,8 @@ def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) ->
 
 def _prepared(study: Study, spec: Causal | Encoder | Mlx, data: Mapping[str, TaskData]) -> Prepared:
     tasks = study.tasks_of(spec)
-    check_base(
-        spec, tasks, {name: data[name].records for name in tasks}
-    )  # as a run does before the first model is trained
+    # As a run does before the first model is trained.
+    check_base(spec, tasks, {name: data[name].records for name in tasks})
     tokenizer = load_tokenizer(spec.base, spec.revision)
     read: Callable[..., Reading] = _prompts if spec.prompted else _documents
     readings = [read(spec, name, task, data[name].records, tokenizer, study.seeds[0]) for name, task in tasks.items()]
@@ -185,6 +184,9 @@ def _prepared(study: Study, spec: Causal | Encoder | Mlx, data: Mapping[str, Tas
     precision = precision_of(spec, device)
     labels = sum(len(task.labels) for task in tasks.values())
     config = load_config(find_base(spec.base, spec.revision))
+    # The examples of a prompt are not known to the check before a run: here they are in the lengths.
+    rows = [n for one in readings if one.most for split in ANSWERED for n in one.lengths[split]]
+    check_rows(spec, config, tokenizer, max(rows, default=0))
     size = model_size(spec, config, labels)
     rate = gemm_rate(spec.train.batch_tokens, size.hidden, precision, device)
     loaded = spec if not _not_quantized(spec) else spec.model_copy(update={"quantization": "none"})

@@ -97,6 +97,9 @@ def read_source(path: Path) -> Source:
 
 def as_predictions(source: Source, name: str, task: Task) -> pd.DataFrame:
     """The table of `clinfit.predictions` with the columns of the file; what the file does not say is null."""
+    if task.kind not in CELLS:
+        found = f"task {name}: answers of kind {task.kind} are not read from a file"
+        raise ClinfitError(found, expected=f"a task of kind {', '.join(CELLS)}")
     cells, n, labels, kind = source.cells, len(source.cells), task.labels, CELLS[task.kind]
     ids = _texts(source, "id", required=True)
     gold = kind.joined(_texts(source, "gold", required=kind.empty is None))
