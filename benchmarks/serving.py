@@ -15,6 +15,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ WORDS, TEXTS = 200, 200  # texts that the model was not taught
 CLIENTS = (1, 8, 32)
 #: Share of the highest rate in a closed loop at which the open loop asks.
 SHARE = 0.8
+#: clinfit's error where it is the engine that is at fault, and not a port, a pack or an option.
+REFUSAL = re.compile(r"^clinfit: [^:\n]+: engine ", re.MULTILINE)
 LABELS = ["Non-Cancer", "Cancer"]
 STUDY = {
     "name": "serving",
@@ -169,7 +172,7 @@ def servers(pack: Path, checkpoint: Path, options: argparse.Namespace) -> dict[s
     found = {
         "fastapi": peer(Path(sys.executable), "serve_fastapi.py", checkpoint, threads),
         "clinfit": ours(pack, options.work, "torch"),
-        **{f"clinfit_{name}": ours(pack, options.work, name) for name in ("auto", "openvino", "onnx")},
+        **{f"clinfit_{name}": ours(pack, options.work, name) for name in ("auto", "openvino", "onnx", "onnx-int8")},
     }
     if options.litserve_python is not None:
         found["litserve"] = peer(options.litserve_python, "serve_litserve.py", checkpoint, threads)
@@ -236,10 +239,16 @@ def running(server: Server, port: int, options: argparse.Namespace) -> Iterator[
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+class Refused(Exception):
+    """A row whose engine clinfit refuses at the start: it is not near enough, not installed, or cannot compute it."""
+
+
 def wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     for _ in range(1200):
-        if process.poll() is not None:
-            raise RuntimeError(f"the server ended: {log.read_text()[-2000:]}")
+        if (code := process.poll()) is not None:
+            said = log.read_text()
+            error = Refused if code == 2 and REFUSAL.search(said) else RuntimeError
+            raise error(f"the server ended with {code}: {said[-2000:]}")
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 if answer.status == 200:
@@ -339,15 +348,22 @@ def main() -> None:
         parser.error("name the mirror of the public sets: --data, or the setting CLINFIT_DATA")
     options.work = options.work.resolve()
     pack, checkpoint, texts = prepare(options.work, Path(options.data))
-    records = []
+    records, refused = [], []
     for k, (name, server) in enumerate(servers(pack, checkpoint, options).items()):
         if options.rows and name not in options.rows:
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        records.append(measure(name, server, texts[: options.texts], options.port + k, options))
+        try:
+            records.append(measure(name, server, texts[: options.texts], options.port + k, options))
+        except Refused as error:
+            if name == "clinfit_auto" or not name.startswith("clinfit_"):
+                raise
+            refused.append(f"{name} is left out: {error}")
+            print(refused[-1], file=sys.stderr)
+            continue
         with (options.work / "serving.jsonl").open("a") as file:
             file.write(json.dumps(records[-1]) + "\n")
-    print(tables(records))
+    print(tables(records), *refused, sep="\n\n")
 
 
 if __name__ == "__main__":

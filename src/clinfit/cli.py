@@ -1,6 +1,7 @@
 """The command line: one short function a verb. What a verb needs is imported in it, so that `--help` stays fast."""
 
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -152,7 +153,7 @@ def init(
     from clinfit.runs.starter import write_starter
 
     write_starter(path, data)
-    typer.echo(f"wrote {path}; next: clinfit check {path}")
+    typer.echo(f"wrote {path}; next: clinfit check {shlex.quote(str(path))}")
 
 
 for command in (predict, explain, export):

@@ -1,5 +1,6 @@
 """`clinfit models`: the model blocks that a study can use by name. `clinfit import`: models that others have listed."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,4 +56,4 @@ def import_configs(
     written = import_models(file, path, data, family)
     for line in written.moved:
         typer.echo(f"output_dir of {line}")
-    typer.echo(f"wrote {written.study}; next: clinfit check {written.study}")
+    typer.echo(f"wrote {written.study}; next: clinfit check {shlex.quote(str(written.study))}")

@@ -40,8 +40,8 @@ Engine = Annotated[
     Wanted,
     typer.Option(
         envvar="CLINFIT_SERVE_ENGINE",
-        help="what computes the answers: torch, exactly as evaluated; of encoders openvino or onnx; of causal models "
-        "prefix-cache; auto: the fastest that passes its comparison with torch, which is printed",
+        help="what computes the answers: torch, exactly as evaluated; of encoders openvino, onnx or onnx-int8; of "
+        "causal models prefix-cache; auto: the fastest that passes its comparison with torch, which is printed",
     ),
 ]
 EngineChange = Annotated[
@@ -50,7 +50,7 @@ EngineChange = Annotated[
         min=0,
         max=LARGEST_CHANGE,
         envvar="CLINFIT_SERVE_ENGINE_CHANGE",
-        help="largest change of a probability by --engine; default: what the pack declares",
+        help="what --engine may change of a probability near 0.5; default: what the pack declares",
     ),
 ]
 

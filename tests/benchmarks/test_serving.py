@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from load import Loaded, all_answers, closed, opened
-from serving import beside, tables
+from serving import REFUSAL, beside, tables
 
 
 async def with_server(work: Callable[[int], Any], *, closes: bool = False, status: int = 200) -> Any:
@@ -60,3 +60,8 @@ def test_rows_stand_beside_fastapi() -> None:
     assert beside(other, plain) == "| ours | 3.00 / 3.00 / 3.00 | 3.00 / 3.00 / 3.00 | 0.33 | 3.00 | 0.02 | 1 |"
     other["open"] = {"asked": 24, "requests": 7200, "errors": 0, "p50": 30, "p99": 90}
     assert "7200 requests, 0 errors, p50 30 ms, p99 90 ms" in tables([plain, other])
+
+
+def test_only_an_engine_is_left_out() -> None:
+    assert REFUSAL.search("warm\nclinfit: minilm-seed42: engine onnx-int8: refused, since\nexpected: less")
+    assert not REFUSAL.search("minilm-seed42: engine torch: it answers\nclinfit: port 8765 is taken by another program")

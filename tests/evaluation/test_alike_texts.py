@@ -75,6 +75,22 @@ def test_more_than_half_of_the_records_is_too_many(alike: int, found: int) -> No
     assert len(told(result, CODE)) == found
 
 
+def of_the_mother(references: list[str]) -> list[str]:
+    """Five of the records with a fever; their source, `Seen: <reference>`, speaks of the patient."""
+    those = [at for at, text in enumerate(references) if "fever" in text][:5]
+    return [f"Her mother had {text}" if at in those else text for at, text in enumerate(references)]
+
+
+def test_a_relatives_illness_given_to_the_patient_is_to_be_feared() -> None:
+    turned = evaluated(of_the_mother, sampling=None)
+    (finding,) = told(turned, "subject-flips")
+    assert ": 5 of " in finding["title"] and "give the patient what is a relative's" in finding["title"]
+    listed = turned["sections"]["doubtful_texts"]["listed"]
+    assert sum(any("subject" in reason for reason in text["reasons"]) for text in listed) == 5
+    assert any("give the patient what is a relative's" in line for line in turned["verdict"])
+    assert not told(evaluated(list, sampling=None), "subject-flips")
+
+
 def test_that_texts_were_drawn_once_is_said() -> None:
     sampling = {"temperature": 0.7, "top_p": 0.9}
     block = {"kind": "generation", "max_new_tokens": 16, "sampling": sampling}

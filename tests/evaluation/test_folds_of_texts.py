@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clinfit.evaluation.analyses.language import language_facts
 from clinfit.evaluation.answers import read_rows
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.metrics.generation import GENERATION as GENERATION_ENGINE
 from clinfit.evaluation.metrics.generation import usual_reference
+from clinfit.report.sections.first.verdict import counted
+from clinfit.report.sections.performance.comparison import change_rows
 from clinfit.study.evaluation import Evaluation
 from clinfit.study.models import Baseline, Causal
 from clinfit.study.schema import Study
@@ -160,6 +163,31 @@ def test_a_model_that_writes_one_text_in_each_fold_is_told() -> None:
     study = Study(name="texts", tasks={"t": task}, models=[causal], evaluation=Evaluation(bootstrap=200))
     (title,) = told(json.loads(json.dumps(evaluate(study, rows)["tasks"]["t"])), "few-different-texts")
     assert "60 of 60 (100.0 %) answers, in each fold its own" in title
+
+
+def test_what_was_read_of_a_record_is_counted_once() -> None:
+    rows = divided("one", scores(1, 0.4))
+    number = rows["id"].str.removeprefix("r").astype(int)
+    rows = rows.assign(dropped_tokens=number % 5 * (number % 3 == 0), prompt_tokens=100 + number)
+    rows = rows.assign(pieces=(number % 4).astype(float), rounds=1.0)
+    facts = language_facts(rows[rows["split"] == "test"])
+    known = [k for k in range(N) if k % 3 == 0 and k % 5]
+    assert facts["n"] == N and facts["shortened"] == len(known)
+    assert sorted(one["id"] for one in facts["cut"]) == sorted(f"r{k}" for k in known)
+    pieces = [k % 4 for k in range(N)]
+    assert facts["pieces"] == {"records": sum(map(bool, pieces)), "pieces": sum(pieces), "most_rounds": 1}
+
+
+def test_texts_are_said_to_be_of_a_cross_validation_where_they_are_few(task: dict[str, Any]) -> None:
+    assert f"The cross-validation has {N} test items" in " ".join(task["verdict"])
+
+
+def test_rows_of_a_comparison_over_some_answers_say_so(task: dict[str, Any]) -> None:
+    (compared,) = (one for one in task["comparisons"] if {one["reference"], one["new"]} == {"one", "other"})
+    rows = change_rows(compared, {}, counted(task))
+    (over,) = (row.over for row in rows if row.title == "Numbers found in the source (proxy)")
+    common = next(row["common"] for row in compared["rows"] if row["metric"] == "number_precision")
+    assert over.startswith(f"over {common['both']} answers; ")
 
 
 def test_the_usual_reference_of_a_fold_is_of_its_own_validation() -> None:

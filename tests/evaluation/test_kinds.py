@@ -321,6 +321,20 @@ def test_perplexity_is_weighted_by_tokens() -> None:
     assert found["bits_per_byte"] == pytest.approx(answers.nats.sum() / np.log(2) / answers.bytes.sum())
 
 
+def test_perplexity_is_told_of_validation_beside_test(results: dict[str, TaskResult]) -> None:
+    systems = {system["name"]: system for system in results["generation"]["systems"]}
+    assert systems["lead"]["sections"]["written"]["likelihood"] == {}
+    system = systems["tiny (after)"]
+    found = system["sections"]["written"]["likelihood"]
+    assert found["test"]["perplexity"] == system["metrics"]["perplexity"]["value"]
+    rows = predictions_of("asked", task_of("generation"))
+    rows = rows[(rows["model"] == "tiny") & (rows["stage"] == 1) & (rows["split"] == "validation")]
+    assert len(rows) and found["validation"]["tokens"] == rows["nats_tokens"].sum()
+    assert found["validation"]["perplexity"] == pytest.approx(np.exp(rows["nats"].sum() / rows["nats_tokens"].sum()))
+    bits = rows["nats"].sum() / np.log(2) / rows["nats_bytes"].sum()
+    assert found["validation"]["bits_per_byte"] == pytest.approx(bits)
+
+
 def test_a_system_without_likelihoods_has_no_perplexity(results: dict[str, TaskResult]) -> None:
     metrics = {system["name"]: system["metrics"] for system in results["generation"]["systems"]}
     assert "perplexity" not in metrics["lead"] and metrics["tiny (after)"]["perplexity"]["reason"].startswith("of ")

@@ -66,7 +66,10 @@ def probabilities(of: Engine, rows: list[list[int]]) -> NDArray[np.float64]:
 def test_an_engine_says_nearly_what_torch_says(name: str, method: str) -> None:
     reference = np.concatenate([probabilities(part(method).engine, [row]) for row in ROWS])
     found = probabilities(engine(name, method), ROWS)
-    assert found.shape == reference.shape and np.abs(found - reference).max() < 0.03  # 16 wide: little averages out
+    exact = any(format in engine(name, method).name for format in ("fp32", "f32"))
+    assert exact or name != "onnx"
+    far = 1e-5 if exact else 0.03  # 16 wide: little averages out
+    assert found.shape == reference.shape and np.abs(found - reference).max() < far
     assert np.ptp(reference[:, 0]) > 0.02, "rows of which all say the same would show nothing"
 
 

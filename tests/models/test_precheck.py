@@ -1,6 +1,7 @@
 """What is refused before any weight is read."""
 
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 from transformers import AutoConfig
 
+from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
 from clinfit.models.estimates.precheck import check_base
 from clinfit.study.models import Causal, Encoder, Lora, Train
-from clinfit.study.tasks import Task
+from clinfit.study.tasks import Task, task_from
 from lessons import TASK
 from two_layer import CHAT_TEMPLATE, train_tokenizer
 
@@ -69,6 +71,26 @@ def test_a_template_a_length_and_targets_that_cannot_be(text_task: Task) -> None
     never_ends = without_weights("llama", "LlamaForCausalLM", CHAT_TEMPLATE.replace("<|end|>", ""))
     with pytest.raises(ClinfitError, match="end-of-turn"):
         check_base(causal(never_ends), {TASK: text_task}, {TASK: []})
+
+
+def test_the_length_that_is_advised_leaves_room_for_the_references() -> None:
+    """Of prompts shortened to it, the one with the longest reference is nearly as long as the base reads."""
+    data = {"path": "x.csv", "inputs": {"text": "text"}, "label": "note"}
+    task = task_from({"kind": "generation", "max_new_tokens": 8, "data": data})
+    records = [
+        Record(f"r{n}", f"r{n}", {"text": "a dry cough " * 400}, "a dry cough " * n, split, TASK)
+        for n, split in ((3, "train"), (12, "validation"), (20, "test"))
+    ]
+    base = without_weights("llama", "LlamaForCausalLM", max_position_embeddings=512)
+    spec = Causal(name="m", family="causal", base=base, train=Train(max_length=480))
+    with pytest.raises(ClinfitError, match="more than base") as caught:
+        check_base(spec, {TASK: task}, {TASK: records})
+    fits = int(str(caught.value.fix).removeprefix("max_length: "))
+    assert 16 <= fits < 480
+    for length in (fits, fits + 16):
+        shorter = spec.model_copy(update={"train": Train(max_length=length)})
+        with pytest.raises(ClinfitError, match="more than base") if length > fits else nullcontext():
+            check_base(shorter, {TASK: task}, {TASK: records})
 
 
 def test_no_layer_for_an_adapter(text_task: Task) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,18 @@ from rich.console import Console
 import clinfit
 from clinfit.data.records import Record
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.decisions.recalibration import Recalibration
+from clinfit.evaluation.decisions.referral_rule import Referral
 from clinfit.files import hash_folder
 from clinfit.models.base import Lesson, Workspace
+from clinfit.models.encoder import EncoderModel
 from clinfit.models.engines import base
 from clinfit.models.engines.base import Engine, Kind
+from clinfit.packs import lean
+from clinfit.packs.decide import decide
 from clinfit.packs.engines import use_engine
-from clinfit.packs.lean import lean_pack
+from clinfit.packs.lean import check_again, lean_pack
+from clinfit.packs.nearness import said_of_made_up_records
 from clinfit.packs.read import Pack, load_pack
 from clinfit.packs.write import write_packs
 from clinfit.scoring.beginnings import Beginning
@@ -38,17 +45,17 @@ TORCH = "torch, one record at a time"
 
 @dataclass
 class Fake:
-    """An engine that says what torch says, but for `off`. asked: how often."""
+    """An engine that says what torch says, but for `off`, which its first logit is off: by a number, or a function of
+    the ids."""
 
     reference: Engine
     name: str = "fake"
-    off: float = 0.0
-    asked: int = field(default=0)
+    off: float | Callable[[list[int]], float] = 0.0
 
     def logits(self, rows: Sequence[list[int]]) -> NDArray[np.float32]:
-        self.asked += 1
         found = self.reference.logits(rows)
-        return found + np.array([self.off, *[0.0] * (found.shape[1] - 1)], dtype=np.float32)
+        found[:, 0] += [self.off(row) if callable(self.off) else self.off for row in rows]
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +119,7 @@ def test_torch_answers_where_nobody_asked(pack: Pack, fakes: dict[str, Any]) -> 
 def test_a_named_engine_answers_and_is_named(pack: Pack, fakes: dict[str, Any]) -> None:
     fakes["openvino"] = 1e-5
     (line,) = use_engine(pack, "openvino").lines
-    assert "engine fake openvino" in line and line.endswith("decisions flipped: 0; it answers")
+    assert "engine fake openvino" in line and line.endswith("decisions flipped: 0 (allowed 0); it answers")
     assert "(allowed 0.0001)" in line, "what the pack declares"
     assert {answer.engine for answers in said(pack) for answer in answers} == {"fake openvino"}
 
@@ -130,6 +137,79 @@ def test_an_engine_that_says_something_else_is_refused(pack: Pack, fakes: dict[s
             use_engine(pack, wanted, 1.0)
         assert "at most 0.01" in told.value.expected, "nobody may allow more"
     assert pack.engine == TORCH and said(pack) == before
+
+
+def recalibrated(pack: Pack, by: Recalibration) -> Pack:
+    return replace(pack, tasks={"cancer": replace(pack.tasks["cancer"], recalibration=by)})
+
+
+@pytest.mark.parametrize("intercept", [9.0, 20.0])
+def test_a_change_counts_as_much_where_the_model_is_sure(pack: Pack, fakes: dict[str, Any], intercept: float) -> None:
+    """There the probabilities of made-up records hardly move, and those of other records would."""
+    fakes["openvino"] = 0.2
+    surely = Recalibration("intercept", {"intercepts": [intercept, 0.0], "floor": [1e-12]})
+    with pytest.raises(ClinfitError, match="refused") as told:
+        use_engine(recalibrated(pack, surely), "openvino", 0.01)
+    ((change, possible),) = re.findall(r"by ([0-9.e-]+) at most.* 0.5 would by ([0-9.e-]+)", told.value.found)
+    assert float(change) < 1e-3 and float(possible) == pytest.approx(np.tanh(0.2 / 4), rel=0.05)
+
+
+def test_a_recalibration_neither_hides_a_change_nor_makes_one(pack: Pack, fakes: dict[str, Any]) -> None:
+    """Steps are flat between their knots, and where they begin at 0 the least change has no end of log-odds."""
+    flat = Recalibration("isotonic", {"label": [1.0], "x": [0.0, 1.0], "y": [0.7, 0.7]})
+    fakes["openvino"] = 0.3
+    with pytest.raises(ClinfitError, match="refused"):
+        use_engine(recalibrated(pack, flat), "openvino", 0.01)
+    own = np.array(pack.probes.references["cancer"])[:, 1].min()
+    from_zero = Recalibration("isotonic", {"label": [1.0], "x": [0.0, own, 1.0], "y": [0.0, 0.0, 1.0]})
+    fakes["openvino"] = 1e-5
+    assert use_engine(recalibrated(pack, from_zero), "openvino", 0.01).engine == "openvino"
+
+
+@pytest.mark.parametrize("what", ["long", "prose"])
+def test_more_than_the_probes_is_asked(pack: Pack, fakes: dict[str, Any], what: str) -> None:
+    """Rounding adds up over a row, and numbers of 8 bits suit some words less."""
+    model = pack.model
+    assert isinstance(model, EncoderModel)
+    tokenizer, texts = model.parts()[0].tokenizer, [record.inputs["text"] for record in pack.probes.records["cancer"]]
+    probes = {tuple(tokenizer(str(text))["input_ids"]) for text in texts}
+
+    def is_wrong(row: list[int]) -> bool:
+        long = len(row) == TRAIN["max_length"]
+        return long if what == "long" else not long and tuple(row) not in probes
+
+    fakes["openvino"] = lambda row: 0.3 * is_wrong(row)
+    with pytest.raises(ClinfitError, match="refused"):
+        use_engine(pack, "openvino", 0.01)
+
+
+def test_whom_a_record_is_referred_to_is_a_decision(pack: Pack, fakes: dict[str, Any]) -> None:
+    served = pack.tasks["cancer"]
+    own = float(np.array(pack.probes.references["cancer"])[0, 1])
+    undecided = Referral("confidence", 0.5, {"cut": [own]})  # the least change moves a probe below it
+    near = replace(served, referral=undecided, thresholds={"": replace(served.thresholds[""], value=0.0)})
+    strict = replace(pack, tasks={"cancer": near})
+    assert decide(near, np.array([[0.2, 0.8]])).decided == decide(near, np.array([[0.8, 0.2]])).decided
+    fakes["openvino"] = 1e-3
+    with pytest.raises(ClinfitError, match=r"decisions flipped: [1-9]"):
+        use_engine(strict, "openvino", 0.01)
+
+
+def test_what_would_allow_it_is_told_where_anything_would(pack: Pack, fakes: dict[str, Any]) -> None:
+    for off, told in ((0.01, "--engine-change 0.003"), (0.3, "")):
+        fakes["openvino"] = off
+        with pytest.raises(ClinfitError, match="refused") as error:
+            use_engine(pack, "openvino")
+        assert error.value.fix == "serve with --engine torch" + (f", or allow this with {told}" if told else "")
+    fakes["openvino"] = 0.01
+    assert use_engine(pack, "openvino", 0.003).engine == "openvino"
+
+
+def test_an_engine_that_says_no_number_is_named(pack: Pack, fakes: dict[str, Any]) -> None:
+    fakes["openvino"] = float("nan")
+    with pytest.raises(ClinfitError, match="engine openvino: it says what is no answer") as error:
+        use_engine(pack, "openvino")
+    assert error.value.fix == "serve with --engine torch" and pack.engine == TORCH
 
 
 def test_a_flipped_decision_refuses_however_small_the_change(pack: Pack, fakes: dict[str, Any]) -> None:
@@ -173,6 +253,7 @@ def test_a_named_engine_that_is_not_installed_says_what_installs_it(
 ) -> None:
     absent = Kind("clinfit.models.engines.onnx_export", "", ("no_such_package",), "onnx")
     monkeypatch.setattr(base, "KINDS", {"onnx": absent})
+    monkeypatch.setattr("clinfit.packs.engines.said_of_made_up_records", lambda pack: pytest.fail("not worth asking"))
     with pytest.raises(ClinfitError) as error:
         use_engine(pack, "onnx")
     assert "no_such_package is not installed" in error.value.found and "clinfit[onnx]" in error.value.fix
@@ -253,6 +334,15 @@ def test_prompts_that_begin_with_the_record_have_nothing_to_keep(causal: Pack, m
     assert "nothing to keep" in use_engine(causal, "auto").lines[0] and causal.engine == TORCH
 
 
+def test_auto_leaves_out_what_is_asked_for_by_name(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would cost every start an export; here that would fail, since there is no such writer."""
+    monkeypatch.setattr(base, "KINDS", {"onnx-int8": Kind("no.writer", "", (), "onnx", named_only=True)})
+    (line,) = use_engine(pack, "auto").lines
+    assert line.startswith(f"engine {TORCH}: it answers")
+    with pytest.raises(ClinfitError, match="cannot compute this model"):
+        use_engine(pack, "onnx-int8")
+
+
 def test_nothing_installed_is_told(pack: Pack, fakes: dict[str, Any]) -> None:
     (line,) = use_engine(pack, "auto").lines
     assert "no other is installed" in line
@@ -291,6 +381,38 @@ def asked_apart(folder: Path) -> list[Any]:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_an_engine_that_answers_otherwise_where_it_is_read_is_refused(pack: Pack) -> None:
+    torch = {name: np.array(said) for name, said in said_of_made_up_records(pack).items()}
+    check_again(pack, {name: said.tolist() for name, said in torch.items()}, None)
+    moved = {name: np.clip(said + 1e-3, 0, 1).tolist() for name, said in torch.items()}
+    with pytest.raises(ClinfitError, match="answers otherwise here than when it was tried") as error:
+        check_again(pack, moved, None)
+    assert "at most 0.0001" in error.value.expected
+
+
+def test_where_an_engine_answers_otherwise_auto_lets_torch_answer(
+    written: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    run = subprocess.run
+
+    def chosen(command: list[str], **options: Any) -> Any:  # whatever is the fastest here
+        return run(["openvino" if word == "auto" else word for word in command], **options)
+
+    def turned(pack: Pack) -> dict[str, Any]:
+        return {name: 1 - np.array(each) for name, each in said_of_made_up_records(pack).items()}
+
+    monkeypatch.setattr(lean.subprocess, "run", chosen)
+    found = lean_pack(written["small-seed42"], "auto", 0.01)
+    assert found.pack is not None and found.lines[-1].endswith("it answers")
+    monkeypatch.setattr(lean, "said_of_made_up_records", turned)
+    found = lean_pack(written["small-seed42"], "auto", 0.01)
+    assert found.pack is None and "answers otherwise here" in found.lines[-1]
+    assert found.lines[-1].endswith("torch answers")
+    with pytest.raises(ClinfitError, match="answers otherwise here"):
+        lean_pack(written["small-seed42"], "openvino", 0.01)
 
 
 def test_another_engine_answers_without_torch(written: dict[str, Path], pack: Pack) -> None:
@@ -360,5 +482,7 @@ def test_a_pack_that_writes_writes_the_same_texts_with_a_prefix_cache(tmp_path: 
     asked = [Record(f"r{k}", f"r{k}", {"note": f"Seen on day {k} with a rash."}) for k in range(4)]
     before = [answer.decision for answer in writer.answer("short", asked)]
     (line,) = use_engine(writer, "prefix-cache").lines
-    assert line.endswith("decisions flipped: 0; it answers") and writer.engine.endswith("with a prefix cache")
+    assert line.endswith("get another text: 0 (allowed 0); it answers") and writer.engine.endswith(
+        "with a prefix cache"
+    )
     assert [answer.decision for answer in writer.answer("short", asked)] == before

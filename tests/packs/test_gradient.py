@@ -90,6 +90,25 @@ def test_what_it_looked_at_matters_more_than_the_rest(pack: Pack) -> None:
     assert np.mean(top) > 2 * np.mean(others)  # measured: 0.043 and 0.011
 
 
+@pytest.mark.parametrize("pack", ["encoder"], indirect=True)
+def test_the_check_takes_away_what_was_only_looked_at(pack: Pack) -> None:
+    """Effects by gradient come from no removal; what the check says of them does."""
+    text = " ".join(f"We report {k} patients, whose tumour was seen on day {3 * k}." for k in range(6))
+    record = replace(records("cancer")[1], inputs=records("cancer")[1].inputs | {"text": text})
+    (answer,) = pack.answer("cancer", [record])
+    explained = pack.explain(record, task="cancer", method="gradient", unit="words")
+    check = explained.faithfulness
+    assert check is not None and check.raise_it == (explained.effects[0].effect > 0) and check.draws > 1
+    alike = [effect for effect in explained.effects if (effect.effect >= 0) == check.raise_it][: check.taken]
+    for effect in sorted(alike, key=lambda effect: -(effect.start or 0)):
+        text = text[: effect.start] + text[effect.end :].lstrip()
+    (other,) = pack.answer("cancer", [replace(record, inputs=record.inputs | {"text": text})])
+    change = answer.probabilities[explained.label] - other.probabilities[explained.label]
+    assert check.named == pytest.approx(change if check.raise_it else -change, abs=1e-6)
+    few = replace(record, inputs=record.inputs | {"text": "A tumour was seen."})
+    assert pack.explain(few, task="cancer", method="gradient", unit="words").faithfulness is None
+
+
 @pytest.mark.parametrize("shorten", ["middle", "end"])
 @pytest.mark.parametrize("length", [60, 600])
 def test_places_are_those_of_the_text_as_it_was_given(shorten: Any, length: int) -> None:

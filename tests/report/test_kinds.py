@@ -290,7 +290,8 @@ def test_a_taste_for_letters_in_words(
 def test_texts_have_their_chapter_and_proxies_are_called_so(three: dict[str, Subject], pages: dict[str, str]) -> None:
     page = parsed(pages["texts"])
     main = words(page.all("main")[0].text)
-    for title in ("Agreement with the reference", "Faithfulness to the source", "Form", "Likelihood of the references"):
+    titles = ["Agreement with the reference", "Faithfulness to the source", "Form", "Likelihood of the references"]
+    for title in [*titles, "References on validation and test"]:
         assert any(title in words(e.text) for e in page.all("caption")), title
     assert "Token F1 (proxy)" in main and "Cut off (proxy)" not in main
     assert "No person has judged whether the texts are right" in main

@@ -149,6 +149,22 @@ def test_a_reference_that_the_base_cannot_read_is_told_before_the_run(study: Stu
     assert "more than base 'clinfit/tiny' reads (2048 tokens)" in told.title
 
 
+def test_examples_that_make_a_row_longer_than_the_base_reads_are_told_before_the_run(study: Study) -> None:
+    """Prompt and reference are short enough; with an example before them they are not."""
+    content = yaml.safe_load(STUDY)
+    (name,) = content["tasks"]
+    table = pd.read_csv(study.folder / "notes.csv").assign(summary="cough " * 900)
+    table.to_csv(study.folder / "texts.csv", index=False)
+    data = content["tasks"][name]["data"] | {"path": "texts.csv", "label": "summary"}
+    few = {"name": "few", "family": "causal", "base": "clinfit/tiny", "method": "prompt", "train": {"max_length": 1500}}
+    tasks = {name: {"kind": "generation", "max_new_tokens": 8, "data": data}}
+    path = study.folder / "texts.yaml"
+    for shots, told in ((0, 0), (1, 1)):
+        path.write_text(yaml.safe_dump({"name": "texts", "tasks": tasks, "models": [few | {"shots": shots}]}))
+        _, findings = printed(load_study(path), show_record=False)
+        assert len([one for one in findings if one.code == "model-cannot-run"]) == told
+
+
 def test_what_is_the_same_of_several_models_is_said_once(study: Study) -> None:
     _, tiny = study.models
     text, findings = printed(study.model_copy(update={"models": [tiny, tiny.model_copy(update={"name": "twin"})]}))

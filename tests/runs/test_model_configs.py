@@ -56,6 +56,17 @@ def test_every_field_is_a_setting_of_the_study(tmp_path: Path) -> None:
     assert "instead of ./finetuned-llama-3.2-3B, runs/study/latest/models/Llama-3.2-3B-seed42" in told.output
 
 
+def test_the_folder_that_is_named_is_the_one_that_a_run_uses(tmp_path: Path) -> None:
+    written(tmp_path, FIRST)
+    records().to_csv(tmp_path / "data.csv", index=False)
+    study = tmp_path / "My Study.yaml"
+    words = ["import", str(tmp_path / "model_configs.json"), str(study), "--data", str(tmp_path / "data.csv")]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 0, told.output
+    assert load_study(study).name == "My-Study" and "runs/My-Study/latest/models/" in told.output
+    assert f"clinfit check '{study}'" in told.output
+
+
 def test_what_computes_can_be_chosen(tmp_path: Path) -> None:
     written(tmp_path, FIRST)
     _, path = imported(tmp_path, "--data", str(tmp_path / "data.csv"), "--family", "causal")

@@ -116,6 +116,9 @@ def test_what_moved_the_answer_has_its_place_in_the_text_as_it_was_sent(client: 
     sizes = [abs(effect["effect"]) for effect in explanation["effects"]]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > 0
     assert "not the disease" in explanation["meaning"]
+    check = explanation["faithfulness"]
+    assert check["taken"] == 2 and check["raise_it"] == (explanation["effects"][0]["effect"] > 0) and check["draws"] > 0
+    assert check["named"] > check["drawn"], "a linear model adds its words up"
 
 
 def test_what_a_language_model_looked_at_has_its_place_too(client: TestClient) -> None:

@@ -95,6 +95,9 @@ def test_a_record_is_answered_with_all_that_belongs_to_it(browser: Any, url: str
     strongest = expected["explanation"]["effects"][0]
     assert TEXT[strongest["start"] : strongest["end"]] in first.locator("mark.strong").all_inner_texts()
     assert "not the disease" in first.inner_text()
+    check = expected["explanation"]["faithfulness"]
+    assert f"by {100 * check['named']:.1f} percentage points, without {check['taken']} others" in first.inner_text()
+    assert ("So do not read the order" in first.inner_text()) == (check["named"] <= check["drawn"])
     facts = page.locator("#facts")
     assert facts.get_by_role("heading", level=3).all_inner_texts() == ["tfidf-seed42/cancer", "majority-seed42/cancer"]
     assert facts.inner_text().count("0.76") == 1, "the interval of the accuracy"

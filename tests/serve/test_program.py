@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import httpx2
 import pytest
@@ -19,7 +20,7 @@ import clinfit
 from clinfit.files import hash_json, read_json, write_json
 from clinfit.packs.output import write_table
 from clinfit.serve.client import ServiceError
-from clinfit.serve.run import Draining, Place, serve
+from clinfit.serve.run import Place, serve
 from clinfit.serve.settings import Settings
 
 from .conftest import Served
@@ -148,20 +149,25 @@ def test_what_the_user_can_put_right(small: Served, running: str, tmp_path: Path
     assert "cannot be used for jobs" in refused("serve", small.pack, "--port", 0, "--jobs", tmp_path / "text")
 
 
-def test_who_reads_where_it_answers_may_ask_at_once(
-    small: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before the server itself takes anybody: who comes waits, and is not refused."""
+def test_who_reads_where_it_answers_may_ask_and_stop_it_at_once(small: Served, tmp_path: Path) -> None:
+    """Not refused, and not the end of the process in the middle of a beginning."""
     came: list[str] = []
 
     def say(line: str) -> None:
         if "answers on" in line:
             port = int(line.partition("http://127.0.0.1:")[2].partition(",")[0])
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            signal.raise_signal(signal.SIGTERM)
             came.append(line)
 
-    monkeypatch.setattr(Draining, "run", lambda self, sockets: self._service.close())
-    serve([small.majority], Place(port=0, jobs=tmp_path / "jobs.sqlite"), Settings(), say)
+    def too_early(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("the signal would have ended the process")
+
+    before = signal.signal(signal.SIGTERM, too_early)
+    try:
+        serve([small.majority], Place(port=0, jobs=tmp_path / "jobs.sqlite"), Settings(), say)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert len(came) == 1
 
 

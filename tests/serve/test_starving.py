@@ -114,7 +114,7 @@ def test_a_stop_takes_no_longer_than_it_says(
     with TestClient(create_app(service)) as client:
         assert client.post("/v1/jobs", json={"model": TFIDF, "input": ["A tumour."]}).status_code == 202
         assert soon(lambda: blocked.inside > 0, 20)
-        Draining(uvicorn.Config(client.app), service).handle_exit(signal.SIGTERM, None)
+        Draining(uvicorn.Config(client.app), service, lambda: None).handle_exit(signal.SIGTERM, None)
         time.sleep(3.0)  # as long as requests may take
         began = time.monotonic()
     assert time.monotonic() - began < 2.9, "the seconds of the job are over too"

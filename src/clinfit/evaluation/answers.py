@@ -203,6 +203,11 @@ def counted(answers: Divided) -> str:
     return "items" if repeats_of(answers) == 1 else "answers"
 
 
+def tested_part(answers: Divided) -> str:
+    """What the answered items are, in a message."""
+    return "test split" if answers.folds is None else "cross-validation"
+
+
 def support_of_fold(answers: Any) -> Ints:
     """(K,) items of each label in a fold, on average; where records are divided once, in all. answers: with labels."""
     folds = answers.folds

@@ -222,12 +222,22 @@ class LanguageDict(TypedDict):
     pieces: PiecesDict | None
 
 
+class LikelihoodDict(TypedDict):
+    """How unlikely the model finds the references of a split. tokens, bytes: of the references, what the others are
+    of; of a repeated cross-validation those of one repeat."""
+
+    perplexity: float
+    bits_per_byte: float
+    tokens: int
+    bytes: int
+
+
 class WrittenDict(TypedDict):
     """The texts of a system on test, counted. n: texts, of a cross-validation one for each item a repeat.
 
     empty, cut_off, preamble: texts that say nothing, ended at the limit of tokens, begin with talk about the answer.
     tokens: that were written; length_ratio: against the reference; both minimum, quartiles and maximum, null where not
-    known. reference_tokens, reference_bytes: that perplexity and bits per byte are of, null without a likelihood.
+    known. likelihood: of the references by split, `validation` and `test`; empty without one.
     """
 
     n: int
@@ -236,8 +246,7 @@ class WrittenDict(TypedDict):
     preamble: int
     tokens: list[float] | None
     length_ratio: list[float] | None
-    reference_tokens: int | None
-    reference_bytes: int | None
+    likelihood: dict[str, LikelihoodDict]
 
 
 class FieldResult(TypedDict):

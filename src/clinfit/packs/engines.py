@@ -1,27 +1,25 @@
-"""Faster engines for a pack: tried against the answers that the pack carries, and refused where they are others.
+"""Faster engines for a pack: tried on made-up records beside torch, and refused where they say something else.
 
 torch, one record at a time, is the reference: only its answers are those of the evaluation bit for bit. Another engine
-may answer in its place where somebody asked for one, and where on the pack's probes no probability changes by more
-than is allowed and no decision flips; `auto` takes the fastest, where it is faster than torch. What was found is told
-either way.
+may answer in its place where somebody asked for one and its answers are near enough (packs/nearness.py); `auto` takes
+the fastest, where it is faster than torch. What was found is told either way.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from clinfit.errors import ClinfitError
 from clinfit.models.engines import LARGEST_CHANGE, Wanted
-from clinfit.packs.decide import ask, said
-from clinfit.packs.probes import PROBE_TOKENS, TaskParity
+from clinfit.packs.decide import ask
+from clinfit.packs.nearness import Difference, difference, requirement, said_of_made_up_records
+from clinfit.packs.probes import References
 from clinfit.packs.read import Pack
-from clinfit.study.tasks import MultipleChoice
 
 if TYPE_CHECKING:
     from clinfit.models.causal import CausalModel, Kept
@@ -30,36 +28,22 @@ if TYPE_CHECKING:
 
 #: Times that each engine answers the longest probe; the best of them counts.
 ROUNDS = 5
-#: Times that the texts of the longest probe (about 230 words) stand in a record that no model reads whole.
-TIMES = 40
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What an engine did on the probes. tasks: how its answers differ. longest: task -> change of a probability, and
-    whether the decision is another, of a record that is as long as the model reads. seconds, reference: for the longest
-    probe, its own and those of torch. allowed: the largest change of a probability."""
+    """What an engine did on made-up records, beside torch. seconds, reference: for the longest probe, its own and those
+    of torch. allowed: see `Difference.within`."""
 
     engine: str
-    tasks: dict[str, TaskParity]
-    longest: dict[str, tuple[float, bool]]
+    difference: Difference
     seconds: float
     reference: float
     allowed: float
 
     @property
-    def change(self) -> float:
-        of_probes = [parity.change or 0.0 for parity in self.tasks.values()]
-        return max(*of_probes, *(change for change, _ in self.longest.values()))
-
-    @property
-    def flipped(self) -> int:
-        return sum(parity.flipped for parity in self.tasks.values()) + sum(other for _, other in self.longest.values())
-
-    @property
     def passed(self) -> bool:
-        near = all(parity.passed(self.allowed) for parity in self.tasks.values())
-        return near and not self.flipped and self.change <= self.allowed
+        return self.difference.within(self.allowed)
 
     @property
     def faster(self) -> float:
@@ -68,17 +52,19 @@ class Trial:
 
     def line(self, outcome: str) -> str:
         return (
-            f"engine {self.engine}: {self.faster:.1f} times as fast as torch, largest change of a probability "
-            f"{self.change:.2g} (allowed {self.allowed:g}), decisions flipped: {self.flipped}; {outcome}"
+            f"engine {self.engine}: {self.faster:.1f} times as fast as torch; {self.difference.line(self.allowed)}; "
+            f"{outcome}"
         )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """lines: what was tried. engine: what answers, by its name in `Wanted`; None: torch."""
+    """lines: what was tried. engine: what answers, by its name in `Wanted`; None: torch. torch: what torch says of the
+    made-up records; None where it was not asked."""
 
     lines: list[str]
     engine: str | None = None
+    torch: dict[str, References] | None = None
 
 
 #: Lets something compute the pack's answers from now on.
@@ -90,10 +76,10 @@ Build = Callable[[Path], Use]
 def use_engine(pack: Pack, wanted: Wanted, allowed: float | None = None, folder: Path | None = None) -> Outcome:
     """Let an engine compute the pack's answers from now on.
 
-    allowed: the largest change of a probability, at most LARGEST_CHANGE; None: what the pack declares, and no more than
-    that. folder: where engines are written, `<name>/<number of the part>` each; None: they are written for this
-    process alone. Raises ClinfitError where a named engine is not installed, cannot compute the model, or is refused;
-    `auto` leaves torch where none passes or none is faster, and so does every pack that the engine is not for.
+    allowed: the largest change of a probability near 0.5, at most LARGEST_CHANGE; None: what the pack declares, and no
+    more than that. folder: where engines are written, `<name>/<number of the part>` each; None: they are written for
+    this process alone. Raises ClinfitError where a named engine is not installed, cannot compute the model, or is
+    refused; `auto` leaves torch where none passes or none is faster, and so does every pack that the engine is not for.
     """
     if wanted == "torch":
         return Outcome([])
@@ -105,19 +91,30 @@ def use_engine(pack: Pack, wanted: Wanted, allowed: float | None = None, folder:
     limit = largest_change(pack, allowed)
     if wanted == "auto":
         return _fastest(pack, _installed(pack), limit, folder)
-    trial, use = _tried(pack, _build(pack, wanted), limit, folder / wanted)
+    torch = cache(partial(said_of_made_up_records, pack))
+    try:
+        trial, use = _tried(pack, _build(pack, wanted), limit, folder / wanted, torch)
+    except ClinfitError as error:
+        found = f"{pack.content.run}: engine {wanted}: {error.found}"
+        raise ClinfitError(found, expected=error.expected, fix=error.fix or "serve with --engine torch") from error
     if not trial.passed:
-        raise ClinfitError(
-            f"{pack.content.run}: {trial.line('refused')}",
-            expected=f"a change of at most {limit:g}, and no decision that flips",
-            fix="serve with --engine torch, or allow more with --engine-change (at most 0.01)",
-        )
+        raise _refusal(pack, trial)
     use()
-    return Outcome([trial.line("it answers")], wanted)
+    return Outcome([trial.line("it answers")], wanted, torch())
+
+
+def _refusal(pack: Pack, trial: Trial) -> ClinfitError:
+    needed = math.ceil(1000 * trial.difference.largest) / 1000
+    helps = not trial.difference.flipped and needed <= LARGEST_CHANGE
+    return ClinfitError(
+        f"{pack.content.run}: {trial.line('refused')}",
+        expected=requirement(trial.allowed),
+        fix="serve with --engine torch" + (f", or allow this with --engine-change {needed:g}" if helps else ""),
+    )
 
 
 def largest_change(pack: Pack, allowed: float | None) -> float:
-    """Of a probability, by another engine. allowed: what the user allows; None: what the pack declares."""
+    """Of a probability near 0.5, by another engine. allowed: what the user allows; None: what the pack declares."""
     return min(pack.content.tolerance if allowed is None else allowed, LARGEST_CHANGE)
 
 
@@ -138,9 +135,10 @@ def _stays(pack: Pack, wanted: Wanted) -> str | None:
 def _fastest(pack: Pack, builds: Mapping[str, Build], limit: float, folder: Path) -> Outcome:
     lines: list[str] = []
     found: dict[str, tuple[Trial, Use]] = {}
+    torch = cache(partial(said_of_made_up_records, pack))
     for name, build in builds.items():
         try:
-            found[name] = _tried(pack, build, limit, folder / name)
+            found[name] = _tried(pack, build, limit, folder / name, torch)
         except ClinfitError as error:
             lines.append(f"engine {name}: {error.found}; not used")
     passed = [name for name, (trial, _) in found.items() if trial.passed and trial.faster > 1]
@@ -153,42 +151,34 @@ def _fastest(pack: Pack, builds: Mapping[str, Build], limit: float, folder: Path
         lines.append(f"engine {pack.engine}: it answers, since no other is installed (extras openvino and onnx)")
     else:
         lines.append(f"engine {pack.engine}: it answers")
-    return Outcome(lines, best)
+    return Outcome(lines, best, None if best is None else torch())
 
 
-def _tried(pack: Pack, build: Build, limit: float, folder: Path) -> tuple[Trial, Use]:
-    """An engine, measured; torch answers again afterwards."""
+def _tried(
+    pack: Pack, build: Build, limit: float, folder: Path, torch: Callable[[], dict[str, References]]
+) -> tuple[Trial, Use]:
+    """An engine, measured; torch answers again afterwards. torch: what it says of the made-up records. Raises
+    ClinfitError where the engine is not installed, cannot compute the model, or says what is no answer."""
     reference = _reference(pack)
     try:
         use = build(folder)
-        use()
-        name = pack.engine
-        tasks = {task: pack.parity(task) for task in pack.tasks}
-        longest = {task: _on_the_longest(pack, task, use, reference) for task in pack.tasks}
-        seconds = _seconds(pack, [use, reference])
-    except ClinfitError:  # its packages are not installed
+    except ClinfitError:  # its packages are not installed, or there is nothing to make it of
         raise
     except Exception as error:  # an exporter raises whatever it meets in an architecture that it does not know
         raise ClinfitError(f"it cannot compute this model ({type(error).__name__})") from error
+    before = torch()  # by now it is known that there is something to compare with
+    try:
+        use()
+        name = pack.engine
+        found = difference(pack, before, said_of_made_up_records(pack))
+        seconds = _seconds(pack, [use, reference])
+    except ClinfitError as error:
+        raise ClinfitError(f"it says what is no answer: {error.found}", expected=error.expected) from error
+    except Exception as error:  # and a runtime whatever it meets in what was exported
+        raise ClinfitError(f"it cannot compute this model ({type(error).__name__})") from error
     finally:
         reference()
-    return Trial(name, tasks, longest, seconds[0], seconds[1], limit), use
-
-
-def _on_the_longest(pack: Pack, task: str, use: Use, reference: Use) -> tuple[float, bool]:
-    """How far two ways differ on a record that fills `max_length`: rounding adds up over a row, probes are short."""
-    served, record = pack.tasks[task], pack.probes.records[task][-1]
-    options = served.task.options if isinstance(served.task, MultipleChoice) else []  # no model shortens these
-    names = [name for name in served.task.text_inputs if name not in options]
-    texts = {name: " ".join([str(record.inputs[name])] * TIMES) for name in names}
-    found = []
-    for way in (use, reference):
-        way()
-        long = replace(record, inputs={**record.inputs, **texts})
-        found.append(said(served, ask(pack.model, task, [long], PROBE_TOKENS), 1))
-    one, other = found
-    change = np.abs(one.probabilities - other.probabilities).max(initial=0.0)
-    return float(change), one.decided != other.decided
+    return Trial(name, found, seconds[0], seconds[1], limit), use
 
 
 def _seconds(pack: Pack, ways: Sequence[Use]) -> list[float]:
@@ -212,7 +202,9 @@ def _installed(pack: Pack) -> dict[str, Build]:
         return {"prefix-cache": partial(_with_kept_beginnings, pack)}
     from clinfit.models.engines.base import KINDS
 
-    return {name: partial(_with_engine, pack, kind) for name, kind in KINDS.items() if not kind.missing}
+    return {
+        name: partial(_with_engine, pack, kind) for name, kind in KINDS.items() if not (kind.missing or kind.named_only)
+    }
 
 
 def _build(pack: Pack, wanted: str) -> Build:

@@ -6,28 +6,23 @@ is, each variant asked as a record of its own through `Pack.answer`, so the numb
 
 An effect is P(record) - P(variant): positive where what stands there raises the probability. Effects do not sum to
 anything, two inputs that say the same hide each other, and a variant may be a record that no patient could be. They
-explain the model and not the disease. Whether spans with large effects matter to the model more than others
-(comprehensiveness; DeYoung et al., 2020) is what tests/packs/test_explain.py asks.
+explain the model and not the disease.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from clinfit.data.clean import SPACELESS
-from clinfit.data.declared import cut
-from clinfit.data.records import Record, Value
+from clinfit.data.records import Record
 from clinfit.data.seen import Seen
 from clinfit.errors import ClinfitError, nearest
 from clinfit.packs.answer import Answer
 from clinfit.packs.decide import Served
+from clinfit.packs.explanation import Effect, Explanation, Unit
+from clinfit.packs.faithfulness import Ask, faithfulness, without
 from clinfit.predictions import answer_text
 from clinfit.study.tasks import MultipleChoice, Task
-
-Unit = Literal["sentences", "words"]
-Method = Literal["occlusion", "gradient"]
-Ask = Callable[[Sequence[Record]], Sequence[Answer]]
 
 #: More spans than this of one text are joined with their neighbours: each costs an answer of the model.
 MOST_SPANS = 50
@@ -35,93 +30,8 @@ MOST_SPANS = 50
 WINDOW = 3
 #: From this many sentences on, sentences are removed, else words.
 SENTENCES = 4
-#: Effects that are shown on a terminal.
-SHOWN = 15
-
 WORD = re.compile(rf"{SPACELESS.pattern}|(?:(?!{SPACELESS.pattern})\S)+")
 SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*\s+|\n+|[。！？]")
-
-UNVERIFIED = "unverified: written after the decision, and need not be what decided; check it against the record"
-MEANING = (
-    "This explains the model, not the disease: how its probability changes when one thing is taken away and the rest "
-    "stays. It says nothing of causes, and inputs that say the same hide each other."
-)
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One thing of the record. effect: P(record) - P(without it); by gradient, its share of it (packs/gradient.py).
-
-    start, end: characters of a span of the text as it is read; None for a value. value: what stands there. instead:
-    what was put in its place, None for a span. probability: P(without it), None by gradient, which takes nothing away.
-    """
-
-    input: str
-    start: int | None
-    end: int | None
-    value: Value
-    instead: Value
-    probability: float | None
-    effect: float
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a record got its answer. label: whose probability is explained. effects: the largest first.
-
-    left_out: inputs that were not tried, and why. notes, pack, engine: as of the answer. method: how it was found.
-    meaning: what this is. rationale: what the model wrote when it was asked why, unverified (packs/rationale.py).
-    """
-
-    task: str
-    id: str
-    label: str
-    probability: float
-    decision: str
-    status: str
-    effects: tuple[Effect, ...]
-    left_out: dict[str, str]
-    notes: tuple[str, ...]
-    pack: str
-    engine: str
-    method: Method = "occlusion"
-    meaning: str = MEANING
-    rationale: str | None = None
-
-    def as_dict(self, *, show_record: bool = True) -> dict[str, Any]:
-        """Ready for JSON. show_record: with values and texts of the record, and what may quote
-        them: notes and rationale."""
-        content = asdict(self)
-        if not show_record:
-            del content["notes"], content["rationale"]
-            for effect in content["effects"]:
-                del effect["value"]
-        return content
-
-    def lines(self, *, show_record: bool = True) -> list[str]:
-        """For a terminal."""
-        shown = self.effects[:SHOWN]
-        rows = [("input", "value", "instead", f"P({self.label})", "effect")]
-        rows += [_row(effect, show_record) for effect in shown]
-        if self.method == "gradient":
-            rows[0] = ("input", "value", "", "", "effect")
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines = [
-            f"record {self.id}: P({self.label}) = {self.probability:.4f}, decision: {self.decision or 'none'}"
-            + (", for a person to decide" if self.status == "refer" else ""),
-            *table,
-        ]
-        if len(self.effects) > len(shown):
-            lines.append(f"and {len(self.effects) - len(shown)} smaller ones")
-        reasons: dict[str, list[str]] = {}
-        for name, why in self.left_out.items():
-            reasons.setdefault(why, []).append(name)
-        lines += [f"not tried: {', '.join(names)} ({why})" for why, names in reasons.items()]
-        lines += [f"note: {note}" for note in self.notes if show_record]
-        if self.rationale is not None and show_record:
-            lines.append(f"rationale ({UNVERIFIED}): {self.rationale or '(none was written)'}")
-        return [*lines, self.meaning]
 
 
 def explain(
@@ -141,6 +51,7 @@ def explain(
         replace(what, probability=other.probabilities[label], effect=probability - other.probabilities[label])
         for (what, _), other in zip(variants, others, strict=True)
     ]
+    effects.sort(key=lambda effect: -abs(effect.effect))
     if answer.dropped_tokens:
         left_out["end of the text"] = f"{answer.dropped_tokens} tokens are more than the model reads"
     return Explanation(
@@ -150,11 +61,12 @@ def explain(
         probability=probability,
         decision=answer_text(answer.decision) or "",
         status=answer.status,
-        effects=tuple(sorted(effects, key=lambda effect: -abs(effect.effect))),
+        effects=tuple(effects),
         left_out=left_out,
         notes=answer.notes,
         pack=answer.pack,
         engine=answer.engine,
+        faithfulness=faithfulness(ask, answer, record, label, effects),
     )
 
 
@@ -198,19 +110,15 @@ def _variants(
             left_out[name] = "typical already"
         else:
             typical = seen[name].typical
-            variants.append((Effect(name, None, None, value, typical, 0.0, 0.0), _with(record, name, typical)))
+            effect = Effect(name, None, None, value, typical, 0.0, 0.0)
+            variants.append((effect, without(record, [effect])))
     return variants, left_out
-
-
-def _with(record: Record, name: str, value: Value) -> Record:
-    inputs: Mapping[str, Value] = record.inputs | {name: value}
-    return replace(record, inputs=dict(inputs))
 
 
 def _without(record: Record, name: str, text: str, span: tuple[int, int]) -> tuple[Effect, Record]:
     start, end = span
     effect = Effect(name, start, end, text[start:end], None, 0.0, 0.0)
-    return effect, _with(record, name, text[:start] + text[end:].lstrip())
+    return effect, without(record, [effect])
 
 
 def spans(text: str, unit: Unit | None = None) -> list[tuple[int, int]]:
@@ -234,24 +142,3 @@ def _joined(parts: Sequence[tuple[int, int]], together: int) -> list[tuple[int, 
     """Parts joined by at least so many, and to MOST_SPANS at most."""
     size = max(together, -(-len(parts) // MOST_SPANS))
     return [(parts[at][0], parts[min(at + size, len(parts)) - 1][1]) for at in range(0, len(parts), size)]
-
-
-# ---------------------------------------------------------------- words
-
-
-def _row(effect: Effect, show_record: bool) -> tuple[str, str, str, str, str]:
-    span = effect.start is not None
-    place = f"{effect.input} {effect.start}-{effect.end}" if span else effect.input
-    value = _shown(effect.value) if show_record else "not shown"
-    direction = "raises it" if effect.effect > 0 else "lowers it" if effect.effect < 0 else "no change"
-    if effect.probability is None:
-        return place, value, "", "", f"{effect.effect:+.4f} {direction}"
-    instead = "removed" if span else _shown(effect.instead)
-    return place, value, instead, f"{effect.probability:.4f}", f"{effect.effect:+.4f} {direction}"
-
-
-def _shown(value: Value) -> str:
-    if value is None:
-        return "missing"
-    text = " ".join(value.split()) if isinstance(value, str) else f"{value:g}"
-    return cut(text)

@@ -18,7 +18,9 @@ from clinfit.errors import ClinfitError
 from clinfit.models.base import Answerer, Attribution, Differentiable
 from clinfit.packs.answer import Answer
 from clinfit.packs.decide import Served
-from clinfit.packs.explain import Effect, Explanation, Unit, label_of, spans
+from clinfit.packs.explain import label_of, spans
+from clinfit.packs.explanation import Effect, Explanation, Unit
+from clinfit.packs.faithfulness import Ask, faithfulness
 from clinfit.predictions import answer_text
 from clinfit.study.tasks import MultipleChoice
 
@@ -39,7 +41,13 @@ def has_gradient(model: Answerer) -> TypeGuard[Differentiable]:
 
 
 def explain_by_gradient(
-    model: Answerer, answer: Answer, served: Served, record: Record, label: str | None = None, unit: Unit | None = None
+    model: Answerer,
+    ask: Ask,
+    answer: Answer,
+    served: Served,
+    record: Record,
+    label: str | None = None,
+    unit: Unit | None = None,
 ) -> Explanation:
     """Why this record gets its answer, by the model's gradient.
 
@@ -56,6 +64,7 @@ def explain_by_gradient(
     label = label_of(task, answer, label)
     found = model.attribute(answer.task, record, label, STEPS)
     effects = [effect for name in task.text_inputs for effect in _effects(record, name, found, unit)]
+    effects.sort(key=lambda effect: -abs(effect.effect))
     return Explanation(
         task=answer.task,
         id=record.id,
@@ -63,13 +72,14 @@ def explain_by_gradient(
         probability=found.probability,
         decision=answer_text(answer.decision) or "",
         status=answer.status,
-        effects=tuple(sorted(effects, key=lambda effect: -abs(effect.effect))),
+        effects=tuple(effects),
         left_out=_left_out(served, record, answer, found),
         notes=answer.notes,
         pack=answer.pack,
         engine=answer.engine,
         method="gradient",
         meaning=MEANING,
+        faithfulness=faithfulness(ask, answer, record, label, effects),
     )
 
 

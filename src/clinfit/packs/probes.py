@@ -198,8 +198,9 @@ def surroundings(neural: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TaskParity:
-    """How a pack answers the probes of a task here. change: largest of a probability, None where texts are written.
-    flipped: decisions that differ, in the label, in who decides, or in the text."""
+    """How the probes of a task are answered here, beside the answers that the pack carries. change: largest of a
+    probability, None where texts are written. flipped: decisions that differ, in the label, in who decides, or in the
+    text."""
 
     probes: int
     change: float | None

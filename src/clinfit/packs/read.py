@@ -34,9 +34,7 @@ from clinfit.models.families import load_model
 from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table
 from clinfit.packs.content import MODEL, PROBES
 from clinfit.packs.decide import Served, ask, decide, label_sets, said
-from clinfit.packs.explain import Explanation, Method, Unit, explain
 from clinfit.packs.probes import Probes, SelfTest, TaskParity, read_probes, surroundings, text_hashes
-from clinfit.packs.rationale import rationale_of
 from clinfit.packs.tasks import Items, Tasks, read_tasks
 from clinfit.packs.texts import notes_on_pieces, notes_on_text, object_of
 from clinfit.study.tasks import Extraction, Writing, lexicon_of
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from clinfit.models.bases.pretrained import Bases
     from clinfit.models.causal import CausalModel
     from clinfit.models.encoder import EncoderModel
+    from clinfit.packs.explanation import Explanation, Method, Unit
 
 
 @dataclass(frozen=True)
@@ -148,10 +147,10 @@ class Pack(Tasks):
         task: str | None = None,
         *,
         label: str | None = None,
-        unit: Unit | None = None,
-        method: Method = "occlusion",
+        unit: "Unit | None" = None,
+        method: "Method" = "occlusion",
         rationale: int = 0,
-    ) -> Explanation:
+    ) -> "Explanation":
         """Why one record got its answer: what its probability becomes when a value or a span is taken away, or by
         `method="gradient"` what the model looked at in the texts.
 
@@ -159,6 +158,9 @@ class Pack(Tasks):
         packs/explain.py; gradient: packs/gradient.py. rationale: tokens in which a causal model may also write why
         (packs/rationale.py), unverified. An explanation of the model, not of the disease.
         """
+        from clinfit.packs.explain import explain  # most who read a pack want its answers alone
+        from clinfit.packs.rationale import rationale_of
+
         name = self.named(task)
         served = self.served(name)
         if isinstance(served.task, Writing):
@@ -168,14 +170,15 @@ class Pack(Tasks):
             )
         given = [items] if isinstance(items, Record) else self.records(name, items)
         (record,) = canonical_records(served.task, [_one_of(given, id)])
-        (answer,) = self.answer(name, [record])
+        ask = partial(self.answer, name)
+        (answer,) = ask([record])
         written = rationale_of(self.model, answer, served, record, rationale) if rationale else None
         if method == "gradient":
-            from clinfit.packs.gradient import explain_by_gradient  # seldom asked for
+            from clinfit.packs.gradient import explain_by_gradient
 
-            explained = explain_by_gradient(self.model, answer, served, record, label, unit)
+            explained = explain_by_gradient(self.model, ask, answer, served, record, label, unit)
         else:
-            explained = explain(partial(self.answer, name), answer, served, record, label, unit)
+            explained = explain(ask, answer, served, record, label, unit)
         return replace(explained, rationale=written)
 
     def self_test(self) -> SelfTest:
@@ -200,8 +203,8 @@ class Pack(Tasks):
             answer.decision != decided or (answer.status == "refer") != referred
             for answer, decided, referred in zip(answers, reference.decided, reference.referred, strict=True)
         )
-        change = float(np.abs(probabilities - reference.probabilities).max())
-        return TaskParity(len(records), change, int(flipped))
+        change = np.abs(probabilities - reference.probabilities).max(initial=0.0)
+        return TaskParity(len(records), float(change), int(flipped))
 
 
 def answered_table(

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinfit.errors import ClinfitError, nearest
-from clinfit.runs.starter import OWN_NAMES, TRAIN_SHARE, write_starter
+from clinfit.runs.starter import OWN_NAMES, TRAIN_SHARE, as_name, write_starter
 from clinfit.study.blocks import BLOCKS
 from clinfit.study.load import flow_yaml
 from clinfit.study.section import Name
@@ -56,7 +56,7 @@ def import_models(file: Path, study: Path, data: Path | None, family: Literal["m
     """Write a starter study with the models of the file. Raises ClinfitError where a field cannot be honoured."""
     models = read_models(file)
     write_starter(study, data, lambda rows: [line for model in models for line in _lines(model, family, rows)])
-    name = study.stem
+    name = as_name(study.stem)
     return Imported(
         study,
         [

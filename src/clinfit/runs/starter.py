@@ -297,10 +297,10 @@ def _study(path: Path, prompt: Path, source: str, settings: Sequence[str], guess
             f"# A clinfit study. `clinfit check {path.name}` says what is wrong with it and shows what a run would do;",
             f"# `clinfit run {path.name}` trains, compares and writes a report. All keys: docs/reference.md.",
             "# Lines marked `guess` were guessed from the data: correct them.",
-            f"name: {flow_yaml(_name(path.stem))}",
+            f"name: {flow_yaml(as_name(path.stem))}",
             'description: ""  # what the study asks, in a sentence; shown in the report',
             "tasks:",
-            f"  {flow_yaml(_name(guess.label.name))}:",
+            f"  {flow_yaml(as_name(guess.label.name))}:",
             *_task_lines(prompt, source, settings, guess),
             *_model_lines(guess),
             *models(guess.label.rows),
@@ -313,7 +313,7 @@ def _study(path: Path, prompt: Path, source: str, settings: Sequence[str], guess
     )
 
 
-def _name(text: str) -> str:
+def as_name(text: str) -> str:
     """Text as a name of a study or task."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._") or "study"
 

@@ -1,12 +1,10 @@
 """Perplexity of general text: whether a language model that was trained on records can still do what its base could.
 
-A probe and no benchmark: sixteen short everyday passages that were written for this project, so that no base has been
-trained on them. What counts is the change from the base, not the level.
+A probe and no benchmark: sixteen passages (scoring/passages.py) on which no base has been trained. What counts is the
+change from the base, not the level.
 """
 
 from collections.abc import Callable
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,7 @@ from transformers import PreTrainedModel
 
 from clinfit.scoring.answer_logits import answer_logits, states_at
 from clinfit.scoring.likelihood import Likelihood
-
-
-@cache
-def passages() -> list[str]:
-    """The probe."""
-    text = resources.files("clinfit.scoring").joinpath("general_text.txt").read_text(encoding="utf-8")
-    return [passage.strip() for passage in text.split("\n\n") if passage.strip()]
+from clinfit.scoring.passages import passages
 
 
 def general_text(tokenizer: Any, nats_of: Callable[[list[int]], float]) -> Likelihood:

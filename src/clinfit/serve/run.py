@@ -88,9 +88,9 @@ def prepare(
     service = Service(models, store, keys, settings, works=works, hosts=_hosts(place))
     for model in models.all():
         say(f"serving {model.name} (pack {model.sha256[:8]}, {model.pack.engine})")
-    listening.listen(BACKLOG)  # who reads the next line and asks at once waits for uvicorn, and is not refused
+    listening.listen(BACKLOG)  # who asks before uvicorn takes connections waits for it, and is not refused
     address = f"[{place.host}]" if ":" in place.host else place.host
-    say(f"clinfit answers on http://{address}:{listening.getsockname()[1]}, stop it with Ctrl-C")
+    ready = f"clinfit answers on http://{address}:{listening.getsockname()[1]}, stop it with Ctrl-C"
     config = uvicorn.Config(
         create_app(service),
         http=timed(settings.body_seconds),
@@ -103,15 +103,20 @@ def prepare(
         limit_concurrency=1000,
         h11_max_incomplete_event_size=32 << 10,
     )
-    return Draining(config, service), listening
+    return Draining(config, service, lambda: say(ready)), listening
 
 
 class Draining(uvicorn.Server):
-    """Says that it is not ready any more as soon as it is told to stop, so that streams end and nobody begins."""
+    """Says that it is ready once it can be stopped well, and that it is not any more as soon as it is told to stop, so
+    that streams end and nobody begins."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._ready = service, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()  # not before: until its handlers are there, a signal ends the process at once
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Not uvicorn's own, which sends the signal to itself again once all is done: a stop that was asked for ends

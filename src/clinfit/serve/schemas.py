@@ -118,8 +118,21 @@ class Effect(Response):
     effect: float
 
 
+class FaithfulnessOut(Response):
+    """How far the probability goes back without the `taken` things that move it most in one direction (`raise_it`), and
+    without others instead, the mean of so many draws; further: than in how many of them. Where `named` is not larger
+    than `drawn`, do not read the order of the effects."""
+
+    taken: int
+    raise_it: bool
+    named: float
+    drawn: float
+    further: int
+    draws: int
+
+
 class ExplanationOut(Response):
-    """The effects, the largest first. meaning: what they are and are not."""
+    """The effects, the largest first. meaning: what they are and are not. faithfulness: null for few effects."""
 
     method: Method
     label: str
@@ -127,6 +140,7 @@ class ExplanationOut(Response):
     effects: list[Effect]
     left_out: dict[str, str]
     meaning: str
+    faithfulness: FaithfulnessOut | None
 
 
 class TypeOut(Response):

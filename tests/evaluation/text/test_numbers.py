@@ -56,6 +56,28 @@ def same(one: str, other: str) -> bool:
         ("x2", "2 times"),
         ("5×10⁹", "5 and 1000000000"),
         ("10⁻³", "0.001"),
+        ("10^9/L and 10^-3", "1000000000/L and 0.001"),
+        ("5e3 cells", "5000 cells"),
+        ("2.5E-2", "0.025"),
+        ("WBC 5k, platelets 150K/µl", "WBC 5000, platelets 150000/µl"),
+        ("7.5k", "7500"),
+        ("4.5x10^9/L", "4.5 x 10^9/L"),
+        ("4.5*10⁹/L", "4.5 and 1000000000/L"),
+        ("150 10*9/L", "150 and 1000000000/L"),
+        ("150 10*9 / L", "150 and 1000000000 / L"),
+        ("150 x10E9/L, 150x10E9/L and 150 10E9/L", "150 and 1000000000/L"),
+        ("4.5X10^12/L", "4.5 and 1000000000000/L"),
+        ("10E9 cells", "10000000000 cells"),
+        ("WBC 7.5 K/uL", "WBC 7500/uL"),
+        ("5 K", "5"),
+        ("2*10", "2 and 10"),
+        ("5-10k, 2 to 3 million", "5000 and 10000, 2 million and 3 million"),
+        ("4 and 5k", "4 and 5000"),
+        ("800-1k ml", "800 ml to 1000 ml"),
+        ("150,000-450k", "150000 to 450000"),
+        ("from 100 to 1 million", "100 and 1000000"),
+        ("5 mg to 10k", "5 mg and 10000"),
+        ("5kg", "5 kg"),
         ("5 LİTRE", "5 litres"),
         ("80 KİLO", "80 kg"),
         ("5 million units", "5,000,000 units"),
@@ -103,7 +125,7 @@ def test_precision_and_recall() -> None:
 
 
 def test_digits_of_which_none_is_read_have_no_number() -> None:
-    assert unsupported_numbers("5k and 5e3", "5000") is None
+    assert unsupported_numbers("B12 and COVID-19", "5000") is None
     assert unsupported_numbers("T38.5", "T36.5") == 1.0
     assert unsupported_numbers("1. Asthma. 2. Gout.", "gout") == 0.0
     assert unsupported_numbers("no digits", "5 mg") == 0.0

@@ -18,16 +18,18 @@ def language(context: MeasuredContext, item: Measured) -> Outcome:
 
 
 def language_facts(rows: pd.DataFrame) -> LanguageDict:
-    """Spread of prompt lengths and label mass, and the items whose text was shortened; rows: of one system on test."""
-    dropped = numbers(rows, "dropped_tokens") if "dropped_tokens" in rows else np.array([])
+    """Spread of prompt lengths and label mass, and the items whose text was shortened; rows: of one system on test, in
+    a repeated cross-validation several an item, of which the first tells what was read of it."""
+    items = rows.drop_duplicates("id")
+    dropped = numbers(items, "dropped_tokens") if "dropped_tokens" in items else np.array([])
     known = dropped[np.isfinite(dropped)]
     return LanguageDict(
-        n=len(rows),
-        prompt_tokens=quartiles(numbers(rows, "prompt_tokens")),
+        n=len(items),
+        prompt_tokens=quartiles(numbers(items, "prompt_tokens")),
         label_mass=quartiles(numbers(rows, "label_mass")) if "label_mass" in rows else None,
         shortened=int((known > 0).sum()) if len(known) else None,
-        cut=_cut(rows) if len(known) else [],
-        pieces=_in_pieces(rows),
+        cut=_cut(items) if len(known) else [],
+        pieces=_in_pieces(items),
     )
 
 

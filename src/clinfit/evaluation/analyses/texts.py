@@ -15,11 +15,11 @@ from clinfit.evaluation.claims.paired import paired_difference
 from clinfit.evaluation.claims.wording import count_of, title
 from clinfit.evaluation.claims.wording import evidence as told
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
-from clinfit.evaluation.metrics.generation import FAITHFULNESS, FEARED, FORM, LIKELIHOOD, OVERLAP
+from clinfit.evaluation.metrics.generation import FAITHFULNESS, FEARED, FORM, GENERATION, LIKELIHOOD, OVERLAP, SHOWS
 from clinfit.evaluation.metrics.text.definitions import KNOWN as TEXT
 from clinfit.evaluation.metrics.text.definitions import unavailable
 from clinfit.evaluation.metrics.text.overlap import signatures
-from clinfit.evaluation.system_results import WrittenDict
+from clinfit.evaluation.system_results import LikelihoodDict, WrittenDict
 from clinfit.evaluation.text_answers import TextAnswers
 from clinfit.evaluation.text_results import DoubtfulText, DoubtfulTexts, TextMetricGroup, TextMetrics
 from clinfit.findings import Finding
@@ -48,28 +48,15 @@ GROUPS = (
         "only, bits per byte between all; neither looks at what a model writes.",
     ),
 )
-#: Findings: share of the items from which each is told, code, metric, least value, what the texts do, and what to do.
-FORM_LIMITS = (
-    (0.01, "empty-texts", "empty", "say nothing", "look at the prompt, and train longer"),
-    (
-        0.05,
-        "cut-off-texts",
-        "cut_off",
-        "end at the limit of tokens",
-        "raise max_new_tokens, or train longer, so that the model learns to end",
-    ),
-    (
-        0.05,
-        "preambles",
-        "preamble",
-        "begin with talk about the answer",
-        "say in the prompt that nothing but the answer is wanted, or train longer",
-    ),
-)
-FEAR_LIMITS = (
-    (0.05, "unsupported-numbers", "unsupported_numbers", "hold a number that their source does not", ""),
-    (0.05, "negation-flips", "negation_flips", "deny what the source affirms or the other way round", ""),
-    (0.02, "laterality-flips", "laterality_flips", "change a side", ""),
+#: Findings: share of the items from which each is told, code, metric, and what to do.
+LIMITS = (
+    (0.01, "empty-texts", "empty", "look at the prompt, and train longer"),
+    (0.05, "cut-off-texts", "cut_off", "raise max_new_tokens, or train longer, so that the model learns to end"),
+    (0.05, "preambles", "preamble", "say in the prompt that nothing but the answer is wanted, or train longer"),
+    (0.05, "unsupported-numbers", "unsupported_numbers", ""),
+    (0.05, "negation-flips", "negation_flips", ""),
+    (0.02, "laterality-flips", "laterality_flips", ""),
+    (0.02, "subject-flips", "subject_flips", ""),
 )
 READ = "a proxy by rules: read these texts before anything is concluded (the report lists their ids)"
 #: A text is a copy of its source from this share of copied tokens on; share of such texts that is told.
@@ -135,7 +122,7 @@ def written(context: MeasuredContext, item: Measured) -> Outcome:
     """The texts of a system in counts; findings on their form and faithfulness, of systems that are no rules."""
     answers: TextAnswers = item.answers
     rows = rows_on_test(context.table, item.system)
-    likely = bool(answers.has_likelihood.all()) and len(answers) > 0
+    splits = {"validation": item.system.validation, "test": item.system.test}
     section = WrittenDict(
         n=len(answers),
         empty=_count(answers, "empty"),
@@ -143,10 +130,22 @@ def written(context: MeasuredContext, item: Measured) -> Outcome:
         preamble=_count(answers, "preamble"),
         tokens=quartiles(numbers(rows, "output_tokens")) if item.system.language_model else None,
         length_ratio=quartiles(answers.score("length_ratio")),
-        reference_tokens=int(answers.tokens.sum()) // repeats_of(answers) if likely else None,
-        reference_bytes=int(answers.bytes.sum()) // repeats_of(answers) if likely else None,
+        likelihood={split: likely for split, part in splits.items() if (likely := _likelihood(part.answers))},
     )
     return section, [] if item.system.rule else [*_alike(item, rows), *_of_texts(item, answers)]
+
+
+def _likelihood(answers: TextAnswers) -> LikelihoodDict | None:
+    """None where any text has none."""
+    if not len(answers) or not answers.has_likelihood.all():
+        return None
+    estimates, repeats = GENERATION.estimates(answers), repeats_of(answers)
+    return LikelihoodDict(
+        perplexity=float(estimates["perplexity"]),
+        bits_per_byte=float(estimates["bits_per_byte"]),
+        tokens=int(answers.tokens.sum()) // repeats,
+        bytes=int(answers.bytes.sum()) // repeats,
+    )
 
 
 def _alike(item: Measured, rows: pd.DataFrame) -> Iterator[Finding]:
@@ -180,11 +179,11 @@ def _commonest(texts: pd.Series) -> int:
 def _of_texts(item: Measured, answers: TextAnswers) -> list[Finding]:
     level = "warn" if item.system.trained else "info"
     found = []
-    for least, code, metric, what, advice in (*FORM_LIMITS, *FEAR_LIMITS):
+    for least, code, metric, advice in LIMITS:
         scores = answers.score(metric)
         n, events = int(np.isfinite(scores).sum()), _count(answers, metric)
         if n and events / n > least:
-            named = f"{item.name}: {count_of(events, n)} of its texts {what}"
+            named = f"{item.name}: {count_of(events, n)} of its texts {SHOWS[metric]}"
             evidence = "" if advice else TEXT[metric].formula
             found.append(Finding(level, code, named, evidence, advice or READ, item.name))
     repeated = item.metrics.get("repeated_ngrams")
@@ -241,7 +240,7 @@ def doubtful_texts(context: MeasuredContext) -> Outcome:
         return None, []
     answers: TextAnswers = item.answers
     reasons: list[list[str]] = [[] for _ in range(len(answers))]
-    for metric, _ in FEARED:
+    for metric in FEARED:
         hit: Bools = np.nan_to_num(answers.score(metric)) > 0
         for at in np.flatnonzero(hit):
             reasons[at].append(metric)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from clinfit.data.fields import FAULTS
-from clinfit.evaluation.answers import Floats, Ints, items_of, repeats_of
+from clinfit.evaluation.answers import Floats, Ints, items_of, repeats_of, tested_part
 from clinfit.evaluation.field_answers import ALL, FieldAnswers, read_field_answers
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
@@ -157,7 +157,7 @@ def scarcest(answers: FieldAnswers) -> tuple[str, int]:
     """The field that fewest references have a value of."""
     repeats = repeats_of(answers)
     counts = {f"field {field}": int((answers.score(f"true:{field}") > 0).sum()) // repeats for field in answers.fields}
-    return min(counts.items(), key=lambda item: item[1], default=("test split", items_of(answers)))
+    return min(counts.items(), key=lambda item: item[1], default=(tested_part(answers), items_of(answers)))
 
 
 def remarks(scored: Scored) -> list[str]:

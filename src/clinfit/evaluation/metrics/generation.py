@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clinfit.evaluation.answers import Bools, Floats, Ints, counted, items_of, repeats_of
+from clinfit.evaluation.answers import Bools, Floats, Ints, counted, items_of, repeats_of, tested_part
 from clinfit.evaluation.metrics.confusion_metrics import divide
 from clinfit.evaluation.metrics.engine import Engine, Scored, Values
 from clinfit.evaluation.metrics.fold_scorer import of_a_repeat, with_folds
@@ -249,15 +249,15 @@ def mix(answers: TextAnswers) -> str:
 
 
 def scarcest(answers: TextAnswers) -> tuple[str, int]:
-    return "test split", items_of(answers)
+    return tested_part(answers), items_of(answers)
 
 
 def remarks(scored: Scored) -> list[str]:
     """What a clinician would fear of its texts, counted: numbers out of nowhere, a denial turned round, no end."""
     answers: TextAnswers = scored.answers
     told = [
-        f"{number} of {of} {what}"
-        for metric, what in FEARED
+        f"{number} of {of} {SHOWS[metric]}"
+        for metric in FEARED
         if (of := _known(answers, metric))
         for number in [int((answers.score(metric) > 0).sum())]
         if number
@@ -267,14 +267,18 @@ def remarks(scored: Scored) -> list[str]:
     return [f"Of its texts, {'; '.join(told)}. These are counts by rules (proxies): read some of the texts."]
 
 
-#: Metrics that are above 0 for a text to be afraid of, and what it then does.
-FEARED = (
-    ("unsupported_numbers", "hold a number that their source does not"),
-    ("negation_flips", "deny what the source affirms or the other way round"),
-    ("laterality_flips", "change a side"),
-    ("cut_off", "end at the limit of tokens"),
-    ("empty", "say nothing"),
-)
+#: What a text does whose score of the metric is above 0.
+SHOWS = {
+    "unsupported_numbers": "hold a number that their source does not",
+    "negation_flips": "deny what the source affirms or the other way round",
+    "laterality_flips": "change a side",
+    "subject_flips": "give the patient what is a relative's or the other way round",
+    "cut_off": "end at the limit of tokens",
+    "empty": "say nothing",
+    "preamble": "begin with talk about the answer",
+}
+#: Those to be afraid of.
+FEARED = tuple(metric for metric in SHOWS if metric != "preamble")
 
 
 def _known(answers: TextAnswers, metric: str) -> int:

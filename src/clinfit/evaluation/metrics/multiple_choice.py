@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pandas as pd
 
-from clinfit.evaluation.answers import Floats, Ints, LabelAnswers, Undeclared, items_of, read_label_answers
+from clinfit.evaluation.answers import Floats, Ints, LabelAnswers, Undeclared, items_of, read_label_answers, tested_part
 from clinfit.evaluation.metrics.classification import CLASSIFICATION
 from clinfit.evaluation.metrics.classification import most_probable as most_probable_label
 from clinfit.evaluation.metrics.classification_table import overall_metrics as classification_metrics
@@ -68,7 +68,7 @@ def mix(answers: LabelAnswers) -> str:
 
 
 def scarcest(answers: LabelAnswers) -> tuple[str, int]:
-    return "test split", items_of(answers)
+    return tested_part(answers), items_of(answers)
 
 
 MULTIPLE_CHOICE = replace(

@@ -45,12 +45,13 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class Kind:
     """A way to make engines. writer, reader: modules with `write(model, folder)` and `read(folder, threads)`. needs:
-    modules that clinfit does not bring. extra: what installs them."""
+    modules that clinfit does not bring. extra: what installs them. named_only: `auto` does not spend its time on it."""
 
     writer: str
     reader: str
     needs: tuple[str, ...]
     extra: str
+    named_only: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -73,11 +74,12 @@ class Kind:
         return import_module(self.reader).read(folder, threads)
 
 
-_HERE = "clinfit.models.engines."
+_HERE, _ONNX = "clinfit.models.engines.", ("onnx", "onnxruntime", "onnxscript")
 #: Engines beside the reference.
 KINDS: dict[str, Kind] = {
     "openvino": Kind(f"{_HERE}openvino_export", f"{_HERE}openvino", ("openvino",), "openvino"),
-    "onnx": Kind(f"{_HERE}onnx_export", f"{_HERE}onnx", ("onnx", "onnxruntime", "onnxscript"), "onnx"),
+    "onnx": Kind(f"{_HERE}onnx_export", f"{_HERE}onnx", _ONNX, "onnx"),
+    "onnx-int8": Kind(f"{_HERE}onnx_int8_export", f"{_HERE}onnx", _ONNX, "onnx", named_only=True),
 }
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime: 8-bit weights, scaled by output channel, and activations that are quantized as they come."""
+"""ONNX Runtime: its own kernels, in fp32 or with 8-bit weights, as the model was written."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from clinfit.models.engines.base import Engine, OneByOne
 
-FILE = "int8.onnx"
+FP32, INT8 = "fp32.onnx", "int8.onnx"
 
 
 def read(folder: Path, threads: int) -> Engine:
@@ -16,10 +16,11 @@ def read(folder: Path, threads: int) -> Engine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession((folder / FILE).read_bytes(), options, providers=["CPUExecutionProvider"])
+    (written,) = folder.glob("*.onnx")
+    session = onnxruntime.InferenceSession(written.read_bytes(), options, providers=["CPUExecutionProvider"])
 
     def compute(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         (found,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
         return np.asarray(found)
 
-    return OneByOne("onnxruntime int8", compute)
+    return OneByOne(f"onnxruntime {written.stem}", compute)

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,9 @@ from clinfit.data.load import canonical_records
 from clinfit.data.records import Record
 from clinfit.packs.answer import Answer
 from clinfit.packs.decide import Served
-from clinfit.packs.explain import Ask, Explanation, Method, explain
+from clinfit.packs.explain import explain
+from clinfit.packs.explanation import Explanation, Method
+from clinfit.packs.faithfulness import DRAWS, Ask
 from clinfit.packs.gradient import STEPS, has_gradient
 from clinfit.serve.batcher import Busy
 from clinfit.serve.kinds import Shown, kind_of
@@ -178,7 +180,7 @@ async def _with_explanation(
     asked = Variants(service, model, explains.payer)
     (record,) = canonical_records(model.task, [record])
     if explains.method == "gradient":
-        service.rates.charge(explains.payer.id, 3 * STEPS)
+        service.rates.charge(explains.payer.id, 3 * STEPS + 1 + DRAWS)
         work = partial(model.pack.explain, record, task=model.task_name, method="gradient")
         working = asyncio.wrap_future(service.batcher.alone(work))
     else:
@@ -233,7 +235,7 @@ class Variants:
 
 def explanation_out(model: ServedModel, found: Explanation, item: Item, record: Record) -> Any:
     """The effects with their places in the text as it was sent."""
-    from clinfit.serve.schemas import Effect, ExplanationOut
+    from clinfit.serve.schemas import Effect, ExplanationOut, FaithfulnessOut
 
     texts = submitted_texts(model.task, item)
     effects = []
@@ -258,4 +260,5 @@ def explanation_out(model: ServedModel, found: Explanation, item: Item, record: 
         ],
         left_out=found.left_out,
         meaning=found.meaning,
+        faithfulness=found.faithfulness and FaithfulnessOut.model_validate(asdict(found.faithfulness)),
     )

@@ -248,6 +248,12 @@ function explanation(found, input) {
     nodes.push(element("p", { className: "hint", textContent: `${name}: underlined spans raise it, dotted ones lower it` }),
       marked(String(input.inputs[name]), found.effects.filter((effect) => effect.input === name && effect.start !== null), "The text with its effects", effectLook(largest)));
   }
+  const check = found.faithfulness;
+  if (check) {
+    const [named, drawn] = [check.named, check.drawn].map((change) => (100 * change).toFixed(1));
+    nodes.push(element("p", { textContent: `Without the ${check.taken} that ${check.raise_it ? "raise" : "lower"} it most the probability ${check.raise_it ? "falls" : "rises"} by ${named} percentage points, without ${check.taken} others by ${drawn} (mean of ${check.draws} draws).`
+      + (check.named > check.drawn ? "" : " So do not read the order of these effects.") }));
+  }
   const rows = found.effects.slice(0, 8).map((effect) => element("tr", {},
     element("td", { textContent: effect.start === null ? effect.input : quoted(part(Array.from(String(input.inputs[effect.input])), effect.start, effect.end)) }),
     element("td", { className: "number", textContent: (effect.effect > 0 ? "+" : effect.effect < 0 ? "−" : "") + (100 * Math.abs(effect.effect)).toFixed(1) }),

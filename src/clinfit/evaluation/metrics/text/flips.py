@@ -8,8 +8,10 @@ references taken together; each gives a number of flips an item, None where the 
 Rules, in the manner of NegEx (Chapman et al., 2001) and ConText (Harkema et al., 2009):
 
 - Denied: a word such as no, not, without, denies, negative before the name in one sentence, with no `but`, `except`,
-  `however`, `has`, `reports`, ... between; or `is ruled out`, `not present`, `absent` right behind it. Not: no change,
-  no increase, not only, not sure.
+  `however`, `has`, `reports`, ... between; or `is ruled out`, `not present`, `absent` right behind it; or `(-)` before
+  it (`(-) fever (+) cough`) or behind it (`fever (-), cough (+)`): a sign between two words stands as the first sign
+  of the sentence that has a word on one side alone. Not: no change, no increase, not only, not sure; and what has a
+  `(+)` in that place is affirmed whatever stands before it.
 - In a dialogue, a question about something is denied where the next sentence begins with no, nope, nothing, I don't.
 - A relative's: mother, brother, family, ... before the name in one sentence with no `patient`, `he`, `she` between, or
   `in his brother`, `side of the family` behind it; and in the answer to a question about the family. Not somebody who
@@ -47,6 +49,7 @@ _NO_ANSWER = re.compile(
     r"(?! (?:idea|doubt|problem|sure|know))",
     re.IGNORECASE,
 )
+_SIGN = re.compile(r"[(\[]([-+\u2212\u2013])[)\]]")
 _RELATIVES = frozenset(
     """mother father mom mum dad brother brothers sister sisters aunt uncle grandmother grandfather
     grandparents grandma grandpa parents parent sibling siblings son daughter mgm mgf pgm pgf cousin cousins
@@ -102,12 +105,41 @@ def _together(texts: Iterable[Said]) -> Said:
 
 @lru_cache(maxsize=256)
 def _polarity(text: str) -> Said:
-    return _said(
-        (mention.entity, "denied" if denied or _is_denied(words, mention.start, mention.end) else "affirmed")
-        for sentence, denied in _with_answers(text)
-        for words in [tokens(sentence)]
-        for mention in mentions(sentence)
-    )
+    return _said(pair for sentence, denied in _with_answers(text) for pair in _polarity_in(sentence, denied))
+
+
+def _polarity_in(sentence: str, denied: bool) -> Iterator[tuple[object, str]]:
+    """denied: whether all of it is."""
+    words, found = tokens(sentence), mentions(sentence)
+    before, behind = _signs(sentence)
+    for mention in found:
+        sign = before.get(mention.start - 1) or behind.get(mention.end)
+        is_denied = denied or (sign != "+" if sign else _is_denied(words, mention.start, mention.end))
+        yield mention.entity, "denied" if is_denied else "affirmed"
+
+
+def _signs(sentence: str) -> tuple[dict[int, str], dict[int, str]]:
+    """The signs that stand before what they are said of, and those behind it: place among the tokens -> sign.
+
+    One with no word before it stands before, one with no word behind it stands behind; the others stand as the first
+    of these does.
+    """
+    found = list(_SIGN.finditer(sentence))
+    clear = [_stands_behind(sentence, sign) for sign in found]
+    usual = next((stands for stands in clear if stands is not None), False)
+    before: dict[int, str] = {}
+    behind: dict[int, str] = {}
+    for sign, stands in zip(found, clear, strict=True):
+        side = behind if (usual if stands is None else stands) else before
+        side[len(tokens(sentence[: sign.end()])) - 1] = sign[1]
+    return before, behind
+
+
+def _stands_behind(sentence: str, sign: re.Match[str]) -> bool | None:
+    """None where a word stands on both sides of it."""
+    if re.match(r"\s*(?:[,;.]|$)", sentence[sign.end() :]):
+        return True
+    return None if re.search(r"[^\W_]\s*$", sentence[: sign.start()]) else False
 
 
 @lru_cache(maxsize=256)

@@ -1,12 +1,13 @@
 """Numbers, doses and units: those of the output against the source, and those of the reference against the output.
 
 A quantity is a value with a unit, brought to one unit of its kind: 500 mg = 0.5 g, 24 hours = 1 day, 5 mg/dL = 50 mg/L.
-Read are digits with thousands and with a decimal point or comma, both ends of a range (`5-10 mg`), dates (`01/10/09`),
-per cent, fractions of one sign (`1½`), powers of ten (`10⁹`), `5 million`, temperatures (`T38.5`), how often (`q8h`,
-`2x/day`, `x2`), number words (`twenty-six`; `one` only before a unit). Not read are digits inside a name (B12,
-COVID-19), `5k`, `5e3`, units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); spaces that break
-divide numbers (`1 000 mg`, since `2 500 mg tablets` are two). A text with digits of which none is read
-has no number of unsupported ones.
+Read are digits with thousands and with a decimal point or comma, both ends of a range (`5-10 mg`, `5-10k`), dates
+(`01/10/09`), per cent, fractions of one sign (`1½`), powers of ten (`10⁹`, `10^9`, `10*9/L`, `5e3`, and `10E9/L` as
+laboratories write 10⁹; in `5x10^9` the 5 and the power), `5 million`, `150k`, `7.5 K/µL`, temperatures (`T38.5`), how
+often (`q8h`, `2x/day`, `x2`), number words (`twenty-six`; `one` only before a unit). Not read are digits inside a name
+(B12, COVID-19), units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); spaces that break divide
+numbers (`1 000 mg`, since `2 500 mg tablets` are two). A text with digits of which none is read has no number of
+unsupported ones.
 
 A quantity is found again where the same value has the same unit, or where one of the two is written without a unit.
 Only whether it is there is asked, not what it is said of, so these are proxies: a right number for the wrong drug
@@ -91,23 +92,29 @@ _DATE = re.compile(r"(?<![\w/.-])(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?![\w/-])"
 _LISTED = re.compile(r"(?:^|(?<=[.:;?!])\s+)\d{1,2}[.)]\s+(?=[A-Z])", re.MULTILINE)
 #: Letters that match those of a unit without regard to case, and that case folding leaves or makes two of.
 _FOLDED = str.maketrans("\u0130\u0131\u017f", "Iis")
-#: What stands at a number and belongs to no name: q8h, 2x/day, x2, T38.5.
+#: What stands at a number and belongs to no name: the x of 5x10^9, q8h, 2x/day, x2, T38.5.
 _AT_NUMBERS = re.compile(
+    r"(?:(?<=\d)|(?<![^\W_]))[xX*](?=10(?:[\^*\u2070-\u207b\u00b2\u00b3\u00b9]|[eE]\d))|"
     r"(?<![^\W_])[qQ]\.?(?=\d{1,2}(?:-\d{1,2})?\s?(?:h|hrs?|hours?|min|days?|wk|weeks?)\b)"
     r"|(?<![^\W_])x(?=\d{1,2}(?![^\W_]))|(?<=\d)x(?![^\W_])|(?<![^\W_])T(?=\d{2,3}\.\d)"
 )
 _PARTS = "\u00bc-\u00be\u2150-\u215e"
-_SCALES = {"million": 10**6, "billion": 10**9}
-_SCALE = "|".join(_SCALES)
-_POWER = r"(?<=10)(?<![\d.,]10)(?P<power>\u207b?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]{1,2})"
+_SCALES = {"million": 10**6, "billion": 10**9, "k": 10**3}
+_SCALE = r"(?:\s(?P<scale>million|billion)\b|(?:\s(?=k/[u\u00b5\u03bcm]l\b))?(?P<k>k)(?![^\W_]))"
+_EXPONENT = r"[-+\u2212]?\d{1,2}(?![^\W_])"
+_POWER = (
+    rf"(?:(?<=10)(?<![\d.,]10)(?:(?P<power>\u207b?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]{{1,2}})|(?:\^|[*e](?=\d+\s?/))(?P<caret>{_EXPONENT}))"
+    rf"|e(?P<e>{_EXPONENT}))"
+)
 #: No letter, digit or `COVID-` before it, and no letter after it but those of a unit.
 _DIGITS = re.compile(
     rf"(?<![^\W_])(?<![^\W\d_{_PARTS}]-)(?<!\d[.,])(?P<sign>(?<![\w)\]%.])[-\u2212])?"
-    rf"(?>(?P<number>{NUMBER}|\.\d+)(?:{_POWER}|\s?(?P<and>[{_PARTS}])|\s(?P<scale>{_SCALE})\b)?|(?P<part>[{_PARTS}]))"
+    rf"(?>(?P<number>{NUMBER}|\.\d+)(?:{_POWER}|\s?(?P<and>[{_PARTS}])|{_SCALE})?|(?P<part>[{_PARTS}]))"
     rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?![^\W_]))",
     re.IGNORECASE,
 )
 _SPELT = re.compile(rf"(?<![^\W_])(?>(?P<words>{_THOUSANDS}))(?:{_AFTER}|(?![^\W_]))", re.IGNORECASE)
+_SPAN = re.compile(r"\s?(?:-|\u2013|\u2014|to)\s?", re.IGNORECASE)
 _RANGE = re.compile(r"\s?(?:-|\u2013|\u2014|/|x|\u00d7|to|by|and|or)\s?", re.IGNORECASE)
 
 
@@ -174,20 +181,31 @@ def _share_found(wanted: Collection[Quantity], known: Collection[Quantity]) -> f
 
 
 def _read(text: str) -> set[Quantity]:
-    """Quantities in digits and in words; the first end of a range has the unit of the second."""
+    """Quantities in digits and in words; the first end of a range has the unit and the scale of the second."""
     found: set[Quantity] = set()
     matches = sorted([*_DIGITS.finditer(text), *_SPELT.finditer(text)], key=lambda match: match.start())
     for match, following in zip_longest(matches, matches[1:]):
-        number, unit = _number(match), _unit(match)
-        if unit is None and following and _RANGE.fullmatch(text[match.end() : following.start()]):
-            unit = _unit(following)
+        number, unit, scale = _number(match), _unit(match), _scale(match)
+        if following:
+            between = text[match.end() : following.start()]
+            unit = unit or (_unit(following) if _RANGE.fullmatch(between) else None)
+            if scale is None and _unit(match) is None and _SPAN.fullmatch(between) and _is_less(number, following):
+                scale = _scale(following)
         if number is not None and not (unit is None and match[0].casefold() == "one"):
             kind, factor = unit or ("", Fraction(1))
+            number *= scale or 1
             found.add(Quantity(number * factor, kind, number))
     return found
 
 
+def _is_less(number: Fraction | None, following: re.Match[str]) -> bool:
+    """`5-10k` are thousands, `800-1k` and `150,000-450k` are not."""
+    second = _number(following)
+    return number is not None and second is not None and number < second
+
+
 def _number(match: re.Match[str]) -> Fraction | None:
+    """Without its scale."""
     parts = match.groupdict()
     if (words := parts.get("words")) is not None:
         return Fraction(_spelt(words.casefold()))
@@ -197,10 +215,21 @@ def _number(match: re.Match[str]) -> Fraction | None:
     number = value(parts["number"] if parts["number"][0] != "." else "0" + parts["number"])
     if number is None:
         return None
-    if parts["power"]:
-        return sign * Fraction(10) ** int(unicodedata.normalize("NFKC", parts["power"]).replace("\u2212", "-"))
-    scale = _SCALES[parts["scale"].casefold()] if parts["scale"] else 1
-    return sign * scale * (Fraction(number) + (_part(parts["and"]) if parts["and"] else 0))
+    if ten_to := parts["power"] or parts["caret"]:
+        return sign * _ten_to(ten_to)
+    return sign * _ten_to(parts["e"] or "0") * (Fraction(number) + (_part(parts["and"]) if parts["and"] else 0))
+
+
+def _scale(match: re.Match[str]) -> int | None:
+    """Thousand, million or billion."""
+    parts = match.groupdict()
+    named = parts.get("scale") or parts.get("k")
+    return _SCALES[named.casefold()] if named else None
+
+
+def _ten_to(exponent: str) -> Fraction:
+    """Of digits on the line or above it."""
+    return Fraction(10) ** int(unicodedata.normalize("NFKC", exponent).replace("\u2212", "-"))
 
 
 def _part(sign: str) -> Fraction:

@@ -11,6 +11,8 @@ from clinfit.report.section import section
 from clinfit.report.sections.subject import Subject
 from clinfit.report.tables import Grid, Plain, by_rank, cell_of
 
+SPLITS = ("validation", "test")
+
 
 @dataclass(frozen=True)
 class Group:
@@ -22,11 +24,12 @@ class Group:
 
 @dataclass(frozen=True)
 class TextsView:
-    """written: each system's texts in counts. groups: the metrics. settings: of ROUGE and chrF. missing: metrics that
-    could not be computed, and why."""
+    """written: each system's texts in counts. groups: the metrics. likelihood: of the references of both splits.
+    settings: of ROUGE and chrF. missing: metrics that could not be computed, and why."""
 
     written: Plain | None
     groups: list[Group]
+    likelihood: Plain | None
     settings: list[tuple[str, str]]
     missing: list[str]
 
@@ -58,6 +61,7 @@ def texts_view(subject: Subject) -> TextsView | None:
             )
             for group in groups
         ],
+        likelihood=likelihood_table(wrote),
         settings=[] if found is None else list(found["settings"].items()),
         missing=[f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()],
     )
@@ -77,26 +81,33 @@ def written_table(wrote: Sequence[tuple[SystemResult, WrittenDict]]) -> Plain:
             *(of_all(written[name], written["n"]) for name in ("empty", "cut_off", "preamble")),
             spread(written["tokens"], 0),
             spread(written["length_ratio"], 2),
-            NOTHING.text if written["reference_tokens"] is None else count(written["reference_tokens"]),
         ]
         for system, written in wrote
     ]
     hint = (
         "Median (lower to upper quartile; lowest to highest). Cut off: ended at the limit of tokens. Preamble: begins "
-        "with talk about the answer. Length: against the reference, 1 is as long. Tokens of the references: those that "
-        "perplexity is of."
+        "with talk about the answer. Length: against the reference, 1 is as long."
     )
-    columns = [
-        "System",
-        "Texts",
-        "Empty",
-        "Cut off",
-        "Preamble",
-        "Tokens written",
-        "Length",
-        "Tokens of the references",
-    ]
+    columns = ["System", "Texts", "Empty", "Cut off", "Preamble", "Tokens written", "Length"]
     return Plain("The texts in counts", hint, columns, rows)
+
+
+def likelihood_table(wrote: Sequence[tuple[SystemResult, WrittenDict]]) -> Plain | None:
+    """Validation beside test, as the rest of the page tells test alone; None where no system has a likelihood."""
+    rows = [
+        [
+            system["name"],
+            *(decimal(known[split]["perplexity"], 1) if split in known else NOTHING.text for split in SPLITS),
+            *(decimal(known[split]["bits_per_byte"], 2) if split in known else NOTHING.text for split in SPLITS),
+            *(count(known[split]["tokens"]) if split in known else NOTHING.text for split in SPLITS),
+        ]
+        for system, written in wrote
+        if (known := written["likelihood"])
+    ]
+    names = ("Perplexity", "Bits per byte", "Tokens of the references")
+    columns = ["System", *(f"{name}, {split}" for name in names for split in SPLITS)]
+    hint = "Of the references, over all their tokens, ends of turn among them; lower is better."
+    return Plain("References on validation and test", hint, columns, rows) if rows else None
 
 
 def of_all(events: int, n: int) -> str:

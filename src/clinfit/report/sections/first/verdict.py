@@ -108,9 +108,18 @@ def in_plain_words(task: TaskResult) -> str:
 
 
 def tested(task: TaskResult) -> str:
-    """What answers are counted by: in a repeated cross-validation a record has several."""
+    """What answers are counted by, in words: in a repeated cross-validation a record has several."""
+    repeats = _repeats(task)
+    return "test records" if repeats == 1 else f"answers, {repeats} a record"
+
+
+def counted(task: TaskResult) -> str:
+    return "items" if _repeats(task) == 1 else "answers"
+
+
+def _repeats(task: TaskResult) -> int:
     divided = section(task, "cross_validation")
-    return "test records" if divided is None or divided["repeats"] == 1 else f"answers, {divided['repeats']} a record"
+    return 1 if divided is None else divided["repeats"]
 
 
 def headline(task: TaskResult) -> list[tuple[str, Cell]]:

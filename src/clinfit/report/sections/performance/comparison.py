@@ -8,7 +8,7 @@ from clinfit.evaluation.results import Comparison, Difference, TaskResult
 from clinfit.evaluation.system_results import SystemResult
 from clinfit.report.format import NOTHING, Cell, decimal, interval, metric_cell, p_value, per_cent, signed
 from clinfit.report.kinds import kind_of
-from clinfit.report.sections.first.verdict import tested
+from clinfit.report.sections.first.verdict import counted, tested
 from clinfit.report.sections.subject import Subject
 from clinfit.report.tables import metric_of
 
@@ -103,7 +103,7 @@ def pairs(task: TaskResult) -> list[Pair]:
                 _agreement(comparison, task),
                 comparison["sentence"],
                 _within(comparison),
-                change_rows(comparison, systems),
+                change_rows(comparison, systems, counted(task)),
             )
         )
     return found
@@ -114,15 +114,19 @@ def apart(
 ) -> tuple[list[ChangeRow], list[ChangeRow]]:
     """The rows of all records, and those of each label; of two labels both stand in one table."""
     if len(task["labels"]) <= 2:
-        return change_rows(comparison, systems), []
+        return change_rows(comparison, systems, counted(task)), []
     of_all, of_labels = (
         [row for row in comparison["rows"] if (row["label"] is None) == whole] for whole in (True, False)
     )
-    return change_rows({**comparison, "rows": of_all}, systems), change_rows({**comparison, "rows": of_labels}, systems)
+    return (
+        change_rows({**comparison, "rows": of_all}, systems, counted(task)),
+        change_rows({**comparison, "rows": of_labels}, systems, counted(task)),
+    )
 
 
-def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult]) -> list[ChangeRow]:
-    """One row a metric; values keep the interval of their own system where the results hold it.
+def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult], counted: str) -> list[ChangeRow]:
+    """One row a metric; values keep the interval of their own system where the results hold it. counted: what answers
+    are counted by.
 
     The F1 of the positive label stands once, whether as such or as that of its label.
     """
@@ -141,20 +145,20 @@ def change_rows(comparison: Comparison, systems: Mapping[str, SystemResult]) -> 
                 p_cell(row),
                 row["direction"] if row["supported"] else "",
                 _shown(row),
-                _over(row, comparison),
+                _over(row, comparison, counted),
             )
         )
     return rows
 
 
-def _over(row: Difference, comparison: Comparison) -> str:
+def _over(row: Difference, comparison: Comparison, counted: str) -> str:
     """over 40 items; 60 that have a value with tiny (before) only are left out."""
     common = row["common"]
     if common is None or not (common["reference"] or common["new"]):
         return ""
     told = {comparison["reference"]: common["reference"], comparison["new"]: common["new"]}
     only = " and ".join(f"{n} that have a value with {name} only" for name, n in told.items() if n)
-    return f"over {common['both']} items; {only} are left out"
+    return f"over {common['both']} {counted}; {only} are left out"
 
 
 def _same_number(row: Difference) -> tuple[float | None, ...]:
