@@ -107,6 +107,19 @@ def test_limit_takes_the_first_rows(rows: Rows, make_task: MakeTask, write_csv: 
     assert data.notes.rows == 8
 
 
+def test_limit_takes_the_first_rows_of_each_official_split(
+    rows: Rows, make_task: MakeTask, write_csv: WriteCsv
+) -> None:
+    """Files are often in the order of their splits: the first rows alone would test nothing."""
+    path = write_csv([row | {"fold": "test" if at >= 8 else "train"} for at, row in enumerate(rows)])
+    split = {"column": "fold", "validation_of_train": 0.25}
+    data = load_task("outcome", make_task(path.name, limit=9, split=split), path.parent)
+    assert [record.id for record in data.records] == [f"p{at}" for at in (0, 1, 2, 3, 4, 5, 8, 9, 10)]
+    assert {record.id for record in data.records if record.split == "test"} == {"p8", "p9", "p10"}
+    few = load_task("outcome", make_task(path.name, limit=5, split={"column": "fold"}), path.parent)
+    assert [record.split for record in few.records].count("test") == 2
+
+
 def test_what_cleaning_drops_is_counted(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
     copies = [row | {"patient": f"{row['patient']}-copy"} for row in rows[:2]]
     path = write_csv([*rows, *copies])
@@ -137,6 +150,11 @@ def test_duplicate_ids(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> 
     error = error_of(make_task(path.name), path.parent)
     assert "7 ids" in error.found and "p0, p1, p2, p3, p4 and 2 more" in error.found
     assert "group: patient" in error.fix
+
+
+def test_one_id_that_stands_twice(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:
+    path = write_csv([*rows, rows[0]])
+    assert ": 1 id stands in more than one row, record p0" in error_of(make_task(path.name), path.parent).found
 
 
 def test_missing_ids(rows: Rows, make_task: MakeTask, write_csv: WriteCsv) -> None:

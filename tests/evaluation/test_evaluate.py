@@ -158,6 +158,20 @@ def test_the_winner_and_the_language_model_are_named(make_study, rows):
     assert 3 <= len(result["verdict"]) <= 6
 
 
+def test_what_is_said_of_language_models_is_said_of_the_one_that_validation_chose(make_study, rows):
+    """The luckiest on test is another one."""
+    study = make_study(primary="auroc")
+    other = Causal(name="lucky", family="causal", base="clinfit/tiny")
+    study = study.model_copy(update={"models": [*study.models, other]})
+    tables = [ranked(rows, "tiny", 1.5), ranked(rows, "lucky", 2.5, seed=4), ranked(rows, "forest", 1.0, seed=1)]
+    for seed, (name, strength) in enumerate({"tiny": 2.0, "lucky": 0.5, "forest": 1.0}.items()):
+        tables.append(ranked(rows, name, strength, split="validation", seed=seed))
+    result = outcome(study, *tables)
+    assert result["ranking"][0] == "lucky" and result["chosen"]["system"] == "tiny"
+    (said,) = (line for line in result["verdict"] if line.startswith("Language models against simple ones"))
+    assert "tiny" in said and "lucky" not in said
+
+
 def test_a_trained_model_is_held_against_examples_in_the_prompt_of_its_base(make_study, rows):
     """Whether to tune or to show examples is what a reader asks first; a model that is shown none is the base."""
     study = make_study()

@@ -22,6 +22,7 @@ from clinfit.predictions import COLUMNS
 from clinfit.runs.rescore import read_again
 from clinfit.scoring.parse import PARSERS
 from clinfit.study.evaluation import SETTINGS, floor_names, primaries
+from clinfit.study.models import Causal
 from clinfit.study.schema import Study
 from clinfit.study.tasks import MultipleChoice
 from predicted import LABELLED, MADE, RULES, predictions_of, results_of, study_of, task_of
@@ -351,6 +352,22 @@ def test_a_rule_that_writes_is_a_yardstick_and_never_the_model() -> None:
     assert found["ranking"][0] == "lead" and found["baseline"] == "lead"
     assert found["chosen"] is not None and found["chosen"]["system"] == "tiny (after)"
     assert "free-baseline-as-good" in {finding["code"] for finding in found["findings"]}
+
+
+def test_the_free_rule_is_held_against_the_model_that_validation_chose() -> None:
+    """Not against the one that is luckiest on test."""
+    task = task_of("generation")
+    made = study_of({"asked": task})
+    other = Causal(name="lucky", family="causal", base="clinfit/tiny")
+    made = made.model_copy(update={"models": [*made.models, other]})
+    systems = (("forest", 1, 2.0), ("tiny", 1, 1.0), ("lucky", 1, 4.0))
+    tables = predictions_of("asked", task, systems=systems)
+    swapped = predictions_of("asked", task, systems=(("forest", 1, 2.0), ("tiny", 1, 4.0), ("lucky", 1, 1.0)))
+    mixed = pd.concat([tables[tables["split"] == "test"], swapped[swapped["split"] == "validation"]])
+    found = evaluate(made, mixed)["tasks"]["asked"]
+    assert found["ranking"][0] == "lucky" and found["chosen"] is not None and found["chosen"]["system"] == "tiny"
+    (told,) = (finding for finding in found["findings"] if finding["code"] == "free-baseline-as-good")
+    assert told["title"].startswith("tiny is not shown")
 
 
 def test_what_is_to_be_feared_is_found_and_told_by_id(results: dict[str, TaskResult]) -> None:

@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.statistics.delong import delong, delong_interval
 from clinfit.evaluation.statistics.intervals import wilson
+from clinfit.study.models import Baseline
 from clinfit.study.tasks import task_from
 from predicted import study_of
 
@@ -154,6 +155,30 @@ def test_differences_are_paired():
     assert gain["high"] - gain["low"] < single["high"] - single["low"], "pairing must take out what both share"
     assert {row["difference"] for row in declared["same"]["rows"]} == {0.0}
     assert rows["subset_accuracy"]["test"] == "McNemar, exact"
+
+
+def test_a_rare_label_does_not_hide_what_the_others_show():
+    """One label has two items, the others hundreds: the mean over labels is ahead of no answer whatever these two say;
+    where they alone are what it is ahead by, nothing is shown."""
+    gold, probabilities = data(n=400, strength=2.0)
+    gold[:, 2] = np.arange(400) < 2
+    found = evaluated(make_table("net", gold, probabilities), primary="macro_auroc")
+    assert not any("is not shown to be better" in line or "no model is shown" in line for line in found["verdict"])
+    assert "uninformative" not in {finding["code"] for finding in found["findings"]}
+    useless = np.full_like(probabilities, 0.5)
+    useless[:, 2] = gold[:, 2]
+    found = evaluated(make_table("net", gold, useless), primary="macro_auroc")
+    assert any("no model is shown to be better" in line for line in found["verdict"])
+
+
+def test_of_rules_alone_none_is_called_a_model():
+    gold, probabilities = data()
+    rule = Baseline(name="word", family="baseline", kind="lexicon")
+    block = {"kind": "multilabel", "labels": list(LABELS), "data": {"path": "items.csv", "inputs": {"text": "text"}}}
+    study = study_of({"asked": task_from(block)}, bootstrap=200).model_copy(update={"models": [rule]})
+    table = make_table("word", gold, np.full_like(probabilities, 0.4))
+    said = evaluate(study, table)["tasks"]["asked"]["verdict"]
+    assert any("word is not shown to be better" in line for line in said) and "no model" not in " ".join(said)
 
 
 def test_groups_are_resampled_as_a_whole_and_order_is_no_matter():

@@ -189,6 +189,26 @@ def test_answers_that_stay_as_they_were_on_few_items_show_nothing(n: int, seeds:
     assert (change["low"], change["high"]) == pytest.approx(one_seed), "as wide as of one seed"
 
 
+@pytest.mark.parametrize("seeds", [(42,), (1, 2, 3)])
+def test_a_model_that_collapsed_to_one_label_has_no_interval_and_nothing_is_shown(seeds: Sequence[int]) -> None:
+    """It answers the same to everything, before and after: no resample can say how sure that is."""
+    made = study(primary="macro_f1", margin=0.03)
+    tables = []
+    for seed in seeds:
+        for number, name in enumerate(("one", "other")):
+            table = predictions_of(
+                name, made.tasks[name], 100, number, [("forgets", 0, 0.1), ("forgets", 1, 2.0)], seed
+            )
+            table.loc[table["stage"] == 1, "predicted"] = "No"
+            tables += [table, table.loc[table["stage"] == 1].assign(stage=2)]
+    found = evaluate(made.model_copy(update={"models": made.models[:2]}), pd.concat(tables, ignore_index=True))
+    entry = of(found, "one", "forgets")
+    last, change = entry["rows"][-1]["metric"], entry["by_kind"]["retention"]
+    assert last["value"] is not None and last["low"] is None and "resamples agree" in last["reason"]
+    assert change["difference"] == 0 and change["low"] is None and not change["within"]
+    assert "shown" not in change["sentence"].replace("no difference shown", "")
+
+
 def test_what_was_not_learned_is_not_called_forgotten() -> None:
     """It falls to what a constant answer is worth in the stage that should teach it, and below that behind it."""
     knows = {**KNOWS, "forgets": {0: (2.0, 0.2), 1: (0.0, 0.2), 2: (-1.0, 2.5)}}
@@ -392,7 +412,7 @@ def test_the_conclusion_names_no_remedy_where_none_did_better(found: Results) ->
     ways = {model: {task: of(found, task, model) for task in ("one", "other")} for model in ("forgets", "keeps")}
     primaries = {"one": "accuracy", "other": "accuracy"}
     best = conclusion(ways, "forgets", "forgets", "forgets", primaries)  # type: ignore[arg-type]
-    assert best.endswith("; of 2 ways none did better over all tasks on validation, by mean rank.")
+    assert best.endswith("; of 2 ways none did better than forgets over all tasks on validation, by mean rank.")
     alone = conclusion({"forgets": ways["forgets"]}, "forgets", None, None, primaries)  # type: ignore[dict-item]
     assert alone.endswith("; there is no other way to hold against it.") and "forgot one" in alone
 

@@ -38,6 +38,20 @@ def divide(
     return [splits]
 
 
+def first_rows(table: pd.DataFrame, most: int, column: str | None) -> pd.DataFrame:
+    """The first `most` rows; where a column says what is train and test, the first of each of its values, as many as
+    its share of all rows and one at least: files are often in the order of their splits."""
+    if column is None or len(table) <= most:
+        return table.head(most)
+    values = table[column].astype(str)
+    sizes = values.value_counts(sort=False)
+    due = sizes * most / len(table)
+    counts = due.astype(int).clip(lower=1)
+    left = max(0, most - int(counts.sum()))
+    counts[(due - counts).nlargest(left).index] += 1
+    return table[values.groupby(values).cumcount() < values.map(counts)]
+
+
 def _rule(task: Task) -> SplitRule:
     """How the task's records are divided: by label, but for texts, no two of which are alike. To divide these one by
     one would let what the references say decide the order."""

@@ -20,7 +20,7 @@ from clinfit.data.catalog.entry import note_of
 from clinfit.data.clean import clean_inputs, records_to_drop
 from clinfit.data.declared import check_categories, impossible_words, is_impossible
 from clinfit.data.describe import describe_records, fold_sizes
-from clinfit.data.divide import divide
+from clinfit.data.divide import divide, first_rows
 from clinfit.data.notes import DataNotes, drift, repeated_columns, same_numbers
 from clinfit.data.read import other_sheets, read_new_rows, read_rows
 from clinfit.data.records import SPLITS, Record, Split, Target, Value, in_split
@@ -34,6 +34,7 @@ from clinfit.data.values import (
     as_paragraphs,
     as_text,
     cells_of,
+    in_several_rows,
     read_cells,
     shown_ids,
 )
@@ -117,10 +118,10 @@ def _task_data(name: str, task: Task, folder: Path, subgroups: Sequence[Subgroup
     _inputs_declared(data)
     sources = _sources(data)
     tables = [read_rows(source, folder, data) for _, source in sources]
-    if data.limit is not None:
-        tables = [table.head(data.limit) for table in tables]
     for table, (_, source) in zip(tables, sources, strict=True):
         _columns_present(table, [*_columns(data), *(subgroup.column for subgroup in subgroups)], source)
+    if data.limit is not None:
+        tables = [first_rows(table, data.limit, data.split.column) for table in tables]
     sheets = {
         source: other for table, (_, source) in zip(tables, sources, strict=True) if (other := other_sheets(table))
     }
@@ -320,7 +321,7 @@ def _unique(ids: Sequence[str], column: str | None, *, fix: str) -> None:
     repeated = [name for name, times in Counter(ids).items() if times > 1]
     if repeated:
         raise ClinfitError(
-            f"id column {column!r}: {len(repeated)} ids stand in more than one row, {shown_ids(repeated)}",
+            f"id column {column!r}: {in_several_rows(repeated)}, {shown_ids(repeated)}",
             expected="one row an id",
             fix=fix,
         )

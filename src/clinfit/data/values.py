@@ -213,6 +213,11 @@ def may_be_text(values: Collection[str]) -> bool:
     return len(values) > LISTED_VALUES or any(len(value.split()) > VALUE_WORDS for value in values)
 
 
+def in_several_rows(ids: Sequence[str]) -> str:
+    """How many ids stand in more rows than one, for a message."""
+    return "1 id stands in more than one row" if len(ids) == 1 else f"{len(ids)} ids stand in more than one row"
+
+
 def shown_ids(ids: Sequence[str]) -> str:
     """The first few record ids, for a message."""
     more = f" and {len(ids) - EXAMPLES} more" if len(ids) > EXAMPLES else ""

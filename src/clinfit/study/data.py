@@ -278,7 +278,12 @@ class Data(Section):
         description="a program made the records, and no patient is behind them: every output says that figures on them "
         "say nothing about patients",
     )
-    limit: int | None = Field(default=None, ge=2, description="use only the first N records (for trying things out)")
+    limit: int | None = Field(
+        default=None,
+        ge=2,
+        description="use only the first N records (for trying things out); with `split.column`, of each of its values "
+        "the first, by its share",
+    )
     quick: int | None = Field(
         default=None,
         ge=10,

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clinfit.evaluation.answers import Rows
+from clinfit.evaluation.claims.ranking import chosen_among
 from clinfit.evaluation.claims.wording import number
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import METRICS
@@ -30,11 +31,12 @@ LISTED = 50
 def label_errors(context: MeasuredContext) -> Outcome:
     """Labels that the informative trained systems contradict; none at another place, where the model is as likely to be
     what is wrong."""
-    if not context.trained or context.facts.external is not None:
+    best = chosen_among(context, context.trained)
+    if best is None or context.facts.external is not None:
         return None, []
     informative = [item.system for item in context.trained if item.name not in context.uninformative]
     found = likely_errors(informative, context.task.labels)
-    return found or None, check_label_errors(found, context.trained[0], len(informative), context.primary)
+    return found or None, check_label_errors(found, best, len(informative), context.primary)
 
 
 def likely_errors(systems: Sequence[System], labels: Sequence[str]) -> list[LabelError]:
@@ -120,7 +122,7 @@ def noise_counts(gold: Ints, probabilities: Floats) -> Ints:
 
 
 def check_label_errors(errors: Sequence[LabelError], best: Measured, systems: int, primary: str) -> list[Finding]:
-    """How many there are, and what the primary metric of the best system would be without those of the test split."""
+    """How many there are, and what the primary metric of the chosen one would be without those of the test split."""
     if not errors:
         return []
     tested = [item["id"] for item in errors if item["split"] == "test"]

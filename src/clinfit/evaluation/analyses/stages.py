@@ -14,7 +14,7 @@ No difference shown is not retention: that needs a margin, declared beforehand (
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -24,9 +24,8 @@ from clinfit.evaluation.analyses.stage_changes import BySeed, against_controls, 
 from clinfit.evaluation.answers import items_of, numbers
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER
-from clinfit.evaluation.metrics.metric import Metric, undefined
+from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.stage_results import StagedModel, StageValue
-from clinfit.evaluation.statistics.bootstrap import percentile
 from clinfit.findings import Finding
 from clinfit.study.taught import Taught, learned_at
 
@@ -212,9 +211,9 @@ def _mean(context: MeasuredContext, measured: BySeed) -> Metric:
     if None in values:
         return undefined("not estimable with every seed", n=items_of(items[0].answers))
     drawn = np.mean([item.scored.replicates[context.primary] for item in items], axis=0)
-    low, high, _ = percentile(drawn, context.confidence)
-    method = f"{items[0].scored.resamples.method}, mean of {len(items)} seeds"
-    return Metric(float(np.mean(cast(list[float], values))), low, high, method, n=items_of(items[0].answers))
+    mean = Metric(float(np.mean(cast(list[float], values))), n=items_of(items[0].answers))
+    found = resampled(mean, drawn, items[0].scored.resamples, context.confidence)
+    return found if found.method is None else replace(found, method=f"{found.method}, mean of {len(items)} seeds")
 
 
 def _defined(estimates: Mapping[str, float], metric: str) -> float | None:

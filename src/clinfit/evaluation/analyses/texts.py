@@ -12,6 +12,7 @@ import pandas as pd
 from clinfit.evaluation.analyses.language import quartiles, rows_on_test
 from clinfit.evaluation.answers import Bools, has_folds, numbers, repeats_of
 from clinfit.evaluation.claims.paired import paired_difference
+from clinfit.evaluation.claims.ranking import chosen_among
 from clinfit.evaluation.claims.wording import count_of, title
 from clinfit.evaluation.claims.wording import evidence as told
 from clinfit.evaluation.context import Context, Measured, MeasuredContext, Outcome
@@ -206,8 +207,8 @@ def _count(answers: TextAnswers, metric: str) -> int:
 
 
 def free_baselines(context: MeasuredContext) -> Outcome:
-    """Rules that cost nothing and that the best trained system is not shown to beat."""
-    best = next((item for item in context.trained), None)
+    """Rules that cost nothing and that the chosen one of the trained systems is not shown to beat."""
+    best = chosen_among(context, context.trained)
     if best is None:
         return None, []
     unbeaten = []
@@ -235,7 +236,7 @@ def doubtful_texts(context: MeasuredContext) -> Outcome:
     references. None of a rule, which writes what it was told to."""
     item = context.model
     if item.system.rule:
-        item = next((other for other in context.trained), item)
+        item = chosen_among(context, context.trained) or item
     if item.system.rule:
         return None, []
     answers: TextAnswers = item.answers

@@ -25,6 +25,9 @@ from clinfit.evaluation.statistics.intervals import bonett_price, student_interv
 from clinfit.evaluation.statistics.mcnemar import mcnemar
 from clinfit.evaluation.statistics.resampled_t import corrected_error
 
+#: Metrics that are means over the labels, and what of each label.
+MEANS_OVER_LABELS = {"macro_auroc": "auroc", "macro_f1": "f1", "balanced_accuracy": "recall"}
+
 
 def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: Sequence[Hashable]) -> None:
     """Raise ClinfitError unless both systems answered the same items, each once and in the same order."""
@@ -111,7 +114,7 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
             return replace(base, reason="no variance: no interval", alike=True)
         return replace(base, low=test.low, high=test.high)
     if known is None:
-        return _paired_bootstrap(metric, before, after, reference, new, new.resamples.fewest)
+        return _paired_bootstrap(metric, before, after, reference, new, _units(metric, reference, new))
     return _on_common_items(metric, before, after, reference, new, known)
 
 
@@ -218,7 +221,7 @@ def _paired_bootstrap(
         return PairedDifference(
             metric, before, after, base.difference, reason=f"undefined in {100 * lost:.0f} % of the resamples"
         )
-    if high - low < 1e-12 and abs(after - before) > 1e-12:
+    if high - low < 1e-12:
         return replace(base, reason="all resamples agree: no interval", alike=True)
     method = f"paired {new.resamples.method}"
     return PairedDifference(
@@ -232,6 +235,23 @@ def _paired_bootstrap(
         "paired bootstrap",
         bootstrap_p(drawn, units),
     )
+
+
+def _units(metric: str, reference: Scored, new: Scored) -> int:
+    """Items (or groups) that a difference rests on: as many as the smallest stratum has. Of a mean over labels that is
+    too few where others carry it: it is then the most for which the labels with as many items outweigh all rarer ones,
+    even if each of these had turned out the other way round."""
+    fewest, of_label = new.resamples.fewest, MEANS_OVER_LABELS.get(metric)
+    if of_label is None or new.grouped:
+        return fewest
+    answers = new.answers
+    items = answers.support if of_label != "auroc" else np.minimum(answers.support, len(answers) - answers.support)
+    names = [f"{of_label}:{label}" for label in answers.labels]
+    moved = np.array([new.estimates.get(name, np.nan) - reference.estimates.get(name, np.nan) for name in names])
+    items, moved = items[np.isfinite(moved)], moved[np.isfinite(moved)]
+    forward = moved * np.sign(moved.sum())
+    carried = [int(m) for m in np.unique(items) if forward[items >= m].sum() > np.abs(moved[items < m]).sum()]
+    return max([fewest, *carried])
 
 
 def flips(reference: Answers, new: Answers) -> Flips:

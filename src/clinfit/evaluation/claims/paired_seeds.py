@@ -85,10 +85,7 @@ def _items(metric: str, pairs: Pairs, each: Sequence[PairedDifference]) -> tuple
     if lost > UNDEFINED_LIMIT:
         return mean, None, f"undefined in {100 * lost:.0f} % of the resamples"
     error = float(np.nanstd(drawn, ddof=1))
-    if error >= 1e-12:
-        return mean, error, None
-    # Of the same answers with every seed there is nothing that other items would change.
-    return (mean, None, "all resamples agree: no interval") if any(found.difference for found in each) else (0, 0, None)
+    return (mean, None, "all resamples agree: no interval") if error < 1e-12 else (mean, error, None)
 
 
 def _item_differences(metric: str, pairs: Pairs) -> Floats | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from clinfit.evaluation.context import Measured
+from clinfit.evaluation.context import Measured, MeasuredContext
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER
 from clinfit.evaluation.results import Chosen
 from clinfit.evaluation.systems import System
@@ -48,6 +48,13 @@ def choose(measured: Sequence[Measured], primary: str) -> Chosen | None:
     if best is None:
         return None
     return Chosen(system=best.name, split="validation" if found else "test", value=sign * value, among=among)
+
+
+def chosen_among(context: MeasuredContext, systems: Sequence[Measured]) -> Measured | None:
+    """The one of these systems that a reader would be told of if there were no others: chosen as the model of the task
+    is, never the best on test beside validation answers; None of none."""
+    found = choose(systems, context.primary)
+    return None if found is None else next(item for item in systems if item.name == found["system"])
 
 
 def _best(

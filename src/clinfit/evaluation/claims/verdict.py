@@ -9,6 +9,7 @@ from clinfit.evaluation.answers import Answers, items_of, repeats_of
 from clinfit.evaluation.checks.probabilities import hard
 from clinfit.evaluation.claims.constant_answers import ConstantAnswer
 from clinfit.evaluation.claims.paired import paired_difference
+from clinfit.evaluation.claims.ranking import chosen_among
 from clinfit.evaluation.claims.wording import evidence, in_words, number, with_interval
 from clinfit.evaluation.context import Measured, MeasuredContext
 from clinfit.evaluation.metrics.definitions import LOWER_IS_BETTER, METRICS
@@ -112,7 +113,7 @@ def _lead(context: MeasuredContext, model: Measured) -> list[str]:
     if unbeaten is not None:
         value = number(unbeaten.metric, unbeaten.value)
         rivals = [item.name for item in context.ranked if not item.system.rule]
-        who = "no model" if all(name in uninformative for name in rivals) else model.name
+        who = "no model" if rivals and all(name in uninformative for name in rivals) else model.name
         verb = "is shown" if who == "no model" else "is not shown"
         return [
             f"On these {items_of(model.answers)} items {who} {verb} to be better than {unbeaten.name} "
@@ -149,9 +150,8 @@ def _ahead(other: Measured, model: Measured, primary: str) -> str:
 
 def _told(context: MeasuredContext, one: str, other: str) -> bool:
     """Whether the sentence on language models compares the two."""
-    best = next((item.name for item in context.trained if item.system.language_model), None)
-    reference = None if context.baseline is None else context.baseline.name
-    return {best, reference} == {one, other}
+    best, reference = _language_model(context), context.baseline
+    return None not in (best, reference) and {best.name, reference.name} == {one, other}
 
 
 def _calibration(model: Measured) -> list[str]:
@@ -197,14 +197,19 @@ def _its_accuracy(constant: ConstantAnswer) -> str:
 
 
 def _language_models(context: MeasuredContext) -> list[str]:
-    """The best trained language model against the simple baseline."""
-    best = next((item.name for item in context.trained if item.system.language_model), None)
+    """The chosen of the trained language models against the simple baseline."""
+    best = _language_model(context)
     if best is None or context.baseline is None:
         return []
     for comparison in context.comparisons:
-        if comparison["new"] == best and comparison["kind"] == "versus-baseline":
+        if comparison["new"] == best.name and comparison["kind"] == "versus-baseline":
             return [f"Language models against simple ones: {_with_margin(comparison)}"]
     return []
+
+
+def _language_model(context: MeasuredContext) -> Measured | None:
+    """The language model that validation chooses among the trained ones."""
+    return chosen_among(context, [item for item in context.trained if item.system.language_model])
 
 
 def _caution(model: Measured) -> list[str]:
