@@ -16,7 +16,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.parquet import read_schema
 
+import clinfit
 from clinfit.errors import ClinfitError
 from clinfit.files import (
     DiskError,
@@ -35,6 +37,13 @@ from clinfit.files import (
 from clinfit.locks import locked
 from clinfit.machine import this_host
 from clinfit.runs.folder import RunFolder, existing_run
+
+
+def test_a_table_says_which_version_wrote_it(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["a", None], "n": [1, 2]}, index=[7, 9])
+    write_parquet(tmp_path / "t.parquet", table)
+    assert read_schema(tmp_path / "t.parquet").metadata[b"clinfit"] == clinfit.__version__.encode()
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table.reset_index(drop=True))
 
 
 def names(folder: Path) -> list[str]:

@@ -30,7 +30,7 @@ def show_set(name: Name) -> None:
     from clinfit.data.catalog.describe import described
     from clinfit.data.catalog.sets import CATALOG, own_name
 
-    name = own_name(name)
+    name = own_name(name, "clinfit data show")
     entry = CATALOG[name]
     typer.echo(f"{name}: {entry.title}")
     for heading, lines in described(name, entry).items():
@@ -48,6 +48,6 @@ def get_sets(
     from clinfit.data.catalog.download import get_set
     from clinfit.data.catalog.sets import CATALOG, own_name
 
-    for name in map(own_name, names):
+    for name in [own_name(name, "clinfit data get") for name in names]:
         get_set(name, CATALOG[name], typer.echo, online=online)
         typer.echo(f"{name} is here; in a study: path: catalog:{name}")

@@ -12,8 +12,8 @@ from typer.main import get_command
 from clinfit.errors import ClinfitError
 from clinfit.models.engines import LARGEST_CHANGE, Wanted
 
-#: What the extra `serve` brings and nothing else does.
-NEEDED = ("fastapi", "uvicorn", "redis")
+#: What the extra `serve` brings and nothing else does; where jobs are in Redis also the package of that name.
+NEEDED = ("fastapi", "uvicorn")
 
 Packs = Annotated[list[Path], typer.Argument(metavar="PACK...", help="pack folders, as `clinfit run` writes them")]
 KeepDays = Annotated[
@@ -55,9 +55,28 @@ EngineChange = Annotated[
 ]
 
 
+def _from_file(context: typer.Context, file: Path | None) -> Path | None:
+    """What the file says is the default of the options, so that the command line and the environment win."""
+    if file is not None:
+        from clinfit.serve.settings import read_file
+
+        context.default_map = read_file(file)
+    return file
+
+
 def serve(
     context: typer.Context,
     packs: Packs,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CLINFIT_SERVE_SETTINGS",
+            metavar="FILE",
+            callback=_from_file,
+            is_eager=True,
+            help="YAML file of options and limits by their names, for what is set neither here nor in the environment",
+        ),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(
@@ -87,7 +106,7 @@ def serve(
         typer.Option(envvar=REDIS, metavar="URL", help="keep jobs in Redis instead, for workers on many machines"),
     ] = None,
     redis_password_file: PasswordFile = None,
-    works: Annotated[
+    worker: Annotated[
         bool,
         typer.Option("--worker/--no-worker", envvar="CLINFIT_SERVE_WORKER", help="whether this process works on jobs"),
     ] = True,
@@ -106,18 +125,17 @@ def serve(
 ) -> None:
     """Serve packs: an API, jobs that survive a crash, and a page. Needs the extra `serve`.
 
-    Every option and every limit can be set in the environment; docs/reference.md lists the names.
+    Every option and every limit can be set in the environment, or in a file; docs/reference.md lists the names.
     """
-    _installed()
+    _installed(redis)
     from clinfit.serve.models import Computing
     from clinfit.serve.run import Place, serve
     from clinfit.serve.settings import read_settings
 
-    settings = read_settings(
-        os.environ, variables(), audit=audit, per_minute=per_minute, keep_days=keep_days, lease=lease
-    )
+    given = {"audit": audit, "per_minute": per_minute, "keep_days": keep_days, "lease": lease}
+    limits = read_settings(os.environ, variables(), context.default_map, **given)
     place = Place(host, port, tuple(allow_host or ()), _redis(context, redis, redis_password_file), jobs, keys)
-    serve(packs, place, settings, typer.echo, works=works, computing=Computing(engine, engine_change))
+    serve(packs, place, limits, typer.echo, works=worker, computing=Computing(engine, engine_change))
 
 
 def worker(
@@ -176,7 +194,7 @@ def worker(
             expected="the stream that records come from",
             fix="clinfit worker PACK --redis URL --input-stream NAME",
         )
-    _installed()
+    _installed(redis)
     from clinfit.serve.models import Computing
     from clinfit.serve.run import Flow, work
     from clinfit.serve.settings import read_settings
@@ -198,8 +216,14 @@ def key(
     """Make an API key for `clinfit serve --keys`; it is shown once."""
     from clinfit.serve.security import SCOPES, Scope, new_key
 
-    named = set(scopes.split(","))
+    named = {scope.strip() for scope in scopes.split(",")} - {""}
     wanted: list[Scope] = [scope for scope in SCOPES if named & {scope}]
+    if not named:
+        raise ClinfitError(
+            "--scopes names no scope: the key would open nothing",
+            expected=f"some of {', '.join(SCOPES)}, with commas between them",
+            fix=f"clinfit key {name} --keys {keys} --scopes classify",
+        )
     if unknown := sorted(named - set(SCOPES)):
         raise ClinfitError(f"there is no scope {', '.join(unknown)}", expected=f"some of {', '.join(SCOPES)}")
     typer.echo(new_key(keys, name, wanted, expires))
@@ -240,9 +264,10 @@ def _has_password(url: str) -> bool:
         return False  # told by whoever opens it
 
 
-def _installed() -> None:
-    """Raise ClinfitError where the extra `serve` is absent; and stay offline."""
-    if missing := [package for package in NEEDED if find_spec(package) is None]:
+def _installed(redis: str | None) -> None:
+    """Raise ClinfitError where the extra `serve` is absent; and stay offline. redis: None: jobs are in a file."""
+    needed = NEEDED if redis is None else (*NEEDED, "redis")
+    if missing := [package for package in needed if find_spec(package) is None]:
         raise ClinfitError(
             f"{', '.join(missing)} is not installed", expected="the extra `serve`", fix="pip install 'clinfit[serve]'"
         )

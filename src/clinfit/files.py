@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
+from clinfit import __version__
 from clinfit.errors import ClinfitError
 from clinfit.machine import is_alive, this_host
 
@@ -121,8 +124,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    """The table, with the version of clinfit that wrote it as `clinfit` in the file's metadata."""
+    content, buffer = pa.Table.from_pandas(table, preserve_index=False), io.BytesIO()
+    known = content.schema.metadata or {}
+    pq.write_table(content.replace_schema_metadata({**known, "clinfit": __version__}), buffer)
     write_bytes(path, buffer.getvalue())
 
 

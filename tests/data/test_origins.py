@@ -149,6 +149,11 @@ def test_sets_that_are_made_of_the_same_files_have_one_origin() -> None:
     assert kin("medmcqa-dev") == ["medmcqa"]
 
 
+def test_sets_of_the_same_documents_in_other_files_name_each_other() -> None:
+    assert kin("pubmed-summarization") == ["scientific-papers-pubmed"]
+    assert kin("scientific-papers-pubmed") == ["pubmed-summarization"]
+
+
 def test_files_in_common_join_tasks_also_by_way_of_a_third() -> None:
     assert origins(a="x.csv", b="./x.csv", c="y.csv") == {"a": "a", "b": "a", "c": "c"}
     both = {"files": {"train": "x.csv", "test": "y.csv"}}

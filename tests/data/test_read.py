@@ -234,6 +234,25 @@ def test_a_binary_file_called_csv(tmp_path: Path) -> None:
     assert "not a text file" in error_of(tmp_path / "t.csv").found
 
 
+@pytest.mark.parametrize(
+    "content", [b"\x00\x01\x02\x03", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", bytes(range(256)) * 9]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json"])
+def test_a_binary_file_is_told_as_one_in_any_encoding(
+    tmp_path: Path, content: bytes, encoding: str, suffix: str
+) -> None:
+    """Latin-1 reads any byte, so that a picture would be a table without rows."""
+    (tmp_path / f"t{suffix}").write_bytes(content)
+    error = error_of(tmp_path / f"t{suffix}", encoding=encoding)
+    assert "is not a text file" in error.found and error.expected
+
+
+def test_a_control_character_in_a_note_makes_no_binary_file(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"id,text\n1,a\x0b\x00b\n" + b"2,a longer note\n" * 50)
+    assert len(read(tmp_path / "t.csv")) == 51
+
+
 def test_a_row_with_too_many_values_is_named_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,text\n1,secret, told\n")
     error = error_of(tmp_path / "t.csv")

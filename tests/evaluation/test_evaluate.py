@@ -172,6 +172,23 @@ def test_what_is_said_of_language_models_is_said_of_the_one_that_validation_chos
     assert "tiny" in said and "lucky" not in said
 
 
+def test_a_comparison_that_was_declared_is_not_called_unplanned(make_study, rows):
+    study = make_study(primary="auroc", compare=[["tiny", "forest"]])
+    tables = [ranked(rows, "tiny", 2.5), ranked(rows, "forest", 0.5, seed=1)]
+    tables += [
+        ranked(rows, "tiny", 0.5, split="validation", seed=2),
+        ranked(rows, "forest", 2.5, split="validation", seed=3),
+    ]
+    said = outcome(study, *tables)["verdict"]
+    assert any(line.startswith("Declared comparison") or "tiny" in line for line in said)
+    tables[2:] = [
+        ranked(rows, "tiny", 2.5, split="validation", seed=2),
+        ranked(rows, "forest", 0.5, split="validation", seed=3),
+    ]
+    said = " ".join(outcome(study, *tables)["verdict"])
+    assert "tiny" in said and "not planned" not in said
+
+
 def test_a_trained_model_is_held_against_examples_in_the_prompt_of_its_base(make_study, rows):
     """Whether to tune or to show examples is what a reader asks first; a model that is shown none is the base."""
     study = make_study()

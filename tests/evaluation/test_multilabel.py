@@ -158,10 +158,10 @@ def test_differences_are_paired():
 
 
 def test_a_rare_label_does_not_hide_what_the_others_show():
-    """One label has two items, the others hundreds: the mean over labels is ahead of no answer whatever these two say;
+    """One label has four items, the others hundreds: the mean over labels is ahead of no answer whatever these say;
     where they alone are what it is ahead by, nothing is shown."""
     gold, probabilities = data(n=400, strength=2.0)
-    gold[:, 2] = np.arange(400) < 2
+    gold[:, 2] = np.arange(400) < 4
     found = evaluated(make_table("net", gold, probabilities), primary="macro_auroc")
     assert not any("is not shown to be better" in line or "no model is shown" in line for line in found["verdict"])
     assert "uninformative" not in {finding["code"] for finding in found["findings"]}
@@ -169,6 +169,17 @@ def test_a_rare_label_does_not_hide_what_the_others_show():
     useless[:, 2] = gold[:, 2]
     found = evaluated(make_table("net", gold, useless), primary="macro_auroc")
     assert any("no model is shown to be better" in line for line in found["verdict"])
+
+
+def test_what_is_counted_over_all_items_does_not_hang_on_the_rarest_label():
+    gold, probabilities = data(n=400, strength=2.0)
+    gold[:, 2] = np.arange(400) < 2
+    tables = [make_table("net", gold, probabilities), make_table("none", gold, np.zeros_like(probabilities))]
+    (found,) = (
+        pair for pair in evaluated(*tables, compare=[["net", "none"]])["comparisons"] if pair["kind"] == "declared"
+    )
+    p = {row["metric"]: row["p"] for row in found["rows"]}
+    assert p["micro_f1"] < 0.01 and p["hamming_loss"] < 0.01
 
 
 def test_of_rules_alone_none_is_called_a_model():

@@ -51,6 +51,34 @@ def test_two_alike_at_the_very_end_are_not_flat() -> None:
     assert curve_verdict(log([2.0, 1.8, 1.6, 1.4, 1.2, 1.0, 0.999]), 70).shape == "falling"
 
 
+@pytest.mark.parametrize("losses", [[1.0, 0.995], [2.0, 1.0, 0.995]])
+def test_few_validations_that_are_alike_at_their_end_tell_nothing(losses: list[float]) -> None:
+    """Two alike would be called flat of every training whose learning rate ends at 0."""
+    found = curve_verdict(log(losses), None)
+    assert (found.shape, found.since) == ("unknown", None)
+    assert f"{len(losses)} values" in found.sentence and "train.evaluate_every" in found.sentence
+
+
+def test_few_validations_tell_a_clear_fall_or_rise() -> None:
+    assert curve_verdict(log([2.0, 1.0]), None).shape == "falling"
+    assert curve_verdict(log([1.0, 2.0]), None).shape == "rose"
+
+
+def test_a_curve_that_falls_at_its_own_pace_is_not_flat() -> None:
+    """All of it lies within 1 %, and each validation found less than the one before."""
+    assert curve_verdict(log([1.0, 0.9985, 0.997, 0.9955, 0.994]), None).shape == "falling"
+
+
+def test_a_curve_that_goes_up_and_down_within_little_is_flat() -> None:
+    found = curve_verdict(log([1.002, 1.0, 1.0015, 1.0005, 1.0012]), None)
+    assert (found.shape, found.since) == ("flat", 10)
+
+
+def test_a_curve_that_settles_is_flat_though_each_loss_is_a_little_lower() -> None:
+    """The last quarter of the steps brought less than a tenth of the whole fall."""
+    assert curve_verdict(log([3.0, 2.0, 1.5, 1.2, 1.01, 1.004, 1.002, 1.001]), None).shape == "flat"
+
+
 @pytest.mark.parametrize(("losses", "told"), [([], "no validation loss"), ([None, 1.0, None], "one validation")])
 def test_no_curve_is_no_verdict(losses: list[float | None], told: str) -> None:
     found = curve_verdict(log(losses), None)

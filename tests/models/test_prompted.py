@@ -71,7 +71,15 @@ def test_patients_give_one_example_each_where_there_are_others() -> None:
 def test_more_shots_than_records_are_an_error_with_advice() -> None:
     with pytest.raises(ClinfitError) as raised:
         drawn_examples(TRAIN[:3], TWO, 4, TASK, 1)
-    assert raised.value.fix == "shots: 3"
+    assert raised.value.fix == "shots: 2, 1 of each label"
+
+
+def test_few_shots_are_advised_however_many_records_there_are() -> None:
+    """All of the training split would be no examples, and fit into no prompt."""
+    for labels, fix in ((TWO, "shots: 8, 4 of each label"), ([], "shots: 8")):
+        with pytest.raises(ClinfitError, match=f"shots: 500, and task a has {len(TRAIN)}") as raised:
+            drawn_examples(TRAIN, labels, 500, "a", 1)
+        assert raised.value.fix == fix
 
 
 # ---------------------------------------------------------------- the prompt

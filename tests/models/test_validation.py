@@ -1,10 +1,11 @@
 """The validation loss is in the unit of the training loss."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
 from clinfit.data.records import in_split
 from clinfit.models.base import Lesson, Workspace
@@ -33,6 +34,34 @@ def test_of_the_same_records_both_losses_are_the_same(per: Literal["record", "to
     made.fit(Lesson(records, records, dict.fromkeys(names, 1.0)), Workspace(tmp_path))
     (row,) = log(tmp_path)
     assert row["validation_loss"] == pytest.approx(row["loss"], rel=1e-4)
+
+
+def test_losses_of_answer_tokens_and_of_all_tokens_are_told_apart(tmp_path: Path) -> None:
+    """Each is that of a plain forward, with the prompt masked and without."""
+    tasks = {name: dataset(name, name).task for name in ("texts", "text", "several")}
+    records = [record for name in tasks for record in in_split(dataset(name, name).records, "train")[:6]]
+    spec = Causal(
+        name="m", family="causal", base=str(llama_base()), lora=Lora(rank=2),
+        train=Train(max_steps=1, learning_rate=1e-2, max_length=250, precision="fp32"),
+    )  # fmt: skip
+    made: Any = create_model(spec, tasks, 3)
+    told = made.fit(Lesson(records, records, dict.fromkeys(tasks, 1.0)), Workspace(tmp_path)).details["tasks"]
+    assert "validation_nats_per_token" not in told["several"], "several questions, which do not read each other"
+    loaded = made.opened()
+    for name in ("texts", "text"):
+        items = loaded.renderers[name].encode_all([record for record in records if record.task == name])
+        found: dict[str, Any] = {"records": len(items)}
+        for key, labels in (("answers", [i.labels for i in items]), ("all_tokens", [i.ids for i in items])):
+            nats, tokens = 0.0, 0
+            for item, wanted in zip(items, labels, strict=True):
+                asked = sum(token >= 0 for token in wanted[1:])
+                with torch.no_grad():
+                    loss = loaded.model(torch.tensor([item.ids]), labels=torch.tensor([wanted])).loss
+                nats, tokens = nats + float(loss) * asked, tokens + asked
+            found[key] = pytest.approx(nats / tokens, rel=1e-4)
+        assert told[name]["validation_nats_per_token"] == found
+    alone = create_model(spec, tasks, 3).fit(Lesson(records, [], {"text": 1.0}), Workspace(tmp_path / "alone"))
+    assert "validation_nats_per_token" not in alone.details["tasks"]["text"]
 
 
 @PER

@@ -192,6 +192,14 @@ def test_a_file_and_an_id(folder: Path, pack: Pack) -> None:
         pack.explain(folder / "data.csv", "17", label="il")
 
 
+def test_a_record_without_any_value_is_not_explained(folder: Path, pack: Pack, tmp_path: Path) -> None:
+    pd.DataFrame([["e", None, "", "NA", " "]], columns=["id", "age", "sex", "ward", "note"]).to_csv(tmp_path / "e.csv")
+    with pytest.raises(ClinfitError, match="record e: every input is missing") as refused:
+        pack.explain(tmp_path / "e.csv", "e")
+    assert refused.value.expected
+    assert pack.explain(patient(age=None, sex=None, ward=None)).effects, "a text alone may be taken away"
+
+
 def command(*words: object) -> subprocess.CompletedProcess[str]:
     return forked.run(["-m", "clinfit", "explain", *words])
 

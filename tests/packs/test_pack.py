@@ -199,6 +199,20 @@ def test_what_a_system_leaves_in_a_folder_does_no_harm(own: Path) -> None:
     assert list(clinfit.load_pack(own).tasks) == ["cancer"]
 
 
+def test_a_folder_around_packs_names_them(own: Path, tmp_path: Path) -> None:
+    models = tmp_path / "run/models"
+    for name in ("b-seed1", "a-seed1"):
+        (models / name).mkdir(parents=True)
+        (models / name / "pack").symlink_to(own)
+    both = f"{models / 'a-seed1/pack'} or {models / 'b-seed1/pack'}"
+    for folder, named in ((models, both), (tmp_path / "run", both), (models / "b-seed1", f"{models / 'b-seed1/pack'}")):
+        with pytest.raises(ClinfitError, match="is not a pack") as refused:
+            clinfit.load_pack(folder)
+        assert refused.value.fix == f"name the pack: {named}"
+    with pytest.raises(ClinfitError, match=r"there is no folder .*nowhere"):
+        clinfit.load_pack(tmp_path / "nowhere")
+
+
 def test_what_is_no_pack(tmp_path: Path) -> None:
     with pytest.raises(ClinfitError, match="is not a pack"):
         clinfit.load_pack(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+import clinfit
 from clinfit.report.export import ReportMetrics, report_metrics, report_metrics_schema, summary_markdown
 from clinfit.report.inputs import ReportInputs
 from clinfit.report.tables import by_rank, cell_of
@@ -130,6 +131,11 @@ def test_the_export_obeys_its_schema(cases: dict[str, ReportInputs], name: str) 
     del found["metrics"][next(iter(found["metrics"]))]["samples"]
     with pytest.raises(ValidationError):
         adapter.validate_json(json.dumps(found), strict=True)
+
+
+def test_results_and_export_say_which_version_made_them(cases: dict[str, ReportInputs]) -> None:
+    assert cases["binary"].results["clinfit"] == clinfit.__version__
+    assert export(cases["binary"])["clinfit"] == clinfit.__version__
 
 
 def test_the_schema_file_is_up_to_date() -> None:

@@ -136,6 +136,27 @@ def test_what_to_do_next_follows_from_the_numbers(binary: Subject) -> None:
     assert sections == {"clinical", "uses", "facts"}
 
 
+def with_uses(cases: dict[str, ReportInputs], name: str, task: str, *advice: str) -> str:
+    """The steps of a task of that case with this advice."""
+    (subject,) = (subject for subject in subjects_of(cases[name]) if subject.name == task)
+    return steps(with_task(subject, advice=list(advice)))
+
+
+def test_advice_on_uses_fits_the_kind_of_task(cases: dict[str, ReportInputs]) -> None:
+    """Sentences on what systems cost are no thresholds, whatever is asked."""
+    cost = "Cost: tiny (after) takes about 100 times the time an item of lead, and is better than it in ROUGE-L."
+    for name, task in (("texts", "letter"), ("fields", "drugs"), ("three labels", "finding"), ("options", "exam")):
+        said = with_uses(cases, name, task, cost, cost)
+        assert "threshold" not in said and "screening" not in said, task
+    assert "clinfit reading page" in with_uses(cases, "texts", "letter")
+    assert "clinfit reading" not in with_uses(cases, "fields", "drugs"), "which that command does not show"
+    assert "against their source" in with_uses(cases, "fields", "drugs")
+    none = "No system can be advised for any use: none is shown to be better than always benign."
+    assert "take the threshold" not in with_uses(cases, "binary", "finding", none, cost)
+    (use,) = (line for line in cases["binary"].results["tasks"]["finding"]["advice"] if line.startswith("Balanced"))
+    assert "take the threshold" in with_uses(cases, "binary", "finding", use)
+
+
 # ---------------------------------------------------------------- the main table
 
 

@@ -155,6 +155,20 @@ def test_summary_md_begins_with_all_tasks(cases: dict[str, ReportInputs]) -> Non
     assert "## All tasks" not in summary_markdown(cases["binary"].results, "")
 
 
+def test_summary_md_calls_a_baseline_what_is_one(cases: dict[str, ReportInputs]) -> None:
+    """Where the baseline is the model, what stands beside it is the best language model, and is called so."""
+    results = deepcopy(cases["three kinds"].results)
+    finding = results["tasks"]["finding"]
+    assert finding["chosen"] is not None and finding["baseline"] == "words"
+    finding["chosen"]["system"] = "words"
+    text = summary_markdown(results, "")
+    first, other, *_ = (line for line in text.splitlines() if line.startswith(("| finding |", "| chapters |")))
+    assert "| the model, and the baseline: words " in first and "| best language model: tiny (after) " in first
+    assert "| the model: tiny (after) " in other and "| baseline: words " in other
+    (head,) = (line for line in text.splitlines() if line.startswith("| task |"))
+    assert "baseline" not in head, "a column holds one thing"
+
+
 def test_a_model_that_did_not_finish_stands_with_its_own_tasks_only(cases: dict[str, ReportInputs]) -> None:
     inputs = cases["three kinds"]
     spec = inputs.study.models[1].model_copy(update={"tasks": ["exam"]})

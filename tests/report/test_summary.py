@@ -1,6 +1,8 @@
 """The table on the terminal."""
 
 import io
+from copy import deepcopy
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -27,6 +29,17 @@ def test_systems_best_first_with_the_primary_interval(cases: dict[str, ReportInp
     assert "AUROC [95%]" in text
 
 
+def test_the_order_of_the_systems_is_said(cases: dict[str, ReportInputs]) -> None:
+    inputs = cases["binary"]
+    text = printed(inputs)
+    assert "best AUROC first" in text and "mean" not in text.partition("best AUROC first")[2].splitlines()[0]
+    results = deepcopy(inputs.results)
+    (task,) = results["tasks"].values()
+    task["systems"].append({**task["systems"][1], "seed": 43, "name": "random-forest, seed 43"})
+    told = "best AUROC first; seeds of one model stand together, in the place of their mean"
+    assert told in printed(replace(inputs, results=results))
+
+
 def test_errors_and_withheld_numbers(cases: dict[str, ReportInputs]) -> None:
     text = printed(cases["one class"])
     assert "error: " in text and "withheld" in text
@@ -49,4 +62,20 @@ def test_what_holds_for_several_systems_is_said_once() -> None:
         "forest answers 'yes' for every item",
         "the model answers alike: tiny, forest",
         "little probability on the labels (tiny (after))",
+    ]
+
+
+def test_what_holds_for_many_seeds_and_stages_is_counted_by_model() -> None:
+    names = [
+        f"{model} ({moment}, seed {seed})"
+        for model in ("tiny", "bert")
+        for moment in ("before", "after")
+        for seed in (1, 2)
+    ]
+    found = [Finding("warn", "constant", f"{name} answers 'no' for every item", system=name) for name in names[:6]]
+    runs = ["tiny-seed1", "tiny-seed1", "tiny-seed2"]  # after each of two stages
+    found += [Finding("warn", "alarm", f"{run}: the loss is high", system=run) for run in runs]
+    assert told_once([finding.as_dict() for finding in found]) == [
+        "answers 'no' for every item: 6 systems of tiny (4 x), bert (2 x)",
+        "the loss is high: tiny-seed1, tiny-seed2",
     ]

@@ -1,5 +1,6 @@
 """A file answered in shards: the bytes of one process, whoever answers and whoever dies. On a cluster: test_ray.py."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,46 @@ def test_bad_inputs_are_told_before_anybody_works(
     failed = predict(folder, tmp_path / "out.csv", *words)
     assert isinstance(failed.exception, ClinfitError) and said in str(failed.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+EMPTY = "id,age,ward\na,61,A\nb,,\nc, ,NA\nd,,B\n"
+
+
+def test_a_record_without_any_value_has_an_error_whoever_answers(folder: Path, tmp_path: Path) -> None:
+    """It says nothing, and the service gives it no answer either."""
+    (tmp_path / "new.csv").write_text(EMPTY, encoding="utf-8")
+    (tmp_path / "run").symlink_to(folder / "run")
+    done = predict(tmp_path, tmp_path / "alone.csv")
+    assert done.exit_code == 0, done.output
+    assert "2 of 4 records have no value at all, and no answer (status error): records b, c" in done.output
+    rows = pd.read_csv(tmp_path / "alone.csv", index_col="id")
+    assert rows["status"].str.replace("refer", "ok").tolist() == ["ok", "error", "error", "ok"]
+    assert set(rows.loc[["b", "c"], "notes"]) == {"every input is missing"}
+    assert rows.loc[["b", "c"]].drop(columns=["status", "notes"]).isna().all(axis=None)
+    assert rows.loc[["a", "d"], "p_yes"].notna().all()
+    assert predict(tmp_path, tmp_path / "shared.csv", *SHARDED).exit_code == 0
+    assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
+@pytest.mark.parametrize("words", [(), SHARDED])
+def test_records_without_any_value_are_refused_where_all_must_be_sound(
+    folder: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "new.csv").write_text(EMPTY, encoding="utf-8")
+    (tmp_path / "run").symlink_to(folder / "run")
+    failed = predict(tmp_path, tmp_path / "out.csv", *words, "--strict")
+    assert isinstance(failed.exception, ClinfitError)
+    assert failed.exception.found == "2 of 4 records have no value at all: records b, c" and failed.exception.fix
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_file_of_nothing_but_empty_records_has_errors_alone(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("id,age,ward\nb,,\n", encoding="utf-8")
+    (tmp_path / "run").symlink_to(folder / "run")
+    for words in ((), SHARDED):
+        assert predict(tmp_path, tmp_path / "out.jsonl", *words, "--overwrite").exit_code == 0
+        (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
+        assert (row["id"], row["status"], row["p_yes"], row["decision"]) == ("b", "error", None, None)
 
 
 def test_another_file_has_other_shards(tmp_path: Path) -> None:

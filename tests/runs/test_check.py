@@ -133,6 +133,41 @@ def test_of_texts_what_answers_read_and_which_metrics_cannot_be_computed(study: 
     assert "answers read them in pieces" in text
 
 
+def study_of_texts(study: Study, references: list[str], most: int) -> Study:
+    """The notes of the study with these references, in turn."""
+    content = yaml.safe_load(STUDY)
+    table = pd.read_csv(study.folder / "notes.csv")
+    table.assign(summary=[references[row % len(references)] for row in range(len(table))]).to_csv(
+        study.folder / "texts.csv", index=False
+    )
+    data = content["tasks"]["cough"]["data"] | {"path": "texts.csv", "label": "summary"}
+    tiny = {"name": "tiny", "family": "causal", "base": "clinfit/tiny", "train": {"max_length": 300}}
+    tasks = {"note": {"kind": "generation", "max_new_tokens": most, "data": data}}
+    path = study.folder / "texts.yaml"
+    path.write_text(yaml.safe_dump({"name": "texts", "tasks": tasks, "models": [tiny]}))
+    return load_study(path)
+
+
+def test_references_longer_than_an_answer_may_be_are_counted_with_the_setting_that_holds_them(study: Study) -> None:
+    few = [*["A dry cough."] * 39, "cough " * 50]
+    for references, level in ((few, "info"), (["A dry cough.", "cough " * 50], "warn")):
+        _, findings = printed(study_of_texts(study, references, 16), show_record=False)
+        (told,) = [one for one in findings if one.code == "long-references"]
+        assert told.level == level and told.system == "tiny"
+        assert told.title == f"{40 // len(references)} of 40 references are longer than max_new_tokens (16)"
+        sizes = [int(number) for number in re.findall(r"max_new_tokens: (\d+)", told.advice)]
+        assert sizes[-1] > 50, "one more than the longest reference, for the end of the answer"
+        _, findings = printed(study_of_texts(study, references, sizes[-1]), show_record=False)
+        assert "long-references" not in [one.code for one in findings]
+        _, findings = printed(study_of_texts(study, references, sizes[-1] - 1), show_record=False)
+        assert "long-references" in [one.code for one in findings]
+    (told,) = [
+        one for one in printed(study_of_texts(study, few, 3), show_record=False)[1] if one.code == "long-references"
+    ]
+    most, every = (int(number) for number in re.findall(r"max_new_tokens: (\d+)", told.advice))
+    assert 3 < most < 16 < every and "95 %" in told.advice
+
+
 def test_a_reference_that_the_base_cannot_read_is_told_before_the_run(study: Study) -> None:
     content = yaml.safe_load(STUDY)
     (name,) = content["tasks"]
@@ -170,6 +205,14 @@ def test_what_is_the_same_of_several_models_is_said_once(study: Study) -> None:
     text, findings = printed(study.model_copy(update={"models": [tiny, tiny.model_copy(update={"name": "twin"})]}))
     assert [one.code for one in findings].count("shortened-records") == 2
     assert text.count("records lose text to max_length") == 1 and "tiny, twin: " in text
+
+
+def test_a_model_is_named_once_in_what_is_said_of_it(study: Study) -> None:
+    _, tiny = study.models
+    unused = tiny.model_copy(update={"method": "prompt", "lora": Lora(rank=3)})
+    text, findings = printed(study.model_copy(update={"models": [unused]}))
+    assert [one.system for one in findings if one.code == "settings-unused"] == ["tiny"]
+    assert "warn  tiny: lora" in text and "tiny: tiny" not in text
 
 
 def test_a_base_that_reasons_is_told(study: Study) -> None:
@@ -218,6 +261,13 @@ def test_a_base_that_is_not_there_is_a_finding_beside_the_others(study: Study) -
     assert findings[0].system == "lost"
     assert "no-such-folder" in text
     assert "label present:" in text  # the other model is still shown
+
+
+def test_a_base_of_the_hub_that_is_not_here_is_answered_in_sentences(study: Study) -> None:
+    lost = Causal(name="lost", family="causal", base="nobody/nothing")
+    _, findings = printed(study.model_copy(update={"models": [lost]}), show_record=False)
+    (found,) = [one for one in findings if one.code == "model-cannot-run"]
+    assert "in the local hub cache; run again with --online" in found.advice
 
 
 @pytest.mark.parametrize(
@@ -348,7 +398,7 @@ def test_work_counts_what_is_written_and_what_an_epoch_shows(tmp_path: Path) -> 
     lengths: dict[Split, list[int]] = {"train": [10, 20, 30], "validation": [5], "test": [7]}
     readings = [
         Reading("cough", lengths, {}, 20, {}),
-        Reading("exam", lengths, {}, 20, {}, references={"validation": 2, "test": 4}, most=32),
+        Reading("exam", lengths, {}, 20, {}, references={"validation": [2], "test": [4]}, most=32),
     ]
     work = work_of(study, model, readings)
     assert work.written_tokens == 64 + 2 * 6, "to the limit before training, then as long as the references"

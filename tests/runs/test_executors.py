@@ -308,6 +308,7 @@ def test_stopping_a_run_stops_its_workers(
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 130 and gone(pid)
     assert "To continue: clinfit run" in output and "Traceback" not in output
+    assert output.lower().count("stopped") == output.count("Stopped.\n") + output.count("apart/stopped") == 2
     assert not list(Path("apart").rglob("*.tmp-*"))
     assert "  keyword-seed42: interrupted, stage 1: training" in status_lines(RunFolder(Path("apart/stopped")))
 

@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
+from typer.testing import CliRunner
 
 import forked
+from clinfit.cli import app
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.results import Results
 from clinfit.evaluation.system_results import SystemResult
@@ -92,6 +94,31 @@ def test_every_format_gives_the_same_numbers(tmp_path: Path, suffix: str) -> Non
     results = evaluate_files([path], tmp_path / "out", labels=["False", "True"])
     right = sum(g == (k % 3 == 0) for k, g in enumerate(gold))
     assert value(results, "tool", "accuracy") == pytest.approx(right / 60)
+
+
+def test_ids_that_stand_twice_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Nobody knows which answer counts, and no report of other items would say so."""
+    cells = table(p_yes=risks())
+    path = write(tmp_path, "tool.csv", cells.assign(id=[*cells["id"][:-2], *cells["id"][:2]]))
+    with pytest.raises(ClinfitError) as refused:
+        evaluate_files([path], tmp_path / "out")
+    first, second = cells["id"][:2]
+    assert refused.value.found == f"tool.csv: 2 ids stand in more than one row (id {first}, {second})"
+    assert "one row an item" in refused.value.expected
+    assert "column `model`" in refused.value.fix and "`seed`" in refused.value.fix
+    assert not (tmp_path / "out").exists()
+    done = CliRunner().invoke(app, ["evaluate", str(path), "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, ClinfitError)
+
+
+def test_an_id_may_come_again_in_another_model_seed_split_or_repeat(tmp_path: Path) -> None:
+    cells = table(p_yes=risks())
+    twice = pd.concat([cells.assign(seed=1), cells.assign(seed=2)])
+    evaluate_files([write(tmp_path, "seeds.csv", twice)], tmp_path / "seeds")
+    halves = pd.concat([cells.assign(split="validation"), cells.assign(split="test")])
+    evaluate_files([write(tmp_path, "splits.csv", halves)], tmp_path / "splits")
+    folds = [cells.assign(repeat=repeat, fold=[k % 3 for k in range(len(cells))]) for repeat in (1, 2)]
+    evaluate_files([write(tmp_path, "folds.csv", pd.concat(folds))], tmp_path / "folds")
 
 
 def test_several_labels_an_item(tmp_path: Path) -> None:
@@ -223,7 +250,6 @@ def test_two_files_may_not_speak_for_the_same_model(tmp_path: Path) -> None:
     ("second", "code"),
     [
         (table(predicted=GOLD).iloc[:-1], "misaligned-items"),
-        (table(predicted=GOLD).assign(id=["item-0", *(f"item-{k}" for k in range(59))]), "misaligned-items"),
         (table(gold=GOLD[::-1], predicted=GOLD), "misaligned-items"),
         (table(predicted=["perhaps"] * 60), "labels-outside-schema"),
     ],

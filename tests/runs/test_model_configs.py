@@ -105,6 +105,24 @@ def test_all_faults_come_together(tmp_path: Path) -> None:
         assert text in refused.value.found
 
 
+def test_a_name_that_stands_twice_is_told_beside_other_faults(tmp_path: Path) -> None:
+    file = written(tmp_path, FIRST | {"lora_rank": 0}, FIRST, FIRST | {"name": "llama-3.2-3b", "seed": 1})
+    with pytest.raises(ClinfitError) as refused:
+        read_models(file)
+    told = refused.value.found
+    assert "models[0].lora_rank: " in told and "models[2].seed is no field" in told
+    assert "models[1].name: Llama-3.2-3B stands there twice" in told
+    assert "models[2].name: llama-3.2-3b stands there twice" in told, "names of folders differ in more than case"
+
+
+@pytest.mark.parametrize(("block", "shown"), [("small", '"small"'), (None, "null"), ([FIRST], "a list")])
+def test_a_model_that_is_no_object_is_told_in_words(block: Any, shown: str, tmp_path: Path) -> None:
+    with pytest.raises(ClinfitError) as refused:
+        read_models(written(tmp_path, FIRST, block))
+    assert f"models[1] must be an object with these fields, and is {shown}" in refused.value.found
+    assert "Listed" not in refused.value.found
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"models": []}', '{"models": {"a": 1}}'])
 def test_a_file_of_another_form_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "model_configs.json").write_text(text)

@@ -118,7 +118,7 @@ def test_scores_come_back_with_the_names(done: RunFolder, tmp_path: Path) -> Non
         ({"rater": " "}, "no scores of a named rater"),
         ({"page": "0" * 16}, "was not made from"),
         ({"ratings": [{"id": "r999", "place": 0, "scores": {"harm": 1}}]}, "not on its page"),
-        ({"ratings": []}, "no text has a score"),
+        ({"ratings": []}, "holds no score"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(done: RunFolder, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -199,6 +199,26 @@ def test_one_rater_is_counted_once(done: RunFolder, tmp_path: Path) -> None:
     files = [scores(done, tmp_path / name, "AB") for name in ("x.json", "y.json")]
     with pytest.raises(ClinfitError, match="same rater"):
         read_ratings(done, files)
+
+
+@pytest.mark.parametrize("name", ["ab ", "AB", " Ab"])
+def test_a_rater_is_the_same_however_the_name_is_written(done: RunFolder, tmp_path: Path, name: str) -> None:
+    made(done, tmp_path / "page.html", count=2)
+    files = [scores(done, tmp_path / f"{k}.json", rater) for k, rater in enumerate(("AB", "CD", name))]
+    with pytest.raises(ClinfitError, match="same rater") as caught:
+        read_ratings(done, files)
+    assert str(files[0]) in caught.value.found and str(files[2]) in caught.value.found
+    assert repr(name.strip()) in caught.value.found and caught.value.expected and caught.value.fix
+
+
+def test_a_file_without_scores_beside_one_with_scores_is_refused(done: RunFolder, tmp_path: Path) -> None:
+    made(done, tmp_path / "page.html", count=2)
+    full, (_, order) = scores(done, tmp_path / "x.json", "AB"), key_of(done)
+    for ratings in ([], [{"id": next(iter(order)), "place": 0, "scores": {}}]):
+        empty = scores(done, tmp_path / "y.json", "CD", ratings=ratings)
+        with pytest.raises(ClinfitError, match="holds no score") as caught:
+            read_ratings(done, [full, empty])
+        assert str(empty) in caught.value.found and caught.value.expected and caught.value.fix
 
 
 def test_what_cannot_be_made_is_said(done: RunFolder, tmp_path: Path) -> None:

@@ -120,6 +120,30 @@ def test_an_interrupted_run_keeps_what_it_did_last(folder: RunFolder) -> None:
     assert "  tiny-seed42: interrupted, stage 2: training, stage 2 3/40" in status_lines(folder)
 
 
+def test_a_run_that_stopped_before_its_report_says_how_it_gets_one(folder: RunFolder) -> None:
+    assert not any("report" in line for line in status_lines(folder)), "it may still be written"
+    again = "  report: not written; running the study again goes on and writes it"
+    write_json(folder.status, read_json(folder.status) | {"state": "interrupted"})
+    assert status_lines(folder)[-1] == again
+    write_json(folder.status, read_json(folder.status) | {"models": {"tiny-seed42": "done", "bert-seed42": "waiting"}})
+    assert status_lines(folder)[-1] == f"{again}, or of what is done: clinfit evaluate {folder.path}"
+    folder.report.write_text("")
+    assert not any("report" in line for line in status_lines(folder))
+
+
+@pytest.mark.parametrize(("shots", "said"), [(0, "opening the base ..."), (2, "drawing examples ...")])
+def test_a_model_without_examples_draws_none(tmp_path: Path, shots: int, said: str) -> None:
+    model = {"name": "asked", "family": "causal", "base": "clinfit/tiny", "method": "prompt", "shots": shots}
+    prepared = prepare(load_study(write_study(tmp_path, models=[model])), tmp_path / "run", None, False)
+    prepared.folder.path.mkdir()
+    told, text = monitor(prepared.folder.path)
+    (run,) = prepared.runs
+    open_record(prepared.folder, prepared.study, run, prepared.steps_of(run), told.say)
+    step = next(step for step in prepared.steps if step.action == "fit")
+    assert Worker(Place(prepared.study, prepared.data, prepared.folder, {}), told).attempt(step) is None
+    assert f"asked-seed42: {said}" in text.getvalue()
+
+
 def test_a_log_gets_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teller, text = monitor(tmp_path)
     path, step = tmp_path / "own.json", a_step()

@@ -31,6 +31,15 @@ def test_it_is_that_of_a_plain_forward() -> None:
     assert found.bits_per_byte == pytest.approx(nats / found.bytes.sum() / math.log(2), rel=1e-4)
 
 
+def test_a_long_text_is_read_in_parts_of_its_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = str(llama_base())
+    tokenizer, model = load_tokenizer(name), load_causal(find_base(name), "fp32", torch.device("cpu"))
+    ids = tokenizer(passages()[0])["input_ids"]
+    whole = negative_log_likelihood(model, ids)
+    monkeypatch.setattr("clinfit.scoring.general_text.ROWS", 3)
+    assert negative_log_likelihood(model, ids) == pytest.approx(whole, rel=1e-5)
+
+
 def test_passages_are_many_and_none_is_twice_there() -> None:
     assert len(passages()) == len(set(passages())) == 16
     assert not any(word in " ".join(passages()).casefold() for word in ("patient", "disease", "hospital"))

@@ -38,6 +38,7 @@ needs_redis = pytest.mark.skipif(
 
 def ended(client: TestClient, job: str) -> dict[str, Any]:
     """The job once it has ended."""
+    found: dict[str, Any] = {}
     for _ in range(400):
         found = client.get(f"/v1/jobs/{job}").json()
         if found["ended"]:

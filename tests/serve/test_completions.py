@@ -165,6 +165,14 @@ def test_a_refused_field_is_named_and_a_key_of_the_senders_own_is_not(client: Te
     assert place == {"pointer": "#/tools", "code": "extra_forbidden"}
 
 
+def test_a_record_that_is_refused_is_counted_streamed_or_not(client: TestClient) -> None:
+    before = client.get("/metrics").text
+    for stream in (False, True):
+        assert ask(client, "", stream=stream).status_code == 422
+    line = f'clinfit_items_total{{model="{NOTE}",status="error"}}'
+    assert line not in before and f"{line} 2\n" in client.get("/metrics").text
+
+
 def test_what_is_refused_is_an_error_of_openais_form_too(client: TestClient) -> None:
     for path in (CHAT, TEXTS):
         json_type = {"content-type": "application/json"}

@@ -45,7 +45,7 @@ def hold(api: Any, examples: int, headers: dict[str, str], of: str = "") -> list
         @settings(
             max_examples=examples,
             deadline=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=list(HealthCheck),  # type: ignore[arg-type]
             database=None,
             derandomize=True,
         )

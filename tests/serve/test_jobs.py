@@ -68,6 +68,39 @@ def test_results_in_pages_and_lines(client: TestClient, small: Served) -> None:
     assert client.get(f"/v1/jobs/{job}/results", headers={"accept": "image/png"}).status_code == 406
 
 
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("text/csv;q=0.5, application/x-ndjson", "application/x-ndjson"),
+        ("application/json;q=0.1, text/csv;q=0.9, application/x-ndjson; q=0.8", "text/csv"),
+        ("text/csv, application/json;q=0.9, */*;q=0.1", "text/csv"),
+        ("text/csv, application/x-ndjson, application/json", "application/json"),
+        ("application/*;q=0.5, application/json;q=0.2", "application/x-ndjson"),
+        ("*/*;q=0.1, application/json;q=0", "application/x-ndjson"),
+        ("application/*, application/json;q=0, application/x-ndjson;q=0, text/*;q=0.1", "text/csv"),
+        ("TEXT/CSV;header=present;Q=1.000", "text/csv"),
+        ("image/png, */*;q=0.001", "application/json"),
+        ("text/html", None),
+        ("text/csv;q=0", None),
+        ("*/*;q=0", None),
+        ("text/csv;q=2", None),
+    ],
+)
+def test_results_come_in_the_form_that_is_liked_best(client: TestClient, accept: str, form: str | None) -> None:
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": ["A tumour."]}).json()["id"]
+    ended(client, job)
+    found = client.get(f"/v1/jobs/{job}/results", headers={"accept": accept})
+    assert found.status_code == (406 if form is None else 200)
+    assert form is None or found.headers["content-type"].partition(";")[0] == form
+
+
+def test_an_accept_in_several_lines_is_one(client: TestClient) -> None:
+    job = client.post("/v1/jobs", json={"model": TFIDF, "input": ["A tumour."]}).json()["id"]
+    ended(client, job)
+    lines = [("accept", "application/json;q=0.1"), ("accept", "text/csv")]
+    assert client.get(f"/v1/jobs/{job}/results", headers=lines).headers["content-type"].startswith("text/csv")
+
+
 def test_records_that_cannot_be_read_have_an_error_and_the_others_an_answer(client: TestClient) -> None:
     items = [
         "A tumour.",
@@ -81,7 +114,9 @@ def test_records_that_cannot_be_read_have_an_error_and_the_others_an_answer(clie
     assert len(rows) == 4 and rows[2] == "b,,,,,,error,input age is not a number"
 
 
-def test_rows_without_any_value_have_an_error_as_records_have(client: TestClient) -> None:
+def test_rows_without_any_value_have_an_error_as_records_have_and_as_predict_writes(
+    client: TestClient, small: Served, tmp_path: Path
+) -> None:
     content = b"id,text,age\na,A tumour.,61\nb,,\nc, ,NA\nd,,50\n"
     job = send(client, content).json()["id"]
     assert ended(client, job)["failed"] == 2
@@ -91,6 +126,10 @@ def test_rows_without_any_value_have_an_error_as_records_have(client: TestClient
     items = [{"id": "c", "inputs": {"text": " ", "age": "NA"}}, {"id": "d", "inputs": {"text": None, "age": 50}}]
     asked = client.post("/v1/classify", json={"model": TFIDF, "input": items}).json()["data"]
     assert [item["error"] and item["error"]["detail"] for item in asked] == ["every input is missing", None]
+    (tmp_path / "new.csv").write_bytes(content)
+    write_table(clinfit.load_pack(small.pack).predict(tmp_path / "new.csv"), tmp_path / "expected.csv")
+    served = client.get(f"/v1/jobs/{job}/results?format=csv").content
+    assert served == (tmp_path / "expected.csv").read_bytes()
 
 
 def test_ids_that_nobody_gave_are_nobodys(client: TestClient) -> None:
@@ -181,7 +220,7 @@ def test_too_many_waiting_records_are_refused(make_client: Callable[..., TestCli
     [
         (f"{CANARY},61\n{CANARY},62\n", "text/csv", 422, "the table has no column text, age"),
         (f"text,age\n{CANARY},{CANARY}\n", "text/csv", 422, "column age: no number in 1 rows, first in row 1"),
-        (f"id,text,age\n1,{CANARY},1\n1,{CANARY},2\n", "text/csv", 422, "the table cannot be read: ids must stand"),
+        (f"id,text,age\n1,{CANARY},1\n1,{CANARY},2\n", "text/csv", 422, "the table cannot be read: rows 1 and 2"),
         (f"{CANARY} {{", "application/x-ndjson", 422, "the table cannot be read: line 1 is no JSON object"),
         (f'{{"text": "{CANARY}"}}\n\n["{CANARY}"]', "application/x-ndjson", 422, "the table cannot be read: line 3 is"),
         ("text,age\n", "text/csv", 422, "the table cannot be read: no rows"),
@@ -299,14 +338,15 @@ def test_failures_come_in_pages_without_a_word_of_the_records(client: TestClient
     items = [item for pair in zip(["A tumour."] * 5, wrong, strict=True) for item in pair]
     job = client.post("/v1/jobs", json={"model": TFIDF, "input": items}).json()["id"]
     assert ended(client, job)["failed"] == 5
-    pages, after = [], 0
+    pages, details, after = [], [], 0
     while after is not None:
         page = client.get(f"/v1/jobs/{job}/failures", params={"after": after, "limit": 2})
         assert page.status_code == 200 and CANARY not in page.text
         pages.append([(failure["index"], failure["id"]) for failure in page.json()["data"]])
+        details += [failure["detail"] for failure in page.json()["data"]]
         after = page.json()["next"]
     assert pages == [[(1, "w0"), (3, "w1")], [(5, "w2"), (7, "w3")], [(9, "w4")]]
-    assert page.json()["data"][0]["detail"] == "input age is not a number"
+    assert details == ["input age is not a number"] * 5
 
 
 def test_one_text_one_prediction(client: TestClient) -> None:

@@ -104,7 +104,7 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> Storm:
     study = write_study(folder, tasks={"types": task}, models=[MODEL], evaluation={"bootstrap": 100})
     pack = clinfit.run(study, out=folder / "run", console=Console(quiet=True)).packs["tfidf-seed42"]
     answers = clinfit.load_pack(pack).predict(folder / "many.csv")
-    assert answers["p_lung cancer"].nunique() > 50, "wrong answers could be told from right ones"
+    assert len(set(answers["p_lung cancer"])) > 50, "wrong answers could be told from right ones"
     write_table(answers, folder / "expected.csv")
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(SLOWLY)

@@ -19,10 +19,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 pytestmark = pytest.mark.slow
 
 
-def commands(language: str) -> list[str]:
-    text = PAGE.read_text(encoding="utf-8")
-    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return found if language == "python" else [line for block in found for line in block.splitlines()]
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 class Desk:
@@ -37,6 +35,7 @@ class Desk:
         path = f"{bin}{os.pathsep}{os.environ['PATH']}"
         state = {"XDG_STATE_HOME": str(folder / "state")}
         self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(SOURCE)} | state
+        (folder / "serve.yaml").write_text(blocks("yaml")[0])
         (folder / "new.csv").write_text("id,text,age\na,A tumour was seen.,61\nb,Slept well.,50\n")
         self.started: list[subprocess.Popen[bytes]] = []
 
@@ -44,6 +43,8 @@ class Desk:
         """The page's text with the test's own places."""
         text = re.sub(r"runs/falls/\S+/pack|\bPACK\b", str(self.small.pack), text)
         text = text.replace("redis://queue:6379/0", self.redis).replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
+        text = text.replace("tiny-seed42/fall", "tfidf-seed42/cancer")
+        text = re.sub(r"--expires \S+", "--expires 2999-12-31", text)  # the page's own date will be past one day
         return text.replace('{"note": "Slept well."}', '{"text": "Slept well.", "age": None}')
 
     def run(self, text: str) -> str:
@@ -90,11 +91,11 @@ def desk(tmp_path: Path, small: Served, redis_server: RedisServer) -> Iterator[D
 
 @needs_redis
 def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
-    lines = [line for line in commands("sh") if not line.startswith("pip ")]
-    (first, curl, redis_serve, redis_worker, write, stream_worker, read, engine, *keys, hospital) = lines
+    lines = [line for block in blocks("sh") for line in block.splitlines() if not line.startswith("pip ")]
+    (first, curl, redis_serve, redis_worker, write, stream_worker, read, engine, *keys, hospital, filed) = lines
     desk.start(first)
     assert '"decision"' in httpx2.Response(200, text=desk.run(curl + " -s")).text
-    python, _ = commands("python")  # the other one is run by test_completions.py
+    python, _ = blocks("python")  # the other one is run by test_completions.py
     done = subprocess.run(
         [sys.executable, "-c", desk.put(python)], cwd=desk.folder, env=desk.environment, capture_output=True, text=True
     )
@@ -112,10 +113,11 @@ def test_the_page_works_from_top_to_bottom(desk: Desk) -> None:
     desk.stop()
     desk.start(engine)
     desk.stop()
-    desk.start(hospital)
-    url = f"http://127.0.0.1:{desk.port}"
-    assert HTTP.get(f"{url}/v1/models").status_code == 401
-    assert HTTP.get(f"{url}/ready", headers={"Host": "models.hospital.example"}).status_code == 200
-    assert HTTP.get(f"{url}/ready", headers={"Host": "elsewhere.example"}).status_code == 400
-    desk.stop()
-    assert (desk.folder / "audit.jsonl").exists()
+    url, audit = f"http://127.0.0.1:{desk.port}", desk.folder / "audit.jsonl"
+    for line in (hospital, filed):
+        desk.start(line)
+        assert HTTP.get(f"{url}/v1/models").status_code == 401
+        assert HTTP.get(f"{url}/ready", headers={"Host": "models.hospital.example"}).status_code == 200
+        assert HTTP.get(f"{url}/ready", headers={"Host": "elsewhere.example"}).status_code == 400
+        desk.stop()
+        audit.unlink()

@@ -22,6 +22,7 @@ from clinfit.packs.output import write_table
 from clinfit.serve.client import ServiceError
 from clinfit.serve.run import Place, serve
 from clinfit.serve.settings import Settings
+from clinfit.serve.stores import place_of
 
 from .conftest import Served
 from .services import HTTP, Program, free_port, refused, wait_until_ready
@@ -136,17 +137,65 @@ def test_a_pack_that_answers_otherwise_is_not_served(
 
 def test_what_the_user_can_put_right(small: Served, running: str, tmp_path: Path) -> None:
     port = running.rpartition(":")[2]
-    assert "is not a pack" in refused("serve", tmp_path)
+    assert "is not a pack" in refused("serve", tmp_path, "--port", 0, "--jobs", tmp_path / "none")
     assert "there are no API keys" in refused("serve", small.pack, "--host", "0.0.0.0")
     assert "cannot be listened to" in refused("serve", small.pack, "--port", port)
     assert "is named twice" in refused("serve", small.pack, small.pack, "--port", 0, "--jobs", tmp_path / "j")
-    assert "Redis does not answer" in refused("worker", small.pack, "--redis", "redis://127.0.0.1:1/0")
     assert "address of the Redis server" in refused("worker", small.pack, "--redis", "somewhere")
     nowhere = ("--jobs", tmp_path / "a", "--audit", tmp_path / "none" / "audit.jsonl")
     assert "audit file" in refused("serve", small.pack, "--port", 0, *nowhere)
     assert "no scope everything" in refused("key", "x", "--keys", tmp_path / "k.json", "--scopes", "everything")
     (tmp_path / "text").write_text("no database " * 1000)
     assert "cannot be used for jobs" in refused("serve", small.pack, "--port", 0, "--jobs", tmp_path / "text")
+
+
+SECRET = "Zaunkoenig12"
+
+
+@pytest.mark.parametrize("words", [("serve", "--port", 0), ("worker",), ("worker", "--input-stream", "notes")])
+def test_a_store_that_does_not_answer_is_named_before_packs_are_loaded(tmp_path: Path, words: tuple[object]) -> None:
+    command, *options = words
+    url = f"redis://ward:{SECRET}@127.0.0.1:1/3?socket_timeout=1"
+    said = refused(command, tmp_path / "no-pack", *options, "--redis", url)
+    assert "Redis at 127.0.0.1:1, database 3, does not answer: ConnectionError" in said
+    assert SECRET not in said and "ward" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://queue", "queue:6379, database 0"),
+        (f"rediss://:{SECRET}@queue.example:6380/2", "queue.example:6380, database 2"),
+        (f"redis://queue:1?db=4&password={SECRET}", "queue:1, database 4"),
+        ("redis://[::1]:7/0", "[::1]:7, database 0"),
+        (f"unix://ward:{SECRET}@/run/redis.sock?db=1", "/run/redis.sock, database 1"),
+    ],
+)
+def test_a_redis_server_is_named_by_its_place_alone(url: str, place: str) -> None:
+    assert place_of(url) == place
+
+
+@pytest.mark.parametrize("secret", ["12/Zaun", "12#Zaun", "12?Zaun", "a/b@c"])
+def test_a_password_that_breaks_its_address_is_not_taken_for_a_place(tmp_path: Path, secret: str) -> None:
+    """Such as one with a slash, which ends the name of the server: what stands before it could be a part of it."""
+    said = refused("worker", tmp_path, "--redis", f"redis://bob:{secret}@127.0.0.1:1/0")
+    assert "12" not in said.replace("127.0.0.1", "") and "Zaun" not in said and "bob" not in said
+
+
+def test_jobs_in_a_file_need_no_redis(tmp_path: Path) -> None:
+    """The Python package, that is: pretended away, it is asked for where somebody names a server alone."""
+    code = "import sys; sys.modules['redis'] = None; import clinfit.cli; clinfit.cli.main()"
+
+    def said(*words: object) -> str:
+        done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+        assert done.returncode == 2, done.stderr
+        return done.stderr
+
+    assert "is not a pack" in said("serve", tmp_path, "--port", 0, "--jobs", tmp_path / "jobs.sqlite")
+    assert (tmp_path / "jobs.sqlite").exists()
+    for command in ("serve", "worker"):
+        asked = said(command, tmp_path, "--redis", "redis://127.0.0.1:1/0")
+        assert "redis is not installed" in asked and "pip install 'clinfit[serve]'" in asked
 
 
 def test_who_reads_where_it_answers_may_ask_and_stop_it_at_once(small: Served, tmp_path: Path) -> None:

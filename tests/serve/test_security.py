@@ -3,13 +3,16 @@
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from clinfit.cli import app
 from clinfit.errors import ClinfitError
 from clinfit.serve.guard import HEADERS
 from clinfit.serve.jobs import StoreDown
@@ -19,7 +22,7 @@ from clinfit.serve.stores.sqlite import SqliteStore
 from small_study import CANARY
 
 from .conftest import Served
-from .services import RedisServer, ended, needs_redis, soon
+from .services import RedisServer, ended, needs_redis, refused, soon
 
 TFIDF = "tfidf-seed42/cancer"
 RECORD = {"inputs": {"text": "A tumour was seen.", "age": 61}}
@@ -83,7 +86,7 @@ def test_every_address_asks_for_a_key_of_its_scope(
     assert client.get("/metrics", headers=bearer(watch)).status_code == 200
     assert client.get("/metrics", headers=bearer(ward)).status_code == 403
     for wrong in (ward[:-1], ward + "x", "", "é"):
-        headers = {"authorization": f"Bearer {wrong}".encode("latin-1")}
+        headers = [(b"authorization", f"Bearer {wrong}".encode("latin-1"))]
         assert client.post("/v1/classify", json=ask, headers=headers).status_code == 401
     assert client.get("/").status_code == 200, "the page asks for the key"
 
@@ -99,18 +102,42 @@ def test_the_body_of_a_stranger_is_not_read(
 
 def test_a_key_ends_with_its_last_day(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
-    old, new = new_key(file, "old", ["classify"], "2020-01-31"), new_key(file, "new", ["classify"], "2999-01-31")
+    old, new = new_key(file, "old", ["classify"], "2998-01-31"), new_key(file, "new", ["classify"], "2999-01-31")
+    file.write_text(file.read_text().replace("2998-01-31", "2020-01-31"))  # time has passed
     keys = Keys(read_keys(file))
     assert keys.holder(f"Bearer {old}") is None and keys.holder(f"Bearer {new}") is not None
     with pytest.raises(ClinfitError, match="no date"):
         new_key(file, "x", ["classify"], "31.1.2027")
-    new_key(file, "short", ["classify"], "2027-2-5")
-    assert read_keys(file)[-1].expires == "2027-02-05"
-    file.write_text(file.read_text().replace("2027-02-05", "2027-2-6"))
-    assert read_keys(file)[-1].expires == "2027-02-06", "a date that somebody wrote into the file"
-    file.write_text(file.read_text().replace("2027-2-6", "soon"))
+    new_key(file, "short", ["classify"], "2999-2-5")
+    assert read_keys(file)[-1].expires == "2999-02-05"
+    file.write_text(file.read_text().replace("2999-02-05", "2999-2-6"))
+    assert read_keys(file)[-1].expires == "2999-02-06", "a date that somebody wrote into the file"
+    file.write_text(file.read_text().replace("2999-2-6", "soon"))
     with pytest.raises(ClinfitError, match="no file of API keys"):
         read_keys(file)
+
+
+def test_a_key_that_would_never_be_valid_is_not_made(tmp_path: Path) -> None:
+    file, today = tmp_path / "keys.json", datetime.now(UTC).date()
+    with pytest.raises(ClinfitError, match="in the past") as error:
+        new_key(file, "ward", ["classify"], (today - timedelta(days=1)).isoformat())
+    assert str(today) in error.value.expected and error.value.fix.startswith(
+        f"clinfit key ward --keys {file} --expires "
+    )
+    assert not file.exists()
+    new_key(file, "ward", ["classify"], error.value.fix.rpartition(" ")[2])
+    new_key(file, "ward", ["classify"], today.isoformat())
+    assert len(read_keys(file)) == 2, "what it says to type is taken; a key may end today"
+
+
+def test_a_key_without_a_scope_is_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    for scopes in ("", " ", ","):
+        said = refused("key", "ward", "--keys", file, "--scopes", scopes)
+        assert "--scopes names no scope" in said and "classify, jobs, metrics" in said and "--scopes classify" in said
+    assert not file.exists()
+    assert CliRunner().invoke(app, ["key", "ward", "--keys", str(file), "--scopes", "classify, jobs"]).exit_code == 0
+    assert read_keys(file)[0].scopes == ("classify", "jobs")
 
 
 def test_jobs_are_their_senders(make_client: Callable[..., TestClient], tmp_path: Path, small: Served) -> None:

@@ -4,15 +4,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import clinfit
+from clinfit.cli import app
 from clinfit.cli_serve import options, variables
 from clinfit.errors import ClinfitError
-from clinfit.serve.run import BEAT
-from clinfit.serve.settings import Settings, read_settings, variable
+from clinfit.serve.models import Computing
+from clinfit.serve.run import BEAT, Place
+from clinfit.serve.settings import FileSettings, Settings, read_settings, variable
 from clinfit.serve.stores import with_password
 
 from .conftest import Served
@@ -47,6 +53,122 @@ def test_every_option_of_the_commands_can_be_set_in_the_environment() -> None:
 def test_what_is_no_setting_is_refused(name: str, value: str, said: str) -> None:
     with pytest.raises(ClinfitError, match=said):
         read_settings({name: value}, variables())
+
+
+# ---------------------------------------------------------------- a file
+
+
+@dataclass
+class Begun:
+    """What `clinfit serve` would have begun."""
+
+    place: Place
+    settings: Settings
+    works: bool
+    computing: Computing
+
+
+@pytest.fixture
+def serves(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Begun]:
+    """Types `clinfit serve`; the service is not begun."""
+    begun: list[Begun] = []
+
+    def begin(packs: Any, place: Place, settings: Settings, say: Any, *, works: bool, computing: Computing) -> None:
+        begun.append(Begun(place, settings, works, computing))
+
+    monkeypatch.setattr("clinfit.serve.run.serve", begin)
+
+    def serve(*words: object, **environment: str) -> Begun:
+        done = CliRunner().invoke(app, ["serve", "pack", *map(str, words)], env=environment)
+        assert done.exception is None, (done.output, done.exception)
+        return begun[-1]
+
+    return serve
+
+
+FILE = """\
+host: 0.0.0.0
+port: 8080
+allow_host: [models.hospital.example, models]
+keys: keys.json
+jobs: /var/lib/clinfit/jobs.sqlite
+worker: false
+engine: auto
+engine_change: 0.005
+audit: logs/audit.jsonl
+per_minute: 600
+keep_days: 2
+items: 16
+drain: 5
+"""
+
+
+def test_a_file_sets_what_neither_the_command_line_nor_the_environment_does(
+    tmp_path: Path, serves: Callable[..., Begun]
+) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(FILE, encoding="utf-8")
+    found = serves("--settings", file)
+    assert (found.place.host, found.place.port, found.works) == ("0.0.0.0", 8080, False)
+    assert found.place.hosts == ("models.hospital.example", "models")
+    assert found.place.keys == tmp_path / "keys.json", "a path is from the file's folder"
+    assert found.place.jobs == Path("/var/lib/clinfit/jobs.sqlite")
+    assert (found.computing.engine, found.computing.change) == ("auto", 0.005)
+    told = {"audit": tmp_path / "logs" / "audit.jsonl", "per_minute": 600, "keep_days": 2, "items": 16, "drain": 5}
+    assert found.settings == Settings(**told)
+    nearer = {"CLINFIT_SERVE_ITEMS": "7", "CLINFIT_SERVE_PORT": "9000", "CLINFIT_SERVE_HOST": "10.0.0.1"}
+    over = serves("--settings", file, "--host", "::1", "--worker", "--keep-days", 7, **nearer)
+    assert (over.place.host, over.place.port, over.works) == ("::1", 9000, True)
+    assert (over.settings.items, over.settings.keep_days, over.settings.drain) == (7, 7.0, 5.0)
+    assert serves(CLINFIT_SERVE_SETTINGS=str(file)).place.port == 8080
+    assert serves().settings == Settings()
+
+
+def test_a_file_may_be_json(tmp_path: Path, serves: Callable[..., Begun]) -> None:
+    file = tmp_path / "serve.json"
+    file.write_text('{\n  "redis": "redis://queue", "port": 0, "per_minute": null\n}')
+    assert (serves("--settings", file).place.redis, serves("--settings", file).place.port) == ("redis://queue", 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("item: 3", "serve.yaml: item is no setting of the service"),
+        ("item: 3", "did you mean items?"),
+        ("colour: red", "host, port, allow_host"),
+        ("items: many", "serve.yaml: items cannot be"),
+        ("items: '3'", "serve.yaml: items cannot be"),
+        ("items: 0", "greater than or equal to 1"),
+        ("port: 70000", "less than or equal to 65535"),
+        ("engine: Zaunk", "serve.yaml: engine cannot be"),
+        ("redis: [Zaunk]", "serve.yaml: redis cannot be"),
+        ("drain: .inf", "finite"),
+        ("items: 3\nitems: 4", "items stands twice"),
+        ("redis: {Zaunk", "serve.yaml:1"),
+        ("[host]", "no block of settings"),
+        ("", "no block of settings"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, content: str, said: str) -> None:
+    """Without its values: one of them may be the address of Redis, with a password."""
+    file = tmp_path / "serve.yaml"
+    file.write_text(content)
+    found = refused("serve", tmp_path, "--settings", file)
+    assert said in found and "Zaunk" not in found
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert "cannot be read" in refused("serve", tmp_path, "--settings", tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("host: Größe".encode("latin-1"))
+    assert "not text in UTF-8" in refused("serve", tmp_path, "--settings", tmp_path / "latin.yaml")
+
+
+def test_a_file_may_set_every_option_and_limit(tmp_path: Path) -> None:
+    own = {option.name for option in get_command(app).commands["serve"].params if option.envvar}  # type: ignore[attr-defined]
+    assert FileSettings.model_fields.keys() == (own - {"settings"}) | Settings.model_fields.keys()
+
+
+# ---------------------------------------------------------------- the password of Redis
 
 
 def test_the_password_of_a_file_stands_in_the_address(tmp_path: Path) -> None:
@@ -97,12 +219,12 @@ def test_the_environment_leads_to_redis_and_the_password_is_told_nobody(
     with clinfit.Client(f"http://127.0.0.1:{port}") as client:
         job = client.submit_table(small.data)
         assert client.wait(job["id"])["state"] == "succeeded"
-        assert b"\nclinfit_chunks_done 0\n" in client._http.get("/metrics").content
+        assert b"\nclinfit_chunks_done_total 0\n" in client._http.get("/metrics").content
     assert service.stop() == worker.stop() == 0
     wrong = with_password(guarded.url.replace("redis://", "redis://other@"), file)
     told_so = refused("worker", small.pack, CLINFIT_REDIS_URL=wrong)
     typed = refused("worker", small.pack, "--redis", wrong)
-    assert "Redis does not answer" in told_so and "every user" not in told_so
+    assert f"Redis at 127.0.0.1:{guarded.port}, database 0, does not answer" in told_so and "every user" not in told_so
     assert "every user of this machine can read the password" in typed
     said = told_so + typed + "".join(path.read_text() for path in tmp_path.glob("program-*.log"))
     assert PASSWORD not in said and "Zaunk" not in said

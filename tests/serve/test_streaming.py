@@ -56,8 +56,8 @@ def start(place: Callable[[], RedisStream]) -> Iterator[Callable[..., StreamWork
     made: list[tuple[StreamWorker, Batcher]] = []
 
     def start(model: Any, **settings: Any) -> StreamWorker:
-        batcher = Batcher(256)
-        made.append((StreamWorker(place(), model, batcher, Settings(**{"lease": LEASE} | settings)), batcher))
+        batcher, told = Batcher(256), Settings(**{"lease": LEASE, **settings})
+        made.append((StreamWorker(place(), model, batcher, told), batcher))
         return made[-1][0]
 
     yield start

@@ -175,6 +175,18 @@ def test_a_setting_that_its_kind_does_not_use_is_refused(write, settings: str, m
             14,
             "learning_rate is not a key of models[1]; did you mean train.lea",
         ),
+        (
+            "learning_rate: 3e-3",
+            "class_weights: balanced",
+            15,
+            "class_weights is not a key of models[1].train; did you mean models[1].class_weights, one level up?",
+        ),
+        (
+            "title: title,",
+            "title: {column: title, split: x},",
+            7,
+            "split is not a key of tasks.cancer.data.inputs.title",
+        ),
         ("base: clinfit/tiny", "name2: x", 12, "models[1] lacks the key base"),
         ("base: clinfit/tiny", "folder: x", 14, "folder is not a key of models[1]"),
         ("name: abstracts", "folder: x", 1, "folder is not a key of the study"),
@@ -358,6 +370,19 @@ def test_errors_of_one_model_do_not_hide_those_of_another(write) -> None:
 
 def test_1_and_true_are_one_key(write) -> None:
     assert "true stands twice in tasks.cancer.data.label.map" in errors_of(write(changed("1: Yes", "1: Yes, true: No")))
+
+
+def test_a_prompt_that_several_tasks_share_names_the_task(write, tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    write("Task: {{ task }}\n{{ record }}\n", "prompts/cancer.md")
+    for prompt in ("prompts/cancer.md", '"Task: {{task}}\\n{{ record }}\\n"'):
+        study = load_study(write(changed('"Cancer? {{ title }} {{ abstract }}"', prompt)))
+        assert study.tasks["cancer"].prompt == "Task: cancer\n{{ record }}\n"
+
+
+def test_an_input_that_is_called_task_is_shown_by_that_name(write) -> None:
+    text = changed("title: title,", "task: title,").replace("{{ title }}", "{{ task }}")
+    assert load_study(write(text)).tasks["cancer"].prompt == "Cancer? {{ task }} {{ abstract }}"
 
 
 def test_a_missing_prompt_file_is_one_of_the_errors(write, tmp_path: Path) -> None:

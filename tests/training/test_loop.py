@@ -418,6 +418,10 @@ def test_collapse_alarm_names_a_cause() -> None:
     assert "learning rate is probably too low" in collapse_alarms(rows([2.0] * 10, 1.0), 10)[0]
     assert "learning rate is probably too high" in collapse_alarms(rows([2.0] * 10, 99.0), 10)[0]
     assert "class_weights" in collapse_alarms(rows([2.0] * 5 + [0.7] * 5, 1.0), 10)[0]
+    few = collapse_alarms(rows([2.0] * 5 + [0.7] * 5, 1.0), 10, limited=True)[0]
+    assert "max_steps" in few and "epochs" not in few and "learning_rate" in few
+    hardly = collapse_alarms(rows([2.0] * 10, 1.0), 10, limited=True)[0]
+    assert "raise learning_rate, or max_steps" in hardly
     healthy = rows([2.0] * 10, 1.0)
     healthy[-1]["validation_tasks"]["a"]["shares"] = [0.6, 0.4]
     assert collapse_alarms(healthy, 10) == []

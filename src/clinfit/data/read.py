@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinfit.data.archives import ARCHIVES, archive_files
+from clinfit.data.binary import is_binary
 from clinfit.data.catalog.entry import CATALOG_PREFIX
 from clinfit.data.values import cells_of, is_missing
 from clinfit.data.workbooks import opened_book, sheet_rows
@@ -32,6 +33,8 @@ FORMATS = ".csv, .tsv, .xlsx, .parquet, .jsonl, .json, a folder or a .tar.gz of 
 #: Encodings tried when the declared one fails, the strictest first; latin-1 reads anything.
 ENCODINGS = ("utf-8", "cp1252", "latin-1")
 
+#: Tables that are text.
+TEXT_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 ABSTRACT_FILE = re.compile(
     r"\A\s*(?:<ID:\s*(?P<id>[^>\s]+)\s*>)?\s*(?:^Title:(?P<title>.*?)$)?\s*(?:^Abstract:(?P<abstract>.*))?\Z",
     re.DOTALL | re.MULTILINE,
@@ -113,6 +116,8 @@ def _read(path: Path, data: Data) -> pd.DataFrame:
         return _text_files(texts, data, path.name)
     if path.stat().st_size == 0:
         raise TableFault(f"{path.name} is empty", expected="a header and at least one row", place="no rows")
+    if name.endswith(TEXT_TABLES) and is_binary(path, _codec(data.encoding)):
+        raise _no_text(path.name)
     if name.endswith((".csv", ".tsv")):
         return _delimited(path, data.encoding)
     if name.endswith((".jsonl", ".ndjson")):
@@ -174,7 +179,7 @@ def _wrong_encoding(content: bytes, encoding: str, name: str) -> TableFault:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         working = "utf-16"
     elif b"\0" in content:
-        return TableFault(f"{name} is not a text file (it holds zero bytes)", expected=FORMATS, place="no text")
+        return _no_text(name)
     else:
         working = next(other for other in ENCODINGS if other != encoding and _decodes(content, other))
     saved = "" if working == "utf-8" else ", or save the file as UTF-8"
@@ -183,6 +188,15 @@ def _wrong_encoding(content: bytes, encoding: str, name: str) -> TableFault:
         expected=f"{working}, which reads the whole file",
         fix=f"encoding: {working}{saved}",
         place=f"not text in {encoding.upper()}",
+    )
+
+
+def _no_text(name: str) -> TableFault:
+    return TableFault(
+        f"{name} is not a text file",
+        expected=f"a file that is what its name says: {FORMATS}",
+        fix="give the file the name of its format, or export it again",
+        place="no text",
     )
 
 

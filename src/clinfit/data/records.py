@@ -31,6 +31,16 @@ class Record:
     task: str = ""
 
 
+#: Why a record that holds nothing has no answer.
+NOTHING = "every input is missing"
+
+
+def holds_nothing(record: Record) -> bool:
+    """Whether a record, as it is read, has no value at all: a command and a service alike give it no answer, since what
+    a model says of nothing is said of nobody."""
+    return all(value in (None, "") for value in record.inputs.values())
+
+
 def labels_in(target: Target | None) -> tuple[str, ...]:
     """The labels of an answer: one, or of a multilabel task any number; none where it is not known."""
     return () if target is None else (target,) if isinstance(target, str) else target

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from clinfit import __version__
 from clinfit.data.origins import origins_of
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.analyses.cost import cost_sentences
@@ -48,6 +49,7 @@ def evaluate(study: Study, predictions: pd.DataFrame, facts: Facts | None = None
     }
     results = Results(
         format=FORMAT,
+        clinfit=__version__,
         study=study.name,
         description=study.description,
         confidence=study.evaluation.confidence,

@@ -419,10 +419,11 @@ class TaskResult(TypedDict):
 
 
 class Results(TypedDict):
-    """stages: where models learned several tasks in several stages. findings: on the study as a whole, where there are
-    any; those on a task stand with it."""
+    """clinfit: the version that made them. stages: where models learned several tasks in several stages. findings: on
+    the study as a whole, where there are any; those on a task stand with it."""
 
     format: str
+    clinfit: str
     study: str
     description: str
     confidence: float

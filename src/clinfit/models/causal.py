@@ -47,6 +47,8 @@ from clinfit.study.tasks import Writing
 from clinfit.training.answer_loss import AnswerLoss, asks_several
 from clinfit.training.precision import default_device, resolve_precision, torch_engine
 
+#: Validation records of which the loss of every token is told: as many as the probe of general text has passages.
+PROBED = 16
 #: The last characters of a text that is being written, which may change yet.
 UNSETTLED = 16
 
@@ -335,6 +337,19 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
             for batch in self._batches(loaded, [len(item.ids) for item in items], batch_tokens):
                 found[batch] = losses(batch).double().cpu().numpy()
         return found
+
+    def _token_losses(self, loaded: LoadedCausal, task: str, records: Sequence[Record]) -> dict[str, Any]:
+        """Mean loss of a token, in nats: of answers, which are what is trained on, and of all tokens, prompts too, as
+        trainers give it that train on both. Of PROBED validation records; not of tasks that ask several questions,
+        which do not read each other."""
+        items = loaded.renderers[task].encode_all(records[:: max(1, len(records) // PROBED)][:PROBED])
+        if not items or any(asks_several(item) for item in items):
+            return {}
+        answers = self._reference_losses(loaded, items).sum() / sum(len(item.answer_ids) for item in items)
+        with loaded.autocast():
+            nats = sum(loaded.nats_of(item.ids) for item in items)
+        every = nats / sum(len(item.ids) - 1 for item in items)
+        return {"validation_nats_per_token": {"answers": float(answers), "all_tokens": every, "records": len(items)}}
 
     def _fluency(self, loaded: LoadedCausal, *, base: bool) -> dict[str, Any] | None:
         """Perplexity of general text, and of the base where a model begins with it: later stages need not ask again."""

@@ -12,6 +12,8 @@ from clinfit.errors import ClinfitError
 from clinfit.files import read_json, write_json
 
 FILE = "examples.json"
+#: Examples that are advised where too many were asked for.
+USUAL = 8
 
 
 def drawn_examples(records: Sequence[Record], labels: Sequence[str], shots: int, task: str, seed: int) -> list[Record]:
@@ -28,7 +30,8 @@ def drawn_examples(records: Sequence[Record], labels: Sequence[str], shots: int,
         )
     if len(records) < shots:
         raise ClinfitError(
-            f"shots: {shots}, and task {task} has {len(records)} training records", fix=f"shots: {len(records)}"
+            f"shots: {shots}, and task {task} has {len(records)} training records",
+            fix=_fewer(len(records), len(labels)),
         )
     draw = np.random.default_rng([seed, zlib.crc32(task.encode())])
     waiting: dict[str, list[Record]] = defaultdict(list)
@@ -43,6 +46,15 @@ def drawn_examples(records: Sequence[Record], labels: Sequence[str], shots: int,
                 other = next((at for at, record in enumerate(waiting[label]) if record.group not in groups), 0)
                 found.append(waiting[label].pop(other))
     return [found[int(k)] for k in draw.permutation(len(found))]
+
+
+def _fewer(records: int, labels: int) -> str:
+    """As many examples as prompts usually have, the same number of each label; they share `max_length` with the record,
+    so that all records would leave none of them room."""
+    each = min(USUAL, records) // max(labels, 1)
+    if labels == 0 or each == 0:
+        return f"shots: {min(USUAL, records)}"
+    return f"shots: {each * labels}, {each} of each label"
 
 
 def told_examples(examples: Sequence[Record], labels: Sequence[str]) -> str:

@@ -159,6 +159,10 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
     def _task_facts(self, loaded: LoadedT, task: str) -> dict[str, Any]:
         """What the summary of a fit tells of a task."""
 
+    def _token_losses(self, loaded: LoadedT, task: str, records: Sequence[Record]) -> dict[str, Any]:
+        """What the summary tells of losses by token, on validation records, for models that have them."""
+        return {}
+
     def _fluency(self, loaded: LoadedT, *, base: bool) -> dict[str, Any] | None:
         """What became of the base's own language, for models that have one. base: that of the base beside it."""
         return None
@@ -325,6 +329,7 @@ class NeuralModel(ABC, Generic[SpecT, LoadedT]):
                     "weight": weight,
                     "records": sum(record.task == name for record in lesson.train),
                     **self._task_facts(loaded, name),
+                    **self._token_losses(loaded, name, [one for one in lesson.validation if one.task == name]),
                 }
                 for name, weight in lesson.weights.items()
             },

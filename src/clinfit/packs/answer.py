@@ -114,6 +114,17 @@ def fields_table(answers: Sequence[Answer], fields: Sequence[str]) -> pd.DataFra
     return pd.concat([table[["id"]], pd.DataFrame(cells, dtype=object), table.drop(columns="id")], axis=1)
 
 
+def with_errors(table: pd.DataFrame, errors: Mapping[int, tuple[str, str]]) -> pd.DataFrame:
+    """A table of answers with a row of status `error` for what has none. errors: place of the row -> id and reason."""
+    n = len(table) + len(errors)
+    told = ["id", "status", "notes"]
+    answered = table.set_axis([at for at in range(n) if at not in errors])
+    rows = answered.reindex(range(n)).astype(dict.fromkeys(told, object))
+    for at, (name, reason) in errors.items():
+        rows.loc[at, told] = [name, "error", reason]
+    return rows
+
+
 def threshold_cell(by_label: Mapping[str, float]) -> float | str | None:
     """A number where there is one, so that programs may compare; with several, a text in the order of the labels."""
     if len(by_label) > 1:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from clinfit.data.seen import SeenCategories, SeenNumbers
+from clinfit.data.values import EXAMPLES
 from clinfit.errors import ClinfitError
 from clinfit.files import hash_files, hash_json, read_json
 
@@ -146,10 +147,7 @@ def json_schema() -> dict[str, Any]:
 def read_content(folder: Path) -> Content:
     """What the pack in a folder says of itself; raises ClinfitError when it is no pack or not as it was written."""
     if not (folder / CONTENT).is_file():
-        raise ClinfitError(
-            f"{folder} is not a pack: it holds no {CONTENT}",
-            expected="a folder that `clinfit run` wrote, such as runs/<study>/<hash>/models/<model>-seed42/pack",
-        )
+        raise _no_pack(folder)
     values = read_json(folder / CONTENT)
     _check_format(folder, values)
     try:
@@ -160,6 +158,18 @@ def read_content(folder: Path) -> Content:
         raise ClinfitError(f"{folder / CONTENT} is damaged at {place}: {first['msg']}", fix="copy it again") from None
     _check_files(folder, values)
     return content
+
+
+def _no_pack(folder: Path) -> ClinfitError:
+    """An error that names the packs below the folder, where it is one of those around them."""
+    around = (CONTENT, f"pack/{CONTENT}", f"*/pack/{CONTENT}", f"models/*/pack/{CONTENT}")
+    found = sorted({str(content.parent) for pattern in around for content in folder.glob(pattern)})
+    some = " or ".join(found[:EXAMPLES]) + (f" or one of {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else "")
+    return ClinfitError(
+        f"{folder} is not a pack: it holds no {CONTENT}" if folder.is_dir() else f"there is no folder {folder}",
+        expected="a folder that `clinfit run` wrote, such as runs/<study>/<hash>/models/<model>-seed42/pack",
+        fix=f"name the pack: {some}" if found else "",
+    )
 
 
 def seal(values: dict[str, Any]) -> str:

@@ -33,7 +33,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             case ".parquet":
                 table.to_parquet(temporary, index=False)
             case ".jsonl":
-                rows = table.to_dict(orient="records")  # to_json would round the probabilities
+                cells = table.astype(object).where(table.notna(), None)  # a missing one is null
+                rows = cells.to_dict(orient="records")  # to_json would round the probabilities
                 temporary.write_text(
                     "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
                 )

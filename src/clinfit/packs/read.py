@@ -11,7 +11,7 @@ Every way of asking goes through `Pack.answer`.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from clinfit.data.fields import Extracted
 from clinfit.data.load import canonical_records
 from clinfit.data.mentions import mentions_in
-from clinfit.data.records import Record
+from clinfit.data.records import NOTHING, Record, holds_nothing
 from clinfit.data.seen import as_seen
 from clinfit.data.values import shown_ids
 from clinfit.errors import ClinfitError
 from clinfit.files import followed
 from clinfit.models.base import Answerer, Heard, Outputs, TextOutputs
 from clinfit.models.families import load_model
-from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table
+from clinfit.packs.answer import Answer, Status, answers_table, fields_table, texts_table, with_errors
 from clinfit.packs.content import MODEL, PROBES
 from clinfit.packs.decide import Served, ask, decide, label_sets, said
 from clinfit.packs.probes import Probes, SelfTest, TaskParity, read_probes, surroundings, text_hashes
@@ -64,7 +64,8 @@ class Pack(Tasks):
     def answer(
         self, task: str, records: Sequence[Record], *, strict: bool = False, heard: Heard | None = None
     ) -> list[Answer]:
-        """An answer for each record, in order, as it would be given to the record alone.
+        """An answer for each record, in order, as it would be given to the record alone; to one without any value too,
+        as explanations ask, where `predict` and the service give none.
 
         strict: refuse records with values that training has not seen, instead of noting them. heard: of tasks that ask
         for texts, called with the number of a record and a beginning of its text while that is written; where it says
@@ -130,15 +131,20 @@ class Pack(Tasks):
 
         task: may be left out where the pack answers one. Returns one row an item, in order: id, p_<label> for each
         label (recalibrated, where the study recalibrates), predicted: the most probable label, decision: the label
-        under the threshold of the evaluation, that threshold, status: `ok`, or `refer` when the item is for a person to
-        decide, notes: which of its values training has not seen. Several labels of one item are joined by
-        `|`. Where referral is by sets of labels, `prediction_set` holds the labels of the set. Of generation: id, text,
-        finish_reason, status, notes, dropped_tokens; of extraction also the fields (`fields_table`). say: told of how
-        many records the model did not see all text. strict: refuse records with notes.
+        under the threshold of the evaluation, that threshold, status: `ok`, `refer` when the item is for a person to
+        decide, or `error` when it has no value at all, and then no answer, notes: which of its values training has not
+        seen, or why there is no answer. Several labels of one item are joined by `|`. Where referral is by sets of
+        labels, `prediction_set` holds the labels of the set. Of generation: id, text, finish_reason, status, notes,
+        dropped_tokens; of extraction also the fields (`fields_table`). say: told of how many records the model did not
+        see all text, or have no value. strict: refuse records with notes or no value.
         """
         name = self.named(task)
         served = self.served(name)
-        return answered_table(served, self.answer(name, self.records(name, items), strict=strict), say)
+        records = self.records(name, items)
+        empty = without_value(canonical_records(served.task, records), strict=strict)
+        asked = [record for at, record in enumerate(records) if at not in empty]
+        answers = self.answer(name, asked, strict=strict) if asked else []
+        return answered_table(served, answers, say, empty)
 
     def explain(
         self,
@@ -170,6 +176,8 @@ class Pack(Tasks):
             )
         given = [items] if isinstance(items, Record) else self.records(name, items)
         (record,) = canonical_records(served.task, [_one_of(given, id)])
+        if holds_nothing(record):
+            raise ClinfitError(f"record {record.id}: {NOTHING}", expected="a value of at least one input")
         ask = partial(self.answer, name)
         (answer,) = ask([record])
         written = rationale_of(self.model, answer, served, record, rationale) if rationale else None
@@ -207,10 +215,34 @@ class Pack(Tasks):
         return TaskParity(len(records), float(change), int(flipped))
 
 
+def without_value(records: Sequence[Record], *, strict: bool) -> dict[int, str]:
+    """Place -> id of the records that hold nothing, which have no answer. records: as they are read. strict: raise
+    ClinfitError where there are any."""
+    empty = {at: record.id for at, record in enumerate(records) if holds_nothing(record)}
+    if empty and strict:
+        raise ClinfitError(
+            f"{_no_value(empty, len(records))}: {shown_ids([*empty.values()])}",
+            expected="a value of at least one input in every record",
+            fix="fill these records in or take them out, or answer without --strict: their status is then `error`",
+        )
+    return empty
+
+
+def _no_value(empty: Mapping[int, str], n: int) -> str:
+    return f"{len(empty)} of {n} records {'has' if len(empty) == 1 else 'have'} no value at all"
+
+
 def answered_table(
-    served: Served, answers: Sequence[Answer], say: Callable[[str], None] = lambda line: None
+    served: Served, answers: Sequence[Answer], say: Callable[[str], None], empty: Mapping[int, str]
 ) -> pd.DataFrame:
-    """Answers to a task as `Pack.predict` gives them."""
+    """Answers to a task as `Pack.predict` gives them. empty: of `without_value`."""
+    if empty:
+        n = len(answers) + len(empty)
+        say(f"{_no_value(empty, n)}, and no answer (status error): {shown_ids([*empty.values()])}")
+    return with_errors(_table_of(served, answers, say), {at: (name, NOTHING) for at, name in empty.items()})
+
+
+def _table_of(served: Served, answers: Sequence[Answer], say: Callable[[str], None]) -> pd.DataFrame:
     if cut := sum(bool(answer.dropped_tokens) for answer in answers):
         say(f"{cut} of {len(answers)} records were longer than the model reads and were shortened")
     if isinstance(served.task, Writing):

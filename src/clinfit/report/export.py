@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from clinfit import __version__
 from clinfit.evaluation.results import Results, TaskResult
 from clinfit.evaluation.system_results import MetricDict, SystemResult
 from clinfit.report.format import Cell
@@ -108,11 +109,12 @@ class TrainingEntry:
 
 @dataclass(frozen=True)
 class ReportMetrics:
-    """metrics: `<task>/<system>` -> its results. training: `<model>-seed<seed>` (with several stages: `..., stage n`)
-    -> how it was trained; models without a training log are not in it.
+    """clinfit: the version that wrote it. metrics: `<task>/<system>` -> its results. training: `<model>-seed<seed>`
+    (with several stages: `..., stage n`) -> how it was trained; models without a training log are not in it.
     """
 
     format: str
+    clinfit: str
     study: str
     metrics: dict[str, MetricsEntry]
     training: dict[str, TrainingEntry]
@@ -137,7 +139,7 @@ def report_metrics(
     for (run, stage), rows in logs.items():
         kept = kept_step(by_run.get(run, {}), stage)
         training[f"{run}, stage {stage}" if run in several else run] = _training_entry(rows, kept, primaries)
-    return asdict(ReportMetrics(FORMAT, results["study"], metrics, training))
+    return asdict(ReportMetrics(FORMAT, __version__, results["study"], metrics, training))
 
 
 def report_metrics_schema() -> dict[str, Any]:
@@ -229,12 +231,14 @@ def _lines(results: Results, command: str, curves: Sequence[str]) -> Iterator[st
 
 
 def _overview_lines(results: Results) -> Iterator[str]:
-    """One line a task: how it stands."""
-    yield from ("", "## All tasks", "", "| task | asked | records | metric | model | baseline | findings |")
+    """One line a task: how it stands. A cell says what its system is, since beside a model that is the baseline itself
+    stands a language model."""
+    yield from ("", "## All tasks", "", "| task | asked | records | metric | model | beside it | findings |")
     yield "|---|---|---:|---|---:|---:|---|"
     for name, task in results["tasks"].items():
         n, metric = task["counts"].get("test", {"n": 0})["n"], definition(task["primary"]).title
-        shown = [f"{standing.system} {_cell(standing.value)}" for standing in standings(task)] or ["withheld"] * 2
+        told = [f"{one.role}: {one.system} {_cell(one.value)}" for one in standings(task)]
+        shown = told or ["withheld"] * 2
         cells = [_plain(name), asked_briefly(task), str(n), metric, *map(_plain, shown), findings_in_words(task)]
         yield f"| {' | '.join(cells)} |"
 

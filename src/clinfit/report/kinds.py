@@ -47,7 +47,8 @@ class Kind:
     labels are asked for, in words. right: what a right answer is. columns, front, short: metrics beside the primary
     one, those that a system has, in the report, on its first pages and on a terminal. facts: metrics of the label on a
     model. card: of the model card. hub: the hub's name of the kind. answers, decision: what a task of a pack
-    (`packs.content.TaskEntry`) answers, and how probabilities become decisions.
+    (`packs.content.TaskEntry`) answers, and how probabilities become decisions. reading: what people are to read before
+    anyone relies on answers that no probability comes with; '' of labels.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Kind:
     hub: str
     answers: Callable[[Served], str]
     decision: Callable[[Served], str]
+    reading: str = ""
 
 
 def kind_of(task: TaskResult) -> Kind:
@@ -221,6 +223,8 @@ KINDS: Mapping[str, Kind] = {
         hub="text-generation",
         answers=_a_text,
         decision=_as_written,
+        reading="Let people read texts of all systems side by side: no figure here says whether a text is right. Type: "
+        "clinfit reading page RUN --out reading.html",
     ),
     "extraction": Kind(
         title="Extraction",
@@ -236,5 +240,7 @@ KINDS: Mapping[str, Kind] = {
         hub="text-generation",
         answers=_fields,
         decision=_as_read,
+        reading="Let people hold the values of some records against their source: one that agrees with its reference "
+        "may agree with a mistake.",
     ),
 }  # fmt: skip

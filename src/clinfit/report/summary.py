@@ -1,5 +1,7 @@
 """The results on a terminal: one table a task and the sentences of its verdict."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
@@ -14,6 +16,11 @@ from clinfit.report.glossary import definition
 from clinfit.report.kinds import kind_of
 from clinfit.report.section import section
 from clinfit.report.tables import baseline, by_rank, cell_of
+
+#: More systems than this of which the same is said are counted.
+MOST_NAMES = 4
+#: What stands behind a model's name in that of a system or of a run.
+SEED_OR_STAGE = re.compile(r" \(.*\)$|-seed\d+$")
 
 
 def print_summary(results: Results, console: Console) -> None:
@@ -34,7 +41,8 @@ def print_summary(results: Results, console: Console) -> None:
 
 
 def told_once(findings: Sequence[FindingDict]) -> list[str]:
-    """The titles of findings, in order; what holds for several systems is said once, with their names behind it."""
+    """The titles of findings, in order; what holds for several systems is said once, with their names behind it, or how
+    many of each model they are where seeds and stages make them many."""
     systems: dict[str, list[str]] = {}
     titles: dict[str, str] = {}
     for finding in findings:
@@ -42,7 +50,15 @@ def told_once(findings: Sequence[FindingDict]) -> list[str]:
         said = title if system is None else title.removeprefix(system).lstrip(": ")
         titles.setdefault(said, titled(finding))
         systems.setdefault(said, []).extend([] if system is None else [system])
-    return [titles[said] if len(names) < 2 else f"{said}: {', '.join(names)}" for said, names in systems.items()]
+    return [titles[said] if len(names) < 2 else f"{said}: {_named(names)}" for said, names in systems.items()]
+
+
+def _named(systems: Sequence[str]) -> str:
+    names = list(dict.fromkeys(systems))
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    counts = Counter(SEED_OR_STAGE.sub("", name) for name in names)
+    return f"{len(names)} systems of " + ", ".join(f"{model} ({count} x)" for model, count in counts.items())
 
 
 def titled(finding: FindingDict) -> str:
@@ -62,6 +78,11 @@ def summary_table(name: str, task: TaskResult, confidence: float) -> Table:
     table.add_column(f"{definition(task['primary']).title} [{confidence:.0%}]".replace("[", "\\["), justify="right")
     for metric in others:
         table.add_column(definition(metric).title, justify="right")
+    if task["ranking"]:
+        models = {(system["model"], system["stage"], system["moment"]) for system in task["systems"]}
+        seeds = "; seeds of one model stand together, in the place of their mean"
+        more = seeds if len(models) < len(task["systems"]) else ""
+        table.caption, table.caption_justify = f"best {definition(task['primary']).title} first{more}", "left"
     reference = baseline(task)
     for system in by_rank(task):
         mark = " (baseline)" if system is reference else ""

@@ -245,7 +245,7 @@ def told(monitor: Monitor, again: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         monitor.update(state="interrupted")
-        monitor.say(f"Stopped; what is finished is kept. To continue: {again}")
+        monitor.say(f"What is finished is kept. To continue: {again}")
         raise
     except Exception:
         monitor.update(state="failed")

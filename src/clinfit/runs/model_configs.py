@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -80,12 +80,13 @@ def read_models(file: Path) -> list[Listed]:
         raise ClinfitError(f"{file} lists no models", expected=SHAPE)
     found, problems = [], [f"{key} is no field of the file" for key in content if key != "models"]
     for position, block in enumerate(listed):
+        problems += [f"models[{position}].{text}" for text in _twice(block, listed[:position])]
         try:
             model = Listed.model_validate(block)
         except ValidationError as error:
             problems += [f"models[{position}]{text}" for text in _told(error)]
             continue
-        problems += [f"models[{position}].{text}" for text in _refused(model, [other.name for other in found])]
+        problems += [f"models[{position}].{text}" for text in _refused(model)]
         found.append(model)
     if problems:
         raise ClinfitError(
@@ -104,14 +105,24 @@ def _told(error: ValidationError) -> Iterator[str]:
             yield f"{place} is no field of a model" + (f", did you mean {close}?" if close else "")
         elif details["type"] == "missing":
             yield f"{place} is missing"
+        elif details["type"] == "model_type":
+            block = details["input"]
+            shown = "a list" if isinstance(block, list) else json.dumps(block)
+            yield f" must be an object with these fields, and is {shown}"
         else:
             yield f"{place}: {details['msg'][:1].lower()}{details['msg'][1:]}, and is {json.dumps(details['input'])}"
 
 
-def _refused(model: Listed, before: Sequence[str]) -> Iterator[str]:
+def _twice(block: Any, before: Sequence[Any]) -> Iterator[str]:
+    """Asked of blocks as they stand there, so that another fault in one of them does not hide it. Names are those of
+    folders, which differ in more than case."""
+    names = [str(other.get("name")).casefold() for other in (block, *before) if isinstance(other, Mapping)]
+    if isinstance(block, Mapping) and "name" in block and names[0] in names[1:]:
+        yield f"name: {block['name']} stands there twice"
+
+
+def _refused(model: Listed) -> Iterator[str]:
     """What no study can hold."""
-    if model.name in before:
-        yield f"name: {model.name} stands there twice"
     if model.name in OWN_NAMES:
         yield f"name: {model.name} is a model that the study has by itself; call this one otherwise"
     if QUANTIZED.search(model.model_id):

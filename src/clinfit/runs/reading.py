@@ -150,7 +150,8 @@ class _Ratings(BaseModel):
 def read_ratings(run: RunFolder, files: Sequence[Path]) -> Reading:
     """What the saved files say, with the writers' names; also written to `reading/<page>-result.json`.
 
-    Raises ClinfitError for files that no page saved, of another page or run, and for scores that no scale has.
+    Raises ClinfitError for files that no page saved, of another page or run, for two of one rater, for one without a
+    score, and for scores that no scale has.
     """
     contents = [_ratings_of(path) for path in files]
     pages = {content.page for content in contents}
@@ -166,16 +167,28 @@ def read_ratings(run: RunFolder, files: Sequence[Path]) -> Reading:
             expected="scores of a page that `clinfit reading page` made from this run",
         )
     order = read_json(key)["order"]
-    names = [content.rater for content in contents]
-    if len(set(names)) < len(names):
-        raise ClinfitError("two files are by the same rater", expected="one file a rater", fix="leave one of them out")
+    _check_raters(files, contents)
     rows = [list(_rows(path, content, order)) for path, content in zip(files, contents, strict=True)]
     table = pd.DataFrame(list(chain.from_iterable(rows)), columns=["rater", "id", "system", "criterion", "score"])
-    if table.empty:
-        raise ClinfitError("no text has a score", expected="at least one scored text")
     result = evaluate_readings(table, sum(map(len, order.values())))
     write_json(run.path / FOLDER / f"{page}-result.json", result)
     return result
+
+
+def _check_raters(files: Sequence[Path], contents: Sequence[_Ratings]) -> None:
+    """Raise ClinfitError for two files by one rater, whom case and spaces in the name do not make two: their agreement
+    would be that of a person with themselves."""
+    seen: dict[str, tuple[Path, str]] = {}
+    for path, content in zip(files, contents, strict=True):
+        name = " ".join(content.rater.split()).casefold()
+        if name in seen:
+            first, called = seen[name]
+            raise ClinfitError(
+                f"{first} and {path} are by the same rater, called {called!r} and {content.rater!r}",
+                expected="one file a rater; case and spaces in a name do not count",
+                fix=f"leave one of them out, or correct `rater` in {path} where it is another person",
+            )
+        seen[name] = path, content.rater
 
 
 def _ratings_of(path: Path) -> _Ratings:
@@ -210,6 +223,12 @@ def _rows(path: Path, content: _Ratings, order: dict[str, list[str]]) -> list[tu
                     expected=", ".join(f"{name} 1 to {size}" for name, size in sizes.items()),
                 )
             rows.append((content.rater, rating.id, order[rating.id][rating.place], criterion, score))
+    if not rows:
+        raise ClinfitError(
+            f"{path} holds no score: {content.rater} has scored none of the texts",
+            expected="a score of one text at least in each file",
+            fix="leave the file out, or let the rater score the page and save again",
+        )
     if len({row[:4] for row in rows}) < len(rows):
         raise ClinfitError(f"{path} scores a text twice")
     return rows

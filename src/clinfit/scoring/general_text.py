@@ -15,6 +15,9 @@ from clinfit.scoring.answer_logits import answer_logits, states_at
 from clinfit.scoring.likelihood import Likelihood
 from clinfit.scoring.passages import passages
 
+#: Tokens of a text whose logits are in memory at once.
+ROWS = 256
+
 
 def general_text(tokenizer: Any, nats_of: Callable[[list[int]], float]) -> Likelihood:
     """How likely the model finds the probe; each passage by itself, behind the token that begins a text where the
@@ -32,8 +35,13 @@ def general_text(tokenizer: Any, nats_of: Callable[[list[int]], float]) -> Likel
 
 @torch.inference_mode()
 def negative_log_likelihood(model: PreTrainedModel, text: list[int]) -> float:
-    """Of every token but the first, given those before it."""
+    """Of every token but the first, given those before it; the logits of ROWS tokens at a time, since those of a whole
+    record may be larger than the model."""
     ids, n = torch.tensor([text], device=model.device), len(text) - 1
     rows, places = torch.zeros(n, dtype=torch.long, device=ids.device), torch.arange(n, device=ids.device)
-    logits = answer_logits(model, states_at(model, ids, rows, places))
-    return float(torch.nn.functional.cross_entropy(logits.float(), ids[0, 1:], reduction="sum"))
+    parts = zip(states_at(model, ids, rows, places).split(ROWS), ids[0, 1:].split(ROWS), strict=True)
+    losses = (
+        torch.nn.functional.cross_entropy(answer_logits(model, states).float(), tokens, reduction="sum")
+        for states, tokens in parts
+    )
+    return sum(map(float, losses))

@@ -1,6 +1,6 @@
 """The application: routes, problems, and the guard in front of them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 from functools import cache, partial
 
@@ -13,12 +13,10 @@ from starlette.types import Lifespan
 from clinfit import __version__
 from clinfit.serve.guard import Guard
 from clinfit.serve.openapi import described, known_names
-from clinfit.serve.problems import BY_STATUS, Problem, invalid_places
+from clinfit.serve.problems import BY_STATUS, Problem, invalid_places, no_json, other_type
 from clinfit.serve.routes import about, classify, completions, jobs, page, predictions, results, types, write
 from clinfit.serve.schemas import DISCLAIMER
 from clinfit.serve.service import Service
-
-KNOWN = known_names()
 
 
 def create_app(service: Service) -> FastAPI:
@@ -34,7 +32,7 @@ def create_app(service: Service) -> FastAPI:
     app = routed(lifespan)
     app.state.service = service
     app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestValidationError, partial(_invalid, known_names(service.models)))
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Guard, service=service)
     app.openapi = cache(partial(described, app, keyed=bool(service.keys)))  # type: ignore[method-assign]
@@ -65,14 +63,22 @@ async def _problem(request: Request, error: Exception) -> Response:
     return error.response(_id(request), request.url.path)
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _invalid(known: Set[str], request: Request, error: Exception) -> Response:
     """Places and codes; neither the values nor pydantic's words, which may hold them."""
     assert isinstance(error, RequestValidationError)
+    return _found(error, request, known).response(_id(request), request.url.path)
+
+
+def _found(error: RequestValidationError, request: Request, known: Set[str]) -> Problem:
     found = error.errors()
-    unreadable = any(place["type"] in ("json_invalid", "missing") and len(place["loc"]) < 2 for place in found)
-    code = "malformed" if any(place["type"] == "json_invalid" for place in found) else "invalid"
-    detail = "send JSON as /openapi.json describes it" if unreadable else "see /openapi.json"
-    return Problem(code, detail, errors=invalid_places(found, KNOWN)).response(_id(request), request.url.path)
+    if found[0]["type"] == "json_invalid":
+        text, at = str(error.body), int(found[0]["loc"][1])
+        return no_json(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+    if isinstance(error.body, bytes):  # not read as JSON, since it was not said to be that
+        return other_type(request.headers.get("content-type", ""), "application/json")
+    absent = any(place["type"] == "missing" and place["loc"] == ("body",) for place in found)
+    detail = "send JSON as /openapi.json describes it" if absent else "see /openapi.json"
+    return Problem("invalid", detail, errors=invalid_places(found, known))
 
 
 async def _http(request: Request, error: Exception) -> Response:

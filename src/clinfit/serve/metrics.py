@@ -8,6 +8,9 @@ from collections.abc import Mapping
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+#: Numbers with every digit that matters: of a counter that is rounded no rate can be told.
+WHOLE = ".15g"
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -45,9 +48,10 @@ class Metrics:
             found = sorted((labels, value) for (known, labels), value in counts.items() if known == name)
             if found:
                 lines += [f"# HELP {name} {words}", f"# TYPE {name} counter"]
-                lines += [f"{name}{_braces(labels)} {value:g}" for labels, value in found]
+                lines += [f"{name}{_braces(labels)} {value:{WHOLE}}" for labels, value in found]
         for name, value in now.items():
-            lines += [f"# HELP {name} {NOW[name]}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [f"# HELP {name} {NOW[name]}", f"# TYPE {name} {kind}", f"{name} {value:{WHOLE}}"]
         if times:
             lines += [f"# HELP {TIME} Seconds from a request to its answer", f"# TYPE {TIME} histogram"]
         for labels, buckets in sorted(times.items()):
@@ -56,7 +60,10 @@ class Metrics:
                 f"{TIME}_bucket{_braces((*labels, ('le', end)))} {count}"
                 for end, count in zip(ends, buckets, strict=True)
             ]
-            lines += [f"{TIME}_sum{_braces(labels)} {sums[labels]:g}", f"{TIME}_count{_braces(labels)} {buckets[-1]}"]
+            lines += [
+                f"{TIME}_sum{_braces(labels)} {sums[labels]:{WHOLE}}",
+                f"{TIME}_count{_braces(labels)} {buckets[-1]}",
+            ]
         return "\n".join(lines) + "\n"
 
 
@@ -68,14 +75,14 @@ HELP = {
     "clinfit_jobs_total": "Jobs that were sent, by model",
     "clinfit_refused_total": "Requests that were refused, by reason",
 }
-#: Gauges and what they tell.
+#: What is read when somebody asks, and what it tells: counters (`_total`), which only rise, and gauges.
 NOW = {
     "clinfit_ready": "1 where the service is ready",
     "clinfit_requests_waiting": "Records of requests that wait for a model",
     "clinfit_job_records_waiting": "Records of jobs that are not done",
-    "clinfit_chunks_done": "Chunks of jobs that this process has done",
-    "clinfit_turns": "How often a model was asked",
-    "clinfit_asked": "Records that a model was asked about",
+    "clinfit_chunks_done_total": "Chunks of jobs that this process has done",
+    "clinfit_turns_total": "How often a model was asked",
+    "clinfit_asked_total": "Records that a model was asked about",
 }
 
 

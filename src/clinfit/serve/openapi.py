@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from clinfit.serve.models import Models
 from clinfit.serve.schemas import ClassifyRequest, JobRequest, ProblemOut, RecordIn, TextRequest, WriteRequest
 from clinfit.serve.schemas_openai import (
     ChatRequest,
@@ -40,9 +41,9 @@ def operations(schema: dict[str, Any]) -> list[dict[str, Any]]:
     return [path[method] for path in schema["paths"].values() for method in METHODS if method in path]
 
 
-def known_names() -> frozenset[str]:
-    """Names of fields, which errors may repeat."""
+def known_names(models: Models) -> frozenset[str]:
+    """Names of fields, and of the inputs of what is served, which errors may repeat."""
     own = (ClassifyRequest, WriteRequest, RecordIn, JobRequest, TextRequest)
     of_openai = (ChatRequest, UserMessage, TextPart, CompletionRequest, StreamOptions, ResponseFormat)
-    parameters = {"body", "query", "path", "header", "job_id", "prediction_id", "model", "after", "limit", "format"}
-    return frozenset(parameters.union(*(model.model_fields for model in (*own, *of_openai))))
+    inputs = (model.task.data.columns for model in models.all())
+    return frozenset[str]().union(*(body.model_fields for body in (*own, *of_openai)), *inputs)

@@ -1,6 +1,6 @@
 """Errors as problem details (RFC 9457). They name fields, positions and limits, and never what was submitted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ OPENAI = ("/v1/chat/completions", "/v1/completions")
 class Problem(Exception):
     """One problem. code: of PROBLEMS. detail: what to do about it, never with text of a request.
 
-    retry_after: seconds. errors: places and what is wrong there.
+    retry_after: seconds. errors: places, a parameter or the pointer of a part of the body, and what is wrong there.
     """
 
     code: str
@@ -102,10 +102,55 @@ def no_key() -> Problem:
     return Problem("no-key", "send a valid key: Authorization: Bearer KEY")
 
 
-def invalid_places(errors: Sequence[Mapping[str, Any]], known: frozenset[str]) -> list[dict[str, str]]:
-    """pydantic's errors without the submitted values. known: names of fields; other keys are the sender's own words."""
-    places = []
-    for error in errors[:20]:
-        parts = [str(part) if isinstance(part, int) or part in known else "*" for part in error["loc"]]
-        places.append({"pointer": "#/" + "/".join(parts[1:]), "code": str(error["type"])})
-    return places
+#: Types of content that a problem names; other words of a Content-Type are the sender's own.
+COMMON_TYPES = frozenset(
+    "application/json application/jsonl application/octet-stream application/x-ndjson application/xml text/csv "
+    "application/x-www-form-urlencoded multipart/form-data text/html text/plain text/tab-separated-values".split()
+)
+
+
+def media_type(content_type: str) -> str:
+    """What a Content-Type calls the content, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def other_type(content_type: str, *expected: str) -> Problem:
+    """The content is of none of the types that are read."""
+    kind = media_type(content_type)
+    found = f"the Content-Type is {kind if kind in COMMON_TYPES else 'another'}" if kind else "there is no Content-Type"
+    return Problem("media-type", f"{found}: send {', '.join(expected)}")
+
+
+def no_json(line: int | str, column: int | str) -> Problem:
+    """A body ends to be JSON at this place."""
+    words = f"the body is no JSON from line {line}, column {column} on; send it as /openapi.json describes"
+    return Problem("malformed", words, errors=[{"pointer": "#", "code": "json_invalid"}])
+
+
+def invalid_places(errors: Sequence[Mapping[str, Any]], known: Set[str]) -> list[dict[str, str]]:
+    """Where a request is wrong, of pydantic's errors: parameters by their names, parts of the body by JSON pointers,
+    and nothing of what was submitted. known: names of fields and inputs; other keys are the sender's own words.
+
+    Of what may be one of several things each is tried: what holds another place is the fault of one that was not meant.
+    """
+    places = {(*_place(error, known), str(error["type"])): None for error in errors[:20]}
+    return [
+        {kind: place, "code": code}
+        for kind, place, code in places
+        if not any(other.startswith(f"{place}/") for _, other, _ in places)
+    ]
+
+
+def _place(error: Mapping[str, Any], known: Set[str]) -> tuple[str, str]:
+    """The kind of a place, and the place."""
+    where, *steps = error["loc"]
+    if where != "body":
+        return "parameter", str(steps[0])  # as the route declares it
+    parts: list[str] = []
+    for at, step in enumerate(steps, start=1):
+        if isinstance(step, int) or step in known:
+            parts.append(f"/{step}")
+        elif parts[-1:] == ["/inputs"] or (error["type"] == "extra_forbidden" and at == len(steps)):
+            parts.append("/*")
+        # Else it is the type that was tried of several, which is no part of the body.
+    return "pointer", "#" + "".join(parts)

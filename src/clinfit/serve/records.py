@@ -21,7 +21,7 @@ from clinfit.data.fields import object_pairs
 from clinfit.data.load import canonical_records, read_inputs
 from clinfit.data.mentions import MASK
 from clinfit.data.read import TableFault, WrongEncoding, decode, read_new_rows
-from clinfit.data.records import Record, Value
+from clinfit.data.records import NOTHING, Record, Value, holds_nothing
 from clinfit.data.values import as_category, as_comma_number, as_number, as_paragraphs
 from clinfit.errors import ClinfitError
 from clinfit.serve.problems import Problem
@@ -79,6 +79,23 @@ def item_ids(items: Sequence[Item]) -> list[str]:
     return found
 
 
+def check_ids(items: Sequence[Item]) -> None:
+    """Raise Problem where two items were given one id, as a table is refused where it stands in two rows: who asks by
+    ids would take the answer to one for that to the other."""
+    if places := repeated([None if isinstance(item, str) else item.get("id") for item in items]):
+        errors = [{"pointer": f"#/input/{at}/id", "code": "repeated"} for at in places]
+        raise Problem("invalid", "give each record an id of its own, or none", errors=errors)
+
+
+def repeated(ids: Iterable[str | None]) -> tuple[int, int] | None:
+    """Where an id stands, and where it stands again; None where each stands once."""
+    first: dict[str, int] = {}
+    for at, name in enumerate(ids):
+        if name is not None and first.setdefault(name, at) != at:
+            return first[name], at
+    return None
+
+
 def record_of(task_name: str, task: Task, item: Item, record_id: str, settings: Settings) -> Record:
     """The record that an item of a request is: a text, or `{"id": ..., "inputs": {...}}`. Raises Problem.
 
@@ -119,8 +136,8 @@ def _check_inputs(task: Task, inputs: Mapping[str, Any], settings: Settings) -> 
 
 def check_holds(record: Record) -> None:
     """Raise Problem for a record without any value."""
-    if all(value in (None, "") for value in record.inputs.values()):
-        raise Problem("invalid-record", "every input is missing")
+    if holds_nothing(record):
+        raise Problem("invalid-record", NOTHING)
 
 
 def _is_unicode(text: str) -> bool:
@@ -261,7 +278,10 @@ def _table_fault(task: Task, path: Path) -> str:
         at = [row for row, cell in enumerate(cells, start=1) if not _reads(number, cell)]
         if at:
             wrong.append(f"column {column.column}: no number in {len(at)} rows, first in row {at[0]}")
-    return "; ".join(wrong) or "the table cannot be read: ids must stand in every row once, and columns have one name"
+    ids = task.data.id
+    if not wrong and ids in rows.columns and (twice := repeated(str(name).strip() for name in rows[ids])):
+        return f"the table cannot be read: rows {twice[0] + 1} and {twice[1] + 1} have one id"
+    return "; ".join(wrong) or "the table cannot be read: ids must stand in every row, and columns have one name"
 
 
 def _reads(read: Any, cell: Any) -> bool:

@@ -81,8 +81,8 @@ def prepare(
     keys = keys_of(place.keys)
     check_binding(place.host, keys)
     listening = _bound(place)
+    store = _store(place, settings)  # before the models, whose loading takes its time
     models = load_models(packs, say, computing)
-    store = _store(place, settings)
     for line in store.warnings():
         say(f"warning: {line}")
     service = Service(models, store, keys, settings, works=works, hosts=_hosts(place))
@@ -187,20 +187,23 @@ def work(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    models = load_models(packs, say, computing)
     log_lines()
-    batcher = Batcher(settings.waiting)
+    # Redis before the models, whose loading takes its time.
     if flow is None:
         place = _store(Place(redis=redis), settings)
+        models = load_models(packs, say, computing)
+        batcher = Batcher(settings.waiting)
         worker = Worker(place, models, batcher, settings)
-        say("clinfit works on jobs, stop it with Ctrl-C")
+        told = "clinfit works on jobs"
     else:
-        model = _model_of(models, flow)
-        place = open_stream(redis, flow.names)
         from clinfit.serve.streaming import StreamWorker  # imports redis
 
+        place = open_stream(redis, flow.names)
+        model = _model_of(load_models(packs, say, computing), flow)
+        batcher = Batcher(settings.waiting)
         worker = StreamWorker(place, model, batcher, settings)
-        say(f"{model.name} answers {flow.names.input} in {flow.names.answers}, stop it with Ctrl-C")
+        told = f"{model.name} answers {flow.names.input} in {flow.names.answers}"
+    say(f"{told}, stop it with Ctrl-C")
     heartbeat = Heartbeat(health, place.ping)
     try:
         while not stop.wait(0.5):

@@ -376,7 +376,12 @@ class Health(Response):
 
 
 class ErrorPlace(Response):
-    pointer: str
+    """Where a request is wrong: a parameter, or a part of the body."""
+
+    parameter: str | None = Field(default=None, description="of the address, its query or the headers")
+    pointer: str | None = Field(
+        default=None, description="JSON pointer into the body; `*` is a key that is not among the known ones"
+    )
     code: str
 
 

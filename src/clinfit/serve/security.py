@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -56,16 +56,24 @@ def _date(text: str) -> str:
 
 
 def new_key(file: Path, name: str, scopes: Sequence[Scope], expires: str | None = None) -> str:
-    """Add a key to the file and return it; it is shown this once. Raises ClinfitError for a date that is none."""
+    """Add a key to the file and return it; it is shown this once. Raises ClinfitError for a date that is none, or has
+    been."""
+    today = datetime.now(UTC).date()
     if expires is not None:
         try:
             expires = _date(expires)
         except ValueError:
             raise ClinfitError(f"--expires {expires} is no date", expected="a date such as 2026-12-31") from None
+        if expires < today.isoformat():
+            raise ClinfitError(
+                f"--expires {expires} is in the past: nobody could use the key",
+                expected=f"its last day, {today} (UTC) or later",
+                fix=f"clinfit key {name} --keys {file} --expires {today + timedelta(days=365)}",
+            )
     keys = read_keys(file) if file.exists() else []
     key_id = secrets.token_hex(4)
     key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
-    added = Key(key_id, name, tuple(scopes), _digest(key), datetime.now(UTC).date().isoformat(), expires)
+    added = Key(key_id, name, tuple(scopes), _digest(key), today.isoformat(), expires)
     write_json(file, [asdict(entry) for entry in [*keys, added]])
     file.chmod(0o600)
     return key

@@ -84,9 +84,9 @@ class Service:
             "clinfit_ready": float(await self.fault() is None),
             "clinfit_requests_waiting": self.batcher.waiting("request"),
             "clinfit_job_records_waiting": waiting,
-            "clinfit_chunks_done": 0 if self.worker is None else self.worker.chunks,
-            "clinfit_turns": self.batcher.turns,
-            "clinfit_asked": self.batcher.asked,
+            "clinfit_chunks_done_total": 0 if self.worker is None else self.worker.chunks,
+            "clinfit_turns_total": self.batcher.turns,
+            "clinfit_asked_total": self.batcher.asked,
         }
 
     def drain(self) -> None:

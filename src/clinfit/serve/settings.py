@@ -1,18 +1,23 @@
 """What a service allows and keeps. All limits stand here, and each is read from the environment: `CLINFIT_SERVE_` and
-its name in capitals. What is also an option of the command line is read by it, and wins there.
+its name in capitals. What is also an option of the command line is read by it, and wins there. A file may set all of
+them, and the options, for what neither of the two says.
 
 docs/reference.md has the table, made of this file by scripts/make_reference.py.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinfit.errors import ClinfitError, nearest
+from clinfit.models.engines import LARGEST_CHANGE, Wanted
 
 PREFIX = "CLINFIT_SERVE_"
+LINES = "a line `name: value` for each setting (YAML, or JSON)"
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -53,16 +58,36 @@ class Settings(BaseModel):
     audit: Path | None = Field(default=None, description="file that every request is noted in, without its text")
 
 
+class FileSettings(Settings):
+    """What a file may set: the options of `clinfit serve` by their names, and every limit."""
+
+    model_config = ConfigDict(strict=True)
+
+    host: str | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    allow_host: list[str] | None = None
+    keys: Path | None = None
+    jobs: Path | None = None
+    redis: str | None = None
+    redis_password_file: Path | None = None
+    worker: bool | None = None
+    engine: Wanted | None = None
+    engine_change: Annotated[float, Field(ge=0, le=LARGEST_CHANGE)] | None = None
+
+
 def variable(name: str) -> str:
     """Where a setting stands in the environment."""
     return PREFIX + name.upper()
 
 
-def read_settings(environment: Mapping[str, str], options: Collection[str], **given: Any) -> Settings:
+def read_settings(
+    environment: Mapping[str, str], options: Collection[str], file: Mapping[str, Any] | None = None, **given: Any
+) -> Settings:
     """The settings of a process.
 
-    given: by the command line, which wins. options: variables that the command line reads itself. Raises ClinfitError
-    for a value that cannot be, and for a variable that is none: a limit that was misspelt would not hold.
+    given: by the command line, which wins. options: variables that the command line reads itself. file: what
+    `read_file` says, for what is set nowhere else. Raises ClinfitError for a value that cannot be, and for a variable
+    that is none: a limit that was misspelt would not hold.
     """
     names = {variable(name): name for name in Settings.model_fields}
     for name in sorted(environment):
@@ -73,12 +98,59 @@ def read_settings(environment: Mapping[str, str], options: Collection[str], **gi
                 expected="a variable that docs/reference.md lists",
                 fix=f"did you mean {near}?" if near else f"unset {name}",
             )
+    of_file = {name: value for name, value in (file or {}).items() if name in Settings.model_fields}
     told = {setting: environment[name] for name, setting in names.items() if environment.get(name)}
     try:
-        return Settings.model_validate({**told, **given})
+        return Settings.model_validate({**of_file, **told, **given})
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = str(fault["loc"][0])
         raise ClinfitError(
             f"{variable(name)} cannot be: {fault['msg']}", expected=Settings.model_fields[name].description or ""
         ) from None
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """What a file sets, by the names of `FileSettings`; paths in it are from its own folder.
+
+    Raises ClinfitError without any value of it: one may be an address with a password.
+    """
+    try:
+        found = FileSettings.model_validate_json(json.dumps(_content(file), default=str))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = str(fault["loc"][0])
+        if fault["type"] == "extra_forbidden":
+            near = nearest(name, FileSettings.model_fields)
+            raise ClinfitError(
+                f"{file}: {name} is no setting of the service",
+                expected=f"some of {', '.join(FileSettings.model_fields)}",
+                fix=f"did you mean {near}?" if near else "take it out",
+            ) from None
+        words = FileSettings.model_fields[name].description or f"what --{name.replace('_', '-')} takes"
+        raise ClinfitError(f"{file}: {name} cannot be: {fault['msg']}", expected=words) from None
+    told = found.model_dump(exclude_unset=True)
+    return {
+        name: file.parent / value.expanduser() if isinstance(value, Path) else value for name, value in told.items()
+    }
+
+
+def _content(file: Path) -> dict[Any, Any]:
+    """The block of settings in a file. Raises ClinfitError where there is none, or a name twice."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        root, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise ClinfitError(f"{file} is not text in UTF-8", fix="save it with encoding UTF-8") from None
+    except OSError as error:
+        raise ClinfitError(f"{file} cannot be read: {error.strerror}", fix="correct --settings") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}:{mark.line + 1}" if mark else str(file)
+        raise ClinfitError(f"{place}: this is no valid YAML", expected=LINES, fix="correct the line") from None
+    if not isinstance(content, dict) or not isinstance(root, yaml.MappingNode):
+        raise ClinfitError(f"{file} holds no block of settings", expected=LINES)
+    names = [key.value for key, _ in root.value]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ClinfitError(f"{file}: {twice} stands twice", expected="one value a setting", fix="take one of them out")
+    return content

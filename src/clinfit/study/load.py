@@ -27,6 +27,8 @@ T = TypeVar("T")
 #: Keys of the study that begin so hold what other places repeat (`x-defaults: &defaults`), and mean nothing themselves.
 IGNORED = "x-"
 MERGE = "tag:yaml.org,2002:merge"
+#: In a prompt: the name of the task.
+TASK_NAME = re.compile(r"\{\{\s*task\s*\}\}")
 
 
 DATA_SUFFIXES = {".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".jsonl", ".ndjson"}
@@ -133,14 +135,26 @@ def _with_prompt_texts(data: dict[str, Any], folder: Path, problems: list[Proble
 
 def _with_prompt_text(name: str, task: Any, folder: Path, problems: list[Problem]) -> Any:
     prompt = task.get("prompt") if isinstance(task, dict) else None
-    if not isinstance(prompt, str) or "{{" in prompt or "\n" in prompt:
+    if not isinstance(prompt, str):
         return task
+    if "{{" in prompt or "\n" in prompt:
+        return task | {"prompt": _named(prompt, name, task)}
     place = ("tasks", name, "prompt")
     try:
-        return task | {"prompt": _text_of(folder / prompt, what="prompt file")}
+        return task | {"prompt": _named(_text_of(folder / prompt, what="prompt file"), name, task)}
     except ClinfitError as error:
         problems.append(Problem(place, f"{shown(place)}: {error.found}; {error.fix or error.expected}"))
         return {key: value for key, value in task.items() if key != "prompt"}
+
+
+def _named(prompt: str, name: str, task: Mapping[str, Any]) -> str:
+    """A prompt with `{{ task }}` replaced by the task's name, so that several tasks can share a file that tells which
+    of them is asked. It is done here, since a task does not know its name; an input that is called so stays one."""
+    data = task.get("data")
+    inputs = data.get("inputs") if isinstance(data, Mapping) else None
+    if isinstance(inputs, Mapping) and "task" in inputs:
+        return prompt
+    return TASK_NAME.sub(lambda _: str(name), prompt)
 
 
 def _with_blocks(data: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

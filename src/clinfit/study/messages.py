@@ -241,7 +241,12 @@ def _unknown_key(loc: Place, place: Place) -> str:
     key, block = str(place[-1]), place[:-1]
     properties = _properties(loc[:-1])
     elsewhere = [f"{name}.{key}" for name, part in properties.items() if key in _follow(part).get("properties", {})]
-    hint = f"did you mean {elsewhere[0]}?" if elsewhere else did_you_mean(key, properties, what="known keys")
+    if elsewhere:
+        hint = f"did you mean {elsewhere[0]}?"
+    elif len(block) > 1 and isinstance(block[-1], str) and key in _properties(loc[:-2]):
+        hint = f"did you mean {shown((*block[:-1], key))}, one level up?"
+    else:
+        hint = did_you_mean(key, properties, what="known keys")
     return f"{key} is not a key of {shown(block)}; {hint}"
 
 

@@ -30,7 +30,11 @@ class Train(Section):
     batch_size: int = Field(default=16, ge=1, description="records in one optimizer step, whatever the memory")
     batch_tokens: int = Field(default=2048, ge=1, description="tokens in one forward pass, padding included")
     max_length: int = Field(
-        default=1024, ge=16, description="tokens of prompt and answer; longer documents are shortened"
+        default=1024,
+        ge=16,
+        description="most tokens of a record as the model reads it: prompt and longest answer together (with "
+        "max_new_tokens, where a text is written), of an encoder the document; a longer one loses document text "
+        "(`shorten`)",
     )
     shorten: Literal["middle", "end"] = Field(default="middle", description="where a too-long document loses text")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -64,22 +64,22 @@ def fallback_alarms(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def collapse_alarms(rows: list[dict[str, Any]], best_step: int | None) -> list[str]:
+def collapse_alarms(rows: list[dict[str, Any]], best_step: int | None, *, limited: bool = False) -> list[str]:
     """An alarm for each task of which the chosen model answers every validation record alike, naming the likely
-    cause."""
+    cause. limited: training ended with `max_steps`, so that its epochs change nothing."""
     chosen = next((row for row in rows if row["step"] == best_step), None)
     tasks = {} if chosen is None else chosen["validation_tasks"]
     alike = [name for name, found in tasks.items() if found["shares"] and all(s in (0, 1) for s in found["shares"])]
     if not alike:
         return []
-    cause = _cause(rows)
+    cause = _cause(rows, limited=limited)
     return [
         f"the model answers every validation record{f' of {name}' if len(tasks) > 1 else ''} alike; {cause}"
         for name in alike
     ]
 
 
-def _cause(rows: list[dict[str, Any]]) -> str:
+def _cause(rows: list[dict[str, Any]], *, limited: bool) -> str:
     losses = [row["loss"] for row in rows]
     part = max(1, len(losses) // 5)
     first, last = float(np.mean(losses[:part])), float(np.mean(losses[-part:]))
@@ -87,7 +87,10 @@ def _cause(rows: list[dict[str, Any]]) -> str:
     if last > 0.98 * first and max(row["gradient_norm"] for row in rows) > 50:
         return "the learning rate is probably too high: the loss does not fall and gradients are large"
     if last > 0.9 * first:
-        return "the learning rate is probably too low, or the steps too few: the training loss has hardly fallen"
+        hardly = "the learning rate is probably too low, or the steps too few: the training loss has hardly fallen"
+        return hardly + ("; raise learning_rate, or max_steps, with which training ends" if limited else "")
     if min(validated) < 0.9 * validated[-1]:
-        return "probably overfitting: the validation loss rises while the training loss falls; train for fewer epochs"
-    return "probably too few steps, or classes too unequal: try more epochs, or class_weights: balanced"
+        rises = "probably overfitting: the validation loss rises while the training loss falls"
+        return f"{rises}; {'lower max_steps' if limited else 'train for fewer epochs'}"
+    more = "a larger max_steps, with which training ends, a higher learning_rate" if limited else "more epochs"
+    return f"probably too few steps, or classes too unequal: try {more}, or class_weights: balanced"

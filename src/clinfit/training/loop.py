@@ -177,7 +177,8 @@ def train(
     elif objective.validate:
         raise _diverged("validation", position.step, precision)
     rows = log.rows()
-    alarms = not_finite_alarms(rows) + collapse_alarms(rows, position.best_step)
+    limited = schedule.steps == settings.max_steps
+    alarms = not_finite_alarms(rows) + collapse_alarms(rows, position.best_step, limited=limited)
     if position.fell_back:
         alarms += fallback_alarms(rows)
     return TrainResult(

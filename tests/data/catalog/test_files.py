@@ -104,3 +104,18 @@ def test_show_and_get_take_the_name_that_get_prints() -> None:
     assert "path: catalog:pubmedqa\n" in shown[1].output
     got = CliRunner().invoke(data_app, ["get", "catalog:breast-cancer-wisconsin"])
     assert got.output == "breast-cancer-wisconsin is here; in a study: path: catalog:breast-cancer-wisconsin\n"
+
+
+@pytest.mark.parametrize("word", ["show", "get"])
+def test_an_unknown_set_is_answered_with_names_like_it_and_the_command_that_lists_them(word: str) -> None:
+    told = CliRunner().invoke(data_app, [word, "pubmedq"]).exception
+    assert isinstance(told, ClinfitError) and told.found == "the catalogue has no set called 'pubmedq'"
+    assert told.fix == f"clinfit data {word} pubmedqa; all names: clinfit data list"
+    told = CliRunner().invoke(data_app, [word, "zzz"]).exception
+    assert isinstance(told, ClinfitError) and told.fix == "clinfit data list"
+
+
+def test_an_unknown_set_of_a_study_is_answered_with_what_a_study_writes() -> None:
+    with pytest.raises(ClinfitError) as told:
+        read_catalog("catalog:pubmedq")
+    assert told.value.fix == "path: catalog:pubmedqa"

@@ -97,6 +97,13 @@ def test_ohsumed_has_each_document_once_with_all_its_categories() -> None:
     assert all(table["abstract"])
 
 
+def test_the_column_of_splits_names_those_that_there_are() -> None:
+    for name, entry in CATALOG.items():
+        if entry.splits:
+            named = {split for split in SPLITS if split in entry.columns["split"]}
+            assert named == set(entry.splits), name
+
+
 @needs_mirror
 def test_medmcqa_has_four_options_a_number_and_no_explanation() -> None:
     table = rows_of("medmcqa-dev")

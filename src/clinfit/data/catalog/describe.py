@@ -52,7 +52,11 @@ def described(name: str, entry: CatalogEntry) -> Mapping[str, list[str]]:
         "Records": [f"{entry.records:,}{counted}"],
         "Splits": [*filter(None, [splits_of(entry)]), entry.division],
         **({"Group": [f"{entry.group}: {entry.columns[entry.group]}"]} if entry.group else {}),
-        **({"Same origin": [f"{', '.join(others)}: made of the same files, in part or whole"]} if others else {}),
+        **(
+            {"Same origin": [f"{', '.join(others)}: made of the same files or documents, in part or whole"]}
+            if others
+            else {}
+        ),
         "Columns": [f"{column}: {meaning}" for column, meaning in entry.columns.items()],
         "Beware": list(entry.traps),
         **({"Pretraining": pretrained} if pretrained else {}),

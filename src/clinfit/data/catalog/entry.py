@@ -45,7 +45,8 @@ class CatalogEntry:
     study should divide it. group: the column that must not straddle splits, where one row is not one group. traps: what
     is easily done wrong with it, a plain sentence each, with counts that the tests verify, and what is done about it.
     counted: whether records and traps were counted in the files; else they are what its makers say, and the reader was
-    tried on made-up files. pretrained_on: base -> what its makers say that it saw of this set.
+    tried on made-up files. corpus: what its documents are taken from, where another set of the catalogue is made of the
+    same ones in other files. pretrained_on: base -> what its makers say that it saw of this set.
     """
 
     title: str
@@ -61,6 +62,7 @@ class CatalogEntry:
     group: str | None = None
     traps: tuple[str, ...] = ()
     counted: bool = True
+    corpus: str | None = None
     pretrained_on: Mapping[str, str] = field(default_factory=dict)
     files: tuple[CatalogFile, ...] = ()
 

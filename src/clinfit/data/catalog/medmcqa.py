@@ -100,12 +100,13 @@ MEDMCQA = CatalogEntry(
     source="https://huggingface.co/datasets/openlifescienceai/medmcqa",
     citation=CITATION,
     read=read_with_training,
-    columns=COLUMNS,
+    columns=COLUMNS | {"split": "train or test"},
     records=187005,
     splits={"train": 182822, "test": 4183},
     official=True,
     division="the published training set, and the development set as the test, as is usual, since the answers of the "
-    "test set are not public; validation is taken from training (validation_of_train)",
+    "test set are not public; none is left for validation, which `split: {column: split, validation_of_train: 0.2}` "
+    "takes from training",
     traps=(
         "The hub counts the right option from 0 and the development file from 1: both are from 1 here.",
         "Training questions that stand in the development set, options included, are left out and counted when read.",

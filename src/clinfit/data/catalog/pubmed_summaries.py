@@ -14,6 +14,8 @@ CITATION = (
     "Cohan, Dernoncourt, Kim, Bui, Kim, Chang and Goharian, A Discourse-Aware Attention Model for Abstractive "
     "Summarization of Long Documents, NAACL 2018"
 )
+#: Both forms are of the same articles.
+CORPUS = "articles of PubMed Central, Cohan et al., 2018"
 COLUMNS = {
     "id": "PubMed Central number, or split and row where the files have none",
     "article": "the text, one line a paragraph",
@@ -84,6 +86,7 @@ SCIENTIFIC_PAPERS_PUBMED = CatalogEntry(
     division="official",
     traps=TRAPS,
     counted=False,
+    corpus=CORPUS,
     files=(
         CatalogFile(
             path="scientific_papers/pubmed-dataset.zip",
@@ -109,6 +112,7 @@ PUBMED_SUMMARIZATION = CatalogEntry(
         "The articles are those of `scientific-papers-pubmed`: never train on the one and test on the other.",
     ),
     counted=False,
+    corpus=CORPUS,
     files=tuple(
         CatalogFile(
             path=f"pubmed_summarization/{name}",

@@ -53,18 +53,21 @@ CATALOG: dict[str, CatalogEntry] = {
 }
 
 
-def own_name(name: str) -> str:
-    """The name of a set, also where it is given as a study writes it: catalog:NAME.
+def own_name(name: str, command: str | None = None) -> str:
+    """The name of a set, also where it is given as a study writes it: catalog:NAME. command: what it was typed behind;
+    None: it stands in a study.
 
     Raises ClinfitError for an unknown name.
     """
     name = name.removeprefix(CATALOG_PREFIX)
     if name not in CATALOG:
         near = nearest(name, CATALOG)
+        if command is None:
+            fix = f"path: catalog:{near or sorted(CATALOG)[0]}"
+        else:
+            fix = f"{command} {near}; all names: clinfit data list" if near else "clinfit data list"
         raise ClinfitError(
-            f"the catalogue has no set called {name!r}",
-            expected=f"one of {', '.join(sorted(CATALOG))}",
-            fix=f"path: catalog:{near or sorted(CATALOG)[0]}",
+            f"the catalogue has no set called {name!r}", expected=f"one of {', '.join(sorted(CATALOG))}", fix=fix
         )
     return name
 
@@ -75,9 +78,14 @@ def entry_of(name: str) -> CatalogEntry:
 
 
 def kin(name: str) -> list[str]:
-    """The other sets that are made of one of its files: their records are no others, or of the same documents."""
-    own = set(CATALOG[name].files)
-    return [other for other, entry in CATALOG.items() if other != name and own & set(entry.files)]
+    """The other sets that are made of one of its files, or of its documents in other files: their records are no
+    others, or of the same documents."""
+    own = CATALOG[name]
+
+    def alike(entry: CatalogEntry) -> bool:
+        return bool({*own.files} & {*entry.files}) or (own.corpus is not None and own.corpus == entry.corpus)
+
+    return [other for other, entry in CATALOG.items() if other != name and alike(entry)]
 
 
 def read_catalog(name: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from clinfit.evaluation.answers import Floats
-from clinfit.evaluation.claims.paired import PairedDifference, paired_difference
+from clinfit.evaluation.claims.paired import PairedDifference, identical, paired_difference
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT
 from clinfit.evaluation.statistics.intervals import bonett_price_error, student_interval, z_value
@@ -85,7 +85,9 @@ def _items(metric: str, pairs: Pairs, each: Sequence[PairedDifference]) -> tuple
     if lost > UNDEFINED_LIMIT:
         return mean, None, f"undefined in {100 * lost:.0f} % of the resamples"
     error = float(np.nanstd(drawn, ddof=1))
-    return (mean, None, "all resamples agree: no interval") if error < 1e-12 else (mean, error, None)
+    if error < 1e-12 and not all(identical(*pair) for pair in pairs):
+        return mean, None, "all resamples agree: no interval"
+    return mean, error, None
 
 
 def _item_differences(metric: str, pairs: Pairs) -> Floats | None:

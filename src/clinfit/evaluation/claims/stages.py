@@ -76,7 +76,7 @@ def conclusion(staged: Staged, first: str, chosen: str | None, naive: str | None
     if chosen is None:
         return f"{said}; there is no other way to hold against it."
     if chosen == first:
-        return f"{said}; of {len(staged)} ways none did better over all tasks on validation, by mean rank."
+        return f"{said}; of {len(staged)} ways none did better than {first} over all tasks on validation, by mean rank."
     kept = f"{said}; {chosen}, the best of {len(staged)} ways on validation, {_keeps(staged[chosen], primaries)}"
     price = "" if naive is None else _price(staged[chosen], staged.get(naive, {}), naive, primaries)
     return f"{kept}{price}."

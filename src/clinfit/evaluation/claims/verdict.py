@@ -41,11 +41,9 @@ def verdict(context: MeasuredContext) -> list[str]:
     model = context.model
     lines = [*([SYNTHETIC] if context.task.data.synthetic else []), _model(context, model), *_lead(context, model)]
     lines += _language_models(context)
-    gains = [item for item in context.comparisons if item["kind"] == "before-after"]
-    lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in gains[:SHOWN_GAINS]]
+    lines += [f"Fine-tuning: {item['rows'][0]['sentence']}" for item in _shown(context, "before-after")]
     lines = [*lines[:LINES], *_calibration(model), *model.scored.engine.remarks(model.scored), *_caution(model)]
-    declared = [item for item in context.comparisons if item["kind"] == "declared"]
-    return lines + [f"Declared comparison: {_with_margin(item)}" for item in declared[:SHOWN_GAINS]]
+    return lines + [f"Declared comparison: {_with_margin(item)}" for item in _shown(context, "declared")]
 
 
 def _with_margin(comparison: Comparison) -> str:
@@ -126,9 +124,9 @@ def _lead(context: MeasuredContext, model: Measured) -> list[str]:
     other = others[0]
     if context.ranking.index(other.name) < context.ranking.index(model.name):
         return [_ahead(other, model, primary)]
-    planned = {frozenset((item["new"], item["reference"])) for item in context.comparisons}
-    if frozenset((model.name, other.name)) in planned and _told(context, model.name, other.name):
-        return []
+    planned = [item for item in context.comparisons if {item["new"], item["reference"]} == {model.name, other.name}]
+    if planned:
+        return [] if _told(context, planned) else [planned[0]["rows"][0]["sentence"]]
     found = paired_difference(primary, other.scored, model.scored)
     facts = evidence(found, None, model.scored.confidence)
     if found.gain > 0 and (found.p is None or found.p < 1 - model.scored.confidence):
@@ -148,10 +146,20 @@ def _ahead(other: Measured, model: Measured, primary: str) -> str:
     return f"{other.name} stands before it on this test set, and is not shown to be better: {facts}."
 
 
-def _told(context: MeasuredContext, one: str, other: str) -> bool:
-    """Whether the sentence on language models compares the two."""
+def _told(context: MeasuredContext, planned: Sequence[Comparison]) -> bool:
+    """Whether another sentence says what one of these comparisons of two systems found."""
     best, reference = _language_model(context), context.baseline
-    return None not in (best, reference) and {best.name, reference.name} == {one, other}
+    of_language_models = None not in (best, reference) and {planned[0]["new"], planned[0]["reference"]} == {
+        item.name for item in (best, reference) if item is not None
+    }
+    return of_language_models or any(
+        item in _shown(context, kind) for kind in ("before-after", "declared") for item in planned
+    )
+
+
+def _shown(context: MeasuredContext, kind: str) -> list[Comparison]:
+    """The comparisons of a kind that have a sentence of their own."""
+    return [item for item in context.comparisons if item["kind"] == kind][:SHOWN_GAINS]
 
 
 def _calibration(model: Measured) -> list[str]:

@@ -13,7 +13,7 @@ from clinfit.errors import ClinfitError
 from clinfit.files import followed, read_json
 from clinfit.models.saved import FILE
 from clinfit.packs.content import MODEL, Content
-from clinfit.packs.read import answered_table, refuse_unseen
+from clinfit.packs.read import answered_table, refuse_unseen, without_value
 from clinfit.packs.tasks import read_tasks
 from clinfit.runs.batch.answerer import first_order
 from clinfit.runs.batch.crew import Crew, answer_shards
@@ -47,9 +47,11 @@ def predict_sharded(
     tasks = read_tasks(folder)
     name = tasks.named(task)
     served = tasks.served(name)
-    records = canonical_records(served.task, tasks.records(name, source))
-    if not records:
+    given = canonical_records(served.task, tasks.records(name, source))
+    if not given:
         raise ClinfitError(f"{source} holds no records")
+    empty = without_value(given, strict=strict)
+    records = [record for at, record in enumerate(given) if at not in empty]
     if strict:
         refuse_unseen([as_seen(record, served.seen, served.task.data.columns) for record in records])
     shards = Shards.beside(output, tasks.content.sha256, name, records, size)
@@ -66,7 +68,7 @@ def predict_sharded(
     answers = shards.answers()
     if len(engines := sorted({answer.engine for answer in answers})) > 1:
         bars.say(f"records were answered by different engines ({'; '.join(engines)}): last digits may differ")
-    return answered_table(served, answers, bars.say), shards.remove
+    return answered_table(served, answers, bars.say, empty), shards.remove
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class Shards:
         return [answer for k in range(self.count) for answer in _ANSWERS.validate_python(read_json(self._file(k)))]
 
     def words(self, k: int) -> str:
-        """Which records of the file a shard holds, counted from 1."""
+        """Which of the records that are asked a shard holds, counted from 1."""
         first = k * self.size
         return f"records {first + 1} to {first + len(self._records(k))}"
 

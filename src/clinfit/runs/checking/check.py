@@ -253,7 +253,10 @@ def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
     console.print(Text(f"\nFindings: {len(findings) or 'none'}", style="bold"))
     systems: dict[Finding, list[str]] = {}
     for finding in findings:
-        systems.setdefault(replace(finding, system=None), []).extend([finding.system] if finding.system else [])
+        title = finding.title.removeprefix(f"{finding.system}: ")  # the name stands in front of all of them
+        systems.setdefault(replace(finding, title=title, system=None), []).extend(
+            [finding.system] if finding.system else []
+        )
     for finding, names in systems.items():
         about = f"{', '.join(names)}: " if names else ""
         line = Text(f"{finding.level:5} ", style=LEVEL_STYLES[finding.level]).append(about + finding.title, style="")

@@ -28,6 +28,8 @@ from clinfit.training.precision import default_device, precision_of
 
 #: Settings of `train` by which a model that learns nothing reads all the same.
 READ_WITH = {"max_length", "shorten", "precision", "batch_tokens"}
+#: Share of references that an answer should be able to be as long as; a lower one is a warning.
+HELD = 0.95
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,13 @@ def prepare(study: Study, data: Mapping[str, TaskData]) -> tuple[list[Prepared],
                 problems += [
                     found
                     for reading in ready[-1].readings
-                    for found in _lost_text(spec, reading, data[reading.task], len(study.tasks) > 1)
+                    for found in (
+                        *_lost_text(spec, reading, data[reading.task], len(study.tasks) > 1),
+                        *_long_references(spec, reading, len(study.tasks) > 1),
+                    )
                 ]
             except ClinfitError as error:
-                advice = " ".join(part for part in (error.expected, error.fix) if part)
+                advice = "; ".join(part for part in (error.expected, error.fix) if part)
                 problems.append(Finding("error", "model-cannot-run", error.found, advice=advice, system=spec.name))
     return ready, problems
 
@@ -173,6 +178,28 @@ def _lost_text(spec: Neural, reading: Reading, data: TaskData, several: bool) ->
     return [replace(one, title=f"{reading.task}: {one.title}") for one in found] if several else found
 
 
+def _long_references(spec: Neural, reading: Reading, several: bool) -> list[Finding]:
+    """References that no answer can be as long as, and the limits that would hold them. Their ends are counted: a text
+    that reaches the limit was not seen to end, and counts as cut off."""
+    sizes = np.array([size for split in SPLITS for size in reading.references.get(split, []) if size])
+    too_long = sizes > reading.most
+    if not too_long.any():
+        return []
+    most, longest = int(np.quantile(sizes, HELD, method="higher")), int(sizes.max())
+    held = f"max_new_tokens: {most} holds {100 * HELD:g} % of them, " if reading.most < most < longest else ""
+    title = f"{too_long.sum()} of {len(sizes)} references are longer than max_new_tokens ({reading.most})"
+    return [
+        Finding(
+            "warn" if too_long.mean() > 1 - HELD else "info",
+            "long-references",
+            f"{reading.task}: {title}" if several else title,
+            "no answer can be as long as these; the limit counts the token that ends an answer",
+            f"{held}max_new_tokens: {longest} all; train.max_length keeps so much room behind every prompt",
+            spec.name,
+        )
+    ]
+
+
 def _prepared(study: Study, spec: Causal | Encoder | Mlx, data: Mapping[str, TaskData]) -> Prepared:
     tasks = study.tasks_of(spec)
     # As a run does before the first model is trained.
@@ -224,8 +251,8 @@ def _prompts(
 
 
 def _written(task: Writing, records: Sequence[Record], encoded: Sequence[Encoded]) -> dict[str, Any]:
-    references = _by_split(records, [sum(label >= 0 for label in item.labels) for item in encoded])
-    return {"references": {split: sum(references[split]) for split in ANSWERED}, "most": task.max_new_tokens}
+    references = _by_split(records, [len(item.answer_ids) for item in encoded])
+    return {"references": references, "most": task.max_new_tokens}
 
 
 def _with_longest_answer(item: Encoded) -> int:

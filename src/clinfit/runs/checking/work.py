@@ -26,7 +26,7 @@ class Reading:
     answers: tokens of each answer that the model can give. first: the first training record. thinking: what became of
     the reasoning that its template would begin (prompts/chat.py). examples: how many stand in every prompt, and whence.
     in_pieces: whether answers read a long record in pieces (`long_input: map-reduce`), so that only training and
-    likelihood lose text. references: tokens of all references, by split that is answered. most: tokens of a text that
+    likelihood lose text. references: tokens of each reference with its end, by split. most: tokens of a text that
     ends nowhere; 0 where no text is written. All only of models that read prompts.
     """
 
@@ -40,7 +40,7 @@ class Reading:
     thinking: Literal["none", "off", "stripped"] = "none"
     examples: str = ""
     in_pieces: bool = False
-    references: Mapping[Split, int] = field(default_factory=dict)
+    references: Mapping[Split, list[int]] = field(default_factory=dict)
     most: int = 0
 
     @property
@@ -111,7 +111,7 @@ def answer_work(study: Study, spec: Spec, reading: Reading, split: Split, *, unt
         trained_tokens=0,
         scored_tokens=sum(lengths) * (2 if reading.most else 1),
         answer_tokens=reading.answer_tokens,
-        written_tokens=reading.most * len(lengths) if untrained else reading.references.get(split, 0),
+        written_tokens=reading.most * len(lengths) if untrained else sum(reading.references.get(split, [])),
         written_rows=_written_rows(study, spec, reading, split),
     )
 

@@ -175,8 +175,16 @@ def status_lines(folder: RunFolder, last: int | None = None) -> list[str]:
         lines.append(f"  {name}: {_run_line(folder, name, known.get(name))}")
         if known.get(name) == "failed":
             lines += _last_lines(folder.run(name).path / "error.log", FAILED_LINES if last is None else last)
+    if not at_work and not folder.report.is_file():
+        lines.append(_report_line(folder, "done" in known.values()))
     few = 0 if at_work or status["state"] in ("done", "interrupted") else FAILED_LINES
     return lines + _last_lines(log_of(folder.path), few if last is None else last)
+
+
+def _report_line(folder: RunFolder, some_done: bool) -> str:
+    """How a study folder without a report gets one."""
+    told = "  report: not written; running the study again goes on and writes it"
+    return told + (f", or of what is done: clinfit evaluate {folder.path}" if some_done else "")
 
 
 def is_running(folder: RunFolder) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from clinfit.data.label_checks import healthy_positive
-from clinfit.data.values import may_be_text, plain_text
+from clinfit.data.values import in_several_rows, may_be_text, plain_text
 from clinfit.errors import ClinfitError, nearest
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.evaluation.facts import Facts, KnownCounts
@@ -22,6 +22,8 @@ from clinfit.predictions import PROBABILITY, SEPARATOR
 from clinfit.report.inputs import ReportInputs
 from clinfit.runs.external.table import (
     CELLS,
+    DIVISION,
+    KEY,
     Source,
     answers_by_another_rule,
     as_predictions,
@@ -62,8 +64,8 @@ def evaluate_files(
     evaluation; its models are not needed. task: which of its tasks, where it has several. command: how to repeat it,
     shown in the report. files: figures and tables as files too.
 
-    Raises ClinfitError for files that cannot be read as predictions; items that differ between models, repeated ids and
-    undeclared answers are findings that withhold the numbers.
+    Raises ClinfitError for files that cannot be read as predictions, and for ids that stand in them twice; items that
+    differ between models and undeclared answers are findings that withhold the numbers.
     """
     if RunFolder(out).study.is_file():
         raise ClinfitError(
@@ -78,6 +80,8 @@ def evaluate_files(
     study = _with_task(study, task)
     ((task_name, asked),) = study.tasks.items()
     tables = [as_predictions(source, task_name, asked) for source in sources]
+    for source, answered in zip(sources, tables, strict=True):
+        _refuse_repeated(source, answered)
     refuse_same_system(sources, tables)
     refuse_partly_divided(sources, tables)
     table = pd.concat(tables, ignore_index=True)
@@ -100,6 +104,19 @@ def evaluate_files(
     )
     write_outcome(out, inputs, files=files)
     return results
+
+
+def _refuse_repeated(source: Source, table: pd.DataFrame) -> None:
+    """Raise where a system answers an item twice: nobody knows which answer counts. Training rows are only counted."""
+    keys = [name for name in (*KEY, *DIVISION, "id") if name in table]
+    tested = table.loc[table["split"] != "train", keys]
+    if repeated := list(dict.fromkeys(tested.loc[tested.duplicated(), "id"])):
+        raise source.error(
+            in_several_rows(repeated),
+            repeated,
+            expected="one row an item, of each model, seed, stage and split (of a cross-validation, of each repeat)",
+            fix="take the repeated rows out; answers of several models or seeds have a column `model` or `seed`",
+        )
 
 
 # ---------------------------------------------------------------- study and labels

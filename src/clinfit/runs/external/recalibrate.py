@@ -310,7 +310,15 @@ def _write(pack: Pack, folder: Path, out: Path, name: str, entry: TaskEntry) -> 
     content["tasks"][name] = asdict(entry)
     del content["files"], content["sha256"]
     confidence = Evaluation().confidence
-    nothing = Results(format=FORMAT, study=old.study.name, description="", confidence=confidence, bootstrap=0, tasks={})
+    nothing = Results(
+        format=FORMAT,
+        clinfit=clinfit.__version__,
+        study=old.study.name,
+        description="",
+        confidence=confidence,
+        bootstrap=0,
+        tasks={},
+    )
     with new_folder(out) as begun:
         shutil.copytree(folder / MODEL, begun / MODEL)
         shutil.copy(folder / PROBES, begun / PROBES)

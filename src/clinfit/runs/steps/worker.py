@@ -298,7 +298,8 @@ class Worker:
         several = len(stages) > 1
         if step.action == "fit":
             what = "training" if stages[step.stage - 1].merge is None else "merging"
-            what = "drawing examples" if run.spec.prompting else what
+            if run.spec.prompting:
+                what = "drawing examples" if run.spec.holds_records else "opening the base"
             what = "finding out what the server offers" if isinstance(run.spec, Remote) else what
             return what + (f", stage {step.stage}" if several else "")
         about = f"{step.task}, {step.split}" if len(study.tasks) > 1 else step.split

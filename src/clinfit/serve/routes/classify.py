@@ -25,7 +25,7 @@ from clinfit.serve.batcher import Busy
 from clinfit.serve.kinds import Shown, kind_of
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
-from clinfit.serve.records import Item, item_ids, positions, record_of, submitted_texts
+from clinfit.serve.records import Item, check_ids, item_ids, positions, record_of, submitted_texts
 from clinfit.serve.routes.asking import (
     Classifies,
     Serving,
@@ -46,7 +46,7 @@ router = APIRouter(tags=["classify"])
 
 @router.post(
     "/v1/classify",
-    responses=problems("unknown-model", "rate", "queue-full", "late"),
+    responses=problems("unknown-model", "media-type", "rate", "queue-full", "late"),
     summary="Answer records at once",
 )
 async def classify(body: ClassifyRequest, request: HttpRequest, service: Serving, key: Classifies) -> ClassifyResponse:
@@ -79,6 +79,7 @@ def taken(asked: Asked, request: HttpRequest, service: Service, key: Key) -> tup
     model = find_model(service, asked.model)
     items = [as_item(item) for item in (asked.input if isinstance(asked.input, list) else [asked.input])]
     tell(request, model, len(items))
+    check_ids(items)
     if not items or len(items) > service.settings.items:
         raise Problem("invalid", f"1 to {service.settings.items} records at once; more of them are a job")
     if asked.explain and len(items) > service.settings.explained:
@@ -97,16 +98,16 @@ async def said(asked: Asked, request: HttpRequest, service: Service, key: Key) -
     model, items = taken(asked, request, service, key)
     explains = None if asked.explain is None else Explains(asked.explain, key)
     data = await outcomes(service, model, items, explains)
-    if not isinstance(asked.input, list) and (error := data[0].error) is not None:
-        raise Problem(error.code, error.detail)
     for item in data:
         counted(service, model, item)
+    if not isinstance(asked.input, list) and (error := data[0].error) is not None:
+        raise Problem(error.code, error.detail)
     return model, data
 
 
-def counted(service: Service, model: ServedModel, item: ItemOut) -> None:
-    """For the metrics."""
-    status = "error" if item.error else item.status or "ok"
+def counted(service: Service, model: ServedModel, item: ItemOut | None) -> None:
+    """For the metrics. item: None of a record that was refused."""
+    status = "error" if item is None or item.error else item.status or "ok"
     service.metrics.count("clinfit_items_total", model=model.name, status=status)
 
 

@@ -47,7 +47,7 @@ router = APIRouter(tags=["write"])
 STREAM = "text/event-stream"
 DECLARED = {
     200: {"content": {STREAM: {"schema": {"type": "string"}}}},
-    **problems("unknown-model", "rate", "queue-full", "late"),
+    **problems("unknown-model", "media-type", "rate", "queue-full", "late"),
 }
 
 
@@ -177,6 +177,7 @@ async def _begun(asked: Asked, request: HttpRequest, service: Service, key: Key)
     read = await asyncio.to_thread(read_items, service, model, items)
     for index, found in read.items():
         if isinstance(found, Problem):
+            counted(service, model, None)
             raise Problem(found.code, _which(index, len(items)) + found.detail)
     return _parts(service, model, [found for found in read.values() if isinstance(found, Record)])
 

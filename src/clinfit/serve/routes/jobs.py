@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
@@ -20,12 +21,13 @@ from pydantic import ValidationError
 from clinfit.data.records import Record
 from clinfit.serve.jobs import Item, Job, KeyReused, QueueFull, StoreDown, Submission
 from clinfit.serve.models import ServedModel
-from clinfit.serve.problems import Problem
+from clinfit.serve.problems import Problem, media_type, no_json, other_type
 from clinfit.serve.records import (
     TABLES,
     as_item,
     charset_of,
     check_holds,
+    check_ids,
     in_utf8,
     item_ids,
     record_of,
@@ -97,7 +99,9 @@ async def create(
     request: HttpRequest,
     service: Serving,
     key: KeepsJobs,
-    model: Annotated[str | None, Query(max_length=200, description="of a table: a name of /v1/models")] = None,
+    model: Annotated[
+        str | None, Query(max_length=200, description="a name of /v1/models; JSON may name it in the body instead")
+    ] = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JSONResponse:
     """JSON with records, or a table (CSV, TSV, JSON lines) with the task's columns, read as `clinfit predict` reads it,
@@ -107,16 +111,17 @@ async def create(
     """
     ready(service)
     content = await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "")
+    kind = media_type(content_type)
     # Reading many records takes a while, in which the loop answers others.
     if kind in TABLES:
         asked = find_model(service, model)
-        codec = charset_of(request.headers["content-type"])
+        codec = charset_of(content_type)
         items = await _received(service, _table_items, service, asked, content, TABLES[kind], codec)
     elif kind == "application/json":
         asked, items = await _received(service, _json_items, service, content, model)
     else:
-        raise Problem("media-type", f"send application/json, {', '.join(TABLES)}")
+        raise other_type(content_type, "application/json", *TABLES)
     tell(request, asked, len(items))
     if not 1 <= len(items) <= service.settings.job_items:
         raise Problem("invalid", f"a job has 1 to {service.settings.job_items} records")
@@ -151,17 +156,29 @@ def table_item(record: Record) -> Item:
 
 def _json_items(service: Service, content: bytes, model: str | None) -> tuple[ServedModel, list[Item]]:
     body = _json_body(content)
-    asked = find_model(service, body.model or model)
+    asked = _named_model(service, body.model, model)
     plain = [plain_item(item) for item in body.input]
+    check_ids(plain)
     names = item_ids(plain)
     return asked, [job_item(asked, service, item, name) for item, name in zip(plain, names, strict=True)]
+
+
+def _named_model(service: Service, body: str | None, address: str | None) -> ServedModel:
+    """The model that a job's body or its address names. Raises Problem where they name two."""
+    asked = find_model(service, body or address)
+    if body and address and find_model(service, address) is not asked:
+        places = [{"parameter": "model", "code": "differs"}, {"pointer": "#/model", "code": "differs"}]
+        raise Problem("invalid", "the address and the body name two models: name one", errors=places)
+    return asked
 
 
 def _json_body(content: bytes) -> JobRequest:
     try:
         return JobRequest.model_validate_json(content)
     except ValidationError as error:
-        places = error.errors(include_url=False, include_input=False, include_context=False)
+        places = error.errors(include_url=False, include_input=False)
+        if places[0]["type"] == "json_invalid":
+            raise no_json(*re.findall(r"\d+", places[0]["msg"])[-2:]) from None  # ... at line 1 column 11
         raise RequestValidationError([{**place, "loc": ("body", *place["loc"])} for place in places]) from None
 
 

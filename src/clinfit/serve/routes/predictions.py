@@ -22,7 +22,7 @@ Model = Annotated[str | None, Query(max_length=200, description="a name of /v1/m
 DECLARED: dict[str, Any] = {
     "status_code": 202,
     "response_model": Prediction,
-    "responses": problems("unknown-model", "rate", "queue-full"),
+    "responses": problems("unknown-model", "media-type", "rate", "queue-full"),
 }
 
 

@@ -1,7 +1,8 @@
 """What a job gave: in pages, as lines, or as the table that `clinfit predict` writes; and what it could not answer."""
 
 import io
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,10 @@ router = APIRouter(tags=["jobs"])
 PAGE = 1000
 After = Annotated[int, Query(ge=0, le=2**31, description="position of the first record of the page")]
 Limit = Annotated[int, Query(ge=1, le=PAGE)]
+#: The forms of results by their media types; of several that are liked as much, the first is sent.
 FORMATS = {"application/json": "json", "application/x-ndjson": "ndjson", "text/csv": "csv"}
+#: How much a media range of an Accept header is liked.
+WEIGHT = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)")
 
 
 @router.get(
@@ -53,7 +57,7 @@ async def results(
     job = await own_job(service, job_id, key)
     request.state.job = job_id  # that somebody read them is audited
     model = await shown_by(service, job)
-    form = format or _accepted(request.headers.get("accept", "*/*"))
+    form = format or _accepted(", ".join(request.headers.getlist("accept")) or "*/*")
     if form == "json":
         found = await stored(service, service.store.results, job_id, after, limit)
         page = ResultPage(
@@ -89,13 +93,30 @@ async def failures(
 
 
 def _accepted(accept: str) -> str:
+    """The form that an Accept header likes best (RFC 9110, 12.5.1). Raises Problem where it takes none."""
+    weights = _weights(accept)
+    liked = {form: _weight(media, weights) for media, form in FORMATS.items()}
+    best = max(liked, key=liked.__getitem__)
+    if not liked[best]:
+        raise Problem("not-acceptable", f"accept {', '.join(FORMATS)}")
+    return best
+
+
+def _weights(accept: str) -> dict[str, float]:
+    """How much each media range is liked; one whose weight is no number from 0 to 1 counts for nothing."""
+    found = {}
     for part in accept.lower().split(","):
-        media = part.partition(";")[0].strip()
-        if media in FORMATS:
-            return FORMATS[media]
-        if media in ("*/*", "application/*", ""):
-            return "json"
-    raise Problem("not-acceptable", f"accept {', '.join(FORMATS)}")
+        media, *parameters = (word.strip() for word in part.split(";"))
+        told = next((word for word in parameters if word.startswith("q=")), "q=1")
+        if weight := WEIGHT.fullmatch(told):
+            found[media] = float(weight[1])
+    return found
+
+
+def _weight(media: str, weights: Mapping[str, float]) -> float:
+    """By the range that says most of a media type."""
+    ranges = (media, f"{media.partition('/')[0]}/*", "*/*")
+    return next((weights[one] for one in ranges if one in weights), 0.0)
 
 
 async def shown_by(service: Service, job: Job) -> Shown:

@@ -13,7 +13,7 @@ router = APIRouter(tags=["classify"])
 
 @router.post(
     "/v1/cancer-types",
-    responses=problems("unknown-model", "rate", "queue-full", "late"),
+    responses=problems("unknown-model", "media-type", "rate", "queue-full", "late"),
     summary="Which types, and where the text names them",
 )
 async def cancer_types(

@@ -24,7 +24,7 @@ for path, summary in ((TEXTS.route, "Write a text"), ("/v1/qa", "Answer a questi
         path,
         write,
         methods=["POST"],
-        responses=problems("unknown-model", "rate", "queue-full", "late"),
+        responses=problems("unknown-model", "media-type", "rate", "queue-full", "late"),
         summary=summary,
         name=f"write {path.rpartition('/')[2]}",
     )

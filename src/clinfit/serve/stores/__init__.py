@@ -1,11 +1,11 @@
 """Where jobs are kept: `sqlite.py` for one machine, `redis.py` for many. One suite of tests holds both to jobs.py.
 `streams.py`: records that others write to Redis."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from clinfit.errors import ClinfitError
@@ -45,7 +45,7 @@ def open_store(redis: str | None, file: Path, *, keep: float) -> JobStore:
         return SqliteStore(file)
     from clinfit.serve.stores.redis import RedisStore
 
-    with _told():
+    with _told(redis):
         return RedisStore(redis, keep=keep)
 
 
@@ -53,7 +53,7 @@ def open_stream(redis: str, names: Names) -> "RedisStream":
     """A worker's place at streams of a Redis server; raises ClinfitError where it cannot be had."""
     from clinfit.serve.stores.streams import RedisStream
 
-    with _told():
+    with _told(redis):
         return RedisStream(redis, names)
 
 
@@ -62,7 +62,7 @@ def with_password(url: str, file: Path) -> str:
 
     Raises ClinfitError where there is none, or two.
     """
-    with _told():
+    with _told(url):
         parts = urlsplit(url)
     if parts.password is not None:
         raise ClinfitError(
@@ -84,19 +84,39 @@ def with_password(url: str, file: Path) -> str:
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()
 
 
+def _check_address(url: str) -> None:
+    """Raise ValueError for a password that ends the name of the server too early: what stands before would be taken for
+    that name, and told."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
+        raise ValueError
+
+
+def place_of(url: str) -> str:
+    """Where a Redis server is, without user and password."""
+    from redis.connection import parse_url
+
+    found: Mapping[str, Any] = parse_url(url)
+    host = found.get("host", "localhost")
+    server = found.get("path") or f"{f'[{host}]' if ':' in host else host}:{found.get('port', 6379)}"
+    return f"{server}, database {found.get('db', 0)}"
+
+
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(url: str) -> Iterator[None]:
+    """Redis' own errors and those of an address as errors that the user can put right."""
     try:
+        _check_address(url)
         yield
     except ValueError:
         raise ClinfitError(
             "the address of the Redis server cannot be read",
-            expected="redis://HOST:PORT, rediss://HOST:PORT or unix://PATH",
+            expected="redis://HOST:PORT, rediss://HOST:PORT or unix://PATH; in a password / ? # as %2F %3F %23",
             fix="correct --redis or CLINFIT_REDIS_URL",
         ) from None
     except StoreDown as error:
         raise ClinfitError(
-            f"Redis does not answer: {error}",
+            f"Redis at {place_of(url)}, does not answer: {error}",
             expected="a Redis server of version 7.0 or newer",
             fix="start it, or correct --redis or CLINFIT_REDIS_URL",
         ) from None

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from clinfit.evaluation.claims.advice import USES
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.system_results import SystemResult
+from clinfit.report.kinds import kind_of
 from clinfit.report.section import section
 from clinfit.report.sections.first.verdict import findings
 from clinfit.report.sections.subject import Subject
@@ -84,6 +86,8 @@ def _off(model: SystemResult, name: str, ideal: float) -> bool:
 
 
 def _uses(task: TaskResult) -> list[Step]:
-    if len(task["advice"]) < 2:
-        return []
-    return [Step("For screening or another use take the threshold and the system of that use.", "uses")]
+    """Thresholds where the advice has uses, as that of binary tasks; the advice of other kinds is on cost alone."""
+    uses = any(line.startswith(tuple(use.name for use in USES)) for line in task["advice"])
+    thresholds = Step("For screening or another use take the threshold and the system of that use.", "uses")
+    reading = kind_of(task).reading
+    return [*([thresholds] if uses else []), *([Step(reading)] if reading else [])]
