@@ -1,5 +1,6 @@
 """The records of a task as its `split` block divides them: once, or for a cross-validation once for each fold."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -43,13 +44,19 @@ def first_rows(table: pd.DataFrame, most: int, column: str | None) -> pd.DataFra
     its share of all rows and one at least: files are often in the order of their splits."""
     if column is None or len(table) <= most:
         return table.head(most)
-    values = table[column].astype(str)
-    sizes = values.value_counts(sort=False)
-    due = sizes * most / len(table)
-    counts = due.astype(int).clip(lower=1)
-    left = max(0, most - int(counts.sum()))
-    counts[(due - counts).nlargest(left).index] += 1
-    return table[values.groupby(values).cumcount() < values.map(counts)]
+    values = table[column].astype(str).tolist()
+    sizes = Counter(values)
+    due = {value: size * most / len(table) for value, size in sizes.items()}
+    counts = {value: max(1, int(share)) for value, share in due.items()}
+    left = max(0, most - sum(counts.values()))
+    for value in sorted(due, key=lambda value: counts[value] - due[value])[:left]:
+        counts[value] += 1
+    seen, kept = Counter[str](), []
+    for at, value in enumerate(values):
+        seen[value] += 1
+        if seen[value] <= counts[value]:
+            kept.append(at)
+    return table.iloc[kept]
 
 
 def _rule(task: Task) -> SplitRule:
