@@ -232,9 +232,10 @@ def test_recalibration_of_the_folds_is_told_with_what_it_changed(predictions: pd
 def test_a_fold_that_could_not_be_recalibrated_is_a_finding(predictions: pd.DataFrame) -> None:
     there = (predictions["split"] == "validation") & (predictions["fold"] == 2) & (predictions["repeat"] == 1)
     result = evaluate(study(calibration="platt"), predictions[~there])["tasks"]["t"]
-    assert ["in 1 of 12 folds" in finding["title"] for finding in by_code(result, "recalibration-fallback")] == [
-        True
-    ] * 2
+    assert [
+        "is not recalibrated in 1 of 12 folds" in finding["title"]
+        for finding in by_code(result, "recalibration-fallback")
+    ] == [True] * 2
 
 
 def test_a_calibration_without_an_interval_is_not_called_right() -> None:

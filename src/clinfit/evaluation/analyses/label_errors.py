@@ -133,7 +133,7 @@ def check_label_errors(errors: Sequence[LabelError], best: Measured, systems: in
     if tested and np.isfinite(now) and np.isfinite(then):
         evidence += (
             f"; {METRICS[primary].title} of {best.name} is {number(primary, now)}, and would be "
-            f"{number(primary, then)} without them (an upper bound: they are the items on which the models disagree)"
+            f"{number(primary, then)} without them (too good: they are the items on which the models disagree)"
         )
     several = f"{len(errors)} labels are" if len(errors) > 1 else "1 label is"
     more = f"at least {several}" if len(errors) == LISTED else several

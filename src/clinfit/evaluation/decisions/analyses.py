@@ -141,10 +141,20 @@ def _before(context: MeasuredContext, item: Measured) -> dict[str, Metric]:
 
 
 def _check_recalibration(item: Measured, fitted: Recalibration, before: dict[str, Metric]) -> list[Finding]:
-    if fitted.note is not None:
-        title = f"{item.name} is not recalibrated: {fitted.note}"
-        advice = "choose another evaluation.calibration, or give the study more validation items"
-        return [Finding("warn", "recalibration-fallback", title, "", advice, item.name)]
+    return [*_not_recalibrated(item, fitted), *_made_worse(item, fitted, before)]
+
+
+def _not_recalibrated(item: Measured, fitted: Recalibration) -> list[Finding]:
+    """Where no map could be fitted: nowhere, or in some folds."""
+    if fitted.note is None:
+        return []
+    title = f"{item.name} is not recalibrated{' ' if item.decision.folds else ': '}{fitted.note}"
+    advice = "choose another evaluation.calibration, or give the study more validation items"
+    return [Finding("warn", "recalibration-fallback", title, "", advice, item.name)]
+
+
+def _made_worse(item: Measured, fitted: Recalibration, before: dict[str, Metric]) -> list[Finding]:
+    """In the first measure that there is of how far probabilities are from what happened."""
     for name in ("brier", "brier_sum", "log_loss"):
         old, new = before.get(name), item.metrics.get(name)
         if old is None or new is None or old.value is None or new.value is None or new.value <= old.value:
