@@ -57,7 +57,7 @@ def test_groups_widen_the_interval() -> None:
     table = predictions_of("asked", task_of("classification"))
     grouped = table.assign(group=table["id"].str[:-1])
     alone, together = (importance("classification", rows)["rows"][0]["drop"] for rows in (table, grouped))
-    assert "by group" in str(together["method"]) and "by label" in str(alone["method"])
+    assert "by group" in str(together["method"]) and "by item" in str(alone["method"])
 
 
 def test_only_the_stage_that_was_asked_and_the_weights_beside_it() -> None:

@@ -104,13 +104,15 @@ def test_equal_rankings_are_not_different():
     assert (test.difference, test.p) == (0.0, 1.0)
 
 
-def test_stratified_resamples_keep_the_size_of_each_label():
-    strata = np.array([0] * 30 + [1] * 5)
-    weights = np.concatenate(list(Resamples(strata, None, 100).blocks()), axis=1)
-    assert weights.shape == (35, 100)
-    assert (weights[:30].sum(0) == 30).all()
-    assert (weights[30:].sum(0) == 5).all()
-    assert np.array_equal(weights, np.concatenate(list(Resamples(strata, None, 100).blocks()), axis=1))
+def test_resamples_draw_how_many_items_of_each_label_there_are_and_lose_none():
+    strata = np.array([0] * 30 + [1] * 2)
+    weights = np.concatenate(list(Resamples(strata, None, 4000).blocks()), axis=1)
+    assert weights.shape == (32, 4000)
+    rare = weights[30:].sum(0)
+    assert rare.min() == 1 and rare.max() > 4 and (weights.sum(0) >= 32).all()
+    drawn = np.maximum(1, np.random.default_rng(1).binomial(32, 2 / 32, 4000))
+    assert rare.mean() == pytest.approx(drawn.mean(), abs=0.1) and rare.std() == pytest.approx(drawn.std(), abs=0.1)
+    assert np.array_equal(weights, np.concatenate(list(Resamples(strata, None, 4000).blocks()), axis=1))
 
 
 def test_grouped_resamples_take_whole_groups():

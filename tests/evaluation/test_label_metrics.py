@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -41,6 +41,7 @@ def test_same_as_scikit_learn(pairs):
 
 
 @given(items)
+@example([(0, 0), (1, 1), (2, 2)])  # was 1.0000000000000002
 def test_bounds(pairs):
     counts = np.zeros((3, 4))
     for gold, predicted in pairs:

@@ -118,11 +118,9 @@ MEANINGS: dict[str, str] = {
 
 #: Terms that a reader of the report needs besides the metrics.
 TERMS: dict[str, str] = {
-    "Interval": "A range made so that, over many test sets of this size with as many records of each label, it would "
-    "hold the true value as often as the stated confidence. Where the shares of the labels are chance as well, "
-    "bootstrap intervals of the Brier score, log loss and weighted F1 are too narrow, the more so the rarer a label "
-    "is. It covers the chance of which records were tested, not a change of hospital, period or population. Resting "
-    "the cursor on a value shows the method and the number of records.",
+    "Interval": "A range made so that, over many test sets of this size, it would hold the true value as often as the "
+    "stated confidence. It covers the chance of which records were tested, not a change of hospital, period or "
+    "population. Resting the cursor on a value shows the method and the number of records.",
     "Not estimable": "The test data cannot give this number (for example specificity without a negative record). The "
     "reason stands beside it; it is never shown as 0.",
     "Withheld": "A finding of level error would make the number misleading, so it is not shown.",

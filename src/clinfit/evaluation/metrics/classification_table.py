@@ -89,7 +89,6 @@ def _metric(scored: Scored, name: str) -> Metric:
             return replace(base, reason=reason or "no interval: a share of the ratio is 0 or both are 1")
         return _with_interval(base, interval, "log scale")
     if not scored.grouped and name == "oe_ratio":
-        # Resamples stratified by label hold the events fixed, whose chance is most of this ratio's.
         outcome = (answers.gold == answers.positive).astype(np.float64)
         interval = ratio_of_sums(outcome, answers.probabilities[:, answers.positive or 0], scored.confidence)
         if interval[0] is None:

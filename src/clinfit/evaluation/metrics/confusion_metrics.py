@@ -92,6 +92,6 @@ def _agreement(counts: Floats) -> tuple[Floats, Floats]:
     spread_gold = n * n - (support * support).sum(-1)
     spread_given = n * n - (given * given).sum(-1)
     covariance = right * n - chance
-    mcc = np.where(spread_given > 0, divide(covariance, np.sqrt(spread_gold) * np.sqrt(spread_given)), 0.0)
+    mcc = np.where(spread_given > 0, divide(covariance, np.sqrt(spread_gold * spread_given)), 0.0)
     varies = spread_gold > 0
     return np.where(varies, mcc, np.nan), np.where(varies, divide(covariance, n * n - chance), np.nan)

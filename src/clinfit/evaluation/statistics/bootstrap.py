@@ -29,9 +29,10 @@ COLUMNS = 8
 class Resamples:
     """One plan of resamples, the same for every system, so that differences are paired without further work.
 
-    strata: (n,) code of each item's gold label; resampling within labels keeps their counts. clusters: (n,) code of
-    each item's group, or None when every item stands alone; whole groups are then resampled, and labels are not held
-    fixed. The weights depend on these, `draws` and `seed` alone. unit: what a cluster is called: all answers of the
+    strata: (n,) code of each item's gold label; how many items of each a resample has is drawn as well, as another test
+    set would have other counts, but for none at all, which would leave metrics of this label undefined. clusters: (n,)
+    code of each item's group, or None when every item stands alone; whole groups are then resampled, and a label may
+    be lost. The weights depend on these, `draws` and `seed` alone. unit: what a cluster is called: all answers of the
     folds of a cross-validation to one item are a cluster as well.
     """
 
@@ -44,9 +45,8 @@ class Resamples:
     @property
     def method(self) -> str:
         if self.clusters is None:
-            kind = (
-                "stratified by label" if self._in_strata.min(initial=0) < self._in_strata.max(initial=0) else "by item"
-            )
+            several = self._in_strata.min(initial=0) < self._in_strata.max(initial=0)
+            kind = "by item, no label lost" if several else "by item"
             merged = len(self._in_strata) < len(self.strata)
         else:
             kind, merged = f"by {self.unit}", len(self._in_strata) < int(self.clusters.max()) + 1
@@ -91,12 +91,13 @@ class Resamples:
         A statistic that is a sum over items is `sums over the items of each unit @ weights`.
         """
         rng = np.random.default_rng(self.seed)
-        sizes = [len(units) for units in _members(self._in_strata)]
-        size = min(self.draws, max(COLUMNS, BLOCK // max(sum(sizes), 1)))
+        units = np.array([len(of_stratum) for of_stratum in _members(self._in_strata)])
+        items = units if self.clusters is not None else np.array([len(of_label) for of_label in _members(self.strata)])
+        size = min(self.draws, max(COLUMNS, BLOCK // max(int(units.sum()), 1)))
         for start in range(0, self.draws, size):
-            columns = min(size, self.draws - start)
+            counts = _counts(rng, items, units, min(size, self.draws - start))
             # Units are numbered stratum by stratum.
-            yield np.concatenate([_draw(rng, units, columns) for units in sizes])
+            yield np.concatenate([_draw(rng, int(own), drawn) for own, drawn in zip(units, counts, strict=True)])
 
     def blocks(self) -> Iterator[Floats]:
         """Blocks of (n, b) weights of items, for statistics that are no sums; with many items far slower."""
@@ -118,12 +119,22 @@ def _merge(n: int, seed: int) -> Ints:
     return np.random.default_rng([seed, n]).permutation(units)
 
 
-def _draw(rng: np.random.Generator, units: int, columns: int) -> Floats:
-    """(units, columns) counts of `units` draws with replacement, anew for each column."""
-    picks = rng.integers(0, units, size=(columns, units), dtype=np.int64)
+def _counts(rng: np.random.Generator, items: Ints, units: Ints, columns: int) -> Ints:
+    """(strata, columns) units that are drawn of each stratum: as many as items drawn from all would be of it, at least
+    one. items, units: (strata,) how many there are."""
+    if len(items) < 2:
+        return np.tile(units[:, None], columns)
+    drawn = rng.multinomial(int(items.sum()), items / items.sum(), size=columns).T
+    return np.maximum(1, np.rint(drawn * (units / items)[:, None])).astype(np.int64)
+
+
+def _draw(rng: np.random.Generator, units: int, counts: Ints) -> Floats:
+    """(units, columns) how often each unit is drawn, with replacement. counts: (columns,) draws of each column."""
+    columns = len(counts)
+    picks = rng.integers(0, units, size=int(counts.sum()), dtype=np.int64)
     picks *= columns
-    picks += np.arange(columns)[:, None]
-    return np.bincount(picks.ravel(), minlength=units * columns).reshape(units, columns).astype(np.float64)
+    picks += np.repeat(np.arange(columns), counts)
+    return np.bincount(picks, minlength=units * columns).reshape(units, columns).astype(np.float64)
 
 
 def percentile(replicates: Floats, confidence: float) -> tuple[float | None, float | None, float]:

@@ -5,6 +5,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -19,6 +20,8 @@ from clinfit.runs.cluster.station import SweptFolder
 HERE = "auto"
 #: Seconds until an address that does not answer is given up.
 PATIENCE = 10.0
+#: Seconds before each further try where the client server could not begin its process for this client.
+WAITS = (2.0, 8.0, 20.0)
 #: What Ray reads from the environment. It reports how it is used unless it is told not to; a busy machine takes longer
 #: than its half minute to bring a node up; and workers are to have the priority of the run, as they have elsewhere.
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180", "RAY_worker_niceness": "0"}
@@ -82,17 +85,22 @@ def _begin(ray: ModuleType, address: str | None) -> SweptFolder | None:
         else:
             _ask_client_server(ray, f"ray://{address}", options)
     except Exception as error:
+        ray.shutdown()  # or Ray goes on to take this process for one of a client that is connected
         raise _unable(address, error) from error
     return None
 
 
 def _ask_client_server(ray: ModuleType, address: str, options: dict[str, Any]) -> None:
-    """Connect. The client server begins a process for each connection and gives it half a minute, which is short on a
-    busy machine: one that was aborted is asked for once more."""
-    try:
-        ray.init(address=address, **options)
-    except ConnectionAbortedError:
-        ray.init(address=address, **options)
+    """Connect. The client server begins a process for each connection, which on a busy machine may come too late or
+    not at all: one that was aborted is asked for again."""
+    for wait in WAITS:
+        try:
+            ray.init(address=address, **options)
+            return
+        except ConnectionAbortedError:
+            ray.shutdown()
+            time.sleep(wait)
+    ray.init(address=address, **options)
 
 
 def _knock(address: str) -> None:
