@@ -98,6 +98,13 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder in which none can be made")
+def test_a_place_where_no_folder_can_be_made() -> None:
+    for path in (Path("/proc/none/a.txt"), Path("/proc/a.txt")):
+        with pytest.raises(DiskError, match="no folder can be made there"):
+            write_text(path, "x")
+
+
 def python(code: str, *words: object, **options: object) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-c", textwrap.dedent(code), *map(str, words)]
     return subprocess.run(program, capture_output=True, text=True, **options)  # type: ignore[call-overload]

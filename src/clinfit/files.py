@@ -35,6 +35,7 @@ REFUSALS = {
     errno.EACCES: ("permission is denied", "give a folder that you may write to"),
     errno.EPERM: ("permission is denied", "give a folder that you may write to"),
     errno.ENOTDIR: ("a file stands where a folder is needed", "give another folder"),
+    errno.ENOENT: ("no folder can be made there", "give another folder"),
     errno.EEXIST: ("a file stands where a folder is needed", "give another folder"),
 }
 
@@ -74,6 +75,8 @@ def _concerns(error: OSError, path: Path) -> bool:
     if not isinstance(error.filename, str | os.PathLike):
         return False
     named, folder = (Path(place).resolve() for place in (error.filename, path.parent))
+    if error.errno == errno.ENOENT:  # further below, a file is missing that should have been read
+        return named.parent == folder or folder.is_relative_to(named)
     return named.is_relative_to(folder) or folder.is_relative_to(named)
 
 

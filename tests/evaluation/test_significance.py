@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest, mannwhitneyu
 
 from clinfit.errors import ClinfitError
+from clinfit.evaluation.claims.non_inferiority import non_inferiority
 from clinfit.evaluation.claims.paired import check_same_items, flips, paired_difference
 from clinfit.evaluation.metrics.classification import CLASSIFICATION
 from clinfit.evaluation.statistics.bootstrap import Resamples, bootstrap_p
@@ -160,7 +161,7 @@ def test_other_items_are_refused(other):
 
 
 @pytest.mark.parametrize("rare", [3, 5])
-def test_what_a_rare_label_may_hide_is_in_the_p_value_of_a_mean_over_labels(make_answers, rare):
+def test_what_a_rare_label_may_hide_is_in_the_interval_and_the_p_value_of_a_mean_over_labels(make_answers, rare):
     """Recall rises by a twentieth in two common labels; of the rare one nothing moved, which little is known of."""
     gold = np.repeat([0, 1, 2], [300, 300, rare])
     before, after = gold.copy(), gold.copy()
@@ -168,4 +169,8 @@ def test_what_a_rare_label_may_hide_is_in_the_p_value_of_a_mean_over_labels(make
     after[:30] = after[300:330] = 2
     systems = [make_answers(gold, answers, labels=("a", "b", "c")) for answers in (before, after)]
     found = paired_difference("balanced_accuracy", *CLASSIFICATION.score(systems, Resamples(gold, None, 1000), 0.95))
-    assert found.gain == 1 and found.p is not None and found.p > 0.5
+    assert found.gain == 0 and found.p is not None and found.p > 0.5
+    assert found.method is not None and found.method.endswith("wider by what few items of a label hide")
+    assert found.difference is not None and found.worst is not None and found.worst < found.difference - 0.1
+    margin = non_inferiority("after", "before", found, 0.02, None, 0.95)
+    assert margin is not None and not margin["shown"]

@@ -190,7 +190,10 @@ def test_answers_that_stay_as_they_were_on_few_items_show_nothing(n: int, seeds:
 
 
 @pytest.mark.parametrize("seeds", [(42,), (1, 2, 3)])
-def test_a_model_that_collapsed_to_one_label_has_no_interval_and_nothing_is_shown(seeds: Sequence[int]) -> None:
+@pytest.mark.parametrize("probabilities", [True, False])
+def test_a_model_that_collapsed_to_one_label_has_no_interval_and_nothing_is_shown(
+    probabilities: bool, seeds: Sequence[int]
+) -> None:
     """It answers one label to everything, before and after: no resample can say how sure that is."""
     made = study(primary="balanced_accuracy", margin=0.03)
     tables = []
@@ -199,6 +202,8 @@ def test_a_model_that_collapsed_to_one_label_has_no_interval_and_nothing_is_show
             knows = [("forgets", 0, 0.1), ("forgets", 1, 2.0), ("forgets", 2, 1.0)]
             table = predictions_of(name, made.tasks[name], 100, number, knows, seed)
             table.loc[table["stage"] > 0, "predicted"] = "No"
+            if not probabilities:
+                table[[name for name in table if name.startswith("p_")]] = float("nan")
             tables.append(table)
     found = evaluate(made.model_copy(update={"models": made.models[:2]}), pd.concat(tables, ignore_index=True))
     entry = of(found, "one", "forgets")

@@ -69,6 +69,10 @@ def test_a_curve_that_falls_at_its_own_pace_is_not_flat() -> None:
     assert curve_verdict(log([1.0, 0.9985, 0.997, 0.9955, 0.994]), None).shape == "falling"
 
 
+def test_a_fall_that_nobody_would_see_is_flat() -> None:
+    assert curve_verdict(log([1.0, 0.9999, 0.9998, 0.9997]), None).shape == "flat"
+
+
 def test_a_curve_that_goes_up_and_down_within_little_is_flat() -> None:
     found = curve_verdict(log([1.002, 1.0, 1.0015, 1.0005, 1.0012]), None)
     assert (found.shape, found.since) == ("flat", 10)

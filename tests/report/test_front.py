@@ -148,7 +148,13 @@ def test_advice_on_uses_fits_the_kind_of_task(cases: dict[str, ReportInputs]) ->
     for name, task in (("texts", "letter"), ("fields", "drugs"), ("three labels", "finding"), ("options", "exam")):
         said = with_uses(cases, name, task, cost, cost)
         assert "threshold" not in said and "screening" not in said, task
-    assert "clinfit reading page" in with_uses(cases, "texts", "letter")
+    assert "clinfit reading page RUN --out" in with_uses(cases, "texts", "letter")
+    (letter,) = (subject for subject in subjects_of(cases["texts"]) if subject.name == "letter")
+    assert letter.study is not None
+    two = letter.study.model_copy(update={"tasks": {"other": letter.study.tasks["letter"], **letter.study.tasks}})
+    assert "clinfit reading page RUN --task letter --out" in steps(replace(letter, study=two))
+    sections = cast(Any, {**letter.task["sections"], "external": {"pack": "p"}})
+    assert "clinfit reading" not in steps(with_task(letter, sections=sections)), "its folder is no run"
     assert "clinfit reading" not in with_uses(cases, "fields", "drugs"), "which that command does not show"
     assert "against their source" in with_uses(cases, "fields", "drugs")
     none = "No system can be advised for any use: none is shown to be better than always benign."

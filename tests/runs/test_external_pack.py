@@ -122,6 +122,23 @@ def test_the_section_counts_what_is_other_than_training(folder: Path, tmp_path: 
     assert codes["external-validation"]["level"] == "info" and "no-simple-comparator" not in codes
 
 
+def test_records_without_any_value_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
+    """The pack gives them no answer, so that there is none to be right or wrong."""
+    whole = evaluate_pack(pack_of(folder), folder / "new.csv", tmp_path / "whole", task="fall")
+    new, inputs = pd.read_csv(folder / "new.csv", dtype=str), load_pack(pack_of(folder)).tasks["fall"].task.data.columns
+    blank = new.head(3).assign(**dict.fromkeys(inputs, ""))
+    blank[new.columns[0]] = ["blank1", "blank2", "blank3"]
+    pd.concat([new, blank]).to_csv(tmp_path / "blank.csv", index=False)
+    found = evaluate_pack(pack_of(folder), tmp_path / "blank.csv", tmp_path / "out", task="fall")
+    here, there = (results["tasks"]["fall"] for results in (found, whole))
+    section = here["sections"].get("external")
+    assert section is not None and (section["records"], section["unlabelled"], section["empty"]) == (198, 2, 3)
+    assert [one["metrics"] for one in here["systems"]] == [one["metrics"] for one in there["systems"]]
+    (told,) = (finding for finding in here["findings"] if finding["code"] == "external-validation")
+    assert "3 have no value at all" in told["evidence"]
+    assert "3 more have no value at all" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("model", "task"), [("lasso", "needs"), ("majority", "exam")])
 def test_other_kinds(folder: Path, tmp_path: Path, model: str, task: str) -> None:
     results = evaluate_pack(pack_of(folder, model), folder / "new.csv", tmp_path / "out", task=task)

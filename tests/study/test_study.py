@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from jinja2 import Template
 
 from clinfit.errors import ClinfitError
 from clinfit.study.load import load_study, study_yaml
@@ -375,9 +376,21 @@ def test_1_and_true_are_one_key(write) -> None:
 def test_a_prompt_that_several_tasks_share_names_the_task(write, tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     write("Task: {{ task }}\n{{ record }}\n", "prompts/cancer.md")
-    for prompt in ("prompts/cancer.md", '"Task: {{task}}\\n{{ record }}\\n"'):
+    spelt = ("{{task}}", "{{- task -}}", "{{ task | lower }}", "{% if task == 'cancer' %}cancer{% endif %}")
+    for prompt in ("prompts/cancer.md", *(f'"Task: {one}\\n{{{{ record }}}}\\n"' for one in spelt)):
         study = load_study(write(changed('"Cancer? {{ title }} {{ abstract }}"', prompt)))
-        assert study.tasks["cancer"].prompt == "Task: cancer\n{{ record }}\n"
+        prompt = study.tasks["cancer"].prompt
+        assert prompt is not None
+        said = Template(prompt).render(record="R")
+        assert " ".join(said.replace(":", ": ").split()).removesuffix("R").strip() == "Task: cancer", prompt
+    again = load_study(write(study_yaml(study)))
+    assert again.tasks["cancer"].prompt == study.tasks["cancer"].prompt, "as a run keeps it"
+
+
+def test_a_system_message_is_no_template(write) -> None:
+    prompt = 'prompt: "Cancer? {{ title }} {{ abstract }}"'
+    message = errors_of(write(changed(prompt, f'system: "Task {{{{ task }}}} is asked"\n    {prompt}')))
+    assert "tasks.cancer.system: `{{` is not filled in here" in message
 
 
 def test_an_input_that_is_called_task_is_shown_by_that_name(write) -> None:

@@ -19,7 +19,7 @@ from clinfit.data.giveaways import giveaways
 from clinfit.data.input_checks import input_findings
 from clinfit.data.label_checks import label_findings
 from clinfit.data.load import TaskData
-from clinfit.data.records import SPLITS, Record, in_split
+from clinfit.data.records import SPLITS, Record, holds_nothing, in_split
 from clinfit.data.split_checks import split_findings
 from clinfit.data.splits import groups_that_straddle
 from clinfit.data.values import shown_ids
@@ -254,7 +254,7 @@ def _ids(records: Sequence[Record], groups: Iterable[list[int]]) -> list[str]:
 def _missing(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
     counts = {name: sum(record.inputs[name] is None for record in records) for name in task.data.columns}
     some = {name: count for name, count in counts.items() if count}
-    empty = [record.id for record in records if all(value is None for value in record.inputs.values())]
+    empty = [record.id for record in records if holds_nothing(record)]
     if some:
         yield Finding(
             "warn" if max(some.values()) >= MUCH_MISSING * len(records) else "info",

@@ -10,6 +10,8 @@ BEGINNING = 1 << 16
 #: notes, and of packed data one byte of ten is one.
 CONTROLS = tuple(bytes([code]) for code in (*range(9), *range(14, 27), *range(28, 32)))
 MOST_CONTROLS = 0.02
+#: How files of UTF-16 and UTF-32 begin.
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
 def is_binary(path: Path, codec: str) -> bool:
@@ -17,5 +19,5 @@ def is_binary(path: Path, codec: str) -> bool:
     refuse by themselves what is not theirs."""
     with path.open("rb") as file:
         beginning = file.read(BEGINNING)
-    wide = codec.startswith(("utf-16", "utf-32")) or beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    wide = codec.startswith(("utf-16", "utf-32")) or beginning.startswith(WIDE)
     return not wide and sum(map(beginning.count, CONTROLS)) > MOST_CONTROLS * len(beginning)

@@ -59,6 +59,7 @@ class ExternalFacts(TypedDict):
     system: str
     records: int
     unlabelled: int
+    empty: int
     unseen: int
     referred: int
     before: int

@@ -40,7 +40,7 @@ def measure(context: Context, decide: Decide, systems: Sequence[System]) -> list
 
 
 def resamples_of(rows: Rows, draws: int) -> Resamples:
-    """By item within labels, by group where groups repeat; in a cross-validation all answers to an item together."""
+    """By item, by group where groups repeat; in a cross-validation all answers to an item together."""
     if not rows.grouped:
         return Resamples(rows.answers.strata, None, draws)
     alone = rows.answers.folds is not None and len(np.unique(rows.groups)) == rows.ids.nunique()

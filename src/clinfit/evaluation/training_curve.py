@@ -28,6 +28,8 @@ TAIL = 0.25
 STEADY = 0.5
 #: Share of the whole fall that the last quarter of the steps then brings at least; an even pace brings 0.25.
 PACE = 0.1
+#: Share of the lowest loss that the whole fall is at least.
+LEAST_FALL = 0.001
 #: Fewer validations are never called flat.
 LEAST = 4
 
@@ -81,8 +83,10 @@ def _still_falls(points: Sequence[tuple[int, float]]) -> bool:
     last_at, last = points[-1]
     half = [loss for step, loss in points if step >= (1 - STEADY) * last_at]
     before = next(loss for step, loss in points if step >= (1 - TAIL) * last_at)
-    whole = points[0][1] - min(loss for _, loss in points)
-    return all(later < earlier for earlier, later in pairwise(half)) and before - last > PACE * whole
+    lowest = min(loss for _, loss in points)
+    whole = points[0][1] - lowest
+    steady = all(later < earlier for earlier, later in pairwise(half))
+    return steady and before - last > PACE * whole and whole >= LEAST_FALL * abs(lowest)
 
 
 def _flat_since(points: Sequence[tuple[int, float]], noise: float) -> int | None:

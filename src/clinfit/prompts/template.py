@@ -8,7 +8,7 @@ A prompt is a Jinja2 template in a sandbox. It may use every declared input by n
     {{ label }}    multilabel: the label that is asked about
     {{ fields }}   extraction: the fields, one `- "name": what may stand there (description)` a line
 
-`{{ task }}`, the task's name, is filled in when a study is loaded (study/load.py).
+`{{ task }}`, the task's name, is set in the prompt itself when a study is loaded (study/load.py).
 
 A missing value reads `unknown`; a number is written in its shortest form, with its unit.
 

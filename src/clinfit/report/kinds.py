@@ -224,7 +224,7 @@ KINDS: Mapping[str, Kind] = {
         answers=_a_text,
         decision=_as_written,
         reading="Let people read texts of all systems side by side: no figure here says whether a text is right. Type: "
-        "clinfit reading page RUN --out reading.html",
+        "clinfit reading page RUN{task} --out reading.html",
     ),
     "extraction": Kind(
         title="Extraction",

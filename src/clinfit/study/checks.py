@@ -5,6 +5,7 @@ misspelt key in one model does not hide what is wrong elsewhere. Models and stag
 own.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from jinja2 import TemplateSyntaxError, meta, nodes
@@ -27,6 +28,8 @@ PROMPT_NAMES: dict[str, tuple[str, ...]] = {
     "generation": ("record",),
     "extraction": ("record", "fields"),
 }
+#: What looks like a template.
+FILLED_IN = re.compile(r"\{\{-?\s*\w|\{%")
 
 
 def cross_checks(parts: Parts) -> Iterator[Problem]:
@@ -71,6 +74,9 @@ def _task_checks(place: Place, task: Task) -> Iterator[Problem]:
             yield Problem(here, f"{shown(here)}: {name} is not an input; {did_you_mean(name, columns, what='inputs')}")
     if isinstance(task.data.label, LabelColumn):
         yield from _label_checks((*place, "data", "label"), task, task.data.label)
+    if task.system is not None and FILLED_IN.search(task.system):
+        here = (*place, "system")
+        yield Problem(here, f"{shown(here)}: `{{{{` is not filled in here; the prompt is a template, and this is none")
     if task.prompt is not None:
         here = (*place, "prompt")
         yield from (Problem(here, f"{shown(here)}: {text}") for text in _prompt_problems(task.prompt, task))
@@ -110,7 +116,7 @@ def _label_checks(here: Place, task: Task, label: LabelColumn) -> Iterator[Probl
 def _prompt_problems(prompt: str, task: Task) -> Iterator[str]:
     """What is wrong with a prompt template over the inputs of a task."""
     inputs = task.data.columns
-    known = [*inputs, *PROMPT_NAMES[task.kind]]
+    known = [*inputs, *PROMPT_NAMES[task.kind]]  # `task` is known too where it is used (load.py)
     try:
         tree = ImmutableSandboxedEnvironment().parse(prompt)
     except TemplateSyntaxError as error:

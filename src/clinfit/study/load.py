@@ -4,12 +4,15 @@ Scalars follow YAML 1.2's core schema, as editors and JSON Schema do: only true 
 as Yes and No stay text; 3e-4 is a number; 010 and 2024-01-31 stay text.
 """
 
+import json
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from jinja2 import TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import TypeAdapter, ValidationError
 
 from clinfit.errors import ClinfitError, nearest
@@ -27,9 +30,6 @@ T = TypeVar("T")
 #: Keys of the study that begin so hold what other places repeat (`x-defaults: &defaults`), and mean nothing themselves.
 IGNORED = "x-"
 MERGE = "tag:yaml.org,2002:merge"
-#: In a prompt: the name of the task.
-TASK_NAME = re.compile(r"\{\{\s*task\s*\}\}")
-
 
 DATA_SUFFIXES = {".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".jsonl", ".ndjson"}
 
@@ -148,13 +148,17 @@ def _with_prompt_text(name: str, task: Any, folder: Path, problems: list[Problem
 
 
 def _named(prompt: str, name: str, task: Mapping[str, Any]) -> str:
-    """A prompt with `{{ task }}` replaced by the task's name, so that several tasks can share a file that tells which
-    of them is asked. It is done here, since a task does not know its name; an input that is called so stays one."""
+    """A prompt that knows the task's name as `task` where it uses it, so that several tasks can share a file that tells
+    which of them is asked. It is done here, as a task does not know its name; an input that is called so stays one."""
     data = task.get("data")
     inputs = data.get("inputs") if isinstance(data, Mapping) else None
     if isinstance(inputs, Mapping) and "task" in inputs:
         return prompt
-    return TASK_NAME.sub(lambda _: str(name), prompt)
+    try:
+        used = meta.find_undeclared_variables(ImmutableSandboxedEnvironment().parse(prompt))
+    except TemplateSyntaxError:
+        return prompt  # checks.py says what is wrong
+    return f"{{% set task = {json.dumps(str(name))} %}}{prompt}" if "task" in used else prompt
 
 
 def _with_blocks(data: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class TaskBase(Section):
     prompt: str | None = Field(
         default=None,
         description="prompt for language models: a file relative to the study file, or the text itself (it then holds "
-        "`{{`). Loading replaces the file's name by its text, and `{{ task }}` by the task's name, so that runs and "
+        "`{{`). Loading replaces the file's name by its text, which knows the task's name as `task`, so that runs and "
         "packs carry the text",
     )
     system: str | None = Field(default=None, description="system message for language models")

@@ -37,6 +37,7 @@ def external(context: MeasuredContext) -> Outcome:
         run=known["run"],
         records=known["records"],
         unlabelled=known["unlabelled"],
+        empty=known["empty"],
         unseen=known["unseen"],
         referred=known["referred"],
         before=known["before"],
@@ -77,13 +78,14 @@ def in_the_large(item: Measured, confidence: float) -> Iterator[InTheLarge]:
 
 
 def _told(section: External) -> Iterator[Finding]:
-    left = section["unlabelled"]
+    left, empty = section["unlabelled"], section["empty"]
     yield Finding(
         "info",
         "external-validation",
         "These records chose nothing: threshold, recalibration and weights are those of the pack",
         f"{section['records']} records with an answer"
         + (f"; {left} others have none that the task knows, and were left out" if left else "")
+        + (f"; {empty} have no value at all, to which the pack gives no answer, and were left out too" if empty else "")
         + "; clinfit cannot know whether any of them is a record of training, whose ids and texts a pack does not hold",
         "say where and when these records were collected, and how they differ from those of training",
         section["run"],

@@ -222,7 +222,7 @@ def _bootstrapped(name: str, high: str, low: str, base: Metric, first: Scored, s
     if bottom is None or top is None or lost > UNDEFINED_LIMIT or top - bottom < 1e-12:
         reason = f"no interval: undefined in {100 * lost:.0f} % of the resamples, or the same in all"
         return Gap(name, high, low, replace(base, reason=reason), None)
-    kind = "by group of items" if first.grouped else "within subgroups"
+    kind = "by group of items" if first.grouped else "by item"
     fewest = min(first.resamples.fewest, second.resamples.fewest)
     method = f"percentile bootstrap, {kind}, {first.resamples.draws} resamples"
     return Gap(name, high, low, replace(base, low=bottom, high=top, method=method), bootstrap_p(drawn, fewest))

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from clinfit.errors import ClinfitError
-from clinfit.evaluation.answers import Answers, Bools, Floats, Ints, counted
+from clinfit.evaluation.answers import Answers, Bools, counted
+from clinfit.evaluation.claims.few_items import hidden, units
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.results import CommonItems, Flips
@@ -25,20 +25,6 @@ from clinfit.evaluation.statistics.delong import delong_paired
 from clinfit.evaluation.statistics.intervals import bonett_price, student_interval
 from clinfit.evaluation.statistics.mcnemar import mcnemar
 from clinfit.evaluation.statistics.resampled_t import corrected_error
-
-#: Metrics that are means over the labels, and what of each label.
-MEANS_OVER_LABELS = {"macro_auroc": "auroc", "macro_f1": "f1", "balanced_accuracy": "recall"}
-#: Metrics that are means or sums over the items, whatever their labels.
-MEANS_OVER_ITEMS = {
-    "micro_f1",
-    "hamming_loss",
-    "jaccard",
-    "example_f1",
-    "brier",
-    "brier_sum",
-    "log_loss",
-    "weighted_f1",
-}
 
 
 def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: Sequence[Hashable]) -> None:
@@ -126,7 +112,7 @@ def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDiff
             return replace(base, reason="no variance: no interval", alike=True)
         return replace(base, low=test.low, high=test.high)
     if known is None:
-        return _paired_bootstrap(metric, before, after, reference, new, _units(metric, reference, new))
+        return _paired_bootstrap(metric, before, after, reference, new, units(metric, reference, new))
     return _on_common_items(metric, before, after, reference, new, known)
 
 
@@ -158,8 +144,8 @@ def _on_common_items(
     if other.answers.folds is not None:
         found = _corrected_t(metric, first, second, one, other)
     else:
-        units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
-        found = _paired_bootstrap(metric, first, second, one, other, units)
+        known_units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
+        found = _paired_bootstrap(metric, first, second, one, other, known_units)
     reason = "; ".join(filter(None, [found.reason, _unshared(common, counted(new.answers))])) or None
     return replace(found, reason=reason, common=common)
 
@@ -223,17 +209,19 @@ def _paired_proportion(metric: str, before: float, after: float, reference: Scor
 
 
 def identical(reference: Scored, new: Scored) -> bool:
-    """Whether both answered alike throughout, probabilities included, as a model does that keeps an adapter for each
-    task: the difference is then none, whatever the items. Two models that say one label to everything are not."""
+    """Whether both answered alike throughout, as a model does that keeps an adapter for each task: the difference is
+    then none, whatever the items. Two models that say one label to everything, without probabilities, are not."""
     names = reference.estimates.keys() | new.estimates.keys()
     values = [[scored.estimates.get(name, np.nan) for name in names] for scored in (reference, new)]
-    return np.array_equal(*values, equal_nan=True)
+    shares = new.answers.predicted_shares
+    varied = bool(new.answers.has_probabilities.any() or ((shares > 0) & (shares < 1)).any() or len(shares) == 1)
+    return varied and np.array_equal(*values, equal_nan=True)
 
 
 def _paired_bootstrap(
-    metric: str, before: float, after: float, reference: Scored, new: Scored, units: int
+    metric: str, before: float, after: float, reference: Scored, new: Scored, of: int
 ) -> PairedDifference:
-    """units: how many are resampled that have a value, of each stratum at least."""
+    """of: how many units the difference rests on (few_items.py)."""
     drawn = new.replicates[metric] - reference.replicates[metric]
     low, high, lost = percentile(drawn, new.confidence)
     base = PairedDifference(metric, before, after, after - before)
@@ -243,67 +231,12 @@ def _paired_bootstrap(
         )
     if high - low < 1e-12 and not identical(reference, new):
         return replace(base, reason="all resamples agree: no interval", alike=True)
-    method = f"paired {new.resamples.method}"
-    return PairedDifference(
-        metric,
-        before,
-        after,
-        base.difference,
-        low,
-        high,
-        method,
-        "paired bootstrap",
-        max(bootstrap_p(drawn, units), _p_of_few_items(metric, reference, new, drawn)),
-    )
-
-
-def _units(metric: str, reference: Scored, new: Scored) -> int:
-    """Items (or groups) that a difference rests on. Of a mean over items all, of a metric of one label the items that
-    have it; else as many as the smallest stratum has, but that of a mean over labels is carried by more where the
-    labels with as many items outweigh all rarer ones, even if each of these had turned out the other way round."""
-    fewest, name, label = new.resamples.fewest, *metric.partition(":")[::2]
-    if new.grouped:
-        return fewest
-    if metric in MEANS_OVER_ITEMS:
-        return len(np.unique(new.resamples.units))
-    if label in new.answers.labels:
-        return max(fewest, int(_least(new.answers)[list(new.answers.labels).index(label)]))
-    if name not in MEANS_OVER_LABELS:
-        return fewest
-    items, moved = _by_label(metric, reference, new)
-    forward = moved * np.sign(moved.sum())
-    carried = [int(m) for m in np.unique(items) if forward[items >= m].sum() > np.abs(moved[items < m]).sum()]
-    return max([fewest, *carried])
-
-
-def _least(answers: Answers) -> Ints:
-    """(K,) items that have each label, or those that have not, whichever are fewer."""
-    return np.minimum(answers.support, len(answers) - answers.support)
-
-
-def _by_label(metric: str, reference: Scored, new: Scored) -> tuple[Ints, Floats]:
-    """(L,) items of each label that a mean over labels is of, and by how much its part of the mean moved."""
-    of_label = MEANS_OVER_LABELS[metric]
-    items = _least(new.answers) if of_label == "auroc" else new.answers.support
-    names = [f"{of_label}:{label}" for label in new.answers.labels]
-    moved = np.array([new.estimates.get(name, np.nan) - reference.estimates.get(name, np.nan) for name in names])
-    return items[np.isfinite(moved)], moved[np.isfinite(moved)]
-
-
-def _p_of_few_items(metric: str, reference: Scored, new: Scored, drawn: Floats) -> float:
-    """Two-sided p value of a mean over labels, with what few items hide: where none of a label's n items moved, no
-    resample moves either. Each of the L labels therefore adds 2 / (n + 2)^2 / L^2, as two items that moved in opposite
-    directions would (Bonett and Price, 2012), with n - 1 degrees of freedom (Satterthwaite, 1946). 0 of others."""
-    if metric not in MEANS_OVER_LABELS or new.grouped:
-        return 0.0
-    items, moved = _by_label(metric, reference, new)
-    if not len(items):
-        return 0.0
-    hidden = 2 / (items + 2.0) ** 2 / len(items) ** 2
-    known = drawn[np.isfinite(drawn)]
-    variance = float(known.var()) + float(hidden.sum())
-    freedom = variance**2 / float((hidden**2 / np.maximum(items - 1, 1)).sum())
-    return float(2 * student.sf(abs(moved.mean()) / np.sqrt(variance), freedom))
+    method, unseen, known = f"paired {new.resamples.method}", hidden(metric, reference, new), float(np.nanvar(drawn))
+    if unseen.variance and high > low:
+        low, high = unseen.widened(after - before, low, high, known, new.confidence)
+        method += ", wider by what few items of a label hide"
+    p = max(bootstrap_p(drawn, of), unseen.p(after - before, known))
+    return replace(base, low=low, high=high, method=method, test="paired bootstrap", p=p)
 
 
 def flips(reference: Answers, new: Answers) -> Flips:

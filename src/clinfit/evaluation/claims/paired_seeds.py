@@ -6,10 +6,11 @@ Items are shared by the seeds, seeds by the items, and both were drawn. The erro
     SE^2 = SE_items^2 + s^2 / k
 
 SE_items: of the mean over these seeds when items are drawn again: for shares of right answers that of Bonett and Price
-(2012) with each item's mean difference, which is never 0, else the standard deviation of the resamples. s: standard
-deviation of the seeds' differences. What items and seeds do together is in both, so that the interval errs on the wide
-side. Student's t has the degrees of freedom of Satterthwaite (1946), those of the items taken as endless:
-(k - 1) (SE^2 / (s^2 / k))^2. Three seeds that disagree have little more than two, and show little: so it is.
+(2012) with each item's mean difference, which is never 0, else the standard deviation of the resamples, with what few
+items of a label hide (few_items.py). s: standard deviation of the seeds' differences. What items and seeds do together
+is in both, so that the interval errs on the wide side. Student's t has the degrees of freedom of Satterthwaite (1946),
+those of the items taken as endless: (k - 1) (SE^2 / (s^2 / k))^2. Three seeds that disagree have little more than two,
+and show little: so it is.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from clinfit.evaluation.answers import Floats
+from clinfit.evaluation.claims.few_items import hidden
 from clinfit.evaluation.claims.paired import PairedDifference, identical, paired_difference
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT
@@ -87,7 +89,8 @@ def _items(metric: str, pairs: Pairs, each: Sequence[PairedDifference]) -> tuple
     error = float(np.nanstd(drawn, ddof=1))
     if error < 1e-12 and not all(identical(*pair) for pair in pairs):
         return mean, None, "all resamples agree: no interval"
-    return mean, error, None
+    unseen = float(np.mean([hidden(metric, *pair).variance for pair in pairs])) if error >= 1e-12 else 0.0
+    return mean, sqrt(error**2 + unseen), None
 
 
 def _item_differences(metric: str, pairs: Pairs) -> Floats | None:

@@ -11,7 +11,7 @@ from clinfit.evaluation.metrics.classification_table import label_table, overall
 from clinfit.evaluation.metrics.definitions import primary_name
 from clinfit.evaluation.metrics.engine import Engine
 from clinfit.evaluation.metrics.fold_scorer import with_folds
-from clinfit.evaluation.metrics.scorer import LabelScorer
+from clinfit.evaluation.metrics.scorer import LabelScorer, mean_terms
 
 Floats = NDArray[np.float64]
 
@@ -129,4 +129,5 @@ CLASSIFICATION = Engine(
     exact="accuracy",
     mix=mix,
     scarcest=scarcest,
+    item_losses=mean_terms,
 )

@@ -61,8 +61,9 @@ class Engine:
     are found among the validation items. fair: metrics in which a constant answer is a fair opponent;
     stand_in: one of them, where the primary metric is none. exact: the share of answers that are wholly right. mix,
     scarcest: words about the items, and what there is least of with its count. item_values: (n,) of a metric, by which
-    two systems are compared item by item where answers are not right or wrong; None where they are. remarks: further
-    sentences of the verdict about the model.
+    two systems are compared item by item where answers are not right or wrong; None where they are. item_losses: (n,)
+    terms of the metrics that are means of losses, which a few items may carry. remarks: further sentences of the
+    verdict about the model.
     """
 
     read: Read
@@ -83,6 +84,7 @@ class Engine:
     mix: Callable[[Any], str]
     scarcest: Callable[[Any], tuple[str, int]]
     item_values: Callable[[Any, str], Floats] | None = None
+    item_losses: Callable[[Any], dict[str, Floats]] = lambda answers: {}
     usual: Callable[[Any, Any], dict[str, Any]] = lambda answers, validation: {}
     remarks: Callable[["Scored"], list[str]] = lambda scored: []
 

@@ -24,7 +24,7 @@ COMPARED = ("accuracy", "log_loss", "brier_sum")
 
 @dataclass(frozen=True)
 class OptionAnswers(LabelAnswers):
-    """One letter an item. How many items have A is chance, so that resamples do not hold it fixed."""
+    """One letter an item. Which is right means nothing beyond the item, so that resamples draw items whatever it is."""
 
     @property
     def strata(self) -> Ints:

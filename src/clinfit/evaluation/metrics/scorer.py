@@ -28,7 +28,7 @@ class LabelScorer:
         column = np.where(answers.predicted == UNPARSED, k, answers.predicted)
         cell = answers.gold * (k + 1) + column
         self._cells = csr_array((np.ones(n), (cell, units)), shape=(k * (k + 1), self.n_units))
-        means = _mean_terms(answers)
+        means = mean_terms(answers)
         self._means = list(means)
         sums = [np.bincount(units, weights=terms, minlength=self.n_units) for terms in means.values()]
         self._terms = np.array(sums).reshape(len(means), self.n_units)
@@ -85,7 +85,7 @@ def _relative_to_prevalence(values: Values, prevalence: Floats) -> Values:
     return found
 
 
-def _mean_terms(answers: LabelAnswers) -> dict[str, Floats]:
+def mean_terms(answers: LabelAnswers) -> dict[str, Floats]:
     """Metrics that are plain means over items: name -> (n,) terms."""
     terms: dict[str, Floats] = {}
     answered = answers.has_probabilities

@@ -29,11 +29,11 @@ COLUMNS = 8
 class Resamples:
     """One plan of resamples, the same for every system, so that differences are paired without further work.
 
-    strata: (n,) code of each item's gold label; how many items of each a resample has is drawn as well, as another test
-    set would have other counts, but for none at all, which would leave metrics of this label undefined. clusters: (n,)
-    code of each item's group, or None when every item stands alone; whole groups are then resampled, and a label may
-    be lost. The weights depend on these, `draws` and `seed` alone. unit: what a cluster is called: all answers of the
-    folds of a cross-validation to one item are a cluster as well.
+    strata: (n,) code of each item's gold label, or of several labels the rarest; how many items of each a resample has
+    is drawn as well, as another test set would have other counts, but for none at all, which would leave metrics of
+    this label undefined. clusters: (n,) code of each item's group, or None when every item stands alone; whole groups
+    are then resampled, and a label may be lost. The weights depend on these, `draws` and `seed` alone. unit: what a
+    cluster is called: all answers of the folds of a cross-validation to one item are a cluster as well.
     """
 
     strata: Ints
@@ -46,7 +46,7 @@ class Resamples:
     def method(self) -> str:
         if self.clusters is None:
             several = self._in_strata.min(initial=0) < self._in_strata.max(initial=0)
-            kind = "by item, no label lost" if several else "by item"
+            kind = "by item, no stratum lost" if several else "by item"
             merged = len(self._in_strata) < len(self.strata)
         else:
             kind, merged = f"by {self.unit}", len(self._in_strata) < int(self.clusters.max()) + 1
@@ -120,11 +120,12 @@ def _merge(n: int, seed: int) -> Ints:
 
 
 def _counts(rng: np.random.Generator, items: Ints, units: Ints, columns: int) -> Ints:
-    """(strata, columns) units that are drawn of each stratum: as many as items drawn from all would be of it, at least
-    one. items, units: (strata,) how many there are."""
-    if len(items) < 2:
+    """(strata, columns) units that are drawn of each stratum. One of each is sure, the rest is of a stratum by chance,
+    so that none is lost and each has as many on average as there are. items, units: (strata,) how many there are."""
+    further = items - 1
+    if len(items) < 2 or not further.any():
         return np.tile(units[:, None], columns)
-    drawn = rng.multinomial(int(items.sum()), items / items.sum(), size=columns).T
+    drawn = 1 + rng.multinomial(int(further.sum()), further / further.sum(), size=columns).T
     return np.maximum(1, np.rint(drawn * (units / items)[:, None])).astype(np.int64)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from clinfit.data.records import Record, Value
+from clinfit.data.records import Record, Value, holds_nothing
 from clinfit.data.seen import Seen, SeenCategories, SeenNumbers, as_seen
 from clinfit.data.values import SMALL_CELL
 from clinfit.errors import ClinfitError
@@ -74,12 +74,13 @@ def evaluate_pack(
 
 
 def labelled_records(pack: Pack, name: str, source: Path) -> tuple[Sequence[Record], list[Record]]:
-    """The records of a file, and those of them that have an answer; raises ClinfitError where none has."""
+    """The records of a file, and those of them that have an answer and hold a value, to which the pack gives its own;
+    raises ClinfitError where there is none."""
     records = pack.records(name, source)
-    labelled = [record for record in records if record.target is not None]
+    labelled = [record for record in records if record.target is not None and not holds_nothing(record)]
     if not labelled:
         raise ClinfitError(
-            f"none of the {len(records)} records of {source} has an answer of task {name}",
+            f"none of the {len(records)} records of {source} has a value and an answer of task {name}",
             expected=f"answers in {', '.join(pack.tasks[name].task.data.label_columns)}, written as in training",
             fix="add the answers; without any, `clinfit predict` gives the pack's own",
         )
@@ -172,7 +173,8 @@ def _external(
         run=content.run,
         system=f"{content.model.spec['name']}-seed{content.model.seed}",
         records=len(labelled),
-        unlabelled=len(records) - len(labelled),
+        unlabelled=sum(record.target is None for record in records),
+        empty=sum(record.target is not None and holds_nothing(record) for record in records),
         unseen=sum(bool(as_seen(record, served.seen, served.task.data.columns)[1]) for record in labelled),
         referred=sum(answer.status == "refer" for answer in answers),
         before=entry.n,

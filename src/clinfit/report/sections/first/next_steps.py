@@ -29,7 +29,7 @@ def next_steps(subject: Subject) -> list[Step]:
     task, model = subject.task, the_model(subject.task)
     if task["withheld"]:
         return [Step("Settle the errors first: until then there are no numbers to act on.")]
-    own = [] if model is None else [*_choice(task), *_calibration(model), *_uses(task)]
+    own = [] if model is None else [*_choice(task), *_calibration(model), *_uses(task), *_reading(subject)]
     return [
         *own,
         *_serving(task),
@@ -88,6 +88,13 @@ def _off(model: SystemResult, name: str, ideal: float) -> bool:
 def _uses(task: TaskResult) -> list[Step]:
     """Thresholds where the advice has uses, as that of binary tasks; the advice of other kinds is on cost alone."""
     uses = any(line.startswith(tuple(use.name for use in USES)) for line in task["advice"])
-    thresholds = Step("For screening or another use take the threshold and the system of that use.", "uses")
-    reading = kind_of(task).reading
-    return [*([thresholds] if uses else []), *([Step(reading)] if reading else [])]
+    return [Step("For screening or another use take the threshold and the system of that use.", "uses")] if uses else []
+
+
+def _reading(subject: Subject) -> list[Step]:
+    """Of a run; the report on a pack's new records has one system, and nothing to lay beside it."""
+    kind = kind_of(subject.task)
+    if not kind.reading or subject.study is None or section(subject.task, "external"):
+        return []
+    alike = [name for name in subject.study.tasks if subject.study.tasks[name].kind == subject.task["kind"]]
+    return [Step(kind.reading.format(task=f" --task {subject.name}" if len(alike) > 1 else ""))]

@@ -35,6 +35,8 @@ def _sentence(found: External) -> str:
     )
     if found["unlabelled"]:
         told += f"{count(found['unlabelled'])} more have no answer that the task knows, and are left out. "
+    if found["empty"]:
+        told += f"{count(found['empty'])} more have no value at all, to which the pack gives no answer. "
     if found["unseen"]:
         told += f"{count(found['unseen'])} hold a value that training has not seen. "
     if found["referred"]:

@@ -1,0 +1,124 @@
+"""What a difference rests on, and what too few items of a label can hide.
+
+Resamples tell only what the items show. Where none of a label's three items changed, no resample changes either, and
+where three items carry a difference, their resamples all lean to one side. Both are said here in numbers.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy.stats import t as student
+
+from clinfit.evaluation.answers import Answers, Floats, Ints
+from clinfit.evaluation.metrics.engine import Scored
+
+#: Metrics that are means over the labels, and what of each label.
+MEANS_OVER_LABELS = {"macro_auroc": "auroc", "macro_f1": "f1", "balanced_accuracy": "recall"}
+#: Metrics of all items, whatever their labels, that no few of them can carry: what an item adds is a share or a count.
+MEANS_OVER_ITEMS = {"micro_f1", "hamming_loss", "jaccard", "example_f1", "weighted_f1"}
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Variance of a mean over labels that its items cannot show, 0 of other metrics, with its degrees of freedom."""
+
+    variance: float = 0.0
+    freedom: float = np.inf
+
+    def quantile(self, known: float, confidence: float) -> float:
+        """Student's t for a variance that is known to come from the items, and this beside it."""
+        return float(student.ppf((1 + confidence) / 2, self._freedom_beside(known)))
+
+    def p(self, difference: float, known: float) -> float:
+        """Two-sided p value of a difference with both variances; 0 where nothing is hidden."""
+        if not self.variance:
+            return 0.0
+        return float(2 * student.sf(abs(difference) / sqrt(known + self.variance), self._freedom_beside(known)))
+
+    def widened(self, difference: float, low: float, high: float, known: float, confidence: float) -> list[float]:
+        """Both ends of an interval as far from the difference as with what is hidden."""
+        further = self.quantile(known, confidence) * sqrt(self.variance) if self.variance else 0.0
+        return [
+            difference - float(np.hypot(max(difference - low, 0.0), further)),
+            difference + float(np.hypot(max(high - difference, 0.0), further)),
+        ]
+
+    def _freedom_beside(self, known: float) -> float:
+        """Satterthwaite (1946); the known variance has endless degrees of freedom."""
+        return self.freedom * ((known + self.variance) / self.variance) ** 2
+
+
+def hidden(metric: str, reference: Scored, new: Scored) -> Hidden:
+    """Each of the L labels adds 2 / (n + 2)^2 / L^2 with n - 1 degrees of freedom, as two of its n items that moved in
+    opposite directions would (Bonett and Price, 2012). Groups of items are not told apart so, and add nothing."""
+    if metric not in MEANS_OVER_LABELS or new.grouped:
+        return Hidden()
+    items, _ = _by_label(metric, reference, new)
+    if not len(items):
+        return Hidden()
+    parts = 2 / (items + 2.0) ** 2 / len(items) ** 2
+    variance = float(parts.sum())
+    return Hidden(variance, variance**2 / float((parts**2 / np.maximum(items - 1, 1)).sum()))
+
+
+def units(metric: str, reference: Scored, new: Scored) -> int:
+    """Items (or groups) that a difference rests on. Of a mean of item losses as many as carry it; of other metrics of
+    all items all, of a metric of one label the items that have it, or that are given it; else as many as the smallest
+    stratum has, but that of a mean over labels is carried by more where the labels with as many items outweigh all
+    rarer ones, even if each of these had turned out the other way round."""
+    fewest, name, label = new.resamples.fewest, *metric.partition(":")[::2]
+    if new.grouped:
+        return fewest
+    moved = _losses_moved(metric, reference, new)
+    if moved is not None:
+        return _carriers(moved)
+    if metric in MEANS_OVER_ITEMS:
+        return len(np.unique(new.resamples.units))
+    if name in ("precision", "ppv", "npv"):
+        return min(_given(metric, scored.answers) for scored in (reference, new))
+    if label in new.answers.labels:
+        return max(fewest, int(_least(new.answers)[list(new.answers.labels).index(label)]))
+    if name not in MEANS_OVER_LABELS:
+        return fewest
+    items, moved = _by_label(metric, reference, new)
+    forward = moved * np.sign(moved.sum())
+    carried = [int(m) for m in np.unique(items) if forward[items >= m].sum() > np.abs(moved[items < m]).sum()]
+    return max([fewest, *carried])
+
+
+def _given(metric: str, answers: Answers) -> int:
+    """Items that are given the label whose precision a metric is."""
+    name, _, label = metric.partition(":")
+    if not label:
+        assert answers.positive is not None
+        label = answers.labels[answers.positive if name == "ppv" else 1 - answers.positive]
+    return round(len(answers) * float(answers.predicted_shares[answers.labels.index(label)]))
+
+
+def _least(answers: Answers) -> Ints:
+    """(K,) items that have each label, or those that have not, whichever are fewer."""
+    return np.minimum(answers.support, len(answers) - answers.support)
+
+
+def _by_label(metric: str, reference: Scored, new: Scored) -> tuple[Ints, Floats]:
+    """(L,) items of each label that a mean over labels is of, and by how much its part of the mean moved."""
+    of_label = MEANS_OVER_LABELS[metric]
+    items = _least(new.answers) if of_label == "auroc" else new.answers.support
+    names = [f"{of_label}:{label}" for label in new.answers.labels]
+    moved = np.array([new.estimates.get(name, np.nan) - reference.estimates.get(name, np.nan) for name in names])
+    return items[np.isfinite(moved)], moved[np.isfinite(moved)]
+
+
+def _losses_moved(metric: str, reference: Scored, new: Scored) -> Floats | None:
+    """(n,) difference of each item's loss; None for a metric that is no mean of them."""
+    before, after = (scored.engine.item_losses(scored.answers).get(metric) for scored in (reference, new))
+    return None if before is None or after is None else after - before
+
+
+def _carriers(moved: Floats) -> int:
+    """How many items the variance of a sum of (n,) differences is of: (sum d^2)^2 / sum d^4, n where all moved as far
+    and 1 where one moved alone, however many others moved a little."""
+    squares = moved**2 / max(float((moved**2).max(initial=0.0)), 1e-300)
+    fourths = float((squares**2).sum())
+    return max(1, int(float(squares.sum()) ** 2 / fourths + 1e-9)) if fourths else len(moved)

@@ -1,0 +1,54 @@
+"""What a difference rests on: few items are never called many."""
+
+import numpy as np
+import pytest
+
+from clinfit.evaluation.claims.few_items import units
+from clinfit.evaluation.claims.paired import paired_difference
+from clinfit.evaluation.metrics.classification import CLASSIFICATION
+from clinfit.evaluation.statistics.bootstrap import Resamples
+
+
+def scored(gold, *systems, draws=500):
+    return CLASSIFICATION.score(list(systems), Resamples(gold, None, draws), 0.95)
+
+
+@pytest.mark.parametrize("metric", ["brier", "log_loss"])
+@pytest.mark.parametrize("events", [3, 8])
+def test_losses_that_a_few_events_carry_are_seldom_called_different(make_answers, metric, events):
+    """Two models that are equally good: their losses differ by what they say of the events, by chance."""
+    rng, gold = np.random.default_rng(3), np.r_[np.zeros(300, int), np.ones(events, int)]
+
+    def drawn():
+        risk = np.r_[np.clip(0.02 + rng.normal(0, 0.003, 300), 0.001, 1), 0.35 + rng.normal(0, 0.05, events)]
+        return make_answers(gold, (risk > 0.5).astype(int), np.column_stack([1 - risk, risk]))
+
+    found = [paired_difference(metric, *scored(gold, drawn(), drawn())).p for _ in range(60)]
+    assert sum(p is not None and p < 0.05 for p in found) <= 6
+
+
+def test_a_loss_rests_on_the_items_that_carry_its_difference(make_answers):
+    gold = np.array([0, 1] * 100)
+
+    def saying(risk):
+        return make_answers(gold, gold, np.column_stack([1 - risk, risk]))
+
+    before = np.where(gold == 1, 0.9, 0.1)
+    alike, alone = before + np.where(gold == 1, 0.05, -0.05), before.copy()
+    alone[1] = 0.2
+    assert units("brier", *scored(gold, saying(before), saying(alike))) == 200
+    assert units("brier", *scored(gold, saying(before), saying(alone))) == 1
+    assert units("brier", *scored(gold, saying(before), saying(before))) == 200
+
+
+def test_a_precision_rests_on_what_is_given_the_label(make_answers):
+    gold = np.repeat([0, 1, 2], 300)
+    first, second = (np.where(gold == 2, 0, gold) for _ in range(2))
+    first[[0, 1, 600]] = 2
+    second[601:611] = 2
+    of_three = scored(gold, *(make_answers(gold, said, labels=("a", "b", "c")) for said in (first, second)))
+    assert units("precision:c", *of_three) == 3 and units("recall:c", *of_three) == 300
+    two = np.repeat([0, 1], 50)
+    seldom, never = np.r_[np.zeros(46, int), np.ones(4, int), np.zeros(49, int), 1], np.r_[np.zeros(99, int), 1]
+    of_two = scored(two, make_answers(two, seldom), make_answers(two, never))
+    assert units("ppv", *of_two) == 1 and units("npv", *of_two) == 95
