@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinfit.evaluation.analyses.cost import pareto, times
+from clinfit.evaluation.claims.natural_frequencies import natural_frequencies
 from clinfit.evaluation.evaluate import evaluate
 from clinfit.report.figures.pareto import Point, pareto_figure
 
@@ -94,6 +95,34 @@ def test_screening_is_advised_at_a_threshold_for_screening(make_study, rows):
     counts = re.search(r"counted: (\d+), (\d+) and (\d+) of 120", screening)
     tp, fp, fn = (flagged & gold).sum(), (flagged & ~gold).sum(), (~flagged & gold).sum()
     assert [int(x) for x in counts.groups()] == pytest.approx([tp, fp, fn], abs=1)
+
+
+def test_advice_says_where_one_label_would_be_right_more_often(make_study, rows):
+    """It ranks, so that it is useful; a third of its answers are wrong, where 'No' throughout is wrong in an eighth."""
+    gold = (["Yes"] + ["No"] * 7) * 60
+    tables = []
+    for seed, split in enumerate(("validation", "test")):
+        score = np.where(np.array(gold) == "Yes", 1.0, -0.4) + np.random.default_rng(seed).normal(size=len(gold))
+        yes = 1 / (1 + np.exp(-score))
+        said = np.where(yes > 0.5, "Yes", "No")
+        tables.append(rows("tiny", gold, said, probabilities=np.column_stack([1 - yes, yes]), split=split))
+    overall = outcome(make_study(primary="auroc"), *tables)["advice"][2]
+    assert overall.startswith("Overall: tiny")
+    assert "It is right less often than always answering 'No': -15" in overall
+    sure = outcome(make_study(), *both(rows, 3.0, 0.6))["advice"][2]
+    assert sure.startswith("Overall: tiny") and "right more often" not in sure
+
+
+def test_the_advice_counts_as_the_report_does(make_study, rows):
+    """Of a hundred records, rounded so that they add up."""
+    gold = ["Yes"] * 61 + ["No"] * 62
+    said = ["Yes"] * 41 + ["No"] * 20 + ["Yes"] * 10 + ["No"] * 52
+    tables = [rows("tiny", gold, said, split=split) for split in ("validation", "test")]
+    overall = outcome(make_study(), *tables)["advice"][2]
+    counts = np.array([[41, 20, 0], [10, 52, 0]])
+    whole = natural_frequencies(counts)[1]
+    told = f"flags {whole[0, 0]} rightly and {whole[1, 0]} falsely as 'Yes', and misses {whole[0, 1]} (counted: 41, 10 "
+    assert told in overall
 
 
 def test_advice_names_the_simpler_rival_where_it_is_not_shown_to_be_worse(make_study, rows):

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clinfit.evaluation.claims.natural_frequencies import rounded
 from clinfit.evaluation.system_results import SystemResult
-from clinfit.report.sections.answers.per_hundred import frequencies, per_hundred, prevalence_table, rounded
+from clinfit.report.sections.answers.per_hundred import frequencies, per_hundred, prevalence_table
 
 from .conftest import ReportInputs
 

@@ -12,11 +12,14 @@ from typing import cast
 import numpy as np
 
 from clinfit.evaluation.answers import LabelAnswers, confusion, repeats_of, support_of_fold
+from clinfit.evaluation.claims.natural_frequencies import natural_frequencies
 from clinfit.evaluation.claims.paired import paired_difference
 from clinfit.evaluation.claims.wording import evidence, title, with_interval
 from clinfit.evaluation.context import Measured, MeasuredContext
 from clinfit.evaluation.decisions.decide import decide
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice
+from clinfit.evaluation.measure import constant_answers
+from clinfit.evaluation.metrics.engine import Scored
 from clinfit.study.evaluation import DecisionSettings, Threshold
 
 #: Screening asks for this sensitivity, and for at least this specificity: a system that calls everyone positive screens
@@ -114,7 +117,7 @@ def _line(context: MeasuredContext, use: Use, fitting: Sequence[Candidate]) -> s
         f"{title(name).lower()} {with_interval(name, metrics[name], context.confidence)}" for name in use.shown
     )
     line = f"{use.name}: {best.item.name}, best on validation, {decision(best.choice, best.test)}; on test {values}."
-    line += f" {_of_hundred(best.test)}"
+    line += f" {_of_hundred(best.test)}{_beside_constant(context, use, scored)}"
     if rival is None:
         return line
     found = paired_difference(use.metric, others[0], scored)
@@ -122,6 +125,20 @@ def _line(context: MeasuredContext, use: Use, fitting: Sequence[Candidate]) -> s
         return line
     facts = evidence(found, None, context.confidence)
     return f"{line} It is not shown to be better than {rival.item.name}, which is simpler: {facts}."
+
+
+def _beside_constant(context: MeasuredContext, use: Use, scored: Scored) -> str:
+    """What answering the most frequent label is worth in accuracy, where the system is not shown to be worth more: one
+    that tells labels apart better than a constant answer may be right less often all the same."""
+    if use.metric != "accuracy":
+        return ""
+    name, constant = next(iter(constant_answers(context, scored).items()))
+    found = paired_difference("accuracy", constant, scored)
+    shown = found.p is None or found.p < 1 - context.confidence
+    if found.gain > 0 and shown:
+        return ""
+    verb = "is right less often" if found.gain < 0 and shown else "is not shown to be right more often"
+    return f" It {verb} than {name}: {evidence(found, None, context.confidence)}."
 
 
 def decision(choice: ThresholdChoice, answers: LabelAnswers) -> str:
@@ -140,18 +157,18 @@ def _of_hundred(answers: LabelAnswers) -> str:
     """What the system would do to 100 records of this test set's mix."""
     positive = answers.positive
     assert positive is not None
-    counts = confusion(answers)
-    event, negative = answers.labels[positive], 1 - positive
-    found, false = counts[positive, positive], counts[negative, positive]
-    missed, n = counts[positive].sum() - found, len(answers)
-    hundred = [float(100 * count / n) for count in (found, false, missed)]
-    rightly, falsely, overlooked = (_whole(count) for count in hundred)
+    order = [positive, 1 - positive]
+    counts = confusion(answers)[order][:, [*order, 2]]
+    base, whole = natural_frequencies(counts)
+    (found, missed), (scaled, overlooked) = ((each[0, 0], each[0, 1:].sum()) for each in (counts, whole))
+    false, event, n = counts[1, 0], answers.labels[positive], len(answers)
     return (
-        f"Of 100 records like these it flags {rightly} rightly and {falsely} falsely as {event!r}, and misses "
-        f"{overlooked} (counted: {found}, {false} and {missed} of {n}{' answers' if repeats_of(answers) > 1 else ''})."
+        f"Of {base:,} records like these it flags {_shown(found, scaled)} rightly and {_shown(false, whole[1, 0])} "
+        f"falsely as {event!r}, and misses {_shown(missed, overlooked)} (counted: {found}, {false} and {missed} of "
+        f"{n}{' answers' if repeats_of(answers) > 1 else ''})."
     )
 
 
-def _whole(count: float) -> str:
-    """A number of records of 100; what is rarer than half a record is not called none."""
-    return "less than 1" if 0 < count < 0.5 else f"{count:.0f}"
+def _shown(counted: int, whole: int) -> str:
+    """A rounded number of records; what there is and rounds to nothing is not called none."""
+    return "less than 1" if counted and not whole else f"{whole:,}"

@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 
 NO_PROBABILITIES = "the system gives no probabilities"
 ONE_CLASS = "one class in every fold"
+#: Metrics of a binary task that hang on the items of either class, a single one of which every resample holds alike.
+OF_BOTH_CLASSES = {"balanced_accuracy", "macro_f1", "balance_gap", "f1", "mcc", "kappa", "auprc"}
 
 
 def overall_metrics(scored: Scored) -> dict[str, Metric]:
@@ -96,6 +98,8 @@ def _metric(scored: Scored, name: str) -> Metric:
         return _with_interval(base, interval, "ratio of sums, log scale")
     if not scored.grouped and _is_proportion(name):
         return _with_interval(base, wilson(events or 0, n, scored.confidence), "Wilson")
+    if not scored.grouped and answers.positive is not None and name in OF_BOTH_CLASSES and answers.support.min() == 1:
+        return replace(base, reason=_joined(reason, "a class has one item: no interval"))
     return _bootstrapped(scored, name, base)
 
 

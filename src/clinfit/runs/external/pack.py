@@ -79,8 +79,9 @@ def labelled_records(pack: Pack, name: str, source: Path) -> tuple[Sequence[Reco
     records = pack.records(name, source)
     labelled = [record for record in records if record.target is not None and not holds_nothing(record)]
     if not labelled:
+        beside = " and a value beside it" if any(record.target is not None for record in records) else ""
         raise ClinfitError(
-            f"none of the {len(records)} records of {source} has a value and an answer of task {name}",
+            f"none of the {len(records)} records of {source} has an answer of task {name}{beside}",
             expected=f"answers in {', '.join(pack.tasks[name].task.data.label_columns)}, written as in training",
             fix="add the answers; without any, `clinfit predict` gives the pack's own",
         )

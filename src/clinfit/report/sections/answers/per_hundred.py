@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clinfit.evaluation.claims.natural_frequencies import natural_frequencies
 from clinfit.evaluation.decisions.operating_point import OperatingPoint, operating_point
 from clinfit.evaluation.results import TaskResult
 from clinfit.evaluation.system_results import SystemResult
@@ -43,10 +44,7 @@ def frequencies(system: SystemResult, event: str) -> PerHundred:
     yes = confusion["rows"].index(event)
     order = [yes, 1 - yes]
     counts = np.array(confusion["counts"])[order][:, [*order, 2]]
-    n = int(counts.sum())
-    share = counts[0].sum() / n
-    base = 100 if share >= 0.05 else 1000 if share >= 0.005 else 10000
-    whole = rounded(counts, base)
+    base, whole = natural_frequencies(counts)
 
     def told(rows: Sequence[int] | slice, columns: Sequence[int] | slice) -> str:
         """The rounded number; what there is and rounds to nothing is not none."""
@@ -64,19 +62,9 @@ def frequencies(system: SystemResult, event: str) -> PerHundred:
     columns = ["flagged", "not flagged", *(["unparsed"] if counts[:, 2].any() else [])]
     names = [f"truly {event}", f"truly {confusion['rows'][1 - yes]}"]
     rows = [[name, *(told([k], [j]).replace("none", "0") for j in range(len(columns)))] for k, name in enumerate(names)]
+    n = int(counts.sum())
     hint = f"Scaled from {count(n)} {'test records' if n == system['n'] else 'answers'}."
     return PerHundred(sentence, Plain(f"Of {count(base)} records", hint, ["Truth", *columns], rows))
-
-
-def rounded(counts: np.ndarray, base: int) -> np.ndarray:
-    """Counts scaled to whole numbers that sum to `base`: the largest remainders are rounded up."""
-    exact = counts / counts.sum() * base
-    whole = np.floor(exact).astype(np.int64)
-    missing = base - int(whole.sum())
-    # Stable: of equal remainders the first cell is rounded up, whatever the machine.
-    largest = np.argsort(-(exact - whole).ravel().round(9), kind="stable")[:missing]
-    whole.flat[largest] += 1  # not ravel(), which copies an array that is not contiguous
-    return whole
 
 
 def prevalence_table(task: TaskResult, confidence: float) -> Grid | None:
