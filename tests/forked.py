@@ -117,6 +117,9 @@ def become(order: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     tempfile.tempdir = None  # what an import has asked for
+    if (threads := os.environ.get("OMP_NUM_THREADS")) is not None and "torch" in sys.modules:
+        # torch has read it when it was imported; with other threads the last digits are others.
+        sys.modules["torch"].set_num_threads(int(threads))
     signal.alarm(PATIENCE)
     flag, text, *rest = order["words"]
     sys.argv = [flag, *rest]
