@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -65,6 +66,7 @@ def check_same_answers(result: Any, data: Path, tmp_path: Path) -> None:
         done = predict(moved, "--input", shuffled, "--output", tmp_path / f"{name}.parquet")
         assert done.returncode == 0, done.stderr
         answers = pd.read_parquet(tmp_path / f"{name}.parquet").set_index("id")
+        assert pq.read_schema(tmp_path / f"{name}.parquet").metadata[b"clinfit"] == clinfit.__version__.encode()
         evaluated = read_predictions(pack.parent / "predictions/cancer-test-stage1.parquet").set_index("id")
         assert len(evaluated) == 12
         for column in ("p_no", "p_yes"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from clinfit.errors import ClinfitError
-from clinfit.files import new_file
+from clinfit.files import new_file, write_parquet
 
 OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -28,15 +28,13 @@ def check_output(path: Path, overwrite: bool, source: Path, suffixes: Sequence[s
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """The table in the format of the file's suffix, whole or not at all; floats keep all their digits."""
+    if path.suffix == ".parquet":
+        write_parquet(path, table)
+        return
     with new_file(path) as temporary:
-        match path.suffix:
-            case ".parquet":
-                table.to_parquet(temporary, index=False)
-            case ".jsonl":
-                cells = table.astype(object).where(table.notna(), None)  # a missing one is null
-                rows = cells.to_dict(orient="records")  # to_json would round the probabilities
-                temporary.write_text(
-                    "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-                )
-            case suffix:
-                table.to_csv(temporary, index=False, sep="\t" if suffix == ".tsv" else ",")
+        if path.suffix == ".jsonl":
+            cells = table.astype(object).where(table.notna(), None)  # a missing one is null
+            rows = cells.to_dict(orient="records")  # to_json would round the probabilities
+            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        else:
+            table.to_csv(temporary, index=False, sep="\t" if path.suffix == ".tsv" else ",")
