@@ -50,16 +50,29 @@ class Hidden:
 
 
 def hidden(metric: str, reference: Scored, new: Scored) -> Hidden:
-    """Each of the L labels adds 2 / (n + 2)^2 / L^2 with n - 1 degrees of freedom, as two of its n items that moved in
-    opposite directions would (Bonett and Price, 2012). Groups of items are not told apart so, and add nothing."""
+    """Each of the L labels adds 2 m / (n + 2)^2 / L^2 with n - 1 degrees of freedom, as two of its n items that moved
+    in opposite directions would (Bonett and Price, 2012). m is 1 where an item is right or wrong; in a ranking, where
+    one moves by less than from the last place to the first, the mean square of how far the items of all labels moved.
+    Groups of items are not told apart so, and add nothing."""
     if metric not in MEANS_OVER_LABELS or new.grouped:
         return Hidden()
     items, _ = _by_label(metric, reference, new)
     if not len(items):
         return Hidden()
-    parts = 2 / (items + 2.0) ** 2 / len(items) ** 2
+    moved = _places_moved(reference, new) if MEANS_OVER_LABELS[metric] == "auroc" else 1.0
+    parts = 2 * moved / (items + 2.0) ** 2 / len(items) ** 2
     variance = float(parts.sum())
+    if not variance:
+        return Hidden()
     return Hidden(variance, variance**2 / float((parts**2 / np.maximum(items - 1, 1)).sum()))
+
+
+def _places_moved(reference: Scored, new: Scored) -> float:
+    """Mean square, over the items of all labels, of the change of the share of others that an item stands before."""
+    answers = new.answers
+    ranked = [k for k in range(len(answers.labels)) if 0 < int(answers.has_label(k).sum()) < len(answers)]
+    moved = [new.delong(k).positives - reference.delong(k).positives for k in ranked]
+    return float((np.concatenate(moved) ** 2).mean()) if moved else 0.0
 
 
 def units(metric: str, reference: Scored, new: Scored) -> int:
