@@ -135,6 +135,8 @@ def serve(
     given = {"audit": audit, "per_minute": per_minute, "keep_days": keep_days, "lease": lease}
     limits = read_settings(os.environ, variables(), context.default_map, **given)
     place = Place(host, port, tuple(allow_host or ()), _redis(context, redis, redis_password_file), jobs, keys)
+    if place.redis is not None and jobs is not None:
+        typer.echo(f"warning: jobs are in Redis, and {jobs} (--jobs) is not used")
     serve(packs, place, limits, typer.echo, works=worker, computing=Computing(engine, engine_change))
 
 
@@ -214,7 +216,7 @@ def key(
     expires: Annotated[str | None, typer.Option(metavar="DATE", help="last day of the key, such as 2026-12-31")] = None,
 ) -> None:
     """Make an API key for `clinfit serve --keys`; it is shown once."""
-    from clinfit.serve.security import SCOPES, Scope, new_key
+    from clinfit.serve.security import SCOPES, Scope, key_command, new_key
 
     named = {scope.strip() for scope in scopes.split(",")} - {""}
     wanted: list[Scope] = [scope for scope in SCOPES if named & {scope}]
@@ -222,7 +224,7 @@ def key(
         raise ClinfitError(
             "--scopes names no scope: the key would open nothing",
             expected=f"some of {', '.join(SCOPES)}, with commas between them",
-            fix=f"clinfit key {name} --keys {keys} --scopes classify",
+            fix=key_command(keys, name, "classify", expires or ""),
         )
     if unknown := sorted(named - set(SCOPES)):
         raise ClinfitError(f"there is no scope {', '.join(unknown)}", expected=f"some of {', '.join(SCOPES)}")
@@ -247,6 +249,12 @@ def _redis(context: typer.Context, url: str | None, password: Path | None) -> st
     from clinfit.serve.stores import with_password
 
     if url is None:
+        if password is not None:
+            raise ClinfitError(
+                "a file with the password of a Redis server is named, and no server",
+                expected="the address of the server as well; without it jobs are in a file of this machine",
+                fix=f"name it: --redis URL, {REDIS}, or redis in the file of settings; or take the password's file out",
+            )
         return None
     source = context.get_parameter_source("redis")
     if source is not None and source.name == "COMMANDLINE" and _has_password(url):

@@ -74,3 +74,18 @@ def test_a_ranking_hides_no_more_than_items_move(make_answers):
         inside.append(found.low <= 0 <= found.high)
         wider.append((found.high - found.low) / np.subtract(*np.quantile(drawn, [0.975, 0.025])))
     assert np.mean(inside) >= 0.8 and 1.02 < np.mean(wider) < 1.5
+
+
+def test_why_an_interval_without_zero_claims_nothing_is_said(make_answers):
+    """Five events all better ranked: no resample says otherwise, and a sign test of five could not."""
+    gold = np.r_[np.zeros(100, int), np.ones(5, int)]
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(0.1, 0.3, 100)
+
+    def saying(events):
+        risk = np.r_[noise, events + rng.uniform(0, 0.01, 5)]
+        return make_answers(gold, (risk > 0.5).astype(int), np.column_stack([1 - risk, risk]))
+
+    found = paired_difference("brier", *scored(gold, saying(0.2), saying(0.4)))
+    assert found.gain == 1 and found.p is not None and found.p >= 0.05
+    assert found.reason == "it rests on 4 items, too few for a test"

@@ -83,7 +83,20 @@ def test_results_in_pages_and_lines(client: TestClient, small: Served) -> None:
         ("text/html", None),
         ("text/csv;q=0", None),
         ("*/*;q=0", None),
-        ("text/csv;q=2", None),
+        ("text/csv;q=2", "text/csv"),
+        ("text/csv;q=2, application/json", "application/json"),
+        ("text/csv;q=-1", None),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/json"),
+        ("*/*; q=.2", "application/json"),
+        ("application/json;q=1.0000", "application/json"),
+        ("application/json;q=0.3334, text/csv;q=0.3335", "text/csv"),
+        ('text/csv;q="0.5"', "text/csv"),
+        ('text/csv;q="0"', None),
+        ("*", "application/json"),
+        ("*, application/json;q=0", "application/x-ndjson"),
+        (",", "application/json"),
+        ("", "application/json"),
+        ("text/csv,, ,", "text/csv"),
     ],
 )
 def test_results_come_in_the_form_that_is_liked_best(client: TestClient, accept: str, form: str | None) -> None:
@@ -203,9 +216,22 @@ def test_a_request_that_is_sent_again_makes_no_second_job(client: TestClient, sm
     first = send(client, content, **{"idempotency-key": "k"})
     again = send(client, content, **{"idempotency-key": "k"})
     assert first.json()["id"] == again.json()["id"] and again.headers["idempotent-replayed"] == "true"
+    for charset in ("utf-8", "UTF8", "utf-8-sig"):
+        same = send(client, content, **{"content-type": f"text/csv; charset={charset}", "idempotency-key": "k"})
+        assert same.json()["id"] == first.json()["id"], "which is what it is without"
     other = send(client, content + b"r99,more,1,1\n", **{"idempotency-key": "k"})
     assert (other.status_code, other.json()["code"]) == (422, "key-reused")
     assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_the_same_bytes_in_another_charset_are_another_request(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(works=False)
+    content, key = "id,text,age\na,Größe 3 cm.,61\n".encode(), {"idempotency-key": "k"}
+    first = send(client, content, **key, **{"content-type": "text/csv; charset=windows-1252"})
+    again = send(client, content, **key, **{"content-type": 'text/csv; charset="CP1252"'})
+    assert first.status_code == 202 and again.json()["id"] == first.json()["id"]
+    other = send(client, content, **key, **{"content-type": "text/csv; charset=utf-8"})
+    assert (other.status_code, other.json()["code"]) == (422, "key-reused")
 
 
 def test_too_many_waiting_records_are_refused(make_client: Callable[..., TestClient], small: Served) -> None:
@@ -221,6 +247,37 @@ def test_too_many_waiting_records_are_refused(make_client: Callable[..., TestCli
         (f"{CANARY},61\n{CANARY},62\n", "text/csv", 422, "the table has no column text, age"),
         (f"text,age\n{CANARY},{CANARY}\n", "text/csv", 422, "column age: no number in 1 rows, first in row 1"),
         (f"id,text,age\n1,{CANARY},1\n1,{CANARY},2\n", "text/csv", 422, "the table cannot be read: rows 1 and 2"),
+        (f"id,text,age\n1,x,1\n2,x,1\n1.0,{CANARY},2\n", "text/csv", 422, "the table cannot be read: rows 1 and 3"),
+        (
+            f"id,text,age\n,x,1\n,{CANARY},2\n",
+            "text/csv",
+            422,
+            "the table cannot be read: no id in 2 rows, first in row 1",
+        ),
+        (
+            f"id,text,age\n7,x,1\nNA,{CANARY},2\n7,x,3\n",
+            "text/csv",
+            422,
+            "the table cannot be read: no id in 1 rows, first in row 2; rows 1 and 3 have one id",
+        ),
+        (
+            f'{{"id": "1", "text": "a", "age": 1}}\n{{"id": ["{CANARY}"], "text": "a", "age": 1}}',
+            "application/x-ndjson",
+            422,
+            "the table cannot be read: no id in 1 rows, first in row 2",
+        ),
+        (
+            f'{{"text": {{"{CANARY}": 1}}, "age": 1}}',
+            "application/x-ndjson",
+            422,
+            "column text: no text in 1 rows, first in row 1",
+        ),
+        (
+            f'{{"text": "a", "age": 1, " text": "{CANARY}"}}',
+            "application/x-ndjson",
+            422,
+            "the table cannot be read: several columns have one name",
+        ),
         (f"{CANARY} {{", "application/x-ndjson", 422, "the table cannot be read: line 1 is no JSON object"),
         (f'{{"text": "{CANARY}"}}\n\n["{CANARY}"]', "application/x-ndjson", 422, "the table cannot be read: line 3 is"),
         ("text,age\n", "text/csv", 422, "the table cannot be read: no rows"),

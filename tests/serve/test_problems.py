@@ -115,7 +115,36 @@ def test_where_a_body_ends_to_be_json_is_told(client: TestClient, path: str) -> 
     assert places(response) == [("pointer", "#")]
 
 
+@pytest.mark.parametrize(
+    ("content", "status", "code", "detail"),
+    [
+        (b"", 422, "invalid", "send JSON as /openapi.json describes it"),
+        (b'{"input": "\xff"}', 400, "malformed", "the body is not text in UTF-8; send it as /openapi.json describes"),
+        (
+            b'{"input": ' + b"[" * 100_000,
+            400,
+            "malformed",
+            "the body is nested too deep; send it as /openapi.json describes",
+        ),
+    ],
+)
+def test_a_body_that_nobody_can_read_is_told_in_one_way(
+    client: TestClient, content: bytes, status: int, code: str, detail: str
+) -> None:
+    for path in ("/v1/classify", "/v1/jobs", "/v1/write"):
+        response = client.post(path, content=content, headers={"content-type": "application/json"})
+        assert (response.status_code, response.json()["code"], response.json()["detail"]) == (status, code, detail)
+        assert places(response) == [("pointer", "#")]
+
+
 # ---------------------------------------------------------------- what contradicts itself
+
+
+def test_a_model_in_the_address_is_not_passed_over(client: TestClient) -> None:
+    for path in ("/v1/classify", "/v1/write"):
+        response = client.post(path, params={"model": CANARY}, json={"input": "A tumour."})
+        assert (response.status_code, response.json()["code"]) == (422, "invalid")
+        assert places(response) == [("parameter", "model")] and CANARY not in response.text
 
 
 def test_a_model_that_is_named_twice_is_named_the_same(client: TestClient) -> None:
@@ -138,6 +167,29 @@ def test_records_of_one_id_are_refused_as_in_a_table(client: TestClient, path: s
     assert (response.status_code, response.json()["code"]) == (422, "invalid")
     assert "an id of its own" in response.json()["detail"] and CANARY not in response.text
     assert places(response) == [("pointer", "#/input/0/id"), ("pointer", "#/input/3/id")]
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/jobs"])
+@pytest.mark.parametrize(("one", "other"), [("a", " a"), ("1", "1.0"), ("a\u0301", "\u00e1")])
+def test_ids_of_json_are_compared_as_those_of_a_table(client: TestClient, path: str, one: str, other: str) -> None:
+    sent = [RECORD | {"id": one}, RECORD | {"id": other}]
+    response = client.post(path, json={"model": TFIDF, "input": sent})
+    assert response.status_code == 422
+    assert places(response) == [("pointer", "#/input/0/id"), ("pointer", "#/input/1/id")]
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/jobs"])
+@pytest.mark.parametrize("blank", [" ", "\u00a0\t", "NA"])
+def test_a_blank_id_is_none_in_json_too(client: TestClient, path: str, blank: str) -> None:
+    response = client.post(path, json={"model": TFIDF, "input": ["A tumour.", RECORD | {"id": blank}]})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid")
+    assert "an id is blank" in response.json()["detail"] and places(response) == [("pointer", "#/input/1/id")]
+
+
+def test_an_id_comes_back_as_it_was_sent(client: TestClient) -> None:
+    sent = [RECORD | {"id": " a"}, RECORD, RECORD | {"id": "2.0"}]
+    data = client.post("/v1/classify", json={"model": TFIDF, "input": sent}).json()["data"]
+    assert [item["id"] for item in data] == [" a", "2-2", "2.0"], "and a number that nobody gave is nobody's"
 
 
 def test_rows_of_one_id_are_named_by_their_position(client: TestClient) -> None:

@@ -25,7 +25,7 @@ from clinfit.serve.settings import Settings
 from clinfit.serve.stores import place_of
 
 from .conftest import Served
-from .services import HTTP, Program, free_port, refused, wait_until_ready
+from .services import HTTP, Program, RedisServer, free_port, needs_redis, refused, wait_until_ready
 
 TFIDF = "tfidf-seed42/cancer"
 
@@ -182,7 +182,55 @@ def test_a_password_that_breaks_its_address_is_not_taken_for_a_place(tmp_path: P
     assert "12" not in said.replace("127.0.0.1", "") and "Zaun" not in said and "bob" not in said
 
 
-def test_jobs_in_a_file_need_no_redis(tmp_path: Path) -> None:
+def test_nothing_is_made_for_what_is_no_pack(tmp_path: Path) -> None:
+    assert "is not a pack" in refused("serve", tmp_path, "--port", 0, "--jobs", tmp_path / "jobs.sqlite")
+    assert not (tmp_path / "jobs.sqlite").exists()
+
+
+def test_why_a_file_cannot_be_used_for_jobs_is_told_in_words(small: Served, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database " * 1000)
+    places = {"text": "file is not a database", ".": "Is a directory", "text/jobs": "File exists"}
+    for place, why in places.items():
+        said = refused("serve", small.majority, "--port", 0, "--jobs", tmp_path / place)
+        assert f"{tmp_path / place} cannot be used for jobs: {why}" in said
+
+
+@pytest.mark.parametrize("option", ["zaunk=3", "ssl_cert_reqs=3", "protocol=5"])
+def test_an_option_of_redis_that_is_none_is_told(tmp_path: Path, option: str) -> None:
+    for words in (("serve", "--port", 0), ("worker",), ("worker", "--input-stream", "notes")):
+        said = refused(words[0], tmp_path, *words[1:], "--redis", f"redis://ward:{SECRET}@127.0.0.1:1?{option}")
+        assert "has an option (behind the ?) that there is not" in said
+        assert SECRET not in said and "ward:" not in said
+
+
+def test_an_option_of_redis_may_hold_an_at(tmp_path: Path) -> None:
+    said = refused("worker", tmp_path, "--redis", "redis://127.0.0.1:1/0?client_name=a@b&socket_timeout=1")
+    assert "Redis at 127.0.0.1:1, database 0, does not answer" in said
+
+
+@needs_redis
+def test_a_database_that_redis_does_not_have_is_told(tmp_path: Path, redis_server: RedisServer) -> None:
+    for words in ((), ("--input-stream", "notes")):
+        said = refused("worker", tmp_path, *words, "--redis", redis_server.url.replace("/0", "/99"))
+        assert f"there is no such database: Redis at 127.0.0.1:{redis_server.port}, database 99" in said
+        assert "or newer" not in said
+
+
+@needs_redis
+@pytest.mark.parametrize("several", [False, True])
+def test_a_stream_is_made_for_packs_and_a_model_alone(
+    small: Served, tmp_path: Path, redis_server: RedisServer, several: bool
+) -> None:
+    import redis
+
+    server = redis.Redis.from_url(redis_server.url)
+    words = (small.pack, "--model", "none") if several else (tmp_path,)
+    said = refused("worker", *words, "--redis", redis_server.url, "--input-stream", "unmade")
+    assert ("there is no model 'none'" if several else "is not a pack") in said
+    assert not server.exists("unmade")
+
+
+def test_jobs_in_a_file_need_no_redis(small: Served, tmp_path: Path) -> None:
     """The Python package, that is: pretended away, it is asked for where somebody names a server alone."""
     code = "import sys; sys.modules['redis'] = None; import clinfit.cli; clinfit.cli.main()"
 
@@ -191,7 +239,8 @@ def test_jobs_in_a_file_need_no_redis(tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         return done.stderr
 
-    assert "is not a pack" in said("serve", tmp_path, "--port", 0, "--jobs", tmp_path / "jobs.sqlite")
+    nowhere = ("--jobs", tmp_path / "jobs.sqlite", "--audit", tmp_path / "none" / "audit.jsonl")
+    assert "audit file" in said("serve", small.majority, "--port", 0, *nowhere)
     assert (tmp_path / "jobs.sqlite").exists()
     for command in ("serve", "worker"):
         asked = said(command, tmp_path, "--redis", "redis://127.0.0.1:1/0")

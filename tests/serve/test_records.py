@@ -109,6 +109,15 @@ def test_a_table_within_the_limits_is_read() -> None:
     assert [record.inputs["text"] for record in found] == ["a", "b"]
 
 
+def test_rows_without_a_group_are_named_by_their_position() -> None:
+    """Whatever else is right: ids that are there are not told as missing."""
+    data = TASK.data.model_copy(update={"id": "id", "group": "patient"})
+    content = b"id,text,patient\na,x,p\nb,x,\nc,x,?\n"
+    with pytest.raises(Problem) as refused:
+        table_records("t", TASK.model_copy(update={"data": data}), content, ".csv", Settings())
+    assert refused.value.detail == "the table cannot be read: no group in 2 rows, first in row 2"
+
+
 def test_many_columns_take_no_memory() -> None:
     content = lines([{"text": "a", f"k{n}": 1} for n in range(3000)])
     tracemalloc.start()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_a_key_that_would_never_be_valid_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(ClinfitError, match="in the past") as error:
         new_key(file, "ward", ["classify"], (today - timedelta(days=1)).isoformat())
     assert str(today) in error.value.expected and error.value.fix.startswith(
-        f"clinfit key ward --keys {file} --expires "
+        f"clinfit key ward --keys {file} --scopes classify --expires "
     )
     assert not file.exists()
     new_key(file, "ward", ["classify"], error.value.fix.rpartition(" ")[2])
@@ -138,6 +139,21 @@ def test_a_key_without_a_scope_is_not_made(tmp_path: Path) -> None:
     assert not file.exists()
     assert CliRunner().invoke(app, ["key", "ward", "--keys", str(file), "--scopes", "classify, jobs"]).exit_code == 0
     assert read_keys(file)[0].scopes == ("classify", "jobs")
+
+
+def test_what_is_to_be_typed_again_loses_nothing(tmp_path: Path) -> None:
+    """Rights above all: without its scopes the key would open more."""
+    file = tmp_path / "the keys.json"
+    words = ("key", "ward 7; rm", "--keys", file)
+    for scopes, expires in (("metrics", "2020-01-01"), ("", "2999-01-01")):
+        said = refused(*words, "--scopes", scopes, "--expires", expires)
+        typed = shlex.split(said.partition("to fix: clinfit ")[2])
+        assert typed[:4] == [str(word) for word in words]
+        assert CliRunner().invoke(app, typed).exit_code == 0
+    first, second = read_keys(file)
+    assert (first.name, first.scopes, second.scopes, second.expires) == (
+        "ward 7; rm", ("metrics",), ("classify",), "2999-01-01",
+    )  # fmt: skip
 
 
 def test_jobs_are_their_senders(make_client: Callable[..., TestClient], tmp_path: Path, small: Served) -> None:

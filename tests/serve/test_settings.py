@@ -145,6 +145,18 @@ def test_a_file_may_be_json(tmp_path: Path, serves: Callable[..., Begun]) -> Non
         ("drain: .inf", "finite"),
         ("items: 3\nitems: 4", "items stands twice"),
         ("redis: {Zaunk", "serve.yaml:1"),
+        ("keys: ~nobody123/Zaunk", "serve.yaml: keys begins with the home folder (~) of a user who has none here"),
+        ("2024-01-01: Zaunk", "serve.yaml: 2024-01-01 is no setting of the service"),
+        ("allow_host: &a [*a]", "serve.yaml: allow_host cannot be"),
+        ("host: {2024-01-01: Zaunk}", "serve.yaml: host cannot be"),
+        ('{"host": "\\ud800Zaunk"}', "serve.yaml: host cannot be"),
+        ('{"\\ud800": 1}', "is no setting of the service"),
+        ("[" * 3000, "serve.yaml is nested too deep"),
+        ("host: " + "[" * 300 + "]" * 300, "serve.yaml: host cannot be"),
+        ("audit: !!binary WmF1bms=", "serve.yaml: audit cannot be"),
+        ("audit: !!set {Zaunk}", "serve.yaml: audit cannot be"),
+        ('keys: ""', "serve.yaml: keys is an empty path"),
+        ("redis_password_file: Zaunk", "the password of a Redis server is named, and no server"),
         ("[host]", "no block of settings"),
         ("", "no block of settings"),
     ],
@@ -155,6 +167,18 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, content: str, said: st
     file.write_text(content)
     found = refused("serve", tmp_path, "--settings", file)
     assert said in found and "Zaunk" not in found
+
+
+def test_what_a_file_sets_without_effect_is_told(tmp_path: Path, serves: Callable[..., Begun]) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("redis: redis://queue\njobs: jobs.sqlite\naudit: 2024-01-01\n")
+    begun = serves("--settings", file)
+    assert begun.settings.audit == tmp_path / "2024-01-01", "a date may be a name"
+    done = CliRunner().invoke(app, ["serve", "pack", "--settings", str(file)])
+    assert f"warning: jobs are in Redis, and {tmp_path / 'jobs.sqlite'} (--jobs) is not used" in done.output
+    file.write_text("jobs: jobs.sqlite\n")
+    assert "warning" not in CliRunner().invoke(app, ["serve", "pack", "--settings", str(file)]).output
+    assert "and no server" in refused("serve", "pack", "--redis-password-file", file)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -47,7 +47,12 @@ def model(small: Served) -> ServedModel:
 
 @pytest.fixture
 def place(redis_server: RedisServer, server: Any) -> Callable[[], RedisStream]:
-    return lambda: RedisStream(redis_server.url, Names(INPUT))
+    def begun() -> RedisStream:
+        stream = RedisStream(redis_server.url, Names(INPUT))
+        stream.begin()
+        return stream
+
+    return begun
 
 
 @pytest.fixture

@@ -120,8 +120,8 @@ def with_errors(table: pd.DataFrame, errors: Mapping[int, tuple[str, str]]) -> p
     told = ["id", "status", "notes"]
     answered = table.set_axis([at for at in range(n) if at not in errors])
     rows = answered.reindex(range(n)).astype(dict.fromkeys(told, object))
-    for at, (name, reason) in errors.items():
-        rows.loc[at, told] = [name, "error", reason]
+    cells = [(name, "error", reason) for name, reason in errors.values()]
+    rows.loc[list(errors), told] = pd.DataFrame(cells, index=list(errors), columns=told, dtype=object)
     return rows
 
 

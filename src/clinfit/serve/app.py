@@ -13,7 +13,7 @@ from starlette.types import Lifespan
 from clinfit import __version__
 from clinfit.serve.guard import Guard
 from clinfit.serve.openapi import described, known_names
-from clinfit.serve.problems import BY_STATUS, Problem, invalid_places, no_json, other_type
+from clinfit.serve.problems import BY_STATUS, Problem, invalid_places, no_json, no_utf8, other_type, too_deep
 from clinfit.serve.routes import about, classify, completions, jobs, page, predictions, results, types, write
 from clinfit.serve.schemas import DISCLAIMER
 from clinfit.serve.service import Service
@@ -81,9 +81,18 @@ def _found(error: RequestValidationError, request: Request, known: Set[str]) -> 
     return Problem("invalid", detail, errors=invalid_places(found, known))
 
 
+def _of_status(error: HTTPException) -> Problem:
+    """FastAPI tells a body that it could not read by its status alone; what it met is the cause."""
+    if error.status_code == 400 and isinstance(error.__cause__, UnicodeDecodeError):
+        return no_utf8()
+    if error.status_code == 400 and isinstance(error.__cause__, RecursionError):
+        return too_deep()
+    return Problem(BY_STATUS.get(error.status_code, "malformed"))
+
+
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = Problem(BY_STATUS.get(error.status_code, "malformed")).response(_id(request), request.url.path)
+    response = _of_status(error).response(_id(request), request.url.path)
     if error.status_code == 405 and error.headers:
         response.headers.update({name: value for name, value in error.headers.items() if name.lower() == "allow"})
     return response

@@ -1,7 +1,7 @@
 """The models of a service: each task of each pack, under a name, loaded once and tested before anybody asks."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from clinfit.files import followed
 from clinfit.models.base import Heard
 from clinfit.models.engines import Wanted
 from clinfit.packs.answer import Answer
-from clinfit.packs.content import read_content
+from clinfit.packs.content import Content, read_content
 from clinfit.packs.decide import Served
 from clinfit.packs.engines import use_engine
 from clinfit.packs.lean import lean_pack
@@ -141,13 +141,29 @@ class Computing:
 REFERENCE = Computing()
 
 
-def load_models(folders: Sequence[Path], say: Callable[[str], None], computing: Computing = REFERENCE) -> Models:
+#: What packs say of themselves, by their folders.
+Contents = Mapping[Path, Content]
+
+
+def read_contents(folders: Sequence[Path]) -> Contents:
+    """Raises ClinfitError for a folder that is no pack."""
+    return {folder: read_content(followed(folder)) for folder in folders}
+
+
+def load_models(
+    folders: Sequence[Path],
+    say: Callable[[str], None],
+    computing: Computing = REFERENCE,
+    contents: Contents | None = None,
+) -> Models:
     """All packs, with one copy of a base that several stand on, after their self-tests, which warm them up as well.
+
+    contents: of `read_contents`, where these were read before.
 
     Raises ClinfitError for a folder that is no pack, for a pack that does not answer as where it was written, and where
     another engine than torch was named and may not answer.
     """
-    contents = {folder: read_content(followed(folder)) for folder in folders}
+    contents = read_contents(folders) if contents is None else contents
     encoders = [folder for folder in folders if contents[folder].model.family == "encoder"]
     other = computing.engine != "torch"
     packs = {folder: _lean(folder, contents[folder].run, computing, say) for folder in encoders if other}

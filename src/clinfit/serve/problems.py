@@ -127,6 +127,17 @@ def no_json(line: int | str, column: int | str) -> Problem:
     return Problem("malformed", words, errors=[{"pointer": "#", "code": "json_invalid"}])
 
 
+def no_utf8() -> Problem:
+    """A body that is to be JSON is not even text."""
+    errors = [{"pointer": "#", "code": "json_invalid"}]
+    return Problem("malformed", "the body is not text in UTF-8; send it as /openapi.json describes", errors=errors)
+
+
+def too_deep() -> Problem:
+    errors = [{"pointer": "#", "code": "json_invalid"}]
+    return Problem("malformed", "the body is nested too deep; send it as /openapi.json describes", errors=errors)
+
+
 def invalid_places(errors: Sequence[Mapping[str, Any]], known: Set[str]) -> list[dict[str, str]]:
     """Where a request is wrong, of pydantic's errors: parameters by their names, parts of the body by JSON pointers,
     and nothing of what was submitted. known: names of fields and inputs; other keys are the sender's own words.

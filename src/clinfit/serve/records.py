@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from itertools import chain, count
@@ -22,7 +22,7 @@ from clinfit.data.load import canonical_records, read_inputs
 from clinfit.data.mentions import MASK
 from clinfit.data.read import TableFault, WrongEncoding, decode, read_new_rows
 from clinfit.data.records import NOTHING, Record, Value, holds_nothing
-from clinfit.data.values import as_category, as_comma_number, as_number, as_paragraphs
+from clinfit.data.values import as_category, as_comma_number, as_number, as_paragraphs, as_text, cells_of
 from clinfit.errors import ClinfitError
 from clinfit.serve.problems import Problem
 from clinfit.serve.schemas import RecordIn
@@ -70,21 +70,31 @@ def main_text(task: Task) -> str | None:
 def item_ids(items: Sequence[Item]) -> list[str]:
     """The id of each item of a request: the one that it was given, else its position, from 1, and a number behind that
     where another item was given this id."""
-    given = {item["id"] for item in items if not isinstance(item, str) and item.get("id")}
+    given = [_given_id(item) for item in items]
+    taken = {as_text(name) for name in given if name}
     found = []
-    for position, item in enumerate(items, start=1):
-        own = None if isinstance(item, str) else item.get("id")
+    for position, own in enumerate(given, start=1):
         names = chain([str(position)], (f"{position}-{k}" for k in count(2)))
-        found.append(own or next(name for name in names if name not in given))
+        found.append(own or next(name for name in names if name not in taken))
     return found
 
 
 def check_ids(items: Sequence[Item]) -> None:
-    """Raise Problem where two items were given one id, as a table is refused where it stands in two rows: who asks by
-    ids would take the answer to one for that to the other."""
-    if places := repeated([None if isinstance(item, str) else item.get("id") for item in items]):
+    """Raise Problem where an id is none, or was given to two items, as a table is refused: who asks by ids would take
+    the answer to one for that to the other. They are compared as those of a table, which are read."""
+    given = [_given_id(item) for item in items]
+    ids = [None if name is None else as_text(name) for name in given]
+    blank = next((at for at, name in enumerate(given) if name is not None and ids[at] is None), None)
+    if blank is not None:
+        errors = [{"pointer": f"#/input/{blank}/id", "code": "blank"}]
+        raise Problem("invalid", "an id is blank, or NA or the like, as no value is: leave it out", errors=errors)
+    if places := repeated(ids):
         errors = [{"pointer": f"#/input/{at}/id", "code": "repeated"} for at in places]
         raise Problem("invalid", "give each record an id of its own, or none", errors=errors)
+
+
+def _given_id(item: Item) -> str | None:
+    return None if isinstance(item, str) else item.get("id")
 
 
 def repeated(ids: Iterable[str | None]) -> tuple[int, int] | None:
@@ -150,8 +160,7 @@ def _is_unicode(text: str) -> bool:
 
 def _unreadable(task: Task, inputs: Mapping[str, Any]) -> str:
     """Which inputs are not of their type."""
-    number = as_number if task.data.decimal == "." else as_comma_number
-    readers = {"number": number, "category": as_category, "text": as_paragraphs}
+    readers = _readers(task)
     wrong = []
     for name, column in task.data.columns.items():
         try:
@@ -159,6 +168,12 @@ def _unreadable(task: Task, inputs: Mapping[str, Any]) -> str:
         except UNREADABLE:
             wrong.append(f"input {name} is not a {column.type}")
     return "; ".join(wrong) or "the record cannot be read"
+
+
+def _readers(task: Task) -> dict[str, Callable[[Any], Any]]:
+    """What reads a value, by the type of its input."""
+    number = as_number if task.data.decimal == "." else as_comma_number
+    return {"number": number, "category": as_category, "text": as_paragraphs}
 
 
 def _names(task: Task) -> str:
@@ -266,25 +281,35 @@ def _table_fault(task: Task, path: Path) -> str:
         return f"the table cannot be read: {fault.place}" + (ENCODED if isinstance(fault, WrongEncoding) else "")
     except UNREADABLE:
         return "the file is no table of the type that was named"
-    present = {str(name).strip() for name in rows.columns}
+    rows.columns = present = [str(name).strip() for name in rows.columns]
     if absent := [column.column for column in columns.values() if column.column not in present]:
         return f"the table has no column {', '.join(absent)}"
-    number = as_number if task.data.decimal == "." else as_comma_number
+    if len(set(present)) < len(present):
+        return "the table cannot be read: several columns have one name"
+    readers = _readers(task)
     wrong = []
     for column in columns.values():
-        if column.type != "number":
-            continue
-        cells = rows[column.column].tolist()
-        at = [row for row, cell in enumerate(cells, start=1) if not _reads(number, cell)]
+        read = readers[column.type]
+        at = [row for row, cell in enumerate(cells_of(rows[column.column]), start=1) if not _reads(read, cell)]
         if at:
-            wrong.append(f"column {column.column}: no number in {len(at)} rows, first in row {at[0]}")
-    ids = task.data.id
-    if not wrong and ids in rows.columns and (twice := repeated(str(name).strip() for name in rows[ids])):
-        return f"the table cannot be read: rows {twice[0] + 1} and {twice[1] + 1} have one id"
-    return "; ".join(wrong) or "the table cannot be read: ids must stand in every row, and columns have one name"
+            wrong.append(f"column {column.column}: no {column.type} in {len(at)} rows, first in row {at[0]}")
+    if wrong:
+        return "; ".join(wrong)
+    named = [(name, what) for name, what in ((task.data.id, "id"), (task.data.group, "group")) if name in present]
+    faults = [fault for name, what in named for fault in _name_faults(cells_of(rows[name]), what)]
+    return f"the table cannot be read: {'; '.join(faults) or 'a cell is not what its column holds'}"
 
 
-def _reads(read: Any, cell: Any) -> bool:
+def _name_faults(cells: Sequence[Any], what: str) -> Iterator[str]:
+    """What is wrong with the ids or groups of a table. what: which of the two; of groups several rows may have one."""
+    names = [as_text(cell) if _reads(as_text, cell) else None for cell in cells]
+    if missing := [row for row, name in enumerate(names, start=1) if name is None]:
+        yield f"no {what} in {len(missing)} rows, first in row {missing[0]}"
+    if what == "id" and (twice := repeated(names)):
+        yield f"rows {twice[0] + 1} and {twice[1] + 1} have one id"
+
+
+def _reads(read: Callable[[Any], Any], cell: Any) -> bool:
     try:
         read(cell)
     except UNREADABLE:

@@ -18,11 +18,11 @@ from clinfit.serve.app import create_app
 from clinfit.serve.batcher import Batcher
 from clinfit.serve.connection import timed
 from clinfit.serve.jobs import JobStore, StoreDown
-from clinfit.serve.models import REFERENCE, Computing, Models, ServedModel, load_models
+from clinfit.serve.models import REFERENCE, Computing, Contents, Models, ServedModel, load_models, read_contents
 from clinfit.serve.security import LOOPBACK, check_binding, keys_of
 from clinfit.serve.service import Service
 from clinfit.serve.settings import Settings
-from clinfit.serve.stores import Names, open_store, open_stream
+from clinfit.serve.stores import Names, open_store, open_stream, told
 from clinfit.serve.worker import Worker, wind_down
 
 Say = Callable[[str], None]
@@ -81,8 +81,8 @@ def prepare(
     keys = keys_of(place.keys)
     check_binding(place.host, keys)
     listening = _bound(place)
-    store = _store(place, settings)  # before the models, whose loading takes its time
-    models = load_models(packs, say, computing)
+    contents, store = _contents_and_store(packs, place, settings)
+    models = load_models(packs, say, computing, contents)
     for line in store.warnings():
         say(f"warning: {line}")
     service = Service(models, store, keys, settings, works=works, hosts=_hosts(place))
@@ -194,16 +194,17 @@ def work(
         models = load_models(packs, say, computing)
         batcher = Batcher(settings.waiting)
         worker = Worker(place, models, batcher, settings)
-        told = "clinfit works on jobs"
+        does = "clinfit works on jobs"
     else:
         from clinfit.serve.streaming import StreamWorker  # imports redis
 
         place = open_stream(redis, flow.names)
         model = _model_of(load_models(packs, say, computing), flow)
         batcher = Batcher(settings.waiting)
-        worker = StreamWorker(place, model, batcher, settings)
-        told = f"{model.name} answers {flow.names.input} in {flow.names.answers}"
-    say(f"{told}, stop it with Ctrl-C")
+        with told(redis):
+            worker = StreamWorker(place, model, batcher, settings)
+        does = f"{model.name} answers {flow.names.input} in {flow.names.answers}"
+    say(f"{does}, stop it with Ctrl-C")
     heartbeat = Heartbeat(health, place.ping)
     try:
         while not stop.wait(0.5):
@@ -228,6 +229,16 @@ def _model_of(models: Models, flow: Flow) -> ServedModel:
             fix=f"name it: --model {next(iter(models.by_name))}",
         )
     return found
+
+
+def _contents_and_store(packs: Sequence[Path], place: Place, settings: Settings) -> tuple[Contents, JobStore]:
+    """What the packs say of themselves, and the store, before the models, whose loading takes its time. Redis is asked
+    first, which leaves nothing there; a file of jobs is made for packs alone."""
+    if place.redis is None:
+        contents = read_contents(packs)
+        return contents, _store(place, settings)
+    store = _store(place, settings)
+    return read_contents(packs), store
 
 
 def _store(place: Place, settings: Settings) -> JobStore:

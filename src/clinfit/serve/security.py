@@ -7,6 +7,7 @@ never the key: from so many random bits a fast hash gives nothing away.
 import hashlib
 import hmac
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,12 @@ def _date(text: str) -> str:
     return date(int(year), int(month), int(day)).isoformat()
 
 
+def key_command(file: Path | str, name: str, scopes: str = "", expires: str = "") -> str:
+    """`clinfit key` as a shell reads it; what was typed once is not lost where it is typed again."""
+    options = {"--keys": str(file), "--scopes": scopes, "--expires": expires}
+    return shlex.join(["clinfit", "key", name, *(word for pair in options.items() if pair[1] for word in pair)])
+
+
 def new_key(file: Path, name: str, scopes: Sequence[Scope], expires: str | None = None) -> str:
     """Add a key to the file and return it; it is shown this once. Raises ClinfitError for a date that is none, or has
     been."""
@@ -68,7 +75,7 @@ def new_key(file: Path, name: str, scopes: Sequence[Scope], expires: str | None 
             raise ClinfitError(
                 f"--expires {expires} is in the past: nobody could use the key",
                 expected=f"its last day, {today} (UTC) or later",
-                fix=f"clinfit key {name} --keys {file} --expires {today + timedelta(days=365)}",
+                fix=key_command(file, name, ",".join(scopes), str(today + timedelta(days=365))),
             )
     keys = read_keys(file) if file.exists() else []
     key_id = secrets.token_hex(4)
@@ -87,7 +94,7 @@ def read_keys(file: Path) -> list[Key]:
         raise ClinfitError(
             f"{file} cannot be read: {error.strerror}",
             expected="a file of API keys that the service's own user may read",
-            fix=f"clinfit key NAME --keys {file}, or change whose file it is",
+            fix=f"{key_command(file, 'NAME')}, or change whose file it is",
         ) from None
     try:
         if not isinstance(content, list):
@@ -97,7 +104,7 @@ def read_keys(file: Path) -> list[Key]:
         raise ClinfitError(
             f"{file} is no file of API keys",
             expected="what `clinfit key` writes",
-            fix=f"clinfit key NAME --keys {file}",
+            fix=f"name another file, or move this one away and make keys anew: {key_command(file, 'NAME')}",
         ) from None
 
 
@@ -213,6 +220,6 @@ def keys_of(file: Path | None) -> Keys:
         raise ClinfitError(
             f"{file} holds no API key",
             expected="at least one; without keys everybody may ask",
-            fix=f"clinfit key NAME --keys {file}",
+            fix=key_command(file, "NAME"),
         )
     return Keys(keys)

@@ -7,6 +7,7 @@ docs/reference.md has the table, made of this file by scripts/make_reference.py.
 
 import json
 from collections.abc import Collection, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ from clinfit.models.engines import LARGEST_CHANGE, Wanted
 
 PREFIX = "CLINFIT_SERVE_"
 LINES = "a line `name: value` for each setting (YAML, or JSON)"
+#: Of a value that JSON does not know.
+NO_JSON = "it is neither text, number, yes or no, nor a list of these"
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -115,24 +118,49 @@ def read_file(file: Path) -> dict[str, Any]:
 
     Raises ClinfitError without any value of it: one may be an address with a password.
     """
+    return {str(name): _setting(file, str(name), value) for name, value in _content(file).items()}
+
+
+def _setting(file: Path, name: str, content: Any) -> Any:
+    """The value of one setting. Raises ClinfitError."""
+    if name not in FileSettings.model_fields:
+        near = nearest(name, FileSettings.model_fields)
+        raise ClinfitError(
+            f"{file}: {name} is no setting of the service",
+            expected=f"some of {', '.join(FileSettings.model_fields)}",
+            fix=f"did you mean {near}?" if near else "take it out",
+        )
+    words = FileSettings.model_fields[name].description or f"what --{name.replace('_', '-')} takes"
     try:
-        found = FileSettings.model_validate_json(json.dumps(_content(file), default=str))
+        value = getattr(FileSettings.model_validate_json(json.dumps({name: content}, default=_as_json)), name)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        name = str(fault["loc"][0])
-        if fault["type"] == "extra_forbidden":
-            near = nearest(name, FileSettings.model_fields)
-            raise ClinfitError(
-                f"{file}: {name} is no setting of the service",
-                expected=f"some of {', '.join(FileSettings.model_fields)}",
-                fix=f"did you mean {near}?" if near else "take it out",
-            ) from None
-        words = FileSettings.model_fields[name].description or f"what --{name.replace('_', '-')} takes"
-        raise ClinfitError(f"{file}: {name} cannot be: {fault['msg']}", expected=words) from None
-    told = found.model_dump(exclude_unset=True)
-    return {
-        name: file.parent / value.expanduser() if isinstance(value, Path) else value for name, value in told.items()
-    }
+        why = fault["msg"] if fault["loc"] else NO_JSON
+        raise ClinfitError(f"{file}: {name} cannot be: {why}", expected=words) from None
+    except (TypeError, ValueError, RecursionError):  # of json.dumps
+        raise ClinfitError(f"{file}: {name} cannot be: {NO_JSON}", expected=words) from None
+    return _path(file, name, value) if isinstance(value, Path) else value
+
+
+def _as_json(value: Any) -> str:
+    """A date that was typed for a text. Raises TypeError for what else YAML knows and JSON does not."""
+    if isinstance(value, date):
+        return str(value)
+    raise TypeError
+
+
+def _path(file: Path, name: str, path: Path) -> Path:
+    """A path from the file's own folder. Raises ClinfitError for one that leads to no file."""
+    if path == Path():
+        raise ClinfitError(f"{file}: {name} is an empty path", expected="the path of a file", fix="take it out")
+    try:
+        return file.parent / path.expanduser()
+    except RuntimeError:
+        raise ClinfitError(
+            f"{file}: {name} begins with the home folder (~) of a user who has none here",
+            expected="the path of a file",
+            fix="write the folder's whole path",
+        ) from None
 
 
 def _content(file: Path) -> dict[Any, Any]:
@@ -148,6 +176,8 @@ def _content(file: Path) -> dict[Any, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark else str(file)
         raise ClinfitError(f"{place}: this is no valid YAML", expected=LINES, fix="correct the line") from None
+    except RecursionError:
+        raise ClinfitError(f"{file} is nested too deep", expected=LINES) from None
     if not isinstance(content, dict) or not isinstance(root, yaml.MappingNode):
         raise ClinfitError(f"{file} holds no block of settings", expected=LINES)
     names = [key.value for key, _ in root.value]

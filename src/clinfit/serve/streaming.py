@@ -36,8 +36,10 @@ class StreamWorker(Working):
     """Answers the entries of one stream by one model."""
 
     def __init__(self, stream: RedisStream, model: ServedModel, batcher: Batcher, settings: Settings) -> None:
+        """Raises StoreDown where Redis cannot be reached."""
         super().__init__("clinfit-stream")
         self._stream, self._model, self._batcher, self._settings = stream, model, batcher, settings
+        stream.begin()
         self._thread.start()
 
     def _once(self) -> bool:

@@ -26,6 +26,9 @@ from clinfit.evaluation.statistics.intervals import bonett_price, student_interv
 from clinfit.evaluation.statistics.mcnemar import mcnemar
 from clinfit.evaluation.statistics.resampled_t import corrected_error
 
+#: A sign test of as many items can tell at 95 %.
+MANY = 6
+
 
 def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: Sequence[Hashable]) -> None:
     """Raise ClinfitError unless both systems answered the same items, each once and in the same order."""
@@ -44,9 +47,10 @@ def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: S
 class PairedDifference:
     """One metric, new minus reference, before any correction for the number of comparisons.
 
-    test, p: None where there is no interval. reason: why there is no interval or no difference. alike: whether there is
-    none because all resamples, or all folds, give the same difference. common: the items that it is over, where not
-    every item has a value of the metric; reference and new are then of these items as well.
+    test, p: None where there is no interval. reason: why there is no interval, no difference or no test that could tell
+    what the interval does. alike: whether there is none because all resamples, or all folds, give the same difference.
+    common: the items that it is over, where not every item has a value of the metric; reference and new are then of
+    these items as well.
     """
 
     metric: str
@@ -236,7 +240,11 @@ def _paired_bootstrap(
         low, high = unseen.widened(after - before, low, high, known, new.confidence)
         method += ", wider by what few items of a label hide"
     p = max(bootstrap_p(drawn, of), unseen.p(after - before, known))
-    return replace(base, low=low, high=high, method=method, test="paired bootstrap", p=p)
+    found = replace(base, low=low, high=high, method=method, test="paired bootstrap", p=p)
+    if not found.gain or p < 1 - new.confidence or of >= MANY:
+        return found
+    few = f"{of} {new.resamples.unit if new.grouped else 'item'}{'' if of == 1 else 's'}"
+    return replace(found, reason=f"it rests on {few}, too few for a test")
 
 
 def flips(reference: Answers, new: Answers) -> Flips:

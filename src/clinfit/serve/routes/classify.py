@@ -69,6 +69,9 @@ class Asked:
 
 async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key) -> ClassifyResponse:
     """The answers to a request; raises Problem."""
+    if "model" in request.query_params:  # of a table, which has no other place for it
+        errors = [{"parameter": "model", "code": "extra_forbidden"}]
+        raise Problem("invalid", "name the model in the body, not in the address", errors=errors)
     model, data = await said(asked, request, service, key)
     return ClassifyResponse(id=f"answer-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from clinfit.data.records import Record
 from clinfit.serve.jobs import Item, Job, KeyReused, QueueFull, StoreDown, Submission
 from clinfit.serve.models import ServedModel
-from clinfit.serve.problems import Problem, media_type, no_json, other_type
+from clinfit.serve.problems import Problem, media_type, no_json, no_utf8, other_type, too_deep
 from clinfit.serve.records import (
     TABLES,
     as_item,
@@ -44,6 +44,8 @@ router = APIRouter(tags=["jobs"])
 #: Seconds between two looks at a job whose events are read, and between two signs of life of a quiet stream.
 LOOK, PING = 0.3, 15.0
 JOB_ID = r"^[0-9a-f]{32}$"
+#: Codecs of a table whose bytes are read as without any.
+UTF8 = (None, "utf_8", "utf_8_sig")
 #: A place in the list of jobs: when the last one of a page was sent, and its id.
 PLACE = r"^[0-9]{1,12}(\.[0-9]{1,12})?-[0-9a-f]{32}$"
 
@@ -112,11 +114,12 @@ async def create(
     ready(service)
     content = await request.body()
     content_type = request.headers.get("content-type", "")
-    kind = media_type(content_type)
+    kind = told = media_type(content_type)
     # Reading many records takes a while, in which the loop answers others.
     if kind in TABLES:
         asked = find_model(service, model)
         codec = charset_of(content_type)
+        told = kind if codec in UTF8 else f"{kind}; charset={codec}"  # the same bytes are another table
         items = await _received(service, _table_items, service, asked, content, TABLES[kind], codec)
     elif kind == "application/json":
         asked, items = await _received(service, _json_items, service, content, model)
@@ -125,7 +128,7 @@ async def create(
     tell(request, asked, len(items))
     if not 1 <= len(items) <= service.settings.job_items:
         raise Problem("invalid", f"a job has 1 to {service.settings.job_items} records")
-    digest = await _received(service, _digest, idempotency_key, kind, asked.sha256, asked.task_name, content)
+    digest = await _received(service, _digest, idempotency_key, told, asked.sha256, asked.task_name, content)
     job, replayed = await submit(service, asked, key, items, idempotency_key, digest)
     request.state.job = job.id
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
@@ -178,8 +181,21 @@ def _json_body(content: bytes) -> JobRequest:
     except ValidationError as error:
         places = error.errors(include_url=False, include_input=False)
         if places[0]["type"] == "json_invalid":
-            raise no_json(*re.findall(r"\d+", places[0]["msg"])[-2:]) from None  # ... at line 1 column 11
+            raise _no_json(content, places[0]["msg"]) from None
         raise RequestValidationError([{**place, "loc": ("body", *place["loc"])} for place in places]) from None
+
+
+def _no_json(content: bytes, said: str) -> Exception:
+    """What is told of a body that is no JSON, as at every other address. said: by pydantic."""
+    if not content:
+        return RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
+    if "recursion limit" in said:
+        return too_deep()
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return no_utf8()
+    return no_json(*re.findall(r"\d+", said)[-2:])  # ... at line 1 column 11
 
 
 def _digest(key: str | None, *parts: str | bytes) -> str:

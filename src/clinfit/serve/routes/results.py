@@ -4,13 +4,13 @@ import io
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import pandas as pd
 from fastapi import APIRouter, Query
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from clinfit.packs.answer import with_errors
 from clinfit.serve.jobs import Job, Result
 from clinfit.serve.kinds import Shown, answer_from, kind_of, past
 from clinfit.serve.problems import Problem
@@ -28,8 +28,8 @@ After = Annotated[int, Query(ge=0, le=2**31, description="position of the first 
 Limit = Annotated[int, Query(ge=1, le=PAGE)]
 #: The forms of results by their media types; of several that are liked as much, the first is sent.
 FORMATS = {"application/json": "json", "application/x-ndjson": "ndjson", "text/csv": "csv"}
-#: How much a media range of an Accept header is liked.
-WEIGHT = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)")
+#: How much a media range of an Accept header is liked, as clients write it: .2, 1.0000 and "0.5" among them.
+WEIGHT = re.compile(r'q="?(-?(?:\d+(?:\.\d*)?|\.\d+))"?')
 
 
 @router.get(
@@ -93,8 +93,11 @@ async def failures(
 
 
 def _accepted(accept: str) -> str:
-    """The form that an Accept header likes best (RFC 9110, 12.5.1). Raises Problem where it takes none."""
+    """The form that an Accept header likes best (RFC 9110, 12.5.1); JSON where it names nothing. Raises Problem where
+    it takes none."""
     weights = _weights(accept)
+    if not weights:
+        return "json"
     liked = {form: _weight(media, weights) for media, form in FORMATS.items()}
     best = max(liked, key=liked.__getitem__)
     if not liked[best]:
@@ -103,13 +106,14 @@ def _accepted(accept: str) -> str:
 
 
 def _weights(accept: str) -> dict[str, float]:
-    """How much each media range is liked; one whose weight is no number from 0 to 1 counts for nothing."""
+    """How much each media range is liked, from 0 to 1; one whose weight is no number counts for nothing. Older clients
+    write * for */*."""
     found = {}
     for part in accept.lower().split(","):
         media, *parameters = (word.strip() for word in part.split(";"))
         told = next((word for word in parameters if word.startswith("q=")), "q=1")
-        if weight := WEIGHT.fullmatch(told):
-            found[media] = float(weight[1])
+        if media and (weight := WEIGHT.fullmatch(told)):
+            found["*/*" if media == "*" else media] = min(1.0, max(0.0, float(weight[1])))
     return found
 
 
@@ -161,24 +165,11 @@ def csv_page(model: Shown, page: Sequence[Result], *, header: bool) -> str:
     the reason in `notes`."""
     answers = [answer_from(result["answer"]) for result in page if result["answer"] is not None]
     table = kind_of(model).table(model, answers)
-    if len(answers) < len(page):
-        table = _with_errors(table, page)
+    errors = {
+        at: (result["id"], result["error"]["detail"]) for at, result in enumerate(page) if result["answer"] is None
+    }
+    if errors:
+        table = with_errors(table, errors)
     text = io.StringIO()
     table.to_csv(text, index=False, header=header)
     return text.getvalue()
-
-
-def _with_errors(table: pd.DataFrame, page: Sequence[Result]) -> pd.DataFrame:
-    """The table of the answers with rows for what has none, its whole numbers left whole."""
-    rows = iter(table.astype(object).to_dict(orient="records"))
-    mixed = pd.DataFrame(
-        [next(rows) if result["answer"] is not None else _error_row(result) for result in page],
-        columns=table.columns,
-        dtype=object,
-    )
-    whole = {name: kind for name, kind in table.dtypes.items() if pd.api.types.is_integer_dtype(kind)}
-    return mixed.astype(whole)
-
-
-def _error_row(result: Result) -> dict[str, Any]:
-    return {"id": result["id"], "status": "error", "notes": result["error"]["detail"]}

@@ -1,6 +1,7 @@
 """Where jobs are kept: `sqlite.py` for one machine, `redis.py` for many. One suite of tests holds both to jobs.py.
 `streams.py`: records that others write to Redis."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from clinfit.serve.jobs import JobStore, StoreDown
 
 if TYPE_CHECKING:
     from clinfit.serve.stores.streams import RedisStream
+
+#: Options of an address in which an @ may stand.
+WITH_AT = re.compile(r"(client_name|username|password|ssl_\w+)=.*")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def open_store(redis: str | None, file: Path, *, keep: float) -> JobStore:
         return SqliteStore(file)
     from clinfit.serve.stores.redis import RedisStore
 
-    with _told(redis):
+    with told(redis):
         return RedisStore(redis, keep=keep)
 
 
@@ -53,7 +57,7 @@ def open_stream(redis: str, names: Names) -> "RedisStream":
     """A worker's place at streams of a Redis server; raises ClinfitError where it cannot be had."""
     from clinfit.serve.stores.streams import RedisStream
 
-    with _told(redis):
+    with told(redis):
         return RedisStream(redis, names)
 
 
@@ -62,7 +66,7 @@ def with_password(url: str, file: Path) -> str:
 
     Raises ClinfitError where there is none, or two.
     """
-    with _told(url):
+    with told(url):
         parts = urlsplit(url)
     if parts.password is not None:
         raise ClinfitError(
@@ -88,7 +92,8 @@ def _check_address(url: str) -> None:
     """Raise ValueError for a password that ends the name of the server too early: what stands before would be taken for
     that name, and told."""
     parts = urlsplit(url)
-    if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
+    options = "".join(option for option in parts.query.split("&") if not WITH_AT.fullmatch(option))
+    if parts.scheme != "unix" and "@" in parts.path + options + parts.fragment:
         raise ValueError
 
 
@@ -103,7 +108,7 @@ def place_of(url: str) -> str:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def told(url: str) -> Iterator[None]:
     """Redis' own errors and those of an address as errors that the user can put right."""
     try:
         _check_address(url)

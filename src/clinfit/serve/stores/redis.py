@@ -43,6 +43,7 @@ from clinfit.serve.jobs import (
     counts,
     failed,
 )
+from clinfit.serve.stores import place_of
 from clinfit.serve.stores.redis_scripts import HEAD, SCRIPTS
 
 TAG = "{clinfit}"
@@ -77,15 +78,39 @@ def down(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
 def connected(url: str, *, texts: bool = True) -> Any:
     """A connection to a server, which is asked its version. texts: what it says is text in UTF-8, not bytes.
 
-    Raises ClinfitError for a server before 7.0.
+    Raises ClinfitError for a server before 7.0 or without the database, and for options that no connection has.
     """
     found: Any = redis.Redis.from_url(
         url, decode_responses=texts, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
     )
-    if (version := str(found.info("server").get("redis_version", ""))) and _too_old(version):
+    _check_options(found.connection_pool)
+    try:
+        version = str(found.info("server").get("redis_version", ""))
+    except ResponseError as error:
+        if "DB index" not in str(error):
+            raise
+        raise ClinfitError(
+            f"there is no such database: Redis at {place_of(url)}",
+            expected="a number from 0 to 15, unless the server's setting `databases` says otherwise",
+            fix="correct the number in --redis or CLINFIT_REDIS_URL",
+        ) from None
+    if version and _too_old(version):
         found.close()
         raise ClinfitError(f"the Redis server has version {version}", expected="7.0 or newer", fix="start a newer one")
     return found
+
+
+def _check_options(pool: Any) -> None:
+    """Make a connection that is not opened: all that can be wrong with it are the options of the address."""
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, RedisError):
+        raise ClinfitError(
+            "the address of the Redis server has an option (behind the ?) that there is not, or not with this value",
+            expected="options of redis-py, such as socket_timeout=5 or client_name=ward; those of TLS (ssl_...) with "
+            "rediss:// alone",
+            fix="correct --redis or CLINFIT_REDIS_URL",
+        ) from None
 
 
 def entries_of(read: Any) -> list[Any]:

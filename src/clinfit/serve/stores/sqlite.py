@@ -99,7 +99,7 @@ class SqliteStore:
             self._db.executescript(INDEXES)
         except (OSError, sqlite3.Error) as error:
             raise ClinfitError(
-                f"{path} cannot be used for jobs: {type(error).__name__}",
+                f"{path} cannot be used for jobs: {error.strerror if isinstance(error, OSError) else error}",
                 expected="a file that may be written, or a place for a new one",
                 fix="name another: --jobs FILE",
             ) from None

@@ -68,7 +68,8 @@ class Entry:
 
 
 class RedisStream:
-    """One worker's place at the streams. Methods raise StoreDown where Redis cannot be reached."""
+    """One worker's place at the streams: nothing is made in Redis until it begins. Methods raise StoreDown where Redis
+    cannot be reached."""
 
     @down
     def __init__(self, url: str, names: Names) -> None:
@@ -90,10 +91,15 @@ class RedisStream:
         if len(set(used)) < len(used):
             self.close()
             raise ClinfitError("answers would be read as records", expected="an output stream of its own")
-        have_group(self._redis, names.input, names.group)
-        for one in self._redis.xinfo_consumers(names.input, names.group):
+
+    @down
+    def begin(self) -> None:
+        """Make the stream and its group where they are not, and forget workers that are no more."""
+        name, group = self.names.input, self.names.group
+        have_group(self._redis, name, group)
+        for one in self._redis.xinfo_consumers(name, group):
             if one["pending"] == 0 and one["idle"] > GONE:
-                self._redis.xgroup_delconsumer(names.input, names.group, one["name"])
+                self._redis.xgroup_delconsumer(name, group, one["name"])
 
     @down
     def take(self, most: int, lease: float) -> list[Entry]:
