@@ -1,8 +1,10 @@
 """Two systems on the same items: what changed, by how much, and whether that can be told from chance.
 
 Every difference carries a paired interval and a p value: accuracy, sensitivity, specificity and recall take the exact
-McNemar test, AUROC the paired DeLong test, everything else, and everything when items come in groups, the paired
-bootstrap; in a cross-validation everything takes the corrected resampled t-test over its folds. Where a metric is a
+McNemar test, AUROC the paired DeLong test (against a constant answer its own interval less one half), everything else,
+and everything when items come in groups, the paired bootstrap; in a cross-validation everything takes the corrected
+resampled t-test over its folds. Few items carry no claim (few_items.py): a mean over labels holds what rare ones hide,
+and p is no smaller than a sign test of the items that a difference rests on could give. Where a metric is a
 mean over the items that have a value of it, the two means are over the items that have one with both. An improvement is
 claimed only when the interval excludes no difference, the test agrees after Holm's correction over all comparisons of
 the study, and the better system beats the constant answers.
