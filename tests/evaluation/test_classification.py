@@ -96,7 +96,7 @@ def test_methods_and_counts(make_answers):
     assert metrics["auroc"].method == "DeLong, logit scale"
     assert metrics["lr_plus"].method == "log scale"
     assert metrics["calibration_slope"].method == "Wald"
-    assert metrics["mcc"].method.startswith("percentile bootstrap, by item, no stratum lost, 200")
+    assert metrics["mcc"].method.startswith("percentile bootstrap, by item, 200")
     sensitivity = metrics["sensitivity"]
     assert sensitivity.n == gold.sum()
     assert sensitivity.value == pytest.approx(sensitivity.events / sensitivity.n)

@@ -5,6 +5,7 @@ import pytest
 
 from clinfit.evaluation.claims.few_items import units
 from clinfit.evaluation.claims.paired import paired_difference
+from clinfit.evaluation.claims.paired_seeds import paired_over_seeds
 from clinfit.evaluation.metrics.classification import CLASSIFICATION
 from clinfit.evaluation.statistics.bootstrap import Resamples
 
@@ -89,3 +90,34 @@ def test_why_an_interval_without_zero_claims_nothing_is_said(make_answers):
     found = paired_difference("brier", *scored(gold, saying(0.2), saying(0.4)))
     assert found.gain == 1 and found.p is not None and found.p >= 0.05
     assert found.reason == "it rests on 4 items, too few for a test"
+
+
+@pytest.mark.parametrize("metric", ["brier", "log_loss", "macro_f1"])
+def test_another_seed_makes_no_more_of_few_items(make_answers, metric):
+    """Three events of 200 items got better, by nearly as much with each seed: still a claim on three patients."""
+    rng, gold = np.random.default_rng(0), np.r_[np.zeros(197, int), np.ones(3, int)]
+
+    def pair(low, high):
+        noise = rng.uniform(0.05, 0.1, 197)
+        risks = [np.r_[noise, events + rng.uniform(0, 0.02, 3)] for events in (low, high)]
+        return scored(gold, *(make_answers(gold, (r > 0.5).astype(int), np.column_stack([1 - r, r])) for r in risks))
+
+    pairs = [tuple(pair(0.3, 0.7)) for _ in range(3)]
+    alone, together = paired_difference(metric, *pairs[0]), paired_over_seeds(metric, pairs)[0]
+    for found in (alone, together):
+        assert found.p is not None and found.p >= 0.05
+        assert found.gain == 0 or found.reason in [f"it rests on {of} items, too few for a test" for of in (1, 2, 3)]
+        assert found.high is not None and found.low is not None and -1 <= found.low < found.high
+
+
+def test_a_single_item_of_a_label_is_in_the_interval_of_a_mean(make_answers):
+    gold = np.r_[np.repeat([0, 1], 60), 2]
+    given = gold.copy()
+    given[:6] = 1
+    (alone,) = scored(gold, make_answers(gold, given, labels=("a", "b", "c")))
+    metrics = CLASSIFICATION.metrics(alone)
+    for name in ("macro_f1", "balanced_accuracy"):
+        assert metrics[name].low < metrics[name].value - 0.1 and metrics[name].high <= 1
+    of_label = CLASSIFICATION.by_label(alone)
+    assert of_label["c"]["f1"].low is None and "one item" in of_label["c"]["f1"].reason
+    assert of_label["a"]["f1"].low is not None

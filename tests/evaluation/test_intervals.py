@@ -104,25 +104,15 @@ def test_equal_rankings_are_not_different():
     assert (test.difference, test.p) == (0.0, 1.0)
 
 
-def test_resamples_draw_how_many_items_of_each_label_there_are_and_lose_none():
-    strata = np.array([0] * 30 + [1] * 2)
-    weights = np.concatenate(list(Resamples(strata, None, 4000).blocks()), axis=1)
-    assert weights.shape == (32, 4000)
-    rare = weights[30:].sum(0)
-    assert rare.min() == 1 and rare.max() > 4 and (weights.sum(0) == 32).all()
-    assert rare.mean() == pytest.approx(2, abs=0.1) and rare.std() == pytest.approx(1, abs=0.1)
-    assert np.array_equal(weights, np.concatenate(list(Resamples(strata, None, 4000).blocks()), axis=1))
-
-
-def test_labels_of_one_item_are_drawn_no_more_often_than_others():
-    """Of each label as many items on average as there are: metrics of all items do not move towards rare labels."""
+def test_resamples_weigh_labels_as_other_test_sets_would_and_lose_none():
+    """Of each label as much on average as there is, a single item included; as uncertain as a count of such items."""
     strata = np.array([0] * 80 + list(range(1, 21)) + [21] * 3)
-    weights = np.concatenate(list(Resamples(strata, None, 2000).blocks()), axis=1)
-    drawn = np.array([weights[strata == label].sum(0) for label in range(22)])
-    assert drawn.mean(1) == pytest.approx(np.bincount(strata), abs=0.2)
-    assert (drawn[1:21] == 1).all() and drawn[21].std() > 1 and (drawn.sum(0) == len(strata)).all()
-    alone = np.concatenate(list(Resamples(np.arange(5), None, 10).blocks()), axis=1)
-    assert (alone == 1).all()
+    weights = np.concatenate(list(Resamples(strata, None, 4000).blocks()), axis=1)
+    assert weights.shape == (103, 4000) and (weights > 0).all() and weights.sum(0) == pytest.approx(103)
+    drawn, counts = np.array([weights[strata == label].sum(0) for label in range(22)]), np.bincount(strata)
+    assert drawn.mean(1) == pytest.approx(counts, rel=0.05)
+    assert drawn.std(1) == pytest.approx(np.sqrt(counts * (1 - counts / 103) * 103 / 104), rel=0.1)
+    assert np.array_equal(weights, np.concatenate(list(Resamples(strata, None, 4000).blocks()), axis=1))
 
 
 def test_grouped_resamples_take_whole_groups():

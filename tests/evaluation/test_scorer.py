@@ -63,7 +63,7 @@ def test_whole_clusters_go_into_a_random_group(few_units):
 
 def test_the_method_tells_of_random_groups_only_where_there_are_some(few_units):
     two = np.arange(100) % 2
-    assert Resamples(two, None, 10).method == "percentile bootstrap, by item, no stratum lost, 10 resamples"
+    assert Resamples(two, None, 10).method == "percentile bootstrap, by item, 10 resamples"
     assert Resamples(two[:1], None, 10).method == "percentile bootstrap, by item, 10 resamples"
     assert Resamples(np.zeros(600, int), None, 10).method.endswith("10 resamples of 60 random groups")
 

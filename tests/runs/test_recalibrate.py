@@ -141,6 +141,19 @@ def test_the_new_pack_is_the_old_model_and_says_what_it_was_recalibrated_on(fold
     assert "training never saw" not in card.partition("Evaluation: fall")[2].partition("##")[0]
 
 
+def test_records_without_any_value_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
+    new, pack = pd.read_csv(folder / "new.csv", dtype=str), pack_of(folder)
+    inputs = load_pack(pack).tasks["fall"].task.data.columns
+    blank = new.head(3).assign(**dict.fromkeys(inputs, ""))
+    blank[new.columns[0]] = ["blank1", "blank2", "blank3"]
+    pd.concat([new, blank]).to_csv(tmp_path / "blank.csv", index=False)
+    whole = recalibrate_pack(pack, folder / "new.csv", tmp_path / "whole", task="fall")
+    found = recalibrate_pack(pack, tmp_path / "blank.csv", tmp_path / "found", task="fall")
+    assert found.lines == [
+        *whole.lines, "3 records have no value at all, to which the pack gives no answer, and were left out"
+    ]  # fmt: skip
+
+
 def test_figures_are_cross_fitted_and_never_those_of_the_records_the_map_is_from(folder: Path, tmp_path: Path) -> None:
     """A map of least loss has a smaller error on its own records than maps from others have."""
     recalibrate_pack(pack_of(folder), folder / "new.csv", tmp_path / "new", task="fall")

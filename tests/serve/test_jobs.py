@@ -86,6 +86,8 @@ def test_results_in_pages_and_lines(client: TestClient, small: Served) -> None:
         ("text/csv;q=2", "text/csv"),
         ("text/csv;q=2, application/json", "application/json"),
         ("text/csv;q=-1", None),
+        ("text/csv;q=abc", None),
+        ("text/csv;q=1e-1, application/json;q=0.1", "application/json"),
         ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/json"),
         ("*/*; q=.2", "application/json"),
         ("application/json;q=1.0000", "application/json"),

@@ -204,8 +204,11 @@ def test_an_option_of_redis_that_is_none_is_told(tmp_path: Path, option: str) ->
 
 
 def test_an_option_of_redis_may_hold_an_at(tmp_path: Path) -> None:
-    said = refused("worker", tmp_path, "--redis", "redis://127.0.0.1:1/0?client_name=a@b&socket_timeout=1")
-    assert "Redis at 127.0.0.1:1, database 0, does not answer" in said
+    for address in (f"ward:{SECRET}@127.0.0.1:1/0?client_name=a@b", "127.0.0.1:1/0?client_name=a%40b"):
+        said = refused("worker", tmp_path, "--redis", f"redis://{address}&socket_timeout=1")
+        assert "Redis at 127.0.0.1:1, database 0, does not answer" in said and SECRET not in said
+    said = refused("worker", tmp_path, "--redis", f"redis://ward:{SECRET}?client_name=st@127.0.0.1/0")
+    assert "the address of the Redis server cannot be read" in said and SECRET not in said
 
 
 @needs_redis

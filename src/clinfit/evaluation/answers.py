@@ -99,7 +99,7 @@ class Answers(Protocol):
 
     @property
     def strata(self) -> Ints:
-        """(n,) codes within which the bootstrap resamples."""
+        """(n,) codes of what may be rare, and with that carry no claim: the label of each item."""
         ...
 
     @property

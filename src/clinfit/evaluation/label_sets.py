@@ -60,8 +60,8 @@ class LabelSets:
 
     @cached_property
     def strata(self) -> Ints:
-        """(n,) the rarest of each item's labels, K where it has none: sets are too many to be strata, and resamples
-        that lose a rare label would give the mean over the others. Splits are stratified in the same way."""
+        """(n,) the rarest of each item's labels, K where it has none: sets are too many to be strata. Splits
+        are stratified in the same way."""
         rarity = np.where(self.gold, self.support, len(self) + 1)
         return np.where(self.gold.any(axis=1), rarity.argmin(axis=1), len(self.labels)).astype(np.int64)
 

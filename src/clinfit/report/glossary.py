@@ -173,7 +173,7 @@ BRIEFLY: dict[str, str] = {
 GLOSSES: dict[str, str] = {
     "McNemar": "a test on the records of which just one of the two systems is right",
     "DeLong": "a test of two AUROCs on the same records",
-    "paired bootstrap": "a test that draws the same records again, many times, for both systems",
+    "paired bootstrap": "a test that weighs the same records anew, many times, for both systems",
     "Holm": "corrected for the number of comparisons",
     "label mass": "how much of its probability a language model puts on the labels at all",
     "canaries": "made-up predictors whose scores are known in advance",

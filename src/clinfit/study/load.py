@@ -158,7 +158,7 @@ def _named(prompt: str, name: str, task: Mapping[str, Any]) -> str:
         used = meta.find_undeclared_variables(ImmutableSandboxedEnvironment().parse(prompt))
     except TemplateSyntaxError:
         return prompt  # checks.py says what is wrong
-    return f"{{% set task = {json.dumps(str(name))} %}}{prompt}" if "task" in used else prompt
+    return f"{{% set task = {json.dumps(str(name), ensure_ascii=False)} %}}{prompt}" if "task" in used else prompt
 
 
 def _with_blocks(data: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

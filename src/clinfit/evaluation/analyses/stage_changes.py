@@ -107,7 +107,8 @@ def changed(context: MeasuredContext, model: str, pair: Pair, mastered: bool | N
     found, errors = paired_over_seeds(context.primary, [(first.scored, second.scored) for first, second in states])
     margin = context.settings.margin if pair.kind in MARGINS else None
     within = within_margin(found, errors, margin, pair.n, context.confidence)
-    direction: Any = "not estimable" if found.low is None else _DIRECTIONS[found.gain]
+    shown = found.p is None or found.p < 1 - context.confidence
+    direction: Any = "not estimable" if found.low is None else _DIRECTIONS[found.gain if shown else 0]
     return StageChange(
         kind=pair.kind,
         of=pair.of,
@@ -116,7 +117,7 @@ def changed(context: MeasuredContext, model: str, pair: Pair, mastered: bool | N
         difference=found.difference,
         low=found.low,
         high=found.high,
-        item_error=errors.items,
+        item_error=errors.of_items,
         method=found.method,
         p=found.p,
         n=pair.n,

@@ -218,7 +218,7 @@ def _gap(
 
 def _bootstrapped(name: str, high: str, low: str, base: Metric, first: Scored, second: Scored) -> Gap:
     drawn = first.replicates[name] - second.replicates[name]
-    bottom, top, lost = percentile(drawn, first.confidence)
+    bottom, top, lost = percentile(drawn, first.confidence, base.value)
     if bottom is None or top is None or lost > UNDEFINED_LIMIT or top - bottom < 1e-12:
         reason = f"no interval: undefined in {100 * lost:.0f} % of the resamples, or the same in all"
         return Gap(name, high, low, replace(base, reason=reason), None)

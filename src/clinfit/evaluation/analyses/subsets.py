@@ -19,8 +19,8 @@ def score_subsets(systems: Sequence[Scored], codes: Codes) -> list[dict[int, Sco
     """Each system's scores on each subset, in the order of the codes.
 
     codes: (n,) subset of each item, or OUTSIDE. One plan of resamples serves all subsets and systems, so that
-    differences between subsets have replicates too: items are drawn so that no label of a subset is lost, or by whole
-    group where groups repeat.
+    differences between subsets have replicates too: items have weights as in the whole, or whole groups where groups
+    repeat.
     """
     inside = np.flatnonzero(codes != OUTSIDE)
     if not len(inside):

@@ -4,67 +4,27 @@ Resamples tell only what the items show. Where none of a label's three items cha
 where three items carry a difference, their resamples all lean to one side. Both are said here in numbers.
 """
 
-from dataclasses import dataclass
-from math import sqrt
-
 import numpy as np
-from scipy.stats import t as student
 
 from clinfit.evaluation.answers import Answers, Floats, Ints
 from clinfit.evaluation.metrics.engine import Scored
+from clinfit.evaluation.statistics.bootstrap import Resamples
+from clinfit.evaluation.statistics.hidden import NOTHING, Hidden, hidden_in
 
 #: Metrics that are means over the labels, and what of each label.
 MEANS_OVER_LABELS = {"macro_auroc": "auroc", "macro_f1": "f1", "balanced_accuracy": "recall"}
-#: Metrics of all items, whatever their labels, that no few of them can carry: what an item adds is a share or a count.
+#: Metrics of all items, whatever their labels, to which each item adds a share or a count.
 MEANS_OVER_ITEMS = {"micro_f1", "hamming_loss", "jaccard", "example_f1", "weighted_f1"}
 
 
-@dataclass(frozen=True)
-class Hidden:
-    """Variance of a mean over labels that its items cannot show, 0 of other metrics, with its degrees of freedom."""
-
-    variance: float = 0.0
-    freedom: float = np.inf
-
-    def quantile(self, known: float, confidence: float) -> float:
-        """Student's t for a variance that is known to come from the items, and this beside it."""
-        return float(student.ppf((1 + confidence) / 2, self._freedom_beside(known)))
-
-    def p(self, difference: float, known: float) -> float:
-        """Two-sided p value of a difference with both variances; 0 where nothing is hidden."""
-        if not self.variance:
-            return 0.0
-        return float(2 * student.sf(abs(difference) / sqrt(known + self.variance), self._freedom_beside(known)))
-
-    def widened(self, difference: float, low: float, high: float, known: float, confidence: float) -> list[float]:
-        """Both ends of an interval as far from the difference as with what is hidden."""
-        further = self.quantile(known, confidence) * sqrt(self.variance) if self.variance else 0.0
-        return [
-            difference - float(np.hypot(max(difference - low, 0.0), further)),
-            difference + float(np.hypot(max(high - difference, 0.0), further)),
-        ]
-
-    def _freedom_beside(self, known: float) -> float:
-        """Satterthwaite (1946); the known variance has endless degrees of freedom."""
-        return self.freedom * ((known + self.variance) / self.variance) ** 2
-
-
 def hidden(metric: str, reference: Scored, new: Scored) -> Hidden:
-    """Each of the L labels adds 2 m / (n + 2)^2 / L^2 with n - 1 degrees of freedom, as two of its n items that moved
-    in opposite directions would (Bonett and Price, 2012). m is 1 where an item is right or wrong; in a ranking, where
-    one moves by less than from the last place to the first, the mean square of how far the items of all labels moved.
-    Groups of items are not told apart so, and add nothing."""
+    """As if two items more of each label had moved in opposite directions: from right to wrong; in a ranking, where one
+    moves by less than from the last place to the first, as far as the items of all labels did, root mean square. Groups
+    of items are not told apart so, and add nothing."""
     if metric not in MEANS_OVER_LABELS or new.grouped:
-        return Hidden()
+        return NOTHING
     items, _ = _by_label(metric, reference, new)
-    if not len(items):
-        return Hidden()
-    moved = _places_moved(reference, new) if MEANS_OVER_LABELS[metric] == "auroc" else 1.0
-    parts = 2 * moved / (items + 2.0) ** 2 / len(items) ** 2
-    variance = float(parts.sum())
-    if not variance:
-        return Hidden()
-    return Hidden(variance, variance**2 / float((parts**2 / np.maximum(items - 1, 1)).sum()))
+    return hidden_in(items, _places_moved(reference, new) if MEANS_OVER_LABELS[metric] == "auroc" else 1.0)
 
 
 def _places_moved(reference: Scored, new: Scored) -> float:
@@ -73,6 +33,19 @@ def _places_moved(reference: Scored, new: Scored) -> float:
     ranked = [k for k in range(len(answers.labels)) if 0 < int(answers.has_label(k).sum()) < len(answers)]
     moved = [new.delong(k).positives - reference.delong(k).positives for k in ranked]
     return float((np.concatenate(moved) ** 2).mean()) if moved else 0.0
+
+
+def least_p(of: int) -> float:
+    """The smallest two-sided p value that a sign test of as many items can give."""
+    return 2.0 ** (1 - min(of, 1000))
+
+
+def too_few(of: int, resamples: Resamples, confidence: float) -> str | None:
+    """Why no test of so many items (or groups) can tell what an interval does; None where one can."""
+    if least_p(of) < 1 - confidence:
+        return None
+    unit = "item" if resamples.clusters is None else resamples.unit
+    return f"it rests on {of} {unit}{'' if of == 1 else 's'}, too few for a test"
 
 
 def units(metric: str, reference: Scored, new: Scored) -> int:

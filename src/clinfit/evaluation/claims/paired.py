@@ -18,7 +18,7 @@ import numpy as np
 
 from clinfit.errors import ClinfitError
 from clinfit.evaluation.answers import Answers, Bools, counted
-from clinfit.evaluation.claims.few_items import hidden, units
+from clinfit.evaluation.claims.few_items import hidden, too_few, units
 from clinfit.evaluation.metrics.definitions import METRICS
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.results import CommonItems, Flips
@@ -27,9 +27,6 @@ from clinfit.evaluation.statistics.delong import delong_paired
 from clinfit.evaluation.statistics.intervals import bonett_price, student_interval
 from clinfit.evaluation.statistics.mcnemar import mcnemar
 from clinfit.evaluation.statistics.resampled_t import corrected_error
-
-#: A sign test of as many items can tell at 95 %.
-MANY = 6
 
 
 def check_same_items(reference: str, ids: Sequence[Hashable], new: str, other: Sequence[Hashable]) -> None:
@@ -229,7 +226,7 @@ def _paired_bootstrap(
 ) -> PairedDifference:
     """of: how many units the difference rests on (few_items.py)."""
     drawn = new.replicates[metric] - reference.replicates[metric]
-    low, high, lost = percentile(drawn, new.confidence)
+    low, high, lost = percentile(drawn, new.confidence, after - before)
     base = PairedDifference(metric, before, after, after - before)
     if low is None or high is None or lost > UNDEFINED_LIMIT:
         return PairedDifference(
@@ -243,10 +240,7 @@ def _paired_bootstrap(
         method += ", wider by what few items of a label hide"
     p = max(bootstrap_p(drawn, of), unseen.p(after - before, known))
     found = replace(base, low=low, high=high, method=method, test="paired bootstrap", p=p)
-    if not found.gain or p < 1 - new.confidence or of >= MANY:
-        return found
-    few = f"{of} {new.resamples.unit if new.grouped else 'item'}{'' if of == 1 else 's'}"
-    return replace(found, reason=f"it rests on {few}, too few for a test")
+    return replace(found, reason=too_few(of, new.resamples, new.confidence) if found.gain else None)
 
 
 def flips(reference: Answers, new: Answers) -> Flips:

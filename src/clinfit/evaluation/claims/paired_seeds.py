@@ -6,25 +6,26 @@ Items are shared by the seeds, seeds by the items, and both were drawn. The erro
     SE^2 = SE_items^2 + s^2 / k
 
 SE_items: of the mean over these seeds when items are drawn again: for shares of right answers that of Bonett and Price
-(2012) with each item's mean difference, which is never 0, else the standard deviation of the resamples, with what few
-items of a label hide (few_items.py). s: standard deviation of the seeds' differences. What items and seeds do together
-is in both, so that the interval errs on the wide side. Student's t has the degrees of freedom of Satterthwaite (1946),
-those of the items taken as endless: (k - 1) (SE^2 / (s^2 / k))^2. Three seeds that disagree have little more than two,
-and show little: so it is.
+(2012) with each item's mean difference, which is never 0, else the standard deviation of the resamples. What few items
+of a label hide (few_items.py) is a third part. s: standard deviation of the seeds' differences. What items and seeds do
+together is in both, so that the interval errs on the wide side. Student's t has the degrees of freedom of Satterthwaite
+(1946), those of the items taken as endless: (k - 1) (SE^2 / (s^2 / k))^2 where nothing is hidden. Three seeds that
+disagree have little more than two, and show little: so it is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from clinfit.evaluation.answers import Floats
-from clinfit.evaluation.claims.few_items import hidden
+from clinfit.evaluation.claims.few_items import hidden, least_p, too_few, units
 from clinfit.evaluation.claims.paired import PairedDifference, identical, paired_difference
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT
+from clinfit.evaluation.statistics.hidden import NOTHING, Hidden
 from clinfit.evaluation.statistics.intervals import bonett_price_error, student_interval, z_value
 
 #: The same two states of one seed each: before, after.
@@ -34,17 +35,27 @@ Pairs = Sequence[tuple[Scored, Scored]]
 @dataclass(frozen=True)
 class Errors:
     """Standard errors of a mean difference. items: None where there is none. seeds: 0 for a single one. count: how many
-    seeds there are."""
+    seeds there are. unseen: what few items hide."""
 
     items: float | None
     seeds: float = 0.0
     count: int = 1
+    unseen: Hidden = NOTHING
+
+    @property
+    def of_items(self) -> float | None:
+        """Of the items with what few of them hide; None where there is none."""
+        return None if self.items is None else sqrt(self.items**2 + self.unseen.variance)
 
     def whole(self, items: float | Floats) -> tuple[Any, Any]:
-        """Both together, with this error of the items or (n,) of them, and Satterthwaite's degrees of freedom."""
-        whole = np.hypot(items, self.seeds)
-        freedom = whole + np.inf if self.seeds == 0 else (self.count - 1) * (whole / self.seeds) ** 4
-        return whole, freedom
+        """All together, with this error of the items or (n,) of them, and Satterthwaite's degrees of freedom. With n
+        times the items what is hidden is an n-th of an n-th, and its degrees of freedom are n times as many."""
+        more = np.divide(items, self.items) ** 2 if self.items else 1.0
+        unseen = self.unseen.variance * more**2
+        whole = items**2 + self.seeds**2 + unseen
+        uncertain = self.seeds**4 / max(self.count - 1, 1) + unseen**2 / self.unseen.freedom * more
+        endless = np.full(np.shape(uncertain), np.inf)
+        return np.sqrt(whole), np.divide(whole**2, uncertain, out=endless, where=uncertain > 0)
 
 
 def paired_over_seeds(metric: str, pairs: Pairs) -> tuple[PairedDifference, Errors]:
@@ -61,12 +72,31 @@ def paired_over_seeds(metric: str, pairs: Pairs) -> tuple[PairedDifference, Erro
     seeds = float(np.std(differences, ddof=1)) / sqrt(len(differences))
     centre, items, reason = _items(metric, pairs, each)
     base = PairedDifference(metric, was, now, now - was, reason=reason, alike=reason is not None)
-    errors = Errors(items, seeds, len(each))
+    errors = Errors(items, seeds, len(each), _unseen(metric, pairs) if items else NOTHING)
     if items is None:
         return base, errors
     low, high, p = student_interval(centre, *errors.whole(items), pairs[0][1].confidence)
+    if errors.unseen.variance:  # of shares
+        low, high = max(-1.0, float(low)), min(1.0, float(high))
     name = f"Student's t, items and {len(pairs)} seeds"
-    return PairedDifference(metric, was, now, now - was, low, high, name, name, p), errors
+    found = PairedDifference(metric, was, now, now - was, low, high, name, name, p)
+    return (found if items == 0 else _of_few(metric, pairs, found)), errors
+
+
+def _unseen(metric: str, pairs: Pairs) -> Hidden:
+    """What few items hide, mean over the seeds, which share them."""
+    each = [hidden(metric, *pair) for pair in pairs]
+    return Hidden(float(np.mean([one.variance for one in each])), min(one.freedom for one in each))
+
+
+def _of_few(metric: str, pairs: Pairs, found: PairedDifference) -> PairedDifference:
+    """No smaller p value than the items could give that the difference of a seed rests on; a proportion has a test of
+    its items."""
+    if found.p is None or pairs[0][1].answers.folds is not None or _item_differences(metric, pairs) is not None:
+        return found
+    of, new = min(units(metric, *pair) for pair in pairs), pairs[0][1]
+    few = too_few(of, new.resamples, new.confidence) if found.gain else None
+    return replace(found, p=max(found.p, least_p(of)), reason=few)
 
 
 def _items(metric: str, pairs: Pairs, each: Sequence[PairedDifference]) -> tuple[float, float | None, str | None]:
@@ -89,8 +119,7 @@ def _items(metric: str, pairs: Pairs, each: Sequence[PairedDifference]) -> tuple
     error = float(np.nanstd(drawn, ddof=1))
     if error < 1e-12 and not all(identical(*pair) for pair in pairs):
         return mean, None, "all resamples agree: no interval"
-    unseen = float(np.mean([hidden(metric, *pair).variance for pair in pairs])) if error >= 1e-12 else 0.0
-    return mean, sqrt(error**2 + unseen), None
+    return mean, error, None
 
 
 def _item_differences(metric: str, pairs: Pairs) -> Floats | None:

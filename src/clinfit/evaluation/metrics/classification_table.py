@@ -24,6 +24,7 @@ from clinfit.evaluation.metrics.probabilities import (
     calibration_error,
 )
 from clinfit.evaluation.statistics.delong import delong_interval
+from clinfit.evaluation.statistics.hidden import NOTHING, hidden_in
 from clinfit.evaluation.statistics.intervals import Interval, log_ratio, ratio_of_sums, wilson, z_value
 
 Floats = NDArray[np.float64]
@@ -98,9 +99,17 @@ def _metric(scored: Scored, name: str) -> Metric:
         return _with_interval(base, interval, "ratio of sums, log scale")
     if not scored.grouped and _is_proportion(name):
         return _with_interval(base, wilson(events or 0, n, scored.confidence), "Wilson")
-    if not scored.grouped and answers.positive is not None and name in OF_BOTH_CLASSES and answers.support.min() == 1:
+    if not scored.grouped and _hangs_on_one(answers, name):
         return replace(base, reason=_joined(reason, "a class has one item: no interval"))
     return _bootstrapped(scored, name, base)
+
+
+def _hangs_on_one(answers: LabelAnswers, name: str) -> bool:
+    """Whether a metric hangs on a single item, of which resamples show nothing."""
+    kind, _, label = name.partition(":")
+    if answers.positive is not None:
+        return kind in OF_BOTH_CLASSES and int(answers.support.min()) == 1
+    return kind == "f1" and bool(label) and int(answers.support[answers.labels.index(label)]) == 1
 
 
 def _with_interval(metric: Metric, interval: Interval, method: str) -> Metric:
@@ -110,7 +119,10 @@ def _with_interval(metric: Metric, interval: Interval, method: str) -> Metric:
 
 def _bootstrapped(scored: Scored, name: str, base: Metric) -> Metric:
     if name != "balance_gap":
-        return resampled(base, scored.replicates[name], scored.resamples, scored.confidence)
+        shares = name in ("macro_f1", "balanced_accuracy") and not scored.grouped
+        support = scored.answers.support
+        unseen = hidden_in(support[support > 0], 0.25) if shares else NOTHING
+        return resampled(base, scored.replicates[name], scored.resamples, scored.confidence, unseen)
     # |d| has a bootstrap bias near 0; the interval of the signed difference has none, and gives that of |d|.
     signed = scored.replicates["sensitivity"] - scored.replicates["specificity"]
     found = resampled(base, signed, scored.resamples, scored.confidence)

@@ -12,8 +12,9 @@ Floats = NDArray[np.float64]
 
 
 def divide(a: Floats, b: Floats) -> Floats:
-    """a / b, nan where b is 0."""
-    return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
+    """a / b, nan where b is 0 and infinite where it is next to nothing."""
+    with np.errstate(over="ignore"):
+        return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
 
 
 def mean_of_defined(values: Floats) -> Floats:

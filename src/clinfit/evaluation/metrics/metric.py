@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinfit.evaluation.statistics.bootstrap import UNDEFINED_LIMIT, Resamples, percentile
+from clinfit.evaluation.statistics.hidden import NOTHING, Hidden
 from clinfit.evaluation.system_results import MetricDict
 
 Status = Literal["ok", "unreliable", "undefined", "withheld"]
@@ -44,11 +45,16 @@ def undefined(reason: str, n: int = 0, events: int | None = None) -> Metric:
     return Metric(None, n=n, events=events, status="undefined", reason=reason)
 
 
-def resampled(base: Metric, drawn: NDArray[np.float64], resamples: Resamples, confidence: float) -> Metric:
-    """The metric with the percentile interval of its (resamples,) values; with a reason where they give none."""
-    low, high, lost = percentile(drawn, confidence)
+def resampled(
+    base: Metric, drawn: NDArray[np.float64], resamples: Resamples, confidence: float, unseen: Hidden = NOTHING
+) -> Metric:
+    """The metric with the percentile interval of its (resamples,) values; with a reason where they give none. unseen:
+    what few items of a label hide of a share."""
+    low, high, lost = percentile(drawn, confidence, base.value)
     if lost > UNDEFINED_LIMIT:
         base = replace(base, status="unreliable", reason=f"undefined in {100 * lost:.0f} % of the resamples")
     if low is None or high is None or high - low < 1e-12:
         return replace(base, reason=base.reason or "all resamples agree, so they give no interval")
+    if unseen.variance and base.value is not None:
+        low, high = unseen.widened(base.value, low, high, float(np.nanvar(drawn)), confidence, least=0.0)
     return replace(base, low=low, high=high, method=resamples.method)

@@ -24,7 +24,7 @@ COMPARED = ("accuracy", "log_loss", "brier_sum")
 
 @dataclass(frozen=True)
 class OptionAnswers(LabelAnswers):
-    """One letter an item. Which is right means nothing beyond the item, so that resamples draw items whatever it is."""
+    """One letter an item. Which is right means nothing beyond the item, so that no letter is rare."""
 
     @property
     def strata(self) -> Ints:

@@ -1,4 +1,10 @@
-"""One shared bootstrap: every system is resampled alike, so that differences are paired, by group where any repeat."""
+"""One shared bootstrap: every system is resampled alike, so that differences are paired, by group where any repeat.
+
+A resample gives every item a weight from a flat Dirichlet distribution, n in all, in place of a whole number of copies
+(Rubin, 1981; Xu et al., 2020). How much a label weighs then varies as in another test set, and none is ever lost, so
+that metrics of rare labels have a value in every resample and those of all items are drawn as they should. Groups are
+drawn whole and in copies: what hangs on one or two of them is undefined in many resamples, and told as unreliable.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,11 +35,10 @@ COLUMNS = 8
 class Resamples:
     """One plan of resamples, the same for every system, so that differences are paired without further work.
 
-    strata: (n,) code of each item's gold label, or of several labels the rarest; how many items of each a resample has
-    is drawn as well, as another test set would have other counts, but for none at all, which would leave metrics of
-    this label undefined. clusters: (n,) code of each item's group, or None when every item stands alone; whole groups
-    are then resampled, and a label may be lost. The weights depend on these, `draws` and `seed` alone. unit: what a
-    cluster is called: all answers of the folds of a cross-validation to one item are a cluster as well.
+    strata: (n,) code of each item's gold label, or of several labels the rarest. clusters: (n,) code of each item's
+    group, or None when every item stands alone; whole groups are then resampled. The weights depend on these, `draws`
+    and `seed` alone. unit: what a cluster is called: all answers of the folds of a cross-validation to one item are a
+    cluster as well.
     """
 
     strata: Ints
@@ -45,11 +50,10 @@ class Resamples:
     @property
     def method(self) -> str:
         if self.clusters is None:
-            several = self._in_strata.min(initial=0) < self._in_strata.max(initial=0)
-            kind = "by item, no stratum lost" if several else "by item"
             merged = len(self._in_strata) < len(self.strata)
         else:
-            kind, merged = f"by {self.unit}", len(self._in_strata) < int(self.clusters.max()) + 1
+            merged = len(self._in_strata) < int(self.clusters.max()) + 1
+        kind = "by item" if self.clusters is None else f"by {self.unit}"
         of = f" of {len(self._in_strata)} random groups" if merged else ""
         return f"percentile bootstrap, {kind}, {self.draws} resamples{of}"
 
@@ -86,18 +90,21 @@ class Resamples:
         return strata
 
     def unit_weights(self) -> Iterator[Floats]:
-        """Blocks of (units, b) weights: how often each unit is in each resample; `draws` columns in all.
+        """Blocks of (units, b) weights of an item of each unit in each resample; `draws` columns in all.
 
         A statistic that is a sum over items is `sums over the items of each unit @ weights`.
         """
         rng = np.random.default_rng(self.seed)
         units = np.array([len(of_stratum) for of_stratum in _members(self._in_strata)])
-        items = units if self.clusters is not None else np.array([len(of_label) for of_label in _members(self.strata)])
+        items = np.array([len(of_label) for of_label in _members(self.strata)])
         size = min(self.draws, max(COLUMNS, BLOCK // max(int(units.sum()), 1)))
         for start in range(0, self.draws, size):
-            counts = _counts(rng, items, units, min(size, self.draws - start))
-            # Units are numbered stratum by stratum.
-            yield np.concatenate([_draw(rng, int(own), drawn) for own, drawn in zip(units, counts, strict=True)])
+            columns = min(size, self.draws - start)
+            yield (
+                _weights(rng, items, units, columns)
+                if self.clusters is None
+                else _copies(rng, int(units.sum()), columns)
+            )
 
     def blocks(self) -> Iterator[Floats]:
         """Blocks of (n, b) weights of items, for statistics that are no sums; with many items far slower."""
@@ -119,32 +126,39 @@ def _merge(n: int, seed: int) -> Ints:
     return np.random.default_rng([seed, n]).permutation(units)
 
 
-def _counts(rng: np.random.Generator, items: Ints, units: Ints, columns: int) -> Ints:
-    """(strata, columns) units that are drawn of each stratum. One of each is sure, the rest is of a stratum by chance,
-    so that none is lost and each has as many on average as there are. items, units: (strata,) how many there are."""
-    further = items - 1
-    if len(items) < 2 or not further.any():
-        return np.tile(units[:, None], columns)
-    drawn = 1 + rng.multinomial(int(further.sum()), further / further.sum(), size=columns).T
-    return np.maximum(1, np.rint(drawn * (units / items)[:, None])).astype(np.int64)
+def _weights(rng: np.random.Generator, items: Ints, units: Ints, columns: int) -> Floats:
+    """(units, columns) weights, units numbered stratum by stratum. items, units: (strata,) how many there are; what the
+    items of a stratum weigh together does not hang on how many units they are merged into."""
+    totals = rng.standard_gamma(items[:, None], size=(len(items), columns))
+    totals *= items.sum() / totals.sum(axis=0)
+    parts = []
+    for own, held, total in zip(units, items, totals, strict=True):
+        weights = rng.standard_exponential((own, columns))
+        weights *= total * (own / held) / weights.sum(axis=0)
+        parts.append(weights)
+    return np.concatenate(parts)
 
 
-def _draw(rng: np.random.Generator, units: int, counts: Ints) -> Floats:
-    """(units, columns) how often each unit is drawn, with replacement. counts: (columns,) draws of each column."""
-    columns = len(counts)
-    picks = rng.integers(0, units, size=int(counts.sum()), dtype=np.int64)
+def _copies(rng: np.random.Generator, units: int, columns: int) -> Floats:
+    """(units, columns) counts of `units` draws with replacement, anew for each column."""
+    picks = rng.integers(0, units, size=(columns, units), dtype=np.int64)
     picks *= columns
-    picks += np.repeat(np.arange(columns), counts)
-    return np.bincount(picks, minlength=units * columns).reshape(units, columns).astype(np.float64)
+    picks += np.arange(columns)[:, None]
+    return np.bincount(picks.ravel(), minlength=units * columns).reshape(units, columns).astype(np.float64)
 
 
-def percentile(replicates: Floats, confidence: float) -> tuple[float | None, float | None, float]:
-    """Percentile interval over the defined replicates, and the share that was undefined (nan)."""
+def percentile(
+    replicates: Floats, confidence: float, estimate: float | None = None
+) -> tuple[float | None, float | None, float]:
+    """Percentile interval over the defined replicates, and the share that was undefined (nan). It reaches to the
+    estimate where this is best possible on these very items, as of a model that says how frequent the events are."""
     defined = replicates[np.isfinite(replicates)]
     lost = 1 - len(defined) / max(len(replicates), 1)
     if len(defined) < 2:
         return None, None, 1.0
     low, high = np.quantile(defined, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    if estimate is not None:
+        low, high = min(low, estimate), max(high, estimate)
     return float(low), float(high), float(lost)
 
 

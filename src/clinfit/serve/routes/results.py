@@ -106,14 +106,15 @@ def _accepted(accept: str) -> str:
 
 
 def _weights(accept: str) -> dict[str, float]:
-    """How much each media range is liked, from 0 to 1; one whose weight is no number counts for nothing. Older clients
-    write * for */*."""
+    """How much each media range is liked, from 0 to 1; not at all where its weight is no number. Older clients write *
+    for */*."""
     found = {}
     for part in accept.lower().split(","):
         media, *parameters = (word.strip() for word in part.split(";"))
         told = next((word for word in parameters if word.startswith("q=")), "q=1")
-        if media and (weight := WEIGHT.fullmatch(told)):
-            found["*/*" if media == "*" else media] = min(1.0, max(0.0, float(weight[1])))
+        weight = WEIGHT.fullmatch(told)
+        if media:
+            found["*/*" if media == "*" else media] = 0.0 if weight is None else min(1.0, max(0.0, float(weight[1])))
     return found
 
 

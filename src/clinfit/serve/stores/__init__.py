@@ -92,7 +92,8 @@ def _check_address(url: str) -> None:
     """Raise ValueError for a password that ends the name of the server too early: what stands before would be taken for
     that name, and told."""
     parts = urlsplit(url)
-    options = "".join(option for option in parts.query.split("&") if not WITH_AT.fullmatch(option))
+    known = "@" in parts.netloc  # else what stands there may be the beginning of a password that holds a ?
+    options = "".join(option for option in parts.query.split("&") if not (known and WITH_AT.fullmatch(option)))
     if parts.scheme != "unix" and "@" in parts.path + options + parts.fragment:
         raise ValueError
 
@@ -116,7 +117,8 @@ def told(url: str) -> Iterator[None]:
     except ValueError:
         raise ClinfitError(
             "the address of the Redis server cannot be read",
-            expected="redis://HOST:PORT, rediss://HOST:PORT or unix://PATH; in a password / ? # as %2F %3F %23",
+            expected="redis://HOST:PORT, rediss://HOST:PORT or unix://PATH; in a password / ? # as %2F %3F %23, in an "
+            "option @ as %40",
             fix="correct --redis or CLINFIT_REDIS_URL",
         ) from None
     except StoreDown as error:
