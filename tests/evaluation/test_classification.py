@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clinfit.evaluation.metrics.classification import CLASSIFICATION
@@ -143,6 +143,7 @@ def test_absent_label_of_three(make_answers):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0, 1, None]), st.floats(0, 1)), min_size=1, max_size=30))
+@example([(1, 0, 5e-324), (0, 0, 0.0)])
 def test_wild_answers_give_json_and_bounds(make_answers, items):
     gold, predicted, yes = zip(*items, strict=True)
     scored = score(make_answers(gold, predicted, probabilities(yes)), draws=100)

@@ -121,3 +121,17 @@ def test_a_single_item_of_a_label_is_in_the_interval_of_a_mean(make_answers):
     of_label = CLASSIFICATION.by_label(alone)
     assert of_label["c"]["f1"].low is None and "one item" in of_label["c"]["f1"].reason
     assert of_label["a"]["f1"].low is not None
+
+
+def test_a_mean_auroc_of_rare_labels_is_less_sure_than_resamples_say(make_answers):
+    """Of two items of a label resamples know a part of the variance; where all labels are common they know it all."""
+    rng = np.random.default_rng(2)
+    for sizes, least, most in (([60, 40, 2, 2, 2, 2], 1.05, 1.6), ([60, 60, 60, 60], 1.0, 1.02)):
+        gold = np.repeat(np.arange(len(sizes)), sizes)
+        shares = np.exp(rng.normal(size=(len(gold), len(sizes))) + np.eye(len(sizes))[gold])
+        shares /= shares.sum(1, keepdims=True)
+        labels = [f"l{k}" for k in range(len(sizes))]
+        (one,) = scored(gold, make_answers(gold, shares.argmax(1), shares, labels=labels))
+        metric = CLASSIFICATION.metrics(one)["macro_auroc"]
+        low, high = np.quantile(one.replicates["macro_auroc"], [0.025, 0.975])
+        assert least * (high - low) <= metric.high - metric.low <= most * (high - low)

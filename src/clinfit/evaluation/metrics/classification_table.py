@@ -24,7 +24,7 @@ from clinfit.evaluation.metrics.probabilities import (
     calibration_error,
 )
 from clinfit.evaluation.statistics.delong import delong_interval
-from clinfit.evaluation.statistics.hidden import NOTHING, hidden_in
+from clinfit.evaluation.statistics.hidden import NOTHING, Hidden, hidden_in
 from clinfit.evaluation.statistics.intervals import Interval, log_ratio, ratio_of_sums, wilson, z_value
 
 Floats = NDArray[np.float64]
@@ -117,12 +117,25 @@ def _with_interval(metric: Metric, interval: Interval, method: str) -> Metric:
     return metric if low is None else replace(metric, low=low, high=high, method=method)
 
 
+def unseen(scored: Scored, name: str) -> Hidden:
+    """What few items of a label hide of a mean over labels: as if one more item of each were right and one wrong; in
+    a ranking, as if two had stood as far from the others as items of one label do, root mean square."""
+    answers = scored.answers
+    if scored.grouped or name not in ("macro_f1", "balanced_accuracy", "macro_auroc"):
+        return NOTHING
+    if name != "macro_auroc":
+        return hidden_in(answers.support[answers.support > 0], 0.25)
+    ranked = [k for k in range(len(answers.labels)) if 0 < int(answers.support[k]) < len(answers)]
+    places = [scored.delong(k).positives for k in ranked]
+    apart = sum(len(each) - 1 for each in places)
+    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in places)
+    items = np.array([min(len(each), len(answers) - len(each)) for each in places], dtype=np.int64)
+    return hidden_in(items, squares / apart if apart else 0.0)
+
+
 def _bootstrapped(scored: Scored, name: str, base: Metric) -> Metric:
     if name != "balance_gap":
-        shares = name in ("macro_f1", "balanced_accuracy") and not scored.grouped
-        support = scored.answers.support
-        unseen = hidden_in(support[support > 0], 0.25) if shares else NOTHING
-        return resampled(base, scored.replicates[name], scored.resamples, scored.confidence, unseen)
+        return resampled(base, scored.replicates[name], scored.resamples, scored.confidence, unseen(scored, name))
     # |d| has a bootstrap bias near 0; the interval of the signed difference has none, and gives that of |d|.
     signed = scored.replicates["sensitivity"] - scored.replicates["specificity"]
     found = resampled(base, signed, scored.resamples, scored.confidence)

@@ -12,9 +12,10 @@ Floats = NDArray[np.float64]
 
 
 def divide(a: Floats, b: Floats) -> Floats:
-    """a / b, nan where b is 0 and infinite where it is next to nothing."""
+    """a / b, nan where b is 0, or so little that there is no such number."""
     with np.errstate(over="ignore"):
-        return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
+        found = np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
+    return np.where(np.isinf(found), np.nan, found)
 
 
 def mean_of_defined(values: Floats) -> Floats:

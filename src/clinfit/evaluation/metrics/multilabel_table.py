@@ -9,12 +9,11 @@ import numpy as np
 
 from clinfit.evaluation.answers import counted
 from clinfit.evaluation.label_sets import LabelSets
-from clinfit.evaluation.metrics.classification_table import NO_PROBABILITIES, known_folds
+from clinfit.evaluation.metrics.classification_table import NO_PROBABILITIES, known_folds, unseen
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.evaluation.metrics.fold_scorer import of_a_repeat
 from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.statistics.delong import delong_interval
-from clinfit.evaluation.statistics.hidden import NOTHING, hidden_in
 from clinfit.evaluation.statistics.intervals import wilson
 
 #: Metrics of a system as a whole, in the order of the table.
@@ -59,9 +58,7 @@ def _overall(scored: Scored, name: str) -> Metric:
         base = replace(base, reason=f"without {', '.join(absent)}: no such items in the test set" if absent else None)
     if name == "macro_auroc" and base.reason is None:
         base = replace(base, reason=_partly_ranked(scored))
-    shares = name == "macro_f1" and not scored.grouped
-    unseen = hidden_in(answers.support[answers.support > 0], 0.25) if shares else NOTHING
-    return resampled(base, scored.replicates[name], scored.resamples, scored.confidence, unseen)
+    return resampled(base, scored.replicates[name], scored.resamples, scored.confidence, unseen(scored, name))
 
 
 def _partly_ranked(scored: Scored) -> str | None:

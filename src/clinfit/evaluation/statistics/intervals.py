@@ -98,7 +98,10 @@ def ratio_of_sums(top: Floats, bottom: Floats, confidence: float = 0.95) -> Inte
     n = len(top)
     if n < 2 or top.sum() <= 0 or bottom.sum() <= 0:
         return None, None
-    ratio = top.sum() / bottom.sum()
+    with np.errstate(over="ignore"):
+        ratio = top.sum() / bottom.sum()
+    if not np.isfinite(ratio):
+        return None, None
     spread = np.std(top - ratio * bottom, ddof=1)
     if spread < 1e-12:
         return None, None
