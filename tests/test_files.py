@@ -98,7 +98,7 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder in which none can be made")
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc, in which not even root can make a folder")
 def test_a_place_where_no_folder_can_be_made() -> None:
     for path in (Path("/proc/none/a.txt"), Path("/proc/a.txt")):
         with pytest.raises(DiskError, match="no folder can be made there"):

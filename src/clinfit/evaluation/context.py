@@ -74,12 +74,14 @@ class Context:
 class MeasuredContext(Context):
     """The task with its numbers.
 
-    measured: in the order of the study. uninformative: system -> the constant answer that it is not shown to beat, for
+    measured: in the order of the study. constants: those that always say the same, the most frequent answer of training
+    first. uninformative: system -> the constant answer that it is not shown to beat, for
     systems of which there is one. ranking: names, best primary value first. baseline: what others are compared with.
     chosen: the model, by validation.
     """
 
     measured: Sequence[Measured]
+    constants: Mapping[str, Scored]
     uninformative: Mapping[str, ConstantAnswer]
     ranking: Sequence[str]
     baseline: System | None

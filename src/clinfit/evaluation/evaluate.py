@@ -132,13 +132,15 @@ def with_numbers(
 ) -> MeasuredContext:
     """The context with scores, ranking and comparisons."""
     primary = context.primary
-    constants = ConstantAnswers(context.engine, constant_answers(context, measured[0].scored), primary)
+    constant = constant_answers(context, measured[0].scored)
+    constants = ConstantAnswers(context.engine, constant, primary)
     unbeaten = {item.name: constants.not_beaten(item.name, item.scored) for item in measured}
     scored = {item.name: item.scored for item in measured}
     return MeasuredContext(
         **vars(context),
         measured=measured,
-        uninformative={name: constant for name, constant in unbeaten.items() if constant is not None},
+        constants=constant,
+        uninformative={name: answer for name, answer in unbeaten.items() if answer is not None},
         ranking=rank_systems(measured, primary),
         baseline=baseline,
         chosen=choose(measured, primary),

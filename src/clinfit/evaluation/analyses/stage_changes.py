@@ -107,8 +107,7 @@ def changed(context: MeasuredContext, model: str, pair: Pair, mastered: bool | N
     found, errors = paired_over_seeds(context.primary, [(first.scored, second.scored) for first, second in states])
     margin = context.settings.margin if pair.kind in MARGINS else None
     within = within_margin(found, errors, margin, pair.n, context.confidence)
-    shown = found.p is None or found.p < 1 - context.confidence
-    direction: Any = "not estimable" if found.low is None else _DIRECTIONS[found.gain if shown else 0]
+    direction: Any = "not estimable" if found.low is None else _DIRECTIONS[found.shown(context.confidence)]
     return StageChange(
         kind=pair.kind,
         of=pair.of,

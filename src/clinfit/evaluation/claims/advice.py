@@ -18,7 +18,6 @@ from clinfit.evaluation.claims.wording import evidence, title, with_interval
 from clinfit.evaluation.context import Measured, MeasuredContext
 from clinfit.evaluation.decisions.decide import decide
 from clinfit.evaluation.decisions.thresholds import ThresholdChoice
-from clinfit.evaluation.measure import constant_answers
 from clinfit.evaluation.metrics.engine import Scored
 from clinfit.study.evaluation import DecisionSettings, Threshold
 
@@ -121,7 +120,7 @@ def _line(context: MeasuredContext, use: Use, fitting: Sequence[Candidate]) -> s
     if rival is None:
         return line
     found = paired_difference(use.metric, others[0], scored)
-    if found.gain > 0 and (found.p is None or found.p < 1 - context.confidence):
+    if found.shown(context.confidence) > 0:
         return line
     facts = evidence(found, None, context.confidence)
     return f"{line} It is not shown to be better than {rival.item.name}, which is simpler: {facts}."
@@ -132,12 +131,12 @@ def _beside_constant(context: MeasuredContext, use: Use, scored: Scored) -> str:
     that tells labels apart better than a constant answer may be right less often all the same."""
     if use.metric != "accuracy":
         return ""
-    name, constant = next(iter(constant_answers(context, scored).items()))
+    name, constant = next(iter(context.constants.items()))
     found = paired_difference("accuracy", constant, scored)
-    shown = found.p is None or found.p < 1 - context.confidence
-    if found.gain > 0 and shown:
+    shown = found.shown(context.confidence)
+    if shown > 0:
         return ""
-    verb = "is right less often" if found.gain < 0 and shown else "is not shown to be right more often"
+    verb = "is right less often" if shown < 0 else "is not shown to be right more often"
     return f" It {verb} than {name}: {evidence(found, None, context.confidence)}."
 
 

@@ -56,5 +56,4 @@ class ConstantAnswers:
         if found.alike:
             # All resamples or folds agree, as they do for perfect answers: the labels themselves then decide.
             found = paired_difference(self._engine.exact, constant, system)
-        shown = found.gain > 0 and (found.p is None or found.p < 1 - system.confidence)
-        return None if shown else constant.estimates[metric]
+        return None if found.shown(system.confidence) > 0 else constant.estimates[metric]

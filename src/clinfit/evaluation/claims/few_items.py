@@ -7,12 +7,10 @@ where three items carry a difference, their resamples all lean to one side. Both
 import numpy as np
 
 from clinfit.evaluation.answers import Answers, Floats, Ints
-from clinfit.evaluation.metrics.engine import Scored
+from clinfit.evaluation.metrics.engine import MEANS_OVER_LABELS, Scored
 from clinfit.evaluation.statistics.bootstrap import Resamples
 from clinfit.evaluation.statistics.hidden import NOTHING, Hidden, hidden_in
 
-#: Metrics that are means over the labels, and what of each label.
-MEANS_OVER_LABELS = {"macro_auroc": "auroc", "macro_f1": "f1", "balanced_accuracy": "recall"}
 #: Metrics of all items, whatever their labels, to which each item adds a share or a count.
 MEANS_OVER_ITEMS = {"micro_f1", "hamming_loss", "jaccard", "example_f1", "weighted_f1"}
 
@@ -29,9 +27,7 @@ def hidden(metric: str, reference: Scored, new: Scored) -> Hidden:
 
 def _places_moved(reference: Scored, new: Scored) -> float:
     """Mean square, over the items of all labels, of the change of the share of others that an item stands before."""
-    answers = new.answers
-    ranked = [k for k in range(len(answers.labels)) if 0 < int(answers.has_label(k).sum()) < len(answers)]
-    moved = [new.delong(k).positives - reference.delong(k).positives for k in ranked]
+    moved = [places - reference.places[label] for label, places in new.places.items()]
     return float((np.concatenate(moved) ** 2).mean()) if moved else 0.0
 
 
@@ -98,7 +94,7 @@ def _by_label(metric: str, reference: Scored, new: Scored) -> tuple[Ints, Floats
 
 def _losses_moved(metric: str, reference: Scored, new: Scored) -> Floats | None:
     """(n,) difference of each item's loss; None for a metric that is no mean of them."""
-    before, after = (scored.engine.item_losses(scored.answers).get(metric) for scored in (reference, new))
+    before, after = (scored.engine.item_losses(scored.answers, metric) for scored in (reference, new))
     return None if before is None or after is None else after - before
 
 

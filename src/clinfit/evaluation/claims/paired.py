@@ -90,6 +90,10 @@ class PairedDifference:
         side = int(self.low > 0) - int(self.high < 0)
         return -side if METRICS[self.name].better == "lower" else side
 
+    def shown(self, confidence: float) -> int:
+        """`gain` where the test agrees, uncorrected, else 0."""
+        return self.gain if self.p is None or self.p < 1 - confidence else 0
+
 
 def paired_difference(metric: str, reference: Scored, new: Scored) -> PairedDifference:
     """The difference of one metric between two systems whose resamples are shared."""
@@ -147,8 +151,8 @@ def _on_common_items(
     if other.answers.folds is not None:
         found = _corrected_t(metric, first, second, one, other)
     else:
-        known_units = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
-        found = _paired_bootstrap(metric, first, second, one, other, known_units)
+        resting = min(len(np.unique(new.resamples.units[both])), new.resamples.fewest)
+        found = _paired_bootstrap(metric, first, second, one, other, resting)
     reason = "; ".join(filter(None, [found.reason, _unshared(common, counted(new.answers))])) or None
     return replace(found, reason=reason, common=common)
 
@@ -222,9 +226,9 @@ def identical(reference: Scored, new: Scored) -> bool:
 
 
 def _paired_bootstrap(
-    metric: str, before: float, after: float, reference: Scored, new: Scored, of: int
+    metric: str, before: float, after: float, reference: Scored, new: Scored, resting: int
 ) -> PairedDifference:
-    """of: how many units the difference rests on (few_items.py)."""
+    """resting: how many units the difference rests on (few_items.py)."""
     drawn = new.replicates[metric] - reference.replicates[metric]
     low, high, lost = percentile(drawn, new.confidence, after - before)
     base = PairedDifference(metric, before, after, after - before)
@@ -238,9 +242,9 @@ def _paired_bootstrap(
     if unseen.variance and high > low:
         low, high = unseen.widened(after - before, low, high, known, new.confidence)
         method += ", wider by what few items of a label hide"
-    p = max(bootstrap_p(drawn, of), unseen.p(after - before, known))
+    p = max(bootstrap_p(drawn, resting), unseen.p(after - before, known))
     found = replace(base, low=low, high=high, method=method, test="paired bootstrap", p=p)
-    return replace(found, reason=too_few(of, new.resamples, new.confidence) if found.gain else None)
+    return replace(found, reason=too_few(resting, new.resamples, new.confidence) if found.gain else None)
 
 
 def flips(reference: Answers, new: Answers) -> Flips:

@@ -80,7 +80,7 @@ def paired_over_seeds(metric: str, pairs: Pairs) -> tuple[PairedDifference, Erro
         low, high = max(-1.0, float(low)), min(1.0, float(high))
     name = f"Student's t, items and {len(pairs)} seeds"
     found = PairedDifference(metric, was, now, now - was, low, high, name, name, p)
-    return (found if items == 0 else _of_few(metric, pairs, found)), errors
+    return _of_few(metric, pairs, found), errors
 
 
 def _unseen(metric: str, pairs: Pairs) -> Hidden:

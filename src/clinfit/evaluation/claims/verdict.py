@@ -129,7 +129,7 @@ def _lead(context: MeasuredContext, model: Measured) -> list[str]:
         return [] if _told(context, planned) else [planned[0]["rows"][0]["sentence"]]
     found = paired_difference(primary, other.scored, model.scored)
     facts = evidence(found, None, model.scored.confidence)
-    if found.gain > 0 and (found.p is None or found.p < 1 - model.scored.confidence):
+    if found.shown(model.scored.confidence) > 0:
         return [f"The next is {other.name}: {facts}. The comparison was not planned, so no lead is claimed."]
     return [f"It is not shown to be better than the next, {other.name}: {facts}."]
 
@@ -138,7 +138,7 @@ def _ahead(other: Measured, model: Measured, primary: str) -> str:
     """What is said of a system that reaches more than the model on test."""
     found = paired_difference(primary, model.scored, other.scored)
     facts = evidence(found, None, model.scored.confidence)
-    if found.gain > 0 and (found.p is None or found.p < 1 - model.scored.confidence):
+    if found.shown(model.scored.confidence) > 0:
         return (
             f"{other.name} does better on this test set: {facts}. To take it for that would be choosing on test: "
             "try it on new records."

@@ -11,7 +11,7 @@ from clinfit.evaluation.metrics.classification_table import label_table, overall
 from clinfit.evaluation.metrics.definitions import primary_name
 from clinfit.evaluation.metrics.engine import Engine
 from clinfit.evaluation.metrics.fold_scorer import with_folds
-from clinfit.evaluation.metrics.scorer import LabelScorer, mean_terms
+from clinfit.evaluation.metrics.scorer import LabelScorer, item_losses
 
 Floats = NDArray[np.float64]
 
@@ -129,5 +129,5 @@ CLASSIFICATION = Engine(
     exact="accuracy",
     mix=mix,
     scarcest=scarcest,
-    item_losses=mean_terms,
+    item_losses=item_losses,
 )

@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from clinfit.evaluation.answers import UNPARSED, LabelAnswers, confusion, repeats_of
 from clinfit.evaluation.metrics.calibration_curve import INDICES, calibration_indices, fit_calibration_curve
-from clinfit.evaluation.metrics.engine import RANKINGS, Scored
+from clinfit.evaluation.metrics.engine import MEANS_OVER_LABELS, RANKINGS, Scored
 from clinfit.evaluation.metrics.fold_scorer import of_a_repeat
 from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.metrics.probabilities import (
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 NO_PROBABILITIES = "the system gives no probabilities"
 ONE_CLASS = "one class in every fold"
-#: Metrics of a binary task that hang on the items of either class, a single one of which every resample holds alike.
+#: Metrics of a binary task that hang on the items of either class; of a single one every resample says the same.
 OF_BOTH_CLASSES = {"balanced_accuracy", "macro_f1", "balance_gap", "f1", "mcc", "kappa", "auprc"}
 
 
@@ -121,12 +121,11 @@ def unseen(scored: Scored, name: str) -> Hidden:
     """What few items of a label hide of a mean over labels: as if one more item of each were right and one wrong; in
     a ranking, as if two had stood as far from the others as items of one label do, root mean square."""
     answers = scored.answers
-    if scored.grouped or name not in ("macro_f1", "balanced_accuracy", "macro_auroc"):
+    if scored.grouped or name not in MEANS_OVER_LABELS:
         return NOTHING
-    if name != "macro_auroc":
+    if MEANS_OVER_LABELS[name] != "auroc":
         return hidden_in(answers.support[answers.support > 0], 0.25)
-    ranked = [k for k in range(len(answers.labels)) if 0 < int(answers.support[k]) < len(answers)]
-    places = [scored.delong(k).positives for k in ranked]
+    places = list(scored.places.values())
     apart = sum(len(each) - 1 for each in places)
     squares = sum(float(((each - each.mean()) ** 2).sum()) for each in places)
     items = np.array([min(len(each), len(answers) - len(each)) for each in places], dtype=np.int64)

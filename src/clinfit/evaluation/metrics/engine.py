@@ -25,6 +25,8 @@ Values = dict[str, Floats]
 LEVELS = 4096
 #: Metrics of rankings, whose replicates merging of levels moves.
 RANKINGS = ("auroc", "auprc", "macro_auroc")
+#: Metrics that are means over the labels, and what of each label.
+MEANS_OVER_LABELS = {"macro_auroc": "auroc", "macro_f1": "f1", "balanced_accuracy": "recall"}
 
 
 class Scorer(Protocol):
@@ -62,8 +64,8 @@ class Engine:
     stand_in: one of them, where the primary metric is none. exact: the share of answers that are wholly right. mix,
     scarcest: words about the items, and what there is least of with its count. item_values: (n,) of a metric, by which
     two systems are compared item by item where answers are not right or wrong; None where they are. item_losses: (n,)
-    terms of the metrics that are means of losses, which a few items may carry. remarks: further sentences of the
-    verdict about the model.
+    terms of a metric that is a mean of losses, which a few items may carry; None for others. remarks: further sentences
+    of the verdict about the model.
     """
 
     read: Read
@@ -84,7 +86,7 @@ class Engine:
     mix: Callable[[Any], str]
     scarcest: Callable[[Any], tuple[str, int]]
     item_values: Callable[[Any, str], Floats] | None = None
-    item_losses: Callable[[Any], dict[str, Floats]] = lambda answers: {}
+    item_losses: Callable[[Any, str], Floats | None] = lambda answers, metric: None
     usual: Callable[[Any, Any], dict[str, Any]] = lambda answers, validation: {}
     remarks: Callable[["Scored"], list[str]] = lambda scored: []
 
@@ -123,6 +125,14 @@ class Scored:
         folds = self.answers.folds
         parts = () if folds is None else folds.parts.values()
         return [self.engine.estimates(replace(self.answers.take(items), folds=None)) for items in parts]
+
+    @cached_property
+    def places(self) -> dict[int, Floats]:
+        """Label -> (n_k,) share of the items without it that each item with it ranks before, of the labels that some
+        items have and others have not."""
+        answers = self.answers
+        ranked = [k for k in range(len(answers.labels)) if 0 < int(answers.support[k]) < len(answers)]
+        return {k: self.delong(k).positives for k in ranked}
 
     def delong(self, label: int) -> DeLong:
         """AUROC of P(label) with its variance components; kept, since every comparison needs it."""

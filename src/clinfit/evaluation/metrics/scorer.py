@@ -12,6 +12,9 @@ from clinfit.evaluation.metrics.probabilities import Ranking, brier_terms, log_l
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Metrics that are means of losses of items.
+LOSSES = {"brier", "brier_sum", "log_loss"}
+
 
 class LabelScorer:
     """Sorts and counts once, then scores any number of weightings of the same items.
@@ -28,7 +31,7 @@ class LabelScorer:
         column = np.where(answers.predicted == UNPARSED, k, answers.predicted)
         cell = answers.gold * (k + 1) + column
         self._cells = csr_array((np.ones(n), (cell, units)), shape=(k * (k + 1), self.n_units))
-        means = mean_terms(answers)
+        means = _mean_terms(answers)
         self._means = list(means)
         sums = [np.bincount(units, weights=terms, minlength=self.n_units) for terms in means.values()]
         self._terms = np.array(sums).reshape(len(means), self.n_units)
@@ -85,7 +88,12 @@ def _relative_to_prevalence(values: Values, prevalence: Floats) -> Values:
     return found
 
 
-def mean_terms(answers: LabelAnswers) -> dict[str, Floats]:
+def item_losses(answers: LabelAnswers, metric: str) -> Floats | None:
+    """(n,) losses whose mean a metric is; None for other metrics."""
+    return _mean_terms(answers).get(metric) if metric in LOSSES else None
+
+
+def _mean_terms(answers: LabelAnswers) -> dict[str, Floats]:
     """Metrics that are plain means over items: name -> (n,) terms."""
     terms: dict[str, Floats] = {}
     answered = answers.has_probabilities

@@ -8,7 +8,7 @@ chosen on them next, by a command of its own, is in recalibrate.py.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -56,10 +56,10 @@ def evaluate_pack(
     pack = load_pack(folder)
     name = pack.named(task)
     served = pack.served(name)
-    records, labelled = labelled_records(pack, name, source)
-    answers = pack.answer(name, labelled)
+    found = labelled_records(pack, name, source)
+    labelled, answers = found.records, pack.answer(name, found.records)
     study = _study(pack, name, served, source.name)
-    external = _external(pack, name, served, records, labelled, answers)
+    external = _external(pack, name, served, found, answers)
     if (method := offered(served, pack.model.spec.family, labelled)) is not None:
         external["recalibrate"] = recalibrate_command(folder, source, name if len(pack.tasks) > 1 else None, method)
     facts = Facts(external={name: external})
@@ -73,19 +73,28 @@ def evaluate_pack(
     return results
 
 
-def labelled_records(pack: Pack, name: str, source: Path) -> tuple[Sequence[Record], list[Record]]:
-    """The records of a file, and those of them that have an answer and hold a value, to which the pack gives its own;
-    raises ClinfitError where there is none."""
+class Labelled(NamedTuple):
+    """The records of a file that have an answer and hold a value, to which the pack gives its own; how many have no
+    answer, and how many one and no value at all."""
+
+    records: list[Record]
+    unlabelled: int
+    empty: int
+
+
+def labelled_records(pack: Pack, name: str, source: Path) -> Labelled:
+    """Raises ClinfitError where no record has an answer and a value."""
     records = pack.records(name, source)
-    labelled = [record for record in records if record.target is not None and not holds_nothing(record)]
-    if not labelled:
-        beside = " and a value beside it" if any(record.target is not None for record in records) else ""
+    known = [record for record in records if record.target is not None]
+    found = [record for record in known if not holds_nothing(record)]
+    if not found:
+        beside = " and a value beside it" if known else ""
         raise ClinfitError(
             f"none of the {len(records)} records of {source} has an answer of task {name}{beside}",
             expected=f"answers in {', '.join(pack.tasks[name].task.data.label_columns)}, written as in training",
             fix="add the answers; without any, `clinfit predict` gives the pack's own",
         )
-    return records, labelled
+    return Labelled(found, len(records) - len(known), len(known) - len(found))
 
 
 def _as_answered(served: Served, records: Sequence[Record]) -> list[Record]:
@@ -162,8 +171,7 @@ def _external(
     pack: Pack,
     name: str,
     served: Served,
-    records: Sequence[Record],
-    labelled: Sequence[Record],
+    labelled: Labelled,
     answers: Sequence[Answer],
 ) -> ExternalFacts:
     content = pack.content
@@ -173,10 +181,10 @@ def _external(
         study=content.study.name,
         run=content.run,
         system=f"{content.model.spec['name']}-seed{content.model.seed}",
-        records=len(labelled),
-        unlabelled=sum(record.target is None for record in records),
-        empty=sum(record.target is not None and holds_nothing(record) for record in records),
-        unseen=sum(bool(as_seen(record, served.seen, served.task.data.columns)[1]) for record in labelled),
+        records=len(labelled.records),
+        unlabelled=labelled.unlabelled,
+        empty=labelled.empty,
+        unseen=sum(bool(as_seen(record, served.seen, served.task.data.columns)[1]) for record in labelled.records),
         referred=sum(answer.status == "refer" for answer in answers),
         before=entry.n,
         cross_validation=entry.cross_validation,
@@ -184,7 +192,7 @@ def _external(
         recalibrate=None,
         metrics=entry.metrics,
         thresholds={label: choice.as_dict() for label, choice in served.thresholds.items() if label},
-        case_mix=case_mix(served.seen, served.task.data.columns, labelled),
+        case_mix=case_mix(served.seen, served.task.data.columns, labelled.records),
     )
 
 

@@ -81,11 +81,11 @@ def recalibrate_pack(
     served = pack.served(name)
     method = _method(pack, name, method)
     settings = KINDS[served.task.kind].settings(pack.content.answered[name], served, method, keep_threshold)
-    records, labelled = labelled_records(pack, name, source)
+    labelled, _, empty = labelled_records(pack, name, source)
     _check_enough(served, labelled, method)
     answers = pack.answer(name, labelled)
     entry, lines = _entry(pack, name, _Asked(method, settings, hash_file(source)), labelled, answers)
-    if empty := sum(record.target is not None for record in records) - len(labelled):
+    if empty:
         lines.append(f"{empty} records have no value at all, to which the pack gives no answer, and were left out")
     return Recalibrated(_write(pack, folder, out, name, entry), lines)
 
