@@ -64,19 +64,22 @@ def _from_file(context: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="CLINFIT_SERVE_SETTINGS",
+        metavar="FILE",
+        callback=_from_file,
+        is_eager=True,
+        help="YAML file of options and limits by their names, for what is set neither here nor in the environment",
+    ),
+]
+
+
 def serve(
     context: typer.Context,
     packs: Packs,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="CLINFIT_SERVE_SETTINGS",
-            metavar="FILE",
-            callback=_from_file,
-            is_eager=True,
-            help="YAML file of options and limits by their names, for what is set neither here nor in the environment",
-        ),
-    ] = None,
+    settings: SettingsFile = None,
     host: Annotated[
         str,
         typer.Option(
@@ -144,6 +147,7 @@ def worker(
     context: typer.Context,
     packs: Packs,
     redis: Annotated[str, typer.Option(envvar=REDIS, metavar="URL", help="the Redis server that the services use")],
+    settings: SettingsFile = None,
     redis_password_file: PasswordFile = None,
     input_stream: Annotated[
         str | None,
@@ -189,7 +193,10 @@ def worker(
     engine: Engine = "torch",
     engine_change: EngineChange = None,
 ) -> None:
-    """Work on the jobs of services with the same packs, or on a stream of records, on any number of machines."""
+    """Work on the jobs of services with the same packs, or on a stream of records, on any number of machines.
+
+    The file of settings may be the services' own: what a worker has no use for is passed over.
+    """
     if input_stream is None and (output_stream, group, model) != (None, "clinfit", None):
         raise ClinfitError(
             "--output-stream, --group and --model are of a stream, and none is named",
@@ -203,10 +210,10 @@ def worker(
     from clinfit.serve.stores import Names
 
     flow = None if input_stream is None else Flow(Names(input_stream, output_stream, group), model)
-    settings = read_settings(os.environ, variables(), lease=lease)
+    limits = read_settings(os.environ, variables(), context.default_map, lease=lease)
     place = _redis(context, redis, redis_password_file)
     assert place is not None
-    work(packs, place, settings, typer.echo, Computing(engine, engine_change), flow, health)
+    work(packs, place, limits, typer.echo, Computing(engine, engine_change), flow, health)
 
 
 def key(

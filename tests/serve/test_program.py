@@ -195,7 +195,9 @@ def test_why_a_file_cannot_be_used_for_jobs_is_told_in_words(small: Served, tmp_
         assert f"{tmp_path / place} cannot be used for jobs: {why}" in said
 
 
-@pytest.mark.parametrize("option", ["zaunk=3", "ssl_cert_reqs=3", "protocol=5"])
+@pytest.mark.parametrize(
+    "option", ["zaunk=3", "ssl_cert_reqs=3", "protocol=5", "retry=3", "retry_on_error=x", "connection_class=x"]
+)
 def test_an_option_of_redis_that_is_none_is_told(tmp_path: Path, option: str) -> None:
     for words in (("serve", "--port", 0), ("worker",), ("worker", "--input-stream", "notes")):
         said = refused(words[0], tmp_path, *words[1:], "--redis", f"redis://ward:{SECRET}@127.0.0.1:1?{option}")

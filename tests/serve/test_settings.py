@@ -124,6 +124,19 @@ def test_a_file_sets_what_neither_the_command_line_nor_the_environment_does(
     assert serves().settings == Settings()
 
 
+def test_a_worker_reads_the_file_of_its_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr("clinfit.serve.run.work", lambda *given: begun.append(given))
+    file = tmp_path / "serve.yaml"
+    file.write_text("port: 8080\nredis: redis://queue\nlease: 5\ntries: 2\nengine: auto\n")
+    done = CliRunner().invoke(app, ["worker", "pack", "--settings", str(file)], env={"CLINFIT_SERVE_TRIES": "4"})
+    assert done.exception is None, done.output
+    _, redis, settings, _, computing, _, _ = begun[0]
+    assert (redis, settings, computing.engine) == ("redis://queue", Settings(lease=5, tries=4), "auto")
+    file.write_text("item: 3")
+    assert "item is no setting of the service" in refused("worker", tmp_path, "--settings", file)
+
+
 def test_a_file_may_be_json(tmp_path: Path, serves: Callable[..., Begun]) -> None:
     file = tmp_path / "serve.json"
     file.write_text('{\n  "redis": "redis://queue", "port": 0, "per_minute": null\n}')

@@ -101,7 +101,7 @@ def record_in(entry: Entry, model: ServedModel, settings: Settings) -> Record:
     fields = entry.fields
     if fields is None:
         raise Problem("invalid-record", "the entry is no text in UTF-8")
-    name = fields.get("id") or entry.id
+    name = given if (given := fields.get("id", "")).strip() else entry.id
     if len(name) > LONGEST_ID:
         raise Problem("invalid-record", f"the id has more than {LONGEST_ID} characters")
     return record_of(model.task_name, model.task, _item(fields), name, settings)

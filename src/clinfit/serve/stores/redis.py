@@ -27,6 +27,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 import redis
+from redis.connection import parse_url
 from redis.exceptions import RedisError, ResponseError
 
 from clinfit.errors import ClinfitError
@@ -52,6 +53,11 @@ GROUP = "workers"
 MANY = 1000
 #: Milliseconds after which a worker that holds nothing is forgotten.
 GONE = 86_400_000
+#: What an address may say of the connection, beside ssl_*: numbers and words.
+OPTIONS = frozenset(
+    "db username password host port path connection_class client_name encoding socket_timeout socket_connect_timeout "
+    "socket_read_size socket_keepalive retry_on_timeout max_connections health_check_interval protocol".split()
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,7 +89,7 @@ def connected(url: str, *, texts: bool = True) -> Any:
     found: Any = redis.Redis.from_url(
         url, decode_responses=texts, socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
     )
-    _check_options(found.connection_pool)
+    _check_options(url, found.connection_pool)
     try:
         version = str(found.info("server").get("redis_version", ""))
     except ResponseError as error:
@@ -100,15 +106,19 @@ def connected(url: str, *, texts: bool = True) -> Any:
     return found
 
 
-def _check_options(pool: Any) -> None:
-    """Make a connection that is not opened: all that can be wrong with it are the options of the address."""
+def _check_options(url: str, pool: Any) -> None:
+    """Make a connection that is not opened, to see whether it takes the options of the address. Those that have to be
+    objects, such as redis-py's `retry`, are taken as the text that they are, and end in errors of every kind later."""
+    objects = [name for name in parse_url(url) if not (name in OPTIONS or name.startswith("ssl_"))]
     try:
+        if objects:
+            raise ValueError
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, RedisError):
         raise ClinfitError(
             "the address of the Redis server has an option (behind the ?) that there is not, or not with this value",
-            expected="options of redis-py, such as socket_timeout=5 or client_name=ward; those of TLS (ssl_...) with "
-            "rediss:// alone",
+            expected="options of redis-py that are numbers or words, such as socket_timeout=5 or client_name=ward; "
+            "those of TLS (ssl_...) with rediss:// alone",
             fix="correct --redis or CLINFIT_REDIS_URL",
         ) from None
 
