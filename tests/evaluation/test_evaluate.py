@@ -172,6 +172,22 @@ def test_what_is_said_of_language_models_is_said_of_the_one_that_validation_chos
     assert "tiny" in said and "lucky" not in said
 
 
+def test_the_verdict_says_what_training_did_to_the_model_that_it_names(make_study, rows):
+    """Also where the model is the last of many."""
+    study = make_study(primary="auroc")
+    names = ["tiny", "second", "third"]
+    more = [Causal(name=name, family="causal", base="clinfit/tiny") for name in names[1:]]
+    study = study.model_copy(update={"models": [*study.models, *more]})
+    tables = []
+    for seed, name in enumerate(names):
+        tables += [ranked(rows, name, 0.1, seed=seed, stage=0), ranked(rows, name, 1.0, seed=seed)]
+        tables.append(ranked(rows, name, 1.0 + (name == "third"), seed=seed, split="validation"))
+    result = outcome(study, *tables)
+    assert result["chosen"]["system"] == "third (after)"
+    told = [line for line in result["verdict"] if line.startswith("Fine-tuning: ")]
+    assert len(told) == 2 and "third (after)" in told[0] and "tiny (after)" in told[1]
+
+
 def test_a_comparison_that_was_declared_is_not_called_unplanned(make_study, rows):
     study = make_study(primary="auroc", compare=[["tiny", "forest"]])
     tables = [ranked(rows, "tiny", 2.5), ranked(rows, "forest", 0.5, seed=1)]

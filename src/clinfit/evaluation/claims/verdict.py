@@ -158,8 +158,10 @@ def _told(context: MeasuredContext, planned: Sequence[Comparison]) -> bool:
 
 
 def _shown(context: MeasuredContext, kind: str) -> list[Comparison]:
-    """The comparisons of a kind that have a sentence of their own."""
-    return [item for item in context.comparisons if item["kind"] == kind][:SHOWN_GAINS]
+    """The comparisons of a kind that have a sentence of their own: those of the model first."""
+    own = {item.name for item in context.measured if item.same_model(context.model)}
+    found = [item for item in context.comparisons if item["kind"] == kind]
+    return sorted(found, key=lambda item: own.isdisjoint((item["new"], item["reference"])))[:SHOWN_GAINS]
 
 
 def _calibration(model: Measured) -> list[str]:
