@@ -117,6 +117,14 @@ def test_a_likelihood_that_ranks_as_the_metric_has_the_smallest_area() -> None:
     assert areas["best"] < areas["blind"] < areas["worst"] and areas["blind"] == pytest.approx(risk.mean())
 
 
+def test_the_interval_of_the_risk_is_as_wide_as_its_standard_error() -> None:
+    nothing = {"given": 0, "removed": 0, "swapped": 0}
+    said = system(facts(abstention=asked(nothing, np.full(N, -1.0))))[0]["abstention"]
+    error = (1 - np.clip(F1 + 0.1, 0, 1)).std() / np.sqrt(N)
+    for metric in (said["risk"], said["aurc"]):  # one and the same where the likelihood is blind
+        assert (metric["high"] - metric["low"]) / (2 * 1.96 * error) == pytest.approx(1, abs=0.2)
+
+
 def test_groups_are_resampled_whole() -> None:
     table = asked({"given": 3, "removed": 1, "swapped": 0}, F1, groups=8)
     said = system(facts(abstention=table), groups=8)[0]["abstention"]

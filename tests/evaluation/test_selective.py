@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clinfit.evaluation.decisions.conformal import conformal, conformal_cut
 from clinfit.evaluation.decisions.referral import choose_referral, referral_result
 from clinfit.evaluation.decisions.referral_rule import NO_ANSWER, Referral, confidences
-from clinfit.evaluation.decisions.selective import confidence_cut, risk_coverage, selective
+from clinfit.evaluation.decisions.selective import confidence_cut, risk_coverage, risk_coverage_area, selective
 from clinfit.evaluation.metrics.classification import CLASSIFICATION
 from clinfit.evaluation.metrics.engine import Scored, estimates
 from clinfit.evaluation.metrics.proportions import proportion_metrics
@@ -51,6 +51,22 @@ def test_ties_are_the_mean_over_all_their_orders(items):
     mean = np.mean([wrong[order].cumsum() / k for order in orders], axis=0)
     np.testing.assert_allclose(curve[:, 1], mean, atol=0.15)
     assert curve[-1, 1] == pytest.approx(wrong.mean())
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=30)
+def test_the_area_is_the_mean_of_the_curve_and_hangs_on_shares_of_weight_alone(items):
+    risk, confidence = (np.array(column, dtype=float) for column in zip(*items, strict=True))
+    area = risk_coverage_area(risk, confidence, np.ones(len(risk)))
+    assert area == pytest.approx(risk_coverage(risk, confidence)[:, 1].mean())
+    assert risk_coverage_area(risk, confidence, np.full(len(risk), 0.3)) == pytest.approx(area)
+    without = risk_coverage_area(np.append(risk, 1.0), np.append(confidence, 9.0), np.append(np.ones(len(risk)), 0.0))
+    assert without == pytest.approx(area), "an item that weighs nothing is not there, were it the surest"
+
+
+def test_an_area_of_weighted_items_by_hand():
+    area = risk_coverage_area(np.array([1.0, 0.0]), np.array([0.2, 0.9]), np.array([0.5, 1.5]))
+    assert area == pytest.approx((1.5 * 0 + 0.5 * 0.25) / 2), "the surest weighs three quarters"
 
 
 def test_a_blind_confidence_is_as_wrong_at_every_coverage():

@@ -75,9 +75,8 @@ class MeasuredContext(Context):
     """The task with its numbers.
 
     measured: in the order of the study. constants: those that always say the same, the most frequent answer of training
-    first. uninformative: system -> the constant answer that it is not shown to beat, for
-    systems of which there is one. ranking: names, best primary value first. baseline: what others are compared with.
-    chosen: the model, by validation.
+    first. uninformative: system -> the constant answer that it is not shown to beat, for systems of which there is one.
+    ranking: names, best primary value first. baseline: what others are compared with. chosen: the model, by validation.
     """
 
     measured: Sequence[Measured]

@@ -9,10 +9,10 @@ al., 2019): where it is no smaller than the mean risk, the likelihood does not t
 import numpy as np
 import pandas as pd
 
-from clinfit.evaluation.answers import Floats, group_codes, numbers
+from clinfit.evaluation.answers import group_codes, numbers
 from clinfit.evaluation.claims.wording import count_of
 from clinfit.evaluation.context import Measured, MeasuredContext, Outcome
-from clinfit.evaluation.decisions.selective import risk_coverage, thinned
+from clinfit.evaluation.decisions.selective import risk_coverage, risk_coverage_area, thinned
 from clinfit.evaluation.metrics.metric import Metric, resampled, undefined
 from clinfit.evaluation.metrics.proportions import Mask, proportion_metrics
 from clinfit.evaluation.statistics.bootstrap import Resamples
@@ -95,10 +95,9 @@ def _curve(context: MeasuredContext, item: Measured, given: pd.DataFrame) -> tup
     clusters = pd.factorize(groups)[0].astype(np.int64) if len(np.unique(groups)) < n else None
     plan = Resamples(np.zeros(n, dtype=np.int64), clusters, min(DRAWS, context.bootstrap))
     drawn = [
-        (float(risk[at].mean()), _area(risk[at], confidence[at]))
-        for weights in plan.blocks()
-        for column in weights.T
-        for at in [np.repeat(np.arange(n), column.astype(np.int64))]
+        (float(np.average(risk, weights=weights)), risk_coverage_area(risk, confidence, weights))
+        for block in plan.blocks()
+        for weights in block.T
     ]
     curve = risk_coverage(risk, confidence)
     means, areas = np.array(drawn).T
@@ -107,10 +106,6 @@ def _curve(context: MeasuredContext, item: Measured, given: pd.DataFrame) -> tup
         resampled(Metric(float(curve[:, 1].mean()), n=n), areas, plan, context.confidence),
         thinned(curve),
     )
-
-
-def _area(risk: Floats, confidence: Floats) -> float:
-    return float(risk_coverage(risk, confidence)[:, 1].mean())
 
 
 def _findings(item: Measured, section: AbstentionDict) -> list[Finding]:

@@ -35,6 +35,20 @@ def risk_coverage(risk: Floats | NDArray[np.bool_], confidence: Floats) -> Float
     return np.column_stack([k / len(risk), tied[np.sort(place)].cumsum() / k])
 
 
+def risk_coverage_area(risk: Floats, confidence: Floats, weights: Floats) -> float:
+    """The mean risk over all coverages: the mean of the curve of `risk_coverage` where every item weighs 1.
+
+    weights: (n,) of the items in a resample, whole or not; coverage and risk are then of what the surest weigh.
+    """
+    held = weights > 0
+    risk, confidence, weights = risk[held], confidence[held], weights[held]
+    _, place = np.unique(-confidence, return_inverse=True)
+    tied = np.bincount(place, weights=weights * risk) / np.bincount(place, weights=weights)
+    order = np.argsort(place, kind="stable")
+    risk, weights = tied[place[order]], weights[order]
+    return float(np.average((weights * risk).cumsum() / weights.cumsum(), weights=weights))
+
+
 def thinned(curve: Floats) -> list[list[float]]:
     """A few hundred points of a curve, its ends among them."""
     keep = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))

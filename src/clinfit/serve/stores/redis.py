@@ -107,13 +107,12 @@ def connected(url: str, *, texts: bool = True) -> Any:
 
 
 def _check_options(url: str, pool: Any) -> None:
-    """Make a connection that is not opened, to see whether it takes the options of the address. Those that have to be
-    objects, such as redis-py's `retry`, are taken as the text that they are, and end in errors of every kind later."""
-    objects = [name for name in parse_url(url) if not (name in OPTIONS or name.startswith("ssl_"))]
+    """Raise ClinfitError for options of an address that no connection takes. redis-py takes those that have to be
+    objects, such as `retry`, as the text that they are, and ends in errors of every kind later: OPTIONS has none."""
     try:
-        if objects:
+        if any(name not in OPTIONS and not name.startswith("ssl_") for name in parse_url(url)):
             raise ValueError
-        pool.connection_class(**pool.connection_kwargs)
+        pool.connection_class(**pool.connection_kwargs)  # made, not opened: it tells of values that cannot be
     except (TypeError, ValueError, RedisError):
         raise ClinfitError(
             "the address of the Redis server has an option (behind the ?) that there is not, or not with this value",
