@@ -110,7 +110,7 @@ def test_strict_refuses_without_values(pack: Pack) -> None:
     with pytest.raises(ClinfitError) as caught:
         pack.predict(new(sex="männlich", age=630), strict=True)
     assert caught.value.found == (
-        "1 of 2 records hold values that training has not seen, in sex (1 x), age (1 x): record n2"
+        "1 of 2 records hold values that no training record has, or fewer than 10, in sex (1 x), age (1 x): record n2"
     )
     assert "männlich" not in str(caught.value) and "630" not in str(caught.value)
     assert len(pack.predict(new(), strict=True)) == 2

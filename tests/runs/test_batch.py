@@ -127,7 +127,7 @@ def test_an_error_of_the_records_is_told_without_their_values(folder: Path, tmp_
         (("--workers", "2"), "how a file is divided"),
         (("--shard-size", "2"), "how a file is divided"),
         ((*SHARDED, "--task", "fell"), "no task 'fell'"),
-        ((*SHARDED, "--strict"), "3 of 100 records hold values that training has not seen"),
+        ((*SHARDED, "--strict"), "3 of 100 records hold values that no training record has, or fewer than 10"),
         (("--executor", "ray://nowhere"), "no address of a cluster"),
     ],
 )

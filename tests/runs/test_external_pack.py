@@ -208,6 +208,8 @@ def test_case_mix_counts_what_training_has_not_seen_and_nothing_that_it_reads_ot
     rows = {row["name"]: row for row in case_mix(seen, columns, records)}
     assert rows["pain"]["outside"] == 1 and "missing in 2" in rows["pain"]["here"]
     assert rows["age"]["outside"] == 1 and "missing in 2" in rows["age"]["here"]
+    rarer = case_mix({"pain": SeenCategories(("mild", "severe"), True, "mild")}, columns, records)
+    assert rarer[0]["outside"] == 0, "training holds categories that a pack does not name: worst may be one of them"
 
 
 def test_labels_of_another_place_are_not_called_wrong(folder: Path, tmp_path: Path) -> None:

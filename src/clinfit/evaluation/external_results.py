@@ -27,7 +27,7 @@ class InTheLarge(TypedDict):
 
 
 class CaseMixRow(TypedDict):
-    """One input in training and here, in words; outside: of n records, those whose value training has not seen."""
+    """One input in training and here, in words; outside: of n records, those whose value training surely lacks."""
 
     name: str
     train: str
@@ -39,10 +39,10 @@ class CaseMixRow(TypedDict):
 class External(TypedDict):
     """A pack on new records (analyses/external.py). pack: its SHA-256. study, run: that made it. records: those with an
     answer and a value; unlabelled: those without an answer; empty: those with one and no value at all, to which the
-    pack has nothing to say. unseen: records with values that training has not seen. referred: those that the
-    pack hands to a person. before: test records of the study. cross_validation: where the model of the pack was
-    refitted, what the metrics before are of; recalibrated: the same where the pack was recalibrated. recalibrate: the
-    command that recalibrates it on these records, null where they are too few or the task has no such map."""
+    pack has nothing to say. unseen: records with values that no training record has, or fewer than 10. referred: those
+    that the pack hands to a person. before: test records of the study. cross_validation: where the model of the pack
+    was refitted, what the metrics before are of; recalibrated: the same where the pack was recalibrated. recalibrate:
+    the command that recalibrates it on these records, null where they are too few or the task has no such map."""
 
     pack: str
     study: str

@@ -26,7 +26,7 @@ from clinfit.data.load import canonical_records
 from clinfit.data.mentions import mentions_in
 from clinfit.data.records import NOTHING, Record, holds_nothing
 from clinfit.data.seen import as_seen
-from clinfit.data.values import shown_ids
+from clinfit.data.values import SMALL_CELL, shown_ids
 from clinfit.errors import ClinfitError
 from clinfit.files import followed
 from clinfit.models.base import Answerer, Heard, Outputs, TextOutputs
@@ -289,8 +289,8 @@ def refuse_unseen(read: Sequence[tuple[Record, list[str]]]) -> None:
         inputs = Counter(note.partition(":")[0] for _, notes in noted for note in notes)
         counts = ", ".join(f"{name} ({count} x)" for name, count in inputs.most_common())
         raise ClinfitError(
-            f"{len(noted)} of {len(read)} records hold values that training has not seen, in {counts}: "
-            + shown_ids([record.id for record, _ in noted]),
+            f"{len(noted)} of {len(read)} records hold values that no training record has, or fewer than {SMALL_CELL}, "
+            f"in {counts}: " + shown_ids([record.id for record, _ in noted]),
             expected="categories and numbers like those that the model learned from",
             fix="correct these records, or answer without --strict and read the column `notes`",
         )

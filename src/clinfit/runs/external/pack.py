@@ -218,11 +218,11 @@ def case_mix(seen: Seen, columns: Mapping[str, InputColumn], records: Sequence[R
 
 
 def _is_other(value: Value, read: Value, known: SeenNumbers | SeenCategories) -> bool:
-    """Whether training has not seen such a value; not of a category in another case, nor of an impossible number, which
-    is missing."""
+    """Whether training has surely not seen such a value; not of a category in another case, nor of an impossible
+    number, which is missing. Where training holds categories too rare for a pack to name, any other may be one."""
     if isinstance(known, SeenNumbers):
         return isinstance(read, float) and not known.low <= read <= known.high
-    return value is not None and read not in known.values
+    return not known.rare and value is not None and read not in known.values
 
 
 def _known(known: SeenNumbers | SeenCategories) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from clinfit.data.values import SMALL_CELL
 from clinfit.evaluation.external_results import External, InTheLarge
 from clinfit.evaluation.system_results import MetricDict
 from clinfit.report.format import count, per_cent
@@ -38,7 +39,7 @@ def _sentence(found: External) -> str:
     if found["empty"]:
         told += f"{count(found['empty'])} more have no value at all, to which the pack gives no answer. "
     if found["unseen"]:
-        told += f"{count(found['unseen'])} hold a value that training has not seen. "
+        told += f"{count(found['unseen'])} hold a value that no training record has, or fewer than {SMALL_CELL}. "
     if found["referred"]:
         told += f"The pack would hand {count(found['referred'])} to a person; the figures are of all. "
     return told + "Nothing was chosen or fitted on them; who they are, and from where, the reader must say."
