@@ -1,6 +1,7 @@
 """What the clients send again, and under which key, where the line breaks; and events over restarts of the service."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,11 @@ class Line:
     """A service whose line breaks `times` times before an answer comes through. status: of the answer."""
 
     def __init__(self, times: int, status: int = 202) -> None:
-        self.left, self.status, self.keys = times, status, list[str | None]()
+        self.left, self.status, self.keys, self.bodies = times, status, list[str | None](), list[bytes]()
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.keys.append(request.headers.get(IDEMPOTENCY))
+        self.bodies.append(request.content)
         if self.left:
             self.left -= 1
             raise httpx2.ReadError("the line broke")
@@ -99,6 +101,13 @@ def test_a_job_is_sent_again_under_its_key(asks: Asks) -> None:
     own = Line(1)
     asks(own, lambda client: client.submit(["A tumour."], idempotency_key="night 7"))
     assert own.keys == ["night 7"] * 2
+
+
+@pytest.mark.parametrize("alone", ["A tumour.", {"id": "b", "inputs": {"text": "A tumour."}}])
+def test_a_record_alone_is_a_job_of_one(asks: Asks, alone: Any) -> None:
+    line = Line(0)
+    asks(line, lambda client: client.submit(alone))
+    assert [json.loads(body)["input"] for body in line.bodies] == [[alone]]
 
 
 def test_a_line_that_stays_broken_is_told_in_the_end(asks: Asks) -> None:

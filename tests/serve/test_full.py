@@ -78,6 +78,23 @@ def test_a_server_whose_memory_is_full_is_down(redis_server: RedisServer) -> Non
         store.close()
 
 
+@needs_redis
+@pytest.mark.parametrize("end", ["cancel", "erase"])
+def test_a_job_is_ended_on_a_server_whose_memory_is_full(redis_server: RedisServer, end: str) -> None:
+    store = RedisStore(redis_server.url, keep=60)
+    waiting, job = store.waiting(), sent(store, 2, 1)
+    store._redis.config_set("maxmemory", 1)
+    try:
+        assert getattr(store, end)(job.id)
+        left = store._redis.keys(f"*{job.id}*")
+    finally:
+        store._redis.config_set("maxmemory", 0)
+    assert store.waiting() == waiting and not any("items" in str(name) or "todo" in str(name) for name in left)
+    assert (store.get(job.id) is None) == (end == "erase")
+    store.erase(job.id)
+    store.close()
+
+
 class Broken:
     """A store that fails until it is let go."""
 

@@ -1,20 +1,24 @@
 """Jobs over HTTP: sent, followed, read in every form, cancelled, erased; and the two short addresses."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
 import clinfit
 from clinfit.packs.output import write_table
+from clinfit.serve.jobs import Result
 from clinfit.serve.models import Models
+from clinfit.serve.routes import results
+from clinfit.serve.stores.sqlite import SqliteStore
 from small_study import CANARY
 
 from .conftest import Served
-from .services import ended, soon
+from .services import answering, ended, soon
 
 TFIDF = "tfidf-seed42/cancer"
 CSV = {"content-type": "text/csv"}
@@ -236,11 +240,45 @@ def test_the_same_bytes_in_another_charset_are_another_request(make_client: Call
     assert (other.status_code, other.json()["code"]) == (422, "key-reused")
 
 
+@pytest.mark.parametrize(("form", "begun"), [("csv", False), ("csv", True), ("ndjson", True)])
+def test_results_of_a_job_that_is_erased_meanwhile_are_no_shorter_file(
+    small: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, begun: bool
+) -> None:
+    monkeypatch.setattr(results, "PAGE", 2)
+    read, starts = SqliteStore.results, list[int]()
+
+    def erased_behind(store: SqliteStore, job: str, start: int, limit: int) -> Sequence[Result]:
+        page = read(store, job, start, limit)
+        if (start > 0) == begun:
+            store.erase(job)
+        starts.append(start)
+        return page
+
+    with answering(tmp_path, small.pack) as url, clinfit.Client(url) as client:
+        job = client.submit(["A tumour."] * 6)["id"]
+        client.wait(job)
+        monkeypatch.setattr(SqliteStore, "results", erased_behind)
+        asked = httpx2.Client(base_url=url).stream("GET", f"/v1/jobs/{job}/results?format={form}")
+        with asked as answer:
+            assert answer.status_code == (200 if begun else 404)
+            if begun:
+                with pytest.raises(httpx2.RemoteProtocolError):
+                    answer.read()
+        assert starts == ([0, 2] if begun else [0])
+
+
 def test_too_many_waiting_records_are_refused(make_client: Callable[..., TestClient], small: Served) -> None:
     client = make_client(works=False, queued=100)
     assert send(client, small.data.read_bytes()).status_code == 202
     full = send(client, small.data.read_bytes())
     assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (429, "queue-full", "30")
+
+
+def test_a_line_that_is_nested_too_deep_is_told(client: TestClient) -> None:
+    content = '{"text": "a", "age": 1}\n{"text": "a", "age": 1, "x": ' + "[" * 5000 + "]" * 5000 + "}"
+    deep = send(client, content.encode(), **{"content-type": "application/x-ndjson"})
+    assert (deep.status_code, deep.json()["code"]) == (422, "invalid-record")
+    assert deep.json()["detail"] == "the table cannot be read: line 2 is nested too deep"
 
 
 @pytest.mark.parametrize(

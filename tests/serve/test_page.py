@@ -156,6 +156,20 @@ def test_a_table_is_sent_followed_downloaded_and_erased(browser: Any, url: str, 
     assert seen.faults == []
 
 
+def test_a_text_that_is_too_long_is_refused_and_not_cut(browser: Any, small: Served, tmp_path: Path) -> None:
+    with answering(tmp_path, small.pack, works=False, characters=60) as url:
+        page = Seen(browser, url).page
+        page.focus("#input-0")
+        page.keyboard.insert_text(TEXT)
+        assert page.input_value("#input-0") == TEXT
+        page.click("#send")
+        page.wait_for_selector("#problem:has-text('60 characters')")
+        assert page.locator(".answer").count() == 0
+        page.fill("#input-0", "\U0001fac1" * 60)
+        page.click("#send")
+        page.wait_for_selector(".answer")
+
+
 def test_many_jobs_leave_room_for_a_question(browser: Any, small: Served, tmp_path: Path) -> None:
     """A browser opens six connections to one service."""
     record = {"inputs": {"text": "A tumour was seen.", "age": 61}}

@@ -1,6 +1,10 @@
 """What holds of SQLite alone: erased texts are in no file, commits fail, clocks go back, files are from before."""
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -8,11 +12,13 @@ from uuid import uuid4
 
 import pytest
 
+import clinfit
 from clinfit.serve.jobs import Job, StoreDown, Submission
 from clinfit.serve.stores.sqlite import SqliteStore, _bring_up
 
 from .test_stores import MUCH, claimed, found, results, sent
 
+SOURCE = str(Path(clinfit.__file__).parents[1])
 WORDS = b"A tumour that nobody shall read"
 
 
@@ -58,6 +64,34 @@ def test_a_log_that_somebody_reads_is_emptied_later(tmp_path: Path) -> None:
     assert WORDS not in in_files(tmp_path)
     reader.close()
     store.close()
+
+
+@pytest.mark.parametrize("then", ["claim", "close"])
+def test_a_log_that_a_killed_process_left_is_emptied(tmp_path: Path, then: str) -> None:
+    """Between the end of an erasure and the emptying of the log."""
+    killed = (
+        "import os, signal, sys; from pathlib import Path; from clinfit.serve.stores.sqlite import SqliteStore\n"
+        "store = SqliteStore(Path(sys.argv[1]))\n"
+        "store._empty_log = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store.erase(sys.argv[2])\n"
+    )
+    path = tmp_path / "jobs.sqlite"
+    store = SqliteStore(path)
+    job = told(store)
+    reader = sqlite3.connect(path)  # so that the log stays when the store is closed
+    reader.execute("SELECT * FROM jobs").fetchall()
+    store.close()
+    done = subprocess.run([sys.executable, "-c", killed, str(path), job.id], env=os.environ | {"PYTHONPATH": SOURCE})
+    assert done.returncode == -signal.SIGKILL and WORDS in in_files(tmp_path)
+    again = SqliteStore(path)
+    assert again.get(job.id) is None
+    if then == "claim":
+        assert again.claim(["q"], "w", 30) is None
+    else:
+        again.close()
+    assert WORDS not in in_files(tmp_path)
+    reader.close()
+    again.close()
 
 
 def as_before_turns(path: Path) -> Job:

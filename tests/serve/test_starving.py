@@ -77,7 +77,7 @@ def test_a_store_that_hangs_holds_up_no_answer(
 
 @pytest.mark.parametrize(
     ("reads", "path", "body"),
-    [("classify.read_items", "/v1/classify", ASKED), ("jobs._json_items", "/v1/jobs", {"input": ["A tumour."]})],
+    [("classify._records", "/v1/classify", ASKED), ("jobs._json_items", "/v1/jobs", {"input": ["A tumour."]})],
 )
 def test_reading_that_takes_long_holds_up_no_job(
     make_service: Callable[..., Service],
@@ -102,6 +102,16 @@ def test_reading_that_takes_long_holds_up_no_job(
         blocked.go.set()
         for thread in threads:
             thread.join()
+
+
+def test_reading_has_the_seconds_of_an_answer(
+    make_service: Callable[..., Service], blocked: Blocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clinfit.serve.routes.classify._records", blocked)
+    with TestClient(create_app(make_service(works=False, seconds=0.3))) as client:
+        late = client.post("/v1/classify", json=ASKED)
+        assert (late.status_code, late.json()["code"]) == (504, "late")
+        blocked.go.set()
 
 
 def test_a_stop_takes_no_longer_than_it_says(

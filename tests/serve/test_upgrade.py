@@ -85,6 +85,17 @@ def test_jobs_of_the_old_pack_end_beside_the_new_one_and_are_read_without_it(
     assert client.get(f"/predictions/{job}").json() == one and one["result"]["id"] == "1"
 
 
+def test_a_request_of_before_is_known_beside_the_new_pack_and_without_the_old_one(
+    serves: Serves, old: Pack, new: Pack
+) -> None:
+    sent = {"json": {"model": NAME, "input": ["A tumour."]}, "headers": {"idempotency-key": "night 7"}}
+    first = serves(old, works=False).post("/v1/jobs", **sent).json()
+    for packs in ((new, old), (new,)):
+        again = serves(*packs, works=False).post("/v1/jobs", **sent)
+        assert again.status_code == 202 and again.headers["idempotent-replayed"] == "true"
+        assert again.json()["id"] == first["id"]
+
+
 def test_fields_are_told_by_the_first_object() -> None:
     invalid = Answer("facts", "a", "extraction", "no", "no", {}, {}, "invalid", (), None, 0, "p", "torch", "stop")
     model = past([invalid, replace(invalid, id="b", status="ok", extracted={"dose": 5, "drug": None})])

@@ -285,7 +285,7 @@ def _json(path: Path, encoding: str) -> pd.DataFrame:
     with _opened(path, encoding) as file:
         try:
             content = json.load(file)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):  # of a line alone it is told in which
             return _json_lines(path, encoding)
     if isinstance(content, dict) and content and all(isinstance(row, dict) for row in content.values()):
         rows = [{"id": key} | row for key, row in content.items()]
@@ -301,6 +301,12 @@ def _json_object(line: str, name: str, number: int) -> dict[str, object]:
     where, place = f"{name}, line {number}", f"line {number} is no JSON object"
     try:
         row = json.loads(line)
+    except RecursionError:
+        raise TableFault(
+            f"{where}: lists or objects within each other, more than can be read",
+            expected="one JSON object a line, with a text, a number or a list of texts for each column",
+            place=f"line {number} is nested too deep",
+        ) from None
     except json.JSONDecodeError as error:
         raise TableFault(
             f"{where}, column {error.colno}: not valid JSON ({error.msg})",

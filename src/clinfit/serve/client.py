@@ -96,8 +96,9 @@ def _broken(method: str, headers: Mapping[str, str], times: int, error: Exceptio
     return 2.0**times if again and times < TIMES else None
 
 
-def _job(items: Sequence[Item], model: str | None, key: str | None) -> tuple[dict[str, Any], dict[str, str]]:
-    return {"model": model, "input": list(items)}, {IDEMPOTENCY: key or uuid4().hex}
+def _job(items: Item | Sequence[Item], model: str | None, key: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    given = [items] if isinstance(items, str | Mapping) else list(items)
+    return {"model": model, "input": given}, {IDEMPOTENCY: key or uuid4().hex}
 
 
 def _listed(limit: int | None, so_far: int, before: str | None = None) -> dict[str, Any] | None:
@@ -209,7 +210,7 @@ class Client:
         return self._ask("POST", "/v1/write", json=_writing(items, model)).json()["data"]
 
     def submit(
-        self, items: Sequence[Item], model: str | None = None, *, idempotency_key: str | None = None
+        self, items: Item | Sequence[Item], model: str | None = None, *, idempotency_key: str | None = None
     ) -> dict[str, Any]:
         """Send a job of records. Sent again under the same key it is the same job; another one under it is refused."""
         body, headers = _job(items, model, idempotency_key)
@@ -349,7 +350,7 @@ class AsyncClient:
         return (await self._ask("POST", "/v1/write", json=_writing(items, model))).json()["data"]
 
     async def submit(
-        self, items: Sequence[Item], model: str | None = None, *, idempotency_key: str | None = None
+        self, items: Item | Sequence[Item], model: str | None = None, *, idempotency_key: str | None = None
     ) -> dict[str, Any]:
         body, headers = _job(items, model, idempotency_key)
         return (await self._ask("POST", "/v1/jobs", json=body, headers=headers)).json()

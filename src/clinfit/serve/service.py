@@ -22,8 +22,8 @@ from clinfit.serve.worker import Sweeper, Worker, wind_down
 
 log = logging.getLogger("clinfit.serve")
 
-#: Records that are explained at a time, calls of the store, and jobs that are read.
-EXPLAINING, STORING, RECEIVING = 2, 8, 2
+#: Records that are explained at a time, calls of the store, jobs that are read, and requests that are.
+EXPLAINING, STORING, RECEIVING, READING = 2, 8, 2, 4
 #: Seconds that the store has to say that it is there.
 PATIENCE = 3.0
 
@@ -50,6 +50,7 @@ class Service:
         self.explaining = ThreadPoolExecutor(EXPLAINING, "clinfit-explain")
         self.storing = ThreadPoolExecutor(STORING, "clinfit-store")
         self.receiving = ThreadPoolExecutor(RECEIVING, "clinfit-receive")
+        self.reading = ThreadPoolExecutor(READING, "clinfit-read")
         self.rates = Rates(settings.per_minute, settings.burst)
         self.audit = Audit(settings.audit)
         self.draining = threading.Event()
@@ -100,7 +101,7 @@ class Service:
         """Finish what is under way, then let go of everything."""
         self.drain()
         wind_down(self.worker, self.batcher, max(0.0, self._drained - time.monotonic()))
-        for pool in (self.explaining, self.receiving, self.storing):
+        for pool in (self.explaining, self.receiving, self.reading, self.storing):
             pool.shutdown(cancel_futures=True)  # what it waited for has just been cancelled
         self.sweeper.stop()
         self.store.close()

@@ -98,9 +98,9 @@ def find_types_model(service: Service, asked: str | None) -> ServedModel:
     return model
 
 
-def tell(request: Request, model: ServedModel, items: int) -> None:
-    """For log and audit."""
-    request.state.model, request.state.pack, request.state.items = model.name, model.sha256, items
+def tell(request: Request, model: str, pack: str, items: int) -> None:
+    """For log and audit. model: its name; pack: its hash."""
+    request.state.model, request.state.pack, request.state.items = model, pack, items
 
 
 def take(service: Service, payer: str, items: int) -> None:

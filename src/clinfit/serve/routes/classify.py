@@ -81,7 +81,7 @@ def taken(asked: Asked, request: HttpRequest, service: Service, key: Key) -> tup
     ready(service)
     model = find_model(service, asked.model)
     items = [as_item(item) for item in (asked.input if isinstance(asked.input, list) else [asked.input])]
-    tell(request, model, len(items))
+    tell(request, model.name, model.sha256, len(items))
     check_ids(items)
     if not items or len(items) > service.settings.items:
         raise Problem("invalid", f"1 to {service.settings.items} records at once; more of them are a job")
@@ -142,7 +142,7 @@ async def outcomes(
     service: Service, model: ServedModel, items: Sequence[Item], explains: Explains | None = None
 ) -> list[ItemOut]:
     """What is said of each item, in order. explains: None: nothing is explained."""
-    found = await asyncio.to_thread(read_items, service, model, items)
+    found = await read_items(service, model, items)
     records = {k: record for k, record in found.items() if isinstance(record, Record)}
     said = dict(zip(records, await answered(service, model, list(records.values())), strict=True))
     data = []
@@ -161,8 +161,20 @@ async def outcomes(
     return data
 
 
-def read_items(service: Service, model: ServedModel, items: Sequence[Item]) -> dict[int, Record | Problem]:
-    """Position -> the record of an item, or what is wrong with it. Cleaning long texts takes its time."""
+async def read_items(service: Service, model: ServedModel, items: Sequence[Item]) -> dict[int, Record | Problem]:
+    """Position -> the record of an item, or what is wrong with it.
+
+    Cleaning long texts takes its time: threads of its own, in which nothing else waits, and as many seconds as an
+    answer may take. Raises Problem where they are over.
+    """
+    reading = asyncio.get_running_loop().run_in_executor(service.reading, _records, service, model, items)
+    try:
+        return await asyncio.wait_for(reading, service.settings.seconds)
+    except TimeoutError:
+        raise Problem("late", "send fewer or shorter records at once, or a job") from None
+
+
+def _records(service: Service, model: ServedModel, items: Sequence[Item]) -> dict[int, Record | Problem]:
     found: dict[int, Record | Problem] = {}
     for k, (item, name) in enumerate(zip(items, item_ids(items), strict=True)):
         try:
@@ -182,7 +194,7 @@ async def _with_explanation(
     """Threads of its own: dozens of answers are waited for, in which the store's threads are not to stand still. A
     gradient is a turn in front of the model."""
     asked = Variants(service, model, explains.payer)
-    (record,) = canonical_records(model.task, [record])
+    (record,) = await asyncio.to_thread(canonical_records, model.task, [record])
     if explains.method == "gradient":
         service.rates.charge(explains.payer.id, 3 * STEPS + 1 + DRAWS)
         work = partial(model.pack.explain, record, task=model.task_name, method="gradient")

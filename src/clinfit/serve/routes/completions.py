@@ -5,7 +5,6 @@ under all of these. So a user message or a prompt is one record, and whatever wo
 it was evaluated is refused, never passed over. Nothing of the records or the texts is kept.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -174,7 +173,7 @@ class Part:
 async def _begun(asked: Asked, request: HttpRequest, service: Service, key: Key) -> AsyncGenerator[Part]:
     """The texts piece by piece; raises Problem for records that cannot be asked."""
     model, items = taken(asked, request, service, key)
-    read = await asyncio.to_thread(read_items, service, model, items)
+    read = await read_items(service, model, items)
     for index, found in read.items():
         if isinstance(found, Problem):
             counted(service, model, None)

@@ -116,20 +116,41 @@ async def create(
     content_type = request.headers.get("content-type", "")
     kind = told = media_type(content_type)
     # Reading many records takes a while, in which the loop answers others.
+    if kind not in TABLES and kind != "application/json":
+        raise other_type(content_type, "application/json", *TABLES)
+    codec = charset_of(content_type) if kind in TABLES else None
+    told = kind if codec in UTF8 else f"{kind}; charset={codec}"  # the same bytes are another table
+    digest = await _received(service, _digest, idempotency_key, told, model or "", content)
+    known = None if idempotency_key is None else await _known(service, key, idempotency_key, digest)
+    if known is not None:
+        tell(request, known.model, known.pack, known.total)
+        return _accepted(request, known, replayed=True)
     if kind in TABLES:
         asked = find_model(service, model)
-        codec = charset_of(content_type)
-        told = kind if codec in UTF8 else f"{kind}; charset={codec}"  # the same bytes are another table
         items = await _received(service, _table_items, service, asked, content, TABLES[kind], codec)
-    elif kind == "application/json":
-        asked, items = await _received(service, _json_items, service, content, model)
     else:
-        raise other_type(content_type, "application/json", *TABLES)
-    tell(request, asked, len(items))
+        asked, items = await _received(service, _json_items, service, content, model)
+    tell(request, asked.name, asked.sha256, len(items))
     if not 1 <= len(items) <= service.settings.job_items:
         raise Problem("invalid", f"a job has 1 to {service.settings.job_items} records")
-    digest = await _received(service, _digest, idempotency_key, told, asked.sha256, asked.task_name, content)
     job, replayed = await submit(service, asked, key, items, idempotency_key, digest)
+    return _accepted(request, job, replayed=replayed)
+
+
+async def _known(service: Service, key: Key, idempotency_key: str, digest: str) -> Job | None:
+    """The job that a request made when it came before. It is looked for before anything of the request is read: what
+    was accepted stays so, whichever packs are served by now. Raises Problem where the key was another request's."""
+    try:
+        return await stored(service, service.store.known, key.id, idempotency_key, digest)
+    except KeyReused:
+        raise _reused() from None
+
+
+def _reused() -> Problem:
+    return Problem("key-reused", "take a new one")
+
+
+def _accepted(request: HttpRequest, job: Job, *, replayed: bool) -> JSONResponse:
     request.state.job = job.id
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
     if replayed:
@@ -199,7 +220,7 @@ def _no_json(content: bytes, said: str) -> Exception:
 
 
 def _digest(key: str | None, *parts: str | bytes) -> str:
-    """Of a request, under its idempotency key, so that no text can be guessed from what is kept."""
+    """Of a request as it was sent, under its idempotency key, so that no text can be guessed from what is kept."""
     digest = hmac.new((key or "").encode(), digestmod=hashlib.sha256)
     for part in parts:
         digest.update(part.encode() if isinstance(part, str) else part)
@@ -224,13 +245,6 @@ async def submit(
 ) -> tuple[Job, bool]:
     """Keep a job. Raises Problem where too much waits, or the idempotency key was used for something else."""
     settings = service.settings
-    try:
-        if idempotency_key is not None:
-            known = await stored(service, service.store.known, key.id, idempotency_key, digest)
-            if known is not None:
-                return known, True
-    except KeyReused:
-        raise Problem("key-reused", "take a new one") from None
     payer = f"{key.id}, jobs"  # an account of their own: a night's job leaves room for questions
     take(service, payer, len(items))
     job = Job(
@@ -254,7 +268,7 @@ async def submit(
         service.metrics.count("clinfit_refused_total", reason="queue-full")
         raise Problem("queue-full", "wait until other jobs are done", 30) from None
     except KeyReused:
-        raise Problem("key-reused", "take a new one") from None
+        raise _reused() from None
     finally:
         if not is_new:
             service.rates.charge(payer, -len(items))  # nothing was taken for it

@@ -66,7 +66,7 @@ def _takes_text(model: ServedModel) -> bool:
 
 async def _predict(service: Service, request: HttpRequest, key: Key, model: ServedModel, text: str) -> JSONResponse:
     ready(service)
-    tell(request, model, 1)
+    tell(request, model.name, model.sha256, 1)
     item = job_item(model, service, text, "1")
     if "error" in item:
         raise Problem(item["error"]["code"], item["error"]["detail"])

@@ -74,7 +74,11 @@ async def results(
         else ("text/csv", _csv(service, model, job))
     )
     name = f"{job.id}.{form}"
-    return StreamingResponse(lines, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    return StreamingResponse(
+        _with_first(await anext(lines), lines),
+        media_type=media,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 @router.get(
@@ -145,8 +149,20 @@ def result_out(model: Shown, result: Result) -> ItemOut:
 
 
 async def _pages(service: Service, job: Job) -> AsyncIterator[Sequence[Result]]:
+    """All results, each page known to be whole: raises Problem where the job is erased while it is read. A file is
+    broken off then behind what has been sent, so that nobody takes a part for the whole."""
     for start in range(0, job.total, PAGE):
-        yield await stored(service, service.store.results, job.id, start, PAGE)
+        page = await stored(service, service.store.results, job.id, start, PAGE)
+        if await stored(service, service.store.get, job.id) is None:
+            raise Problem("unknown-job", "it has been erased")
+        yield page
+
+
+async def _with_first(first: str, lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """What goes wrong before anything is sent is an answer of its own, so that the first page is there before."""
+    yield first
+    async for page in lines:
+        yield page
 
 
 async def _ndjson(service: Service, model: Shown, job: Job) -> AsyncIterator[str]:

@@ -1,6 +1,8 @@
 """What has to happen together in Redis: scripts in Lua, which the server runs alone. `redis.py` says what the keys are.
 
-Every script gets the hash tag as its key and its values as arguments, of which the first is mostly a job's id.
+Every script gets the hash tag as its key and its values as arguments, of which the first is mostly a job's id. What
+ends or erases a job deletes before it writes anything: a server whose memory is full refuses a script that begins with
+what may need more, and lets one go on that has begun.
 """
 
 #: What every script begins with. A chunk's state is token, tries, reason and, while it is held, the end of its holder's
@@ -41,16 +43,15 @@ local function ours(start, token, queue, entry)
   if not job('id') or job('ended') ~= '' then forget(queue, entry) return false end
   return chunk(start).token == tonumber(token) and redis.call('HEXISTS', key('results', ARGV[1]), start) == 0
 end
-local function wait_less(records)
-  local owner = job('owner')
+local function wait_less(owner, records)
   if redis.call('HINCRBY', key('waiting'), owner, -records) <= 0 then redis.call('HDEL', key('waiting'), owner) end
 end
 local function kept(keep) return job('keep') or keep end
 local function finish(state, keep)
   local undone = tonumber(job('total')) - tonumber(job('done'))
-  if undone > 0 then wait_less(undone) end
-  redis.call('HSET', key('job', ARGV[1]), 'state', state, 'ended', string.format('%.6f', now))
   redis.call('DEL', key('items', ARGV[1]), key('todo', ARGV[1]))
+  if undone > 0 then wait_less(job('owner'), undone) end
+  redis.call('HSET', key('job', ARGV[1]), 'state', state, 'ended', string.format('%.6f', now))
   leave(job('queue'), job('owner'), ARGV[1])
   keep = kept(keep)
   for _, part in ipairs({'job', 'results', 'chunks', 'failures'}) do
@@ -160,7 +161,7 @@ redis.call('EXPIRE', key('results', ARGV[1]), kept(ARGV[10]))
 for at, name in ipairs({'done', 'failed', 'referred'}) do
   redis.call('HINCRBY', key('job', ARGV[1]), name, ARGV[6 + at])
 end
-wait_less(tonumber(ARGV[7]))
+wait_less(job('owner'), tonumber(ARGV[7]))
 touch()
 forget(ARGV[4], ARGV[5])
 for _, failure in ipairs(cjson.decode(ARGV[11])) do
@@ -226,15 +227,16 @@ return 1
 #: job id: nothing of it stays
 ERASE = """
 if not job('id') then return 0 end
-if job('ended') == '' then wait_less(tonumber(job('total')) - tonumber(job('done'))) end
-local used, owner = job('key'), job('owner')
-if used then redis.call('DEL', used) end
-redis.call('ZREM', key('jobs'), ARGV[1] .. ':' .. owner)
-redis.call('ZREM', key('jobs', owner), ARGV[1])
-leave(job('queue'), owner, ARGV[1])
+local undone = job('ended') == '' and tonumber(job('total')) - tonumber(job('done')) or 0
+local used, owner, queue = job('key'), job('owner'), job('queue')
 for _, part in ipairs({'job', 'items', 'todo', 'results', 'chunks', 'failures'}) do
   redis.call('DEL', key(part, ARGV[1]))
 end
+if used then redis.call('DEL', used) end
+if undone > 0 then wait_less(owner, undone) end
+redis.call('ZREM', key('jobs'), ARGV[1] .. ':' .. owner)
+redis.call('ZREM', key('jobs', owner), ARGV[1])
+leave(queue, owner, ARGV[1])
 return 1
 """
 

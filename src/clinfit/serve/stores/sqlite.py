@@ -85,8 +85,8 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         """Raises ClinfitError when the file cannot be written, or is none of ours."""
         self._lock = threading.RLock()
-        #: The log could not be emptied: somebody was reading.
-        self._log_is_full = False
+        #: The log could not be emptied, since somebody was reading; or who emptied it before may have been killed.
+        self._log_is_full = True
         self._folder, self._proven = path.parent, float("-inf")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -284,6 +284,8 @@ class SqliteStore:
 
     def close(self) -> None:
         with self._lock:
+            if self._log_is_full:
+                self._empty_log()
             self._db.close()
 
     # ------------------------------------------------------------ chunks

@@ -107,7 +107,7 @@ function field(input, k) {
   const label = element("label", { htmlFor: id }, input.title + " ", hints ? element("span", { className: "hint", textContent: hints }) : null);
   let entry, list = null;
   if (input.type === "text") {
-    entry = element("textarea", { id, rows: input.main ? 9 : 3, maxLength: state.limits.characters });
+    entry = element("textarea", { id, rows: input.main ? 9 : 3 });
   } else {
     entry = element("input", { id, type: "text", inputMode: input.type === "number" ? "decimal" : "text" });
     if (input.values) {
