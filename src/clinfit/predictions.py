@@ -23,8 +23,9 @@ Then the kind's own:
     multiple-choice  gold, predicted: a letter. p_<letter> and label_mass as for classification, by the scoring that the
                      task's `answer` names; letters_<L>, texts_<L>, texts-normalised_<L>: probabilities by each scoring,
                      null where the family gives none
-    generation       gold: the reference. predicted, raw: the text that was written. nats, nats_tokens, nats_bytes: how
-                     unlikely the reference is (scoring/likelihood.py), null where the family gives no likelihood.
+    generation       gold: the reference. raw: the text that was written. predicted: the same without the reasoning that
+                     it may begin with (prompts/reasoning.py), '' where that has no end. nats, nats_tokens, nats_bytes:
+                     how unlikely the reference is (scoring/likelihood.py), null where the family gives no likelihood.
                      pieces, rounds: that a long record was read in, 0 of one read at once; null where all are read at
                      once or shortened
                      score_<metric>: of the text, joined from the run's item scores (item_scores.py); null where a
@@ -170,7 +171,7 @@ def _labels(task: Task, n: int, outputs: Outputs) -> Said:
 
 
 def _written(task: Task, n: int, outputs: Outputs) -> Said:
-    """Of generation: the text as it was written."""
+    """Of generation: the text as it was written, and its answer."""
     assert isinstance(outputs, TextOutputs)
     if len(outputs.texts) != n:
         raise ValueError(f"{len(outputs.texts)} texts for {n} records")
@@ -189,7 +190,7 @@ def _written(task: Task, n: int, outputs: Outputs) -> Said:
         ("rounds", outputs.rounds),
     ):
         own[column] = pd.array([None] * n if counts is None else counts, dtype="Int64")
-    return Said(outputs.texts, outputs.texts, outputs.tokens, own)
+    return Said(outputs.answers, outputs.texts, outputs.tokens, own)
 
 
 def _label_mass(task: Task, outputs: LabelOutputs) -> Columns:

@@ -113,3 +113,27 @@ def test_the_one_text_is_the_reference_that_shares_most_with_the_others_of_valid
     np.testing.assert_allclose(usual.score("token_f1"), [1.0, 2 / 5, 0.0])
     assert np.isnan(usual.score("number_precision")).all(), "it has no source of its own"
     assert GENERATION.usual(test, answers([])) == {} == GENERATION.usual(test, answers(["alone"]))
+
+
+def test_reasoning_is_told_with_those_that_do_not_end() -> None:
+    def reasoned(references: list[str]) -> list[str]:
+        return [f"<think>{text}" if k < 3 else f"<think>why</think>{text}" for k, text in enumerate(references)]
+
+    (finding,) = told(evaluated(reasoned), "reasoning-in-texts")
+    assert (finding["level"], finding["system"]) == ("warn", "tiny (after)")
+    assert "60 of 60 (100.0 %)" in finding["title"] and finding["evidence"].startswith("3 answers empty")
+    (whole,) = told(evaluated(lambda references: [f"why</think>{text}" for text in references]), "reasoning-in-texts")
+    assert whole["level"] == "info" and whole["evidence"] == "each reasoning has an end"
+
+
+def test_records_that_were_read_in_pieces_are_told_beside_their_likelihood(constant: Any) -> None:
+    task = task_of("generation", primary="token_f1")
+    assert isinstance(task, Generation)
+    table = written(task, list)
+    ours = np.flatnonzero((table["model"] == "tiny") & (table["stage"] == 1) & (table["split"] == "test"))
+    for column, count in (("pieces", 4), ("rounds", 1)):
+        table[column] = pd.array([0] * len(table), dtype="Int64")
+        table.loc[ours[:5].tolist(), column] = count
+    result = evaluate(study_of({"t": task}, bootstrap=200), table)["tasks"]["t"]
+    (finding,) = told(result, "likelihood-of-shortened")
+    assert "5 of 60 (8.3 %)" in finding["title"] and not told(constant, "likelihood-of-shortened")

@@ -24,7 +24,7 @@ from clinfit.data.archives import ARCHIVES, archive_files
 from clinfit.data.binary import is_binary
 from clinfit.data.catalog.entry import CATALOG_PREFIX
 from clinfit.data.values import cells_of, is_missing
-from clinfit.data.workbooks import opened_book, sheet_rows
+from clinfit.data.workbooks import formula_without_value, opened_book, sheet_rows
 from clinfit.errors import ClinfitError, nearest
 from clinfit.study.data import Data
 
@@ -361,7 +361,7 @@ def _excel(path: Path, sheet: str | None) -> pd.DataFrame:
                     fix=f"sheet: {nearest(sheet or '', names) or names[0]}" if names else "",
                 )
             rows = sheet_rows(book, sheet or names[0])
-        if any(None in row for row in rows) and (place := _formula_without_value(path, sheet or names[0])):
+        if any(None in row for row in rows) and (place := formula_without_value(path, sheet or names[0])):
             raise ClinfitError(
                 f"{path.name}, cell {place}: a formula without its result",
                 expected="results beside the formulas, as spreadsheet programs save them",
@@ -383,21 +383,6 @@ def _excel(path: Path, sheet: str | None) -> pd.DataFrame:
 def other_sheets(table: pd.DataFrame) -> list[str]:
     """The sheets of a table's file that were not read, since the study names none."""
     return table.attrs.get("other sheets", [])
-
-
-def _formula_without_value(path: Path, sheet: str) -> str | None:
-    """The first cell that a program wrote as a formula and nobody calculated; it would read as missing."""
-    from openpyxl.utils import get_column_letter
-
-    tables = []
-    for data_only in (False, True):
-        with opened_book(path, data_only=data_only) as book:
-            tables.append(sheet_rows(book, sheet))
-    for number, (written, held) in enumerate(zip(*tables, strict=True), start=1):
-        for column, (cell, value) in enumerate(zip(written, held, strict=True), start=1):
-            if value is None and cell is not None:
-                return f"{get_column_letter(column)}{number}"
-    return None
 
 
 def _parquet(path: Path) -> pd.DataFrame:

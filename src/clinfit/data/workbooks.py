@@ -65,3 +65,18 @@ def _transitional(strict: zipfile.ZipFile) -> io.BytesIO:
             archive.writestr(name, content)
     copy.seek(0)
     return copy
+
+
+def formula_without_value(path: Path, sheet: str) -> str | None:
+    """The first cell that a program wrote as a formula and nobody calculated; it would read as missing."""
+    from openpyxl.utils import get_column_letter
+
+    tables = []
+    for data_only in (False, True):
+        with opened_book(path, data_only=data_only) as book:
+            tables.append(sheet_rows(book, sheet))
+    for number, (written, held) in enumerate(zip(*tables, strict=True), start=1):
+        for column, (cell, value) in enumerate(zip(written, held, strict=True), start=1):
+            if value is None and cell is not None:
+                return f"{get_column_letter(column)}{number}"
+    return None

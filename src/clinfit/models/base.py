@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from clinfit.data.records import Record, Target
 from clinfit.errors import ClinfitError
+from clinfit.prompts.reasoning import answer_in
 from clinfit.scoring.likelihood import Likelihood
 from clinfit.study.models import ModelSection, ModelSpec, Train
 from clinfit.study.stages import Merge, Mix, Retain, Stage
@@ -117,7 +118,7 @@ class WrittenText:
 
 @dataclass(frozen=True)
 class TextOutputs:
-    """What a model wrote for n records: texts, why each ended, and (n,) tokens and seconds of each.
+    """What a model wrote for n records: texts, reasoning and all, why each ended, and (n,) tokens and seconds of each.
 
     tokens: 0 for a rule, which has none. prompt_tokens, dropped_tokens: as of `LabelOutputs`. losses: of the records'
     references, where they were asked for and the family has any. pieces, rounds: (n,) of records that were read in
@@ -133,6 +134,11 @@ class TextOutputs:
     losses: Likelihood | None = None
     pieces: NDArray[np.int64] | None = None
     rounds: NDArray[np.int64] | None = None
+
+    @property
+    def answers(self) -> list[str]:
+        """The texts without the reasoning that some begin with: what is scored, shown and handed out."""
+        return [answer_in(text) for text in self.texts]
 
     @classmethod
     def of(cls, written: Sequence[WrittenText]) -> "TextOutputs":

@@ -35,6 +35,7 @@ from clinfit.models.texts.long_input import Reading, readings
 from clinfit.models.validation import Judged, Looked
 from clinfit.prompts.encode import Encoded, Renderer
 from clinfit.prompts.places import neutral_token
+from clinfit.prompts.reasoning import answer_in
 from clinfit.scoring.answer_logits import check_answer_logits
 from clinfit.scoring.beginnings import Beginnings
 from clinfit.scoring.general_text import general_text, negative_log_likelihood
@@ -181,7 +182,7 @@ class CausalModel(NeuralModel[LanguageModel, LoadedCausal]):
                     return True
                 one = prompts[at][0]
                 own = "" if one.in_pieces else tokenizer.decode(ids, skip_special_tokens=True)
-                return heard(one.index, settled(own))
+                return heard(one.index, settled(answer_in(own)))
 
             requests = [Request(read.prompt_ids, limit, record_seed(self.seed, key)) for *_, key, read in prompts]
             loaded.generator.write(requests, stop_tokens(loaded.model, renderer.end_ids), sampling, finish, follow)

@@ -109,7 +109,7 @@ def ask(
 def said(served: Served, outputs: Outputs, n: int) -> Decisions:
     """Decisions from what the model said of n records."""
     if isinstance(outputs, TextOutputs):
-        texts: list[Target] = [*outputs.texts]
+        texts: list[Target] = [*outputs.answers]
         nothing = np.zeros((n, 0))
         return Decisions(nothing, texts, texts, _nobody(nothing), finish_reasons=outputs.finish_reasons)
     assert isinstance(outputs, LabelOutputs)

@@ -15,8 +15,8 @@ _LONGEST = 30
 
 def shown_number(quantity: Quantity) -> str:
     """A number as a reader knows it; a date by its parts."""
-    if quantity.unit.startswith("date"):
-        return quantity.unit.removeprefix("date").strip()
+    if quantity.date is not None:
+        return quantity.date.shown
     if abs(quantity.written) < 10**15:
         return f"{float(quantity.written):.15g}"
     digits = f"{Decimal(int(quantity.written)):f}"

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from jinja2 import TemplateError
 
 from clinfit.errors import ClinfitError
+from clinfit.prompts.reasoning import MARKS
 
 #: Used for tokenizers without a chat template of their own (plain language models).
 PLAIN_TEMPLATE = (
@@ -25,13 +26,6 @@ _FIXED_CLOCK = (
     + "".join(f" | replace('{part}', '{value}')" for part, value in _DATE_PARTS.items())
     + " }}{%+ endmacro +%}"
 )
-#: What begins and ends a model's reasoning.
-_REASONING = {
-    "<think>": "</think>",
-    "<thinking>": "</thinking>",
-    "<seed:think>": "</seed:think>",
-    "[THINK]": "[/THINK]",
-}
 _STAND_IN = "CLINFITSTANDIN"
 
 
@@ -57,7 +51,7 @@ class Chat:
         )
         texts = texts or [self._frame]
         self.thinking: Literal["none", "off", "stripped"] = (
-            "stripped" if stripped else "off" if any(mark in self.tail for mark in _REASONING) else "none"
+            "stripped" if stripped else "off" if any(mark in self.tail for mark in MARKS) else "none"
         )
         self._special = special_tokens(tokenizer)
         self._markup = sorted(self._special.values(), key=len, reverse=True)
@@ -159,7 +153,7 @@ def _chat_parts(
                 fix="use a base whose chat template allows it, or give the tokenizer another chat_template",
             )
         texts.append(text)
-    opened = next((mark for mark, end in _REASONING.items() if tail.rfind(mark) > tail.rfind(end)), None)
+    opened = next((mark for mark, end in MARKS.items() if tail.rfind(mark) > tail.rfind(end)), None)
     if opened:
         raise ClinfitError(
             f"this tokenizer's chat template begins a reasoning ({opened}) before every answer, so labels would be "
@@ -172,7 +166,7 @@ def _chat_parts(
 
 def _without_opened(prompt: str) -> str:
     """A generation prompt without the mark of a reasoning that it ends with."""
-    mark = next((mark for mark in _REASONING if prompt.rstrip().endswith(mark)), None)
+    mark = next((mark for mark in MARKS if prompt.rstrip().endswith(mark)), None)
     return prompt if mark is None else prompt[: prompt.rindex(mark)]
 
 

@@ -1,7 +1,7 @@
 """A generated answer to a label, or `unparsed` with the reason. In doubt it is unparsed, never the nearest label.
 
 `PARSERS` names the ways in which saved answers can be read. The strict one is the default and the one of every report
-that does not name another. Reasoning in <think>...</think> is removed first. Then it accepts three forms of an answer:
+that does not name another. Reasoning (prompts/reasoning.py) is removed first. Then it accepts three forms of an answer:
 
     stated     "Final answer: Cancer.", "The label is Non-Cancer", {"label": "Cancer"}
     alone      a sentence or a line that holds nothing but the label: "Cancer", "**Yes**", "Yes. There was ..."
@@ -16,6 +16,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+from clinfit.prompts.reasoning import without_reasoning
 
 DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
 WORD = r"[^\W_]"
@@ -129,7 +131,7 @@ def _answer(text: str, labels: Sequence[str]) -> str | Parsed:
         return Parsed(None, "a label holds no readable character")
     if len(set(keys)) < len(keys):
         return Parsed(None, "labels differ only in case or punctuation")
-    answer = _without_reasoning(_plain(text))
+    answer = without_reasoning(_plain(text))
     if answer is None:
         return Parsed(None, "unfinished reasoning")
     return answer if answer.strip() else Parsed(None, "empty")
@@ -173,13 +175,6 @@ def _key(text: str) -> str:
     folded = _plain(text).casefold().strip()
     inner = re.sub(r"^(?:(?!-\d)[^\w+%]|_)+|(?:[^\w+%]|_)+$", "", folded)
     return re.sub(r"(?<=\w)(?:[\s-]|_)+(?=\w)", " ", inner) or folded
-
-
-def _without_reasoning(text: str) -> str | None:
-    """The text after the last </think> with all closed blocks removed; None when a block is left open."""
-    text = re.sub(r"<think>.*?</think>", " ", text, flags=re.IGNORECASE | re.DOTALL)
-    text = re.split(r"</think>", text, flags=re.IGNORECASE)[-1]  # a template may have opened the block itself
-    return None if "<think>" in text.casefold() else text
 
 
 def _mask(text: str, labels: Sequence[str]) -> str:

@@ -34,6 +34,8 @@ from clinfit.evaluation.metrics.text.flips import laterality_flips, negation_fli
         ("Fever.", "Doctor: Any fever?\nPatient: Um, no, nothing.", 1),
         ("Fever.", "Doctor: Any fever?\nPatient: Yes.", 0),
         ("Fever.", "No fever yesterday. Fever today.", 0),
+        ("No, I have asthma.", "Asthma.", 0),
+        ("No, I have no asthma.", "No asthma.", 0),
         ("Fever.", "Asthma.", None),
     ],
 )

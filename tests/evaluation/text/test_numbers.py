@@ -84,6 +84,18 @@ def same(one: str, other: str) -> bool:
         ("2.5 billion cells", "2500000000 cells"),
         ("T38.5", "38.5"),
         ("5 mın", "5 min"),
+        ("140/90 mm Hg", "140/90 mmHg"),
+        ("5x7 cm", "5 cm by 7 cm"),
+        ("1.5x2.0X3.1cm", "1.5 x 2.0 x 3.1 cm"),
+        ("2x10 cm", "2 cm and 10 cm"),
+        ("104.9F, 38.5C", "104.9 °F, 38.5 °C"),
+        ("40U", "40 units"),
+        ("67yo, 44y/o", "67 years, 44 years"),
+        ("67M and 45F", "67 and 45"),
+        ("x3days", "for 3 days"),
+        ("10:30am", "10:30 am"),
+        ("12K", "12 thousand"),
+        ("98%RA", "98"),
     ],
 )
 def test_one_quantity_written_twice(one: str, other: str) -> None:
@@ -96,7 +108,8 @@ def test_one_quantity_written_twice(one: str, other: str) -> None:
         ("0.9", "9.0"), ("5 mg", "5 g"), ("5 mg", "5 mcg"), ("5 mg", "5 ml"), ("5 %", "5"), ("-5", "5"),
         ("5 days", "5 weeks"), ("01/02/09", "01/03/09"), ("mg/dl 5 mg/dl", "5 mg/l"), ("1,000", "1.0"),
         ("½ tablet", "2 tablets"), ("1½ mg", "1 mg"), ("q8h", "q6h"), ("2x/day", "3x/day"), ("x2", "x3"),
-        ("10⁹", "10⁶"), ("5 million", "5"),
+        ("10⁹", "10⁶"), ("5 million", "5"), ("90 mm", "90 mm Hg"), ("104.9F", "98.6F"), ("5x7 cm", "2x3 cm"),
+        ("40U", "10U"), ("5 cm x 7 mm", "5x7 mm"),
     ],
 )  # fmt: skip
 def test_two_quantities(one: str, other: str) -> None:
@@ -104,7 +117,8 @@ def test_two_quantities(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["vitamin B12", "COVID-19", "T12 and T4", "IL-6 and HbA1c", "no one", "the 1990s are not", "Q10", ""]
+    "text",
+    ["vitamin B12", "COVID-19", "T12 and T4", "IL-6 and HbA1c", "no one", "the 1990s are not", "Q10", "17q21", ""],
 )
 def test_names_are_no_numbers(text: str) -> None:
     assert quantities(text) == frozenset()
@@ -122,6 +136,54 @@ def test_precision_and_recall() -> None:
     assert unsupported_numbers("90 and 91 and 92", source) == 2.0
     assert number_recall("50 mg", ["50 mg for 3 days", "none"]) == 0.5
     assert number_recall("50 mg", ["none"]) is None
+
+
+def test_an_invented_number_with_letters_at_it_does_not_pass() -> None:
+    source = "Temp 98.6F, BP 120/80 mmHg, a 2x3 cm mass, insulin 10U, 67M."
+    assert unsupported_numbers("Temperature 98.6 °F, 120/80 mm Hg, 2 x 3 cm, 10 units, 67-year-old", source) == 0.0
+    assert unsupported_numbers("104.9F, 120/90 mmHg, 5x7 cm, 40U, 76M", source) == 6.0
+
+
+DATES = [
+    "04/15/2005", "15/04/2005", "4/15/05", "15.4.05", "2005-04-15", "April 15, 2005", "Apr. 15th 2005", "15 APRIL 2005",
+    "the 15th of April 2005", "April fifteenth, two thousand five", "fifteenth of April in two thousand and five",
+    "April fifteen of twenty oh five",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("one", DATES)
+@pytest.mark.parametrize("other", DATES)
+def test_a_date_is_the_same_in_every_notation(one: str, other: str) -> None:
+    assert unsupported_numbers(f"Seen on {one}.", f"It was {other}, he says.") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("04/15/2005", "April 16, 2005"), ("04/15/2005", "May 15, 2005"), ("04/15/2005", "April 15, 2006"),
+        ("04/05/2005", "05/04/2005"), ("July 29, 1993", "7/29/94"), ("July twenty ninth", "July twenty eighth"),
+        ("April 15, 1905", "April 15, 2005"), ("10-20-30", "10-20-31"),
+    ],
+)  # fmt: skip
+def test_two_dates(one: str, other: str) -> None:
+    assert unsupported_numbers(one, other) == unsupported_numbers(other, one) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("part", "whole"),
+    [
+        ("April 15", "04/15/2005"), ("4/15/05", "on April fifteenth"), ("the 15th", "April 15, 2005"),
+        ("in 2005", "4/15/05"), ("4/15", "fifteenth of April"), ("5/4/2005", "April 5, 2005"),
+        ("4/5/2005", "April 5, 2005"),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_date_is_found_in_it(part: str, whole: str) -> None:
+    assert unsupported_numbers(part, whole) == 0.0
+
+
+@pytest.mark.parametrize("text", ["She may 5 mg take.", "March 45 steps", "may one ask", "April 5.5 mg", "May 5 %"])
+def test_months_that_are_words_make_no_date(text: str) -> None:
+    assert all(quantity.date is None for quantity in quantities(text))
 
 
 def test_digits_of_which_none_is_read_have_no_number() -> None:

@@ -56,6 +56,7 @@ def test_empty_and_cut_off() -> None:
         "Sure, here is the summary: asthma", "Sure! Asthma", "**Certainly!** Asthma", "Here is a short summary: x",
         "Here's the summary", "Of course, asthma", "Based on the provided text, asthma", "As an AI language model, I",
         "I'd be happy to help", "Okay, here it is", "The following is a summary",
+        "Sure here is the summary", "Absolutely \u2013 asthma", "Of course here it is",
     ],
 )  # fmt: skip
 def test_preambles(text: str) -> None:
@@ -67,6 +68,7 @@ def test_preambles(text: str) -> None:
     [
         "Asthma.", "Surely asthma.", "Here for asthma.", "Okay after surgery.", "The patient is sure.",
         "I have asthma.", "Based on the film, pneumonia.", "Certain drugs help.", "",
+        "Absolutely no evidence of asthma.", "Certainly a tumour.", "Of course asthma.",
     ],
 )  # fmt: skip
 def test_answers_that_begin_alike_are_no_preambles(text: str) -> None:

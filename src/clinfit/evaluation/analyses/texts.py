@@ -24,6 +24,7 @@ from clinfit.evaluation.system_results import LikelihoodDict, WrittenDict
 from clinfit.evaluation.text_answers import TextAnswers
 from clinfit.evaluation.text_results import DoubtfulText, DoubtfulTexts, TextMetricGroup, TextMetrics
 from clinfit.findings import Finding
+from clinfit.prompts.reasoning import reasons, without_reasoning
 from clinfit.study.evaluation import GenerationEvaluation
 from clinfit.study.tasks import Writing
 
@@ -133,7 +134,9 @@ def written(context: MeasuredContext, item: Measured) -> Outcome:
         length_ratio=quartiles(answers.score("length_ratio")),
         likelihood={split: likely for split, part in splits.items() if (likely := _likelihood(part.answers))},
     )
-    return section, [] if item.system.rule else [*_alike(item, rows), *_of_texts(item, answers)]
+    if item.system.rule:
+        return section, []
+    return section, [*_alike(item, rows), *_of_texts(item, answers), *_reasoning(item, rows), *_in_pieces(item, rows)]
 
 
 def _likelihood(answers: TextAnswers) -> LikelihoodDict | None:
@@ -169,6 +172,42 @@ def _alike(item: Measured, rows: pd.DataFrame) -> Iterator[Finding]:
         "such a text says nothing of its record: look at the prompt, train longer or with a lower learning rate",
         item.name,
     )
+
+
+def _reasoning(item: Measured, rows: pd.DataFrame) -> Iterator[Finding]:
+    """That texts begin with a reasoning, which is no part of the answer, and how many are nothing else."""
+    wrote = rows.loc[rows["raw"].notna(), "raw"].astype(str)
+    reasoned = wrote[wrote.map(reasons)]
+    if not len(reasoned):
+        return
+    endless = int(reasoned.map(lambda text: without_reasoning(text) is None).sum())
+    answers = "answer" if endless == 1 else "answers"
+    yield Finding(
+        "warn" if endless else "info",
+        "reasoning-in-texts",
+        f"{item.name} reasons before {count_of(len(reasoned), len(rows))} of its answers, which is left out of them",
+        f"{endless} {answers} empty, since the reasoning has no end" if endless else "each reasoning has an end",
+        "raise max_new_tokens, or choose a base that answers without reasoning" if endless else "",
+        item.name,
+    )
+
+
+def _in_pieces(item: Measured, rows: pd.DataFrame) -> Iterator[Finding]:
+    """That what is likely is asked behind another prompt than what was written."""
+    if "pieces" not in rows:
+        return
+    pieces, nats = numbers(rows, "pieces"), numbers(rows, "nats")
+    several = int(((np.nan_to_num(pieces) > 0) & np.isfinite(nats)).sum())
+    if several:
+        yield Finding(
+            "info",
+            "likelihood-of-shortened",
+            f"{item.name} read {count_of(several, len(rows))} of the records in pieces",
+            "how likely it finds their references, and faults in them, is asked behind the record shortened to what it "
+            "reads at once: perplexity, bits per byte and the contrasts hold that",
+            "",
+            item.name,
+        )
 
 
 def _commonest(texts: pd.Series) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from clinfit.data.records import Record
 from clinfit.models.base import FinishReason, WrittenText
 from clinfit.prompts.encode import Encoded, Renderer
+from clinfit.prompts.reasoning import answer_in
 from clinfit.study.tasks import Generation, Task
 
 #: The most times that a record is divided.
@@ -66,7 +67,7 @@ class Reading:
         self.prompt_tokens += len(read.prompt_ids)
         self.seconds += seconds
         if self._open:
-            self._open[k] = text
+            self._open[k] = answer_in(text)
             return None
         pieces, rounds = (self.pieces, self.rounds) if self.counted else (None, None)
         return WrittenText(text, reason, tokens, self.seconds, self.prompt_tokens, read.dropped, pieces, rounds)

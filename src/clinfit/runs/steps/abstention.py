@@ -3,9 +3,10 @@
     abstention/<task>-stage<n>.parquet    condition, id, group, context, declined, empty, nats, tokens; no text
 
 `given`: every test record as it was answered, with how unlikely the model finds its own text, which evaluation ranks
-the items by; `context` says whether it has one of its own. `removed`: records whose context was taken away. `swapped`:
-others that have the context of a record of another group. What is kept of a text that is written here is whether it
-declines, from the moment it is written.
+the items by (not known where the text was written behind another prompt than the record's: of a record that was read in
+pieces, and behind a reasoning); `context` says whether it has one of its own. `removed`: records whose context was
+taken away. `swapped`: others that have the context of a record of another group. What is kept of a text that is written
+here is whether it declines, from the moment it is written.
 """
 
 import hashlib
@@ -15,17 +16,20 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clinfit.data.records import Record
+from clinfit.evaluation.answers import numbers
 from clinfit.evaluation.metrics.text.declining import declines
 from clinfit.evaluation.metrics.text.form import empty
 from clinfit.models.base import Writer, WrittenText
+from clinfit.prompts.reasoning import answer_in, reasons
 from clinfit.runs.steps.written import WrittenTexts
 from clinfit.study.evaluation import Abstention
 from clinfit.study.tasks import Generation
 
 #: Raised when texts are read otherwise than before.
-VERSION = 2
+VERSION = 3
 
 Condition = Literal["removed", "swapped"]
 #: What an answer is, in the place of its text.
@@ -71,7 +75,7 @@ def abstention_table(
     left = [record for _, record in again if record.id not in written]
 
     def keep(index: int, text: WrittenText) -> None:
-        written.add(left[index].id, replace(text, text=_said(text.text, asked)))
+        written.add(left[index].id, replace(text, text=_said(answer_in(text.text), asked)))
         advance(len(written), len(again), "asked again")
 
     try:
@@ -89,14 +93,21 @@ def _given_rows(
     """The answers as they are, with their likelihood; end of turn included, as in training."""
     texts = dict(zip(answers["id"].astype(str), answers["predicted"].astype(str), strict=True))
     losses = model.likelihood(name, [replace(record, target=texts[record.id]) for record in records])
-    n = len(records)
-    nats = np.full(n, np.nan) if losses is None else losses.nats
-    tokens = np.full(n, np.nan) if losses is None else losses.tokens.astype(np.float64)
+    unknown = np.full(len(records), np.nan)
+    nats, tokens = (unknown, unknown) if losses is None else (losses.nats, losses.tokens.astype(np.float64))
+    elsewhere = _behind_other_prompts(answers.set_index(answers["id"].astype(str)), [record.id for record in records])
+    nats, tokens = (np.where(elsewhere, np.nan, counts) for counts in (nats, tokens))
     return [
         _row("given", record, _said(texts[record.id], asked), _has_context(record, asked))
         | {"nats": nats[at], "tokens": tokens[at]}
         for at, record in enumerate(records)
     ]
+
+
+def _behind_other_prompts(answers: pd.DataFrame, ids: Sequence[str]) -> NDArray[np.bool_]:
+    """(n,) whether the text of a record was written behind more, or other text, than its prompt. answers: by id."""
+    rows = answers.loc[list(ids)]
+    return (numbers(rows, "pieces") > 0) | rows["raw"].astype(str).map(reasons).to_numpy(dtype=np.bool_)
 
 
 def _row(condition: str, record: Record, said: str, context: bool) -> dict[str, Any]:

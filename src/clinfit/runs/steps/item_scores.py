@@ -27,7 +27,7 @@ from clinfit.study.schema import Study
 from clinfit.study.tasks import Extraction, TextTask
 
 #: Raised when a metric is computed otherwise than before, so that texts are scored again.
-VERSION = 2
+VERSION = 3
 #: The same of the metrics that need weights of their own.
 JUDGES = 2
 #: Texts between two words to whoever waits.

@@ -10,8 +10,8 @@ Rules, in the manner of NegEx (Chapman et al., 2001) and ConText (Harkema et al.
 - Denied: a word such as no, not, without, denies, negative before the name in one sentence, with no `but`, `except`,
   `however`, `has`, `reports`, ... between; or `is ruled out`, `not present`, `absent` right behind it; or `(-)` before
   it (`(-) fever (+) cough`) or behind it (`fever (-), cough (+)`): a sign between two words stands as the first sign
-  of the sentence that has a word on one side alone. Not: no change, no increase, not only, not sure; and what has a
-  `(+)` in that place is affirmed whatever stands before it.
+  of the sentence that has a word on one side alone. Not: no change, no increase, not only, not sure, no, I have; and
+  what has a `(+)` in that place is affirmed whatever stands before it.
 - In a dialogue, a question about something is denied where the next sentence begins with no, nope, nothing, I don't.
 - A relative's: mother, brother, family, ... before the name in one sentence with no `patient`, `he`, `she` between, or
   `in his brother`, `side of the family` behind it; and in the answer to a question about the family. Not somebody who
@@ -38,9 +38,11 @@ _STOPS = frozenset(
     """but except however although though which because yes has reports reported complains complained presents
     presented shows showed reveals revealed""".split()
 )
-#: Words that make a negation before them say something else.
+#: Words that make a negation before them say something else, those behind the `no` of an answer among them: `No, I have
+#: asthma`.
 _NO_NEGATION = frozenset(
-    """change increase decrease improvement significant only longer sure certain rule further""".split()
+    """change increase decrease improvement significant only longer sure certain rule further i he she we they it
+    there""".split()
 )
 _BEHIND = (("ruled", "out"), ("not", "present"), ("absent",), ("was", "negative"), ("is", "negative"), ("unlikely",))
 _NO_ANSWER = re.compile(

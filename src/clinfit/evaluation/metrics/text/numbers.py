@@ -1,15 +1,16 @@
 """Numbers, doses and units: those of the output against the source, and those of the reference against the output.
 
 A quantity is a value with a unit, brought to one unit of its kind: 500 mg = 0.5 g, 24 hours = 1 day, 5 mg/dL = 50 mg/L.
-Read are digits with thousands and with a decimal point or comma, both ends of a range (`5-10 mg`, `5-10k`), dates
-(`01/10/09`), per cent, fractions of one sign (`1½`), powers of ten (`10⁹`, `10^9`, `10*9/L`, `5e3`, and `10E9/L` as
-laboratories write 10⁹; in `5x10^9` the 5 and the power), `5 million`, `150k`, `7.5 K/µL`, temperatures (`T38.5`), how
-often (`q8h`, `2x/day`, `x2`), number words (`twenty-six`; `one` only before a unit). Not read are digits inside a name
-(B12, COVID-19), units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); spaces that break divide
-numbers (`1 000 mg`, since `2 500 mg tablets` are two). A text with digits of which none is read has no number of
-unsupported ones.
+Read are digits with thousands and with a decimal point or comma, both ends of a range (`5-10 mg`, `5-10k`), all sides
+of `2x3x4 cm`, dates (dates.py), per cent, fractions of one sign (`1½`), powers of ten (`10⁹`, `10^9`, `10*9/L`, `5e3`,
+and `10E9/L` as laboratories write 10⁹; in `5x10^9` the 5 and the power), `5 million`, `150k`, `7.5 K/µL`, temperatures
+(`T38.5`, `38.5C`), how often (`q8h`, `2x/day`, `x2`), number words (`twenty-six`; `one` only before a unit). Letters
+behind a number that are no unit (`67M`, `101F`) tell none. Not read are digits inside a name (B12, COVID-19, 17q21),
+units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); spaces that break divide numbers (`1 000 mg`,
+since `2 500 mg tablets` are two). A text with digits of which none is read has no number of unsupported ones.
 
-A quantity is found again where the same value has the same unit, or where one of the two is written without a unit.
+A quantity is found again where the same value has the same unit, or where one of the two is written without a unit; a
+date where it is the same day, and a number where it is the day, the month or the year of a date.
 Only whether it is there is asked, not what it is said of, so these are proxies: a right number for the wrong drug
 counts as found. A time that a dose is for (`mg/day`, `mg daily`) is not read.
 """
@@ -20,9 +21,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import zip_longest
 
+from clinfit.evaluation.metrics.text.dates import Date, same_date, taken_out
 from clinfit.evaluation.metrics.text.normalise import NUMBER, value
+from clinfit.evaluation.metrics.text.spelt import THOUSANDS, spelt
 
 #: Unit -> what one of it is in the unit of its kind.
 _KINDS: dict[str, dict[str, Fraction]] = {
@@ -59,10 +61,10 @@ _KINDS: dict[str, dict[str, Fraction]] = {
         "day days": Fraction(86400),
         "week weeks wk wks": Fraction(7 * 86400),
     },
-    "month": {"month months mo": Fraction(1), "year years yr yrs": Fraction(12)},
+    "month": {"month months mo": Fraction(1), "year years yr yrs y yo y/o": Fraction(12)},
     "%": {"% percent percentage": Fraction(1)},
     "mmhg": {"mmhg": Fraction(1)},
-    "unit": {"unit units iu": Fraction(1)},
+    "unit": {"unit units iu u": Fraction(1)},
     "meq": {"meq": Fraction(1)},
     "kcal": {"kcal calories": Fraction(1)},
     "degree": {"degree degrees": Fraction(1)},
@@ -74,85 +76,74 @@ UNITS = {
 #: What a concentration or a dose by weight is divided by; `100 ml` is a decilitre.
 _DIVISORS = sorted((name for name, (kind, _) in UNITS.items() if kind in {"g", "l"}), key=len, reverse=True)
 
-_ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_WORDS = (
-    {name: number for number, name in enumerate(["zero", *_ONES, *_TEENS])}
-    | {name: 10 * tens for tens, name in enumerate(_TENS, start=2)}
-    | {"a": 1}
-)
-_SMALL = rf"(?:(?:{'|'.join(_TENS)})(?:[\s-](?:{'|'.join(_ONES)}))?|zero|{'|'.join([*_TEENS, *_ONES])})"
-_HUNDREDS = rf"(?:(?:{_SMALL}|a)\shundred(?:\s(?:and\s)?{_SMALL})?|{_SMALL})"
-_THOUSANDS = rf"(?:(?:{_HUNDREDS}|a)\sthousand(?:\s(?:and\s)?{_HUNDREDS})?|{_HUNDREDS})"
-
-_UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True)) + r"|per\scent|mm\shg"
+#: Those with a space first: `mm Hg` begins as `mm` does.
+_UNIT = r"per\scent|mm\shg|" + "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _AFTER = rf"\s?-?(?P<unit>{_UNIT})(?![^\W\d_])(?:\s?(?:/|per)\s?(?P<hundred>100\s?)?(?P<per>{'|'.join(_DIVISORS)})\b)?"
-_DATE = re.compile(r"(?<![\w/.-])(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?![\w/-])", re.ASCII)
 _LISTED = re.compile(r"(?:^|(?<=[.:;?!])\s+)\d{1,2}[.)]\s+(?=[A-Z])", re.MULTILINE)
 #: Letters that match those of a unit without regard to case, and that case folding leaves or makes two of.
 _FOLDED = str.maketrans("\u0130\u0131\u017f", "Iis")
-#: What stands at a number and belongs to no name: the x of 5x10^9, q8h, 2x/day, x2, T38.5.
+#: The x of 2x3 cm, but not of 5x10^9.
+_BY = re.compile(r"(?<=\d)[xX](?=\d)(?!10(?:[\^*\u2070-\u207b\u00b2\u00b3\u00b9]|[eE]\d))")
+#: What stands at a number and belongs to no name: the x of 5x10^9, q8h, 2x/day, x2, x3days, T38.5.
 _AT_NUMBERS = re.compile(
     r"(?:(?<=\d)|(?<![^\W_]))[xX*](?=10(?:[\^*\u2070-\u207b\u00b2\u00b3\u00b9]|[eE]\d))|"
     r"(?<![^\W_])[qQ]\.?(?=\d{1,2}(?:-\d{1,2})?\s?(?:h|hrs?|hours?|min|days?|wk|weeks?)\b)"
-    r"|(?<![^\W_])x(?=\d{1,2}(?![^\W_]))|(?<=\d)x(?![^\W_])|(?<![^\W_])T(?=\d{2,3}\.\d)"
+    r"|(?<![^\W_])x(?=\d{1,2}(?:h|hrs?|hours?|d|days?|wks?|weeks?|mo|months?)?(?![^\W_]))|(?<=\d)x(?![^\W_])|(?<![^\W_])T(?=\d{2,3}\.\d)"
 )
 _PARTS = "\u00bc-\u00be\u2150-\u215e"
-_SCALES = {"million": 10**6, "billion": 10**9, "k": 10**3}
-_SCALE = r"(?:\s(?P<scale>million|billion)\b|(?:\s(?=k/[u\u00b5\u03bcm]l\b))?(?P<k>k)(?![^\W_]))"
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "k": 10**3}
+_SCALE = r"(?:\s(?P<scale>thousand|million|billion)\b|(?:\s(?=k/[u\u00b5\u03bcm]l\b))?(?P<k>k)(?![^\W_]))"
 _EXPONENT = r"[-+\u2212]?\d{1,2}(?![^\W_])"
 _POWER = (
     rf"(?:(?<=10)(?<![\d.,]10)(?:(?P<power>\u207b?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]{{1,2}})|(?:\^|[*e](?=\d+\s?/))(?P<caret>{_EXPONENT}))"
     rf"|e(?P<e>{_EXPONENT}))"
 )
-#: No letter, digit or `COVID-` before it, and no letter after it but those of a unit.
+#: No letter, digit or `COVID-` before it. Letters behind it that are no unit (104.9F, 67M) tell none; 1990s and 17q21
+#: are names.
 _DIGITS = re.compile(
     rf"(?<![^\W_])(?<![^\W\d_{_PARTS}]-)(?<!\d[.,])(?P<sign>(?<![\w)\]%.])[-\u2212])?"
     rf"(?>(?P<number>{NUMBER}|\.\d+)(?:{_POWER}|\s?(?P<and>[{_PARTS}])|{_SCALE})?|(?P<part>[{_PARTS}]))"
-    rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?![^\W_]))",
+    rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?!s(?![^\W_]))[^\W\d_]*(?![^\W_]))",
     re.IGNORECASE,
 )
-_SPELT = re.compile(rf"(?<![^\W_])(?>(?P<words>{_THOUSANDS}))(?:{_AFTER}|(?![^\W_]))", re.IGNORECASE)
+_SPELT = re.compile(rf"(?<![^\W_])(?>(?P<words>{THOUSANDS}))(?:{_AFTER}|(?![^\W_]))", re.IGNORECASE)
 _SPAN = re.compile(r"\s?(?:-|\u2013|\u2014|to)\s?", re.IGNORECASE)
 _RANGE = re.compile(r"\s?(?:-|\u2013|\u2014|/|x|\u00d7|to|by|and|or)\s?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """value: in the unit of its kind. unit: "" for a bare number; that of a date holds its parts. written: the number
-    as it stands in the text."""
+    """value: in the unit of its kind. unit: "" for a bare number. written: the number as it stands in the text. date:
+    of one, which has no value and no unit of its own."""
 
     value: Fraction
     unit: str
     written: Fraction
+    date: Date | None = None
 
 
 @lru_cache(maxsize=256)
 def quantities(text: str) -> frozenset[Quantity]:
     """The quantities that a text holds."""
-    found: set[Quantity] = set()
-
-    def note(date: re.Match[str]) -> str:
-        parts = "/".join(str(int(date[part])) for part in (1, 3, 4))
-        found.add(Quantity(Fraction(0), f"date {parts}", Fraction(0)))
-        return " " * len(date[0])
-
-    rest = _LISTED.sub("\n", _DATE.sub(note, text.translate(_FOLDED)))
+    rest, dates = taken_out(text.translate(_FOLDED))
+    found = {Quantity(Fraction(0), f"date {date.shown}", Fraction(0), date) for date in dates}
+    rest = _BY.sub(" x ", _LISTED.sub("\n", rest))
     return frozenset(found | _read(_AT_NUMBERS.sub(" ", rest)))
 
 
 def unsupported(wanted: Collection[Quantity], known: Collection[Quantity]) -> list[Quantity]:
     """Those that are not found among the known ones."""
     same = {(quantity.value, quantity.unit) for quantity in known}
+    dates = [quantity.date for quantity in known if quantity.date is not None]
+    of_dates = {Fraction(number) for date in dates for number in date.numbers()}
     bare = {quantity.written for quantity in known if quantity.unit == ""}
-    numbers = {quantity.written for quantity in known if not quantity.unit.startswith("date")}
+    numbers = of_dates | {quantity.written for quantity in known if quantity.date is None}
 
     def is_found(quantity: Quantity) -> bool:
+        if (date := quantity.date) is not None:
+            return any(same_date(date, other) for other in dates)
         if (quantity.value, quantity.unit) in same:
             return True
-        if quantity.unit.startswith("date"):
-            return False
         return quantity.written in (numbers if quantity.unit == "" else bare)
 
     return [quantity for quantity in wanted if not is_found(quantity)]
@@ -181,20 +172,23 @@ def _share_found(wanted: Collection[Quantity], known: Collection[Quantity]) -> f
 
 
 def _read(text: str) -> set[Quantity]:
-    """Quantities in digits and in words; the first end of a range has the unit and the scale of the second."""
+    """Quantities in digits and in words; those of a range, or of `2 x 3 x 4 cm`, have the unit of the last, and the
+    first end of a range has the scale of the second."""
     found: set[Quantity] = set()
     matches = sorted([*_DIGITS.finditer(text), *_SPELT.finditer(text)], key=lambda match: match.start())
-    for match, following in zip_longest(matches, matches[1:]):
+    following, last = None, None
+    for match in reversed(matches):
         number, unit, scale = _number(match), _unit(match), _scale(match)
         if following:
             between = text[match.end() : following.start()]
-            unit = unit or (_unit(following) if _RANGE.fullmatch(between) else None)
+            unit = unit or (last if _RANGE.fullmatch(between) else None)
             if scale is None and _unit(match) is None and _SPAN.fullmatch(between) and _is_less(number, following):
                 scale = _scale(following)
         if number is not None and not (unit is None and match[0].casefold() == "one"):
             kind, factor = unit or ("", Fraction(1))
             number *= scale or 1
             found.add(Quantity(number * factor, kind, number))
+        following, last = match, unit
     return found
 
 
@@ -208,7 +202,7 @@ def _number(match: re.Match[str]) -> Fraction | None:
     """Without its scale."""
     parts = match.groupdict()
     if (words := parts.get("words")) is not None:
-        return Fraction(_spelt(words.casefold()))
+        return Fraction(spelt(words))
     sign = -1 if parts["sign"] else 1
     if parts["part"]:
         return sign * _part(parts["part"])
@@ -235,18 +229,6 @@ def _ten_to(exponent: str) -> Fraction:
 def _part(sign: str) -> Fraction:
     """The value of a fraction of one sign."""
     return Fraction(unicodedata.numeric(sign)).limit_denominator(10)
-
-
-def _spelt(words: str) -> int:
-    total = hundreds = 0
-    for word in re.split(r"[\s-]+", words):
-        if word == "hundred":
-            hundreds *= 100
-        elif word == "thousand":
-            total, hundreds = hundreds * 1000, 0
-        else:
-            hundreds += _WORDS.get(word, 0)
-    return total + hundreds
 
 
 def _unit(match: re.Match[str]) -> tuple[str, Fraction] | None:
