@@ -147,6 +147,29 @@ def test_a_model_in_the_address_is_not_passed_over(client: TestClient) -> None:
         assert places(response) == [("parameter", "model")] and CANARY not in response.text
 
 
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/v1/jobs?limti=5", "limit, before"), (f"/v1/jobs/{'0' * 32}?x={CANARY}", "no parameters"),
+        (f"/v1/jobs/{'0' * 32}/results?limit=5&{CANARY}=2", "after, limit, format"),
+        (f"/predictions/{'0' * 32}?model=a", None),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_an_address_does_not_take_is_not_passed_over(
+    client: TestClient, path: str, known: str | None
+) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid") and CANARY not in response.text
+    if known is not None:
+        assert places(response) == [("parameter", "*")] and response.json()["detail"] == f"the address takes {known}"
+
+
+def test_other_names_for_a_model_in_the_address_are_refused(client: TestClient) -> None:
+    for path in ("/v1/classify", "/v1/cancer-types", "/v1/write", "/v1/jobs", "/classify_abstract"):
+        response = client.post(f"{path}?modle={TFIDF}", json={"input": ["A tumour."]})
+        assert (response.status_code, places(response)) == (422, [("parameter", "*")])
+
+
 def test_a_model_that_is_named_twice_is_named_the_same(client: TestClient) -> None:
     body = {"model": TFIDF, "input": ["A tumour."]}
     other = client.post("/v1/jobs", params={"model": MAJORITY}, json=body)

@@ -62,6 +62,19 @@ KeepsJobs = Annotated[Key, Depends(needs("jobs"))]
 ReadsMetrics = Annotated[Key, Depends(needs("metrics"))]
 
 
+async def only_declared(request: Request) -> None:
+    """A dependency of routers: a parameter of the address that its route does not know is refused, since what was meant
+    by it (`?modle=`) would be passed over in silence. Its name is the sender's own word, unless it is one of ours."""
+    declared = [field.alias for field in request.scope["route"].dependant.query_params]
+    odd = [name for name in request.query_params if name not in declared]
+    if "model" in odd and request.method == "POST":  # of a table, which has no other place for it
+        named, detail = "model", "name the model in the body, not in the address"
+    else:
+        named, detail = "*", f"the address takes {', '.join(declared) or 'no parameters'}"
+    if odd:
+        raise Problem("invalid", detail, errors=[{"parameter": named, "code": "extra_forbidden"}])
+
+
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """What a route declares of its problems, for OpenAPI."""
     declared: dict[int | str, dict[str, Any]] = {}

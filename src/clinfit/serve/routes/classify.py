@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi import Request as HttpRequest
 
 from clinfit.data.load import canonical_records
@@ -31,6 +31,7 @@ from clinfit.serve.routes.asking import (
     Serving,
     answered,
     find_model,
+    only_declared,
     problem_of,
     problems,
     ready,
@@ -41,7 +42,7 @@ from clinfit.serve.schemas import ClassifyRequest, ClassifyResponse, ItemOut, Re
 from clinfit.serve.security import Key
 from clinfit.serve.service import Service
 
-router = APIRouter(tags=["classify"])
+router = APIRouter(tags=["classify"], dependencies=[Depends(only_declared)])
 
 
 @router.post(
@@ -69,9 +70,6 @@ class Asked:
 
 async def respond(asked: Asked, request: HttpRequest, service: Service, key: Key) -> ClassifyResponse:
     """The answers to a request; raises Problem."""
-    if "model" in request.query_params:  # of a table, which has no other place for it
-        errors = [{"parameter": "model", "code": "extra_forbidden"}]
-        raise Problem("invalid", "name the model in the body, not in the address", errors=errors)
     model, data = await said(asked, request, service, key)
     return ClassifyResponse(id=f"answer-{uuid4().hex}", created=int(time.time()), data=data, **provenance(model))
 

@@ -2,21 +2,30 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 
 from clinfit.serve.models import ServedModel
 from clinfit.serve.problems import Problem
 from clinfit.serve.records import main_text
-from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, find_types_model, problems, ready, tell
+from clinfit.serve.routes.asking import (
+    KeepsJobs,
+    Serving,
+    find_model,
+    find_types_model,
+    only_declared,
+    problems,
+    ready,
+    tell,
+)
 from clinfit.serve.routes.jobs import JobId, job_item, own_job, stored, submit
 from clinfit.serve.routes.results import result_out, shown_by
 from clinfit.serve.schemas import Prediction, PredictionResult, TextRequest
 from clinfit.serve.security import Key
 from clinfit.serve.service import Service
 
-router = APIRouter(tags=["predictions"])
+router = APIRouter(tags=["predictions"], dependencies=[Depends(only_declared)])
 
 Model = Annotated[str | None, Query(max_length=200, description="a name of /v1/models; default: the first that fits")]
 DECLARED: dict[str, Any] = {
