@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from clinfit.evaluation.analyses import abstention, contrast
 from clinfit.evaluation.metrics.text import (
+    dates,
     declining,
     entities,
     faults,
@@ -129,7 +130,7 @@ def _table(metrics: Mapping[str, Described]) -> list[str]:
 def _rules() -> str:
     modules = {
         "Tokens": normalise, "Overlap with the reference": overlap, "Numbers, doses, units": numbers,
-        "Entities": entities, "Flips": flips, "Support in the source": support, "Form": form,
+        "Dates": dates, "Entities": entities, "Flips": flips, "Support in the source": support, "Form": form,
     }  # fmt: skip
     parts = [f"## {title}\n\n{inspect.getdoc(module)}\n" for title, module in modules.items()]
     stated = "\n".join(f"- `{signature}`" for signature in overlap.signatures().values())
