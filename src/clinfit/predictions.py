@@ -27,7 +27,7 @@ Then the kind's own:
                      it may begin with (prompts/reasoning.py), '' where that has no end. nats, nats_tokens, nats_bytes:
                      how unlikely the reference is (scoring/likelihood.py), null where the family gives no likelihood.
                      pieces, rounds: that a long record was read in, 0 of one read at once; null where all are read at
-                     once or shortened
+                     once or shortened. cut_pieces: of how many the text reached the limit
                      score_<metric>: of the text, joined from the run's item scores (item_scores.py); null where a
                      metric is undefined. A table that no step has scored yet has no such columns
     extraction       as generation. gold: the canonical JSON of the fields (data/fields.py)
@@ -188,6 +188,7 @@ def _written(task: Task, n: int, outputs: Outputs) -> Said:
         ("nats_bytes", None if losses is None else losses.bytes),
         ("pieces", outputs.pieces),
         ("rounds", outputs.rounds),
+        ("cut_pieces", outputs.cut_pieces),
     ):
         own[column] = pd.array([None] * n if counts is None else counts, dtype="Int64")
     return Said(outputs.answers, outputs.texts, outputs.tokens, own)

@@ -39,7 +39,7 @@ def divided(model: str, scores: pd.DataFrame, repeats: int = REPEATS) -> pd.Data
                             "run": f"{model}-seed42-repeat{repeat}-fold{fold}",
                             "model": model, "seed": 42, "stage": 1, "repeat": repeat, "fold": fold,
                             "task": "t", "split": split, "id": [f"r{k}" for k in at], "group": [f"r{k}" for k in at],
-                            "gold": [f"note {k}" for k in at], "predicted": "a note", "status": "ok",
+                            "gold": [f"note {k}" for k in at], "predicted": "a note", "raw": "a note", "status": "ok",
                             "finish_reason": "stop", "seconds": 0.001,
                             "prompt_tokens": pd.array([None] * len(at), dtype="Int64"),
                         }
@@ -169,13 +169,16 @@ def test_what_was_read_of_a_record_is_counted_once() -> None:
     rows = divided("one", scores(1, 0.4))
     number = rows["id"].str.removeprefix("r").astype(int)
     rows = rows.assign(dropped_tokens=number % 5 * (number % 3 == 0), prompt_tokens=100 + number)
-    rows = rows.assign(pieces=(number % 4).astype(float), rounds=1.0)
+    rows = rows.assign(pieces=(number % 4).astype(float), rounds=1.0, cut_pieces=(number % 2).astype(float))
     facts = language_facts(rows[rows["split"] == "test"])
     known = [k for k in range(N) if k % 3 == 0 and k % 5]
     assert facts["n"] == N and facts["shortened"] == len(known)
     assert sorted(one["id"] for one in facts["cut"]) == sorted(f"r{k}" for k in known)
     pieces = [k % 4 for k in range(N)]
-    assert facts["pieces"] == {"records": sum(map(bool, pieces)), "pieces": sum(pieces), "most_rounds": 1}
+    counts = {"records": sum(map(bool, pieces)), "pieces": sum(pieces), "cut": N // 2, "most_rounds": 1}
+    assert facts["pieces"] == counts
+    before = language_facts(rows[rows["split"] == "test"].drop(columns="cut_pieces"))
+    assert before["pieces"] == counts | {"cut": None}
 
 
 def test_texts_are_said_to_be_of_a_cross_validation_where_they_are_few(task: dict[str, Any]) -> None:

@@ -43,6 +43,8 @@ def test_all_of_a_long_record_is_read(made: CausalModel) -> None:
     assert found.pieces[[0, 2]].tolist() == found.rounds[[0, 2]].tolist() == [0, 0]
     assert (found.pieces[[1, 3]] > 5).all() and (found.rounds[[1, 3]] >= 1).all()
     assert not found.dropped_tokens.any() and found.prompt_tokens is not None
+    assert found.cut_pieces is not None and not found.cut_pieces[[0, 2]].any()
+    assert (found.cut_pieces <= found.pieces).all() and found.cut_pieces[1] > 0, "six tokens are few"
     words = len(LONG.split())
     assert found.prompt_tokens[1] > words, "the prompts of all pieces count"
 

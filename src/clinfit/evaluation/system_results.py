@@ -190,11 +190,12 @@ class GeneratedDict(TypedDict):
 
 
 class PiecesDict(TypedDict):
-    """Long items that were read in pieces (`long_input: map-reduce`). records: that were; pieces: of all of them;
-    most_rounds: that one of them took."""
+    """Long items that were read in pieces (`long_input: map-reduce`). records: that were; pieces: of all of them; cut:
+    pieces whose text reached `max_new_tokens`, None where that was not kept; most_rounds: that one of them took."""
 
     records: int
     pieces: int
+    cut: int | None
     most_rounds: int
 
 

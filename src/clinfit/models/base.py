@@ -104,7 +104,8 @@ class Lesson:
 class WrittenText:
     """What a model wrote for one record, why it ended, its tokens, and the seconds that it took; of families with
     tokens those of the prompt, and those of the record's text that it did not see; of a record that was read in pieces
-    how many there were, and in how many rounds, with the prompt tokens and seconds of all."""
+    how many there were, in how many rounds, and of how many the text reached the limit, with the prompt tokens and
+    seconds of all."""
 
     text: str
     finish_reason: FinishReason
@@ -114,6 +115,7 @@ class WrittenText:
     dropped_tokens: int | None = None
     pieces: int | None = None
     rounds: int | None = None
+    cut_pieces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class TextOutputs:
     """What a model wrote for n records: texts, reasoning and all, why each ended, and (n,) tokens and seconds of each.
 
     tokens: 0 for a rule, which has none. prompt_tokens, dropped_tokens: as of `LabelOutputs`. losses: of the records'
-    references, where they were asked for and the family has any. pieces, rounds: (n,) of records that were read in
-    pieces, 0 of those read at once; None where none may be (`long_input`).
+    references, where they were asked for and the family has any. pieces, rounds, cut_pieces: (n,) of records that
+    were read in pieces, 0 of those read at once; None where none may be (`long_input`).
     """
 
     texts: list[str]
@@ -134,6 +136,7 @@ class TextOutputs:
     losses: Likelihood | None = None
     pieces: NDArray[np.int64] | None = None
     rounds: NDArray[np.int64] | None = None
+    cut_pieces: NDArray[np.int64] | None = None
 
     @property
     def answers(self) -> list[str]:
@@ -152,6 +155,7 @@ class TextOutputs:
             dropped_tokens=_known([one.dropped_tokens for one in written]),
             pieces=_known([one.pieces for one in written]),
             rounds=_known([one.rounds for one in written]),
+            cut_pieces=_known([one.cut_pieces for one in written]),
         )
 
 

@@ -33,7 +33,9 @@ def notes_on_pieces(outputs: Outputs, i: int) -> list[str]:
     ):
         return []
     rounds = f"{outputs.rounds[i]} round{'' if outputs.rounds[i] == 1 else 's'}"
-    return [f"record: longer than the model reads, and read in {outputs.pieces[i]} pieces, {rounds}"]
+    cut = 0 if outputs.cut_pieces is None else outputs.cut_pieces[i]
+    told = f"; the texts to {cut} of them were cut off" if cut else ""
+    return [f"record: longer than the model reads, and read in {outputs.pieces[i]} pieces, {rounds}{told}"]
 
 
 def object_of(task: Task, text: Target) -> Extracted | None:

@@ -49,9 +49,11 @@ def _in_pieces(rows: pd.DataFrame) -> PiecesDict | None:
     known = np.isfinite(pieces)
     if not known.any():
         return None
+    cut = numbers(rows, "cut_pieces")[known] if "cut_pieces" in rows else np.array([np.nan])
     return PiecesDict(
         records=int((pieces[known] > 0).sum()),
         pieces=int(pieces[known].sum()),
+        cut=int(cut.sum()) if np.isfinite(cut).all() else None,
         most_rounds=int(rounds[known].max()),
     )
 

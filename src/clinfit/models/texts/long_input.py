@@ -26,7 +26,8 @@ TOGETHER = 16
 @dataclass
 class Reading:
     """One record on its way to its text. index: its place among those asked. read: its prompt as it is now. counted:
-    whether pieces are told of. length: characters of its texts before the last round."""
+    whether pieces are told of. cut: pieces whose text reached the limit. length: characters of its texts before the
+    last round."""
 
     index: int
     record: Record
@@ -34,6 +35,7 @@ class Reading:
     counted: bool
     pieces: int = 0
     rounds: int = 0
+    cut: int = 0
     prompt_tokens: int = 0
     seconds: float = 0.0
     length: int | None = None
@@ -68,9 +70,10 @@ class Reading:
         self.seconds += seconds
         if self._open:
             self._open[k] = answer_in(text)
+            self.cut += reason == "length"
             return None
-        pieces, rounds = (self.pieces, self.rounds) if self.counted else (None, None)
-        return WrittenText(text, reason, tokens, self.seconds, self.prompt_tokens, read.dropped, pieces, rounds)
+        divided = (self.pieces, self.rounds, self.cut) if self.counted else (None, None, None)
+        return WrittenText(text, reason, tokens, self.seconds, self.prompt_tokens, read.dropped, *divided)
 
     def put_together(self, renderer: Renderer) -> None:
         """The texts to the pieces become the text that is read next; without any the record stays as it is."""

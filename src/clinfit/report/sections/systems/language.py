@@ -84,7 +84,8 @@ def reading_table(
     if divided:
         hint += (
             " In pieces: long records whose text was divided at sentence ends; the model wrote to each piece and then "
-            "to what it had written, and prompt tokens are those of all of it. In training such records are shortened."
+            "to what it had written, and prompt tokens are those of all of it. Cut off: its text to a piece reached "
+            "max_new_tokens, so that the rest of the piece may be missing. In training such records are shortened."
         )
     pieces = ["In pieces, test"] if divided else []
     columns = ["System", "Prompt tokens", "Shortened, test", *pieces, "Shortened, training", "Label mass"]
@@ -186,11 +187,12 @@ def _in_per_cent(share: float) -> str:
 
 
 def _in_pieces(found: PiecesDict | None, n: int) -> str:
-    """12 of 100 (61 pieces, 2 rounds at most)."""
+    """12 of 100 (61 pieces, 3 of them cut off, 2 rounds at most)."""
     if found is None:
         return NOTHING.text
     rounds = f"{count(found['most_rounds'])} round{'' if found['most_rounds'] == 1 else 's'}"
-    told = f" ({count(found['pieces'])} pieces, {rounds} at most)" if found["records"] else ""
+    cut = f"{count(found['cut'])} of them cut off, " if found["cut"] else ""
+    told = f" ({count(found['pieces'])} pieces, {cut}{rounds} at most)" if found["records"] else ""
     return f"{count(found['records'])} of {count(n)}{told}"
 
 
