@@ -26,6 +26,7 @@ from clinfit.predictions import SCORE, read_predictions
 from clinfit.runs.execute import run
 from clinfit.runs.finish import evaluate_run
 from clinfit.runs.folder import RunFolder
+from clinfit.runs.steps import worker
 from clinfit.runs.steps.abstention import without_context
 from clinfit.runs.steps.contrast import pairs
 from clinfit.runs.steps.dry_run import print_plan
@@ -149,6 +150,25 @@ def test_other_phrases_ask_again_and_nothing_else(done: RunFolder, place: Path, 
     print_plan(other, None, None, False, console)
     left = [line for line in console.file.getvalue().splitlines() if "to do" in line and "steps" not in line]  # type: ignore[attr-defined]
     assert len(left) == 2 and all("without the context" in line for line in left)
+
+
+def test_two_models_of_one_base_are_asked_once_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load(study(tmp_path).read_text())
+    content["models"] = [CAUSAL, CAUSAL | {"name": "other", "lora": {"rank": 4}}]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    asked: list[str] = []
+
+    def told(*given: Any, ask: Any = worker.abstention_table, **more: Any) -> Any:
+        asked.append(given[0].spec.name)
+        return ask(*given, **more)
+
+    monkeypatch.setattr(worker, "abstention_table", told)
+    result = run(tmp_path / "study.yaml", console=Console(quiet=True))
+    assert not result.failed and asked == ["small", "small", "other"]
+    folder = RunFolder(result.folder.resolve())
+    tables = [pd.read_parquet(folder.model(m, 42).path / "abstention" / NAME.format(0)) for m in ("small", "other")]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_lost_answers_are_asked_again(done: RunFolder, place: Path) -> None:

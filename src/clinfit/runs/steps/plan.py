@@ -293,7 +293,7 @@ def _asked_more(settings: GenerationEvaluation, task: Generation, answer: Step, 
     """What else the study asks of models that write. Abstention rests on the answers, too, whose texts it reads."""
     if settings.abstention is not None:
         content = settings.abstention.model_dump(mode="json") | {"version": abstention.VERSION}
-        inputs = hash_json({"answer": answer.inputs, "run": answer.run, "abstention": content})
+        inputs = hash_json({"answer": answer.inputs, "abstention": content})
         yield replace(answer, id=_beside(answer, "abstention"), action="abstention", inputs=inputs, needs=(answer.id,))
     if settings.contrast:
         content = {"items": settings.contrast, "sources": task.sources, "version": contrast.VERSION}

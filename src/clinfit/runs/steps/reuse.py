@@ -17,6 +17,9 @@ from clinfit.runs.folder import ModelFolder, RunFolder, folders_of_study
 from clinfit.runs.steps.plan import Run, Step
 from clinfit.runs.steps.record import digest, model_of
 
+#: Columns of answers that differ between runs which say the same.
+OF_THE_RUN = ["run", "model", "seed", "repeat", "fold", "seconds"]
+
 
 def from_sibling(
     step: Step, record: dict[str, Any], folder: ModelFolder, siblings: Path, say: Callable[[str], None]
@@ -71,7 +74,7 @@ def sibling_with(step: Step, record: Mapping[str, Any], folder: ModelFolder, sib
     """The first folder of the same model in another folder of this study that has done the step."""
     for path in folders_of_study(siblings):
         other = RunFolder(path).run(step.run)
-        if other.path.resolve() != folder.path.resolve() and _has_done(other, step, record):
+        if other.path.resolve() != folder.path.resolve() and _has_done(other, step, record, folder):
             return other
     return None
 
@@ -100,21 +103,32 @@ def from_other_run(step: Step, run: Run, record: dict[str, Any], runs: RunFolder
 
 def run_with(step: Step, record: Mapping[str, Any], runs: RunFolder) -> ModelFolder | None:
     """The first other run of this folder that has done the same step."""
-    others = (other for other in runs.models() if other.path.name != step.run)
-    return next((other for other in others if _has_done(other, step, record)), None)
+    others, own = (other for other in runs.models() if other.path.name != step.run), runs.run(step.run)
+    return next((other for other in others if _has_done(other, step, record, own)), None)
 
 
-def _has_done(other: ModelFolder, step: Step, record: Mapping[str, Any]) -> bool:
-    """Whether another run has done the same from the same model. A damaged record is told where its run is done."""
+def _has_done(other: ModelFolder, step: Step, record: Mapping[str, Any], own: ModelFolder) -> bool:
+    """Whether another run has done the same from the same model, or from answers that are the same but for the names of
+    the runs. A damaged record is told where its run is done."""
     try:
         found = other.read_record()
     except ClinfitError:
         return False
     entry = found["steps"].get(step.writes)
-    return (
-        entry is not None
-        and found["study"] == record["study"]
-        and (entry["inputs"], entry["of"]) == (step.inputs, model_of(step, record))
-        and entry["sha256"] is not None
-        and digest(other.path / step.writes) == entry["sha256"]
+    if entry is None or found["study"] != record["study"] or entry["inputs"] != step.inputs:
+        return False
+    if entry["sha256"] is None or digest(other.path / step.writes) != entry["sha256"]:
+        return False
+    return entry["of"] == model_of(step, record) or (
+        step.action in ("score-items", "abstention") and _rests_on_same_answers(other, step, own, entry["of"])
     )
+
+
+def _rests_on_same_answers(other: ModelFolder, step: Step, own: ModelFolder, of: str | None) -> bool:
+    """of: SHA-256 of the answers that the other run's step rested on."""
+    (answers,) = (need.removeprefix(f"{step.run}/") for need in step.needs)
+    tables = [folder.path / answers for folder in (own, other)]
+    if not all(table.exists() for table in tables) or digest(tables[1]) != of:
+        return False
+    first, second = (read_predictions(table).drop(columns=OF_THE_RUN, errors="ignore") for table in tables)
+    return first.equals(second)
