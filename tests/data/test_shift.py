@@ -66,6 +66,14 @@ def test_missing_values_that_only_test_has(task: Task, make_record: MakeRecord) 
     test = [make_record(f"t{at}", "a note", "test", age=None if at % 2 else 60.0, ward="north") for at in range(40)]
     found = by_name(shift_rows(task, [*sample(make_record, "train", 40, 1), *test]))
     assert found["age: missing"].alert and found["age: missing"].test == "50.0%"
+    assert found["age: missing"].train == "0.0%"
+
+
+def test_a_few_missing_values_are_not_counted(task: Task, make_record: MakeRecord) -> None:
+    test = [make_record(f"t{at}", "a note", "test", age=60.0 if at > 8 else None, ward="north") for at in range(40)]
+    found = by_name(shift_rows(task, [*sample(make_record, "train", 40, 1), *test]))
+    assert (found["age: missing"].train, found["age: missing"].test) == ("0.0%", "<10 records")
+    assert found["age: missing"].alert, "what is compared is all the same"
 
 
 def test_a_constant_that_changed_has_no_limit(task: Task, make_record: MakeRecord) -> None:

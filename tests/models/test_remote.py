@@ -230,8 +230,21 @@ def test_the_empty_text_is_certain_and_not_asked_for(tmp_path: Path) -> None:
 def test_no_more_is_tried_than_the_study_wants(server: RemoteServer) -> None:
     found_way(Server(spec(server, labels="generation")))
     assert len(server.asked) == 2  # a question, and which models there are
+
+
+@pytest.mark.parametrize("answer", [Fault(404), Fault(403), Fault(body=b"[1]"), Fault(body=b"<html>")], ids=str)
+def test_a_server_without_a_list_of_its_models_has_none(server: RemoteServer, answer: Fault) -> None:
+    server.faults = [replace(answer, path="/models")] * 9
+    assert found_way(Server(spec(server, labels="generation"), lambda seconds: None)).listed == []
+
+
+def test_a_list_that_cannot_be_had_now_is_asked_for_again_and_then_an_error(server: RemoteServer) -> None:
+    """It would count as no list, and which model answers would be looked at no more."""
+    server.faults = [Fault(503, path="/models")]
+    assert found_way(Server(spec(server, labels="generation"), lambda seconds: None)).listed == [MODEL]
     server.faults = [Fault(503, path="/models")] * 9
-    assert found_way(Server(spec(server, labels="generation"))).listed == []
+    with pytest.raises(ClinfitError, match="answered 503"):
+        found_way(Server(spec(server, labels="generation"), lambda seconds: None))
 
 
 @pytest.mark.parametrize("labels", ["auto", "top-logprobs"])
@@ -302,4 +315,13 @@ def test_another_model_behind_the_same_address_is_an_error(tmp_path: Path, serve
         model.predict(TASK, test_set()[:1])
     server.offers.listed, server.offers.served = (MODEL,), "another"
     with pytest.raises(ClinfitError, match="now answers with model 'another'"):
+        model.predict(TASK, test_set()[:1])
+
+
+def test_another_model_is_an_error_too_where_requests_wait_for_their_turn(tmp_path: Path, server: RemoteServer) -> None:
+    """Which models there are is asked before each step, after the requests of an earlier one have ended."""
+    model = fitted(server, tmp_path, labels="generation", requests=Requests(per_minute=60))
+    model.predict(TASK, test_set()[:1])
+    server.offers.listed = ("another",)
+    with pytest.raises(ClinfitError, match="now has another, and had two-layer"):
         model.predict(TASK, test_set()[:1])

@@ -1,6 +1,8 @@
 """The tree of labels; servers that fail in every known manner; where texts may go. No model is needed for any of it."""
 
+import threading
 from collections.abc import Iterator
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -172,6 +174,40 @@ def test_no_faster_than_allowed_and_no_more_at_once(server: RemoteServer) -> Non
     asked, _ = asking(server, requests=Requests(concurrent=3))
     assert len(asked.each(range(12), lambda k: asked.get("/models"))) == 12
     assert 2 <= server.most_open <= 3
+
+
+def test_a_server_can_be_asked_as_ever_when_what_was_asked_together_has_ended(server: RemoteServer) -> None:
+    """With pauses that are waited for: what comes next waits for its turn, and is not told that something failed."""
+    asked = Server(spec(server, requests=Requests(per_minute=1200, retries=2)))
+    for _ in range(2):
+        assert len(asked.each(range(3), lambda k: asked.get("/models"))) == 3
+        server.faults = [Fault(503)]
+        assert asked.get("/models")["data"]
+    server.faults = [Fault(404)]
+    with pytest.raises(Refused):
+        asked.each(range(3), lambda k: asked.get("/models"))
+    assert asked.get("/models")["data"], "a failure ends those that were asked with it, and no other"
+
+
+def test_the_first_that_fails_ends_the_pauses_of_those_that_were_asked_with_it(server: RemoteServer) -> None:
+    asked = Server(spec(server, requests=Requests(concurrent=2, retries=2)))
+    paused, told = threading.Event(), Queue[ClinfitError]()
+    server.faults = [Fault(503, headers={"Retry-After": "300"}, path="/models")]
+
+    def ask(k: int) -> Any:
+        if k:
+            paused.wait(10)
+            raise asked._failed("failed")
+        threading.Timer(0.5, paused.set).start()
+        try:
+            return asked.get("/models")
+        except ClinfitError as error:
+            told.put(error)
+            raise
+
+    with pytest.raises(ClinfitError, match="failed"):
+        asked.each(range(2), ask)
+    assert "was no longer asked" in str(told.get(timeout=10))
 
 
 def test_a_refusal_is_not_repeated_and_quotes_nothing(server: RemoteServer, monkeypatch: pytest.MonkeyPatch) -> None:

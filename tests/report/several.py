@@ -191,7 +191,7 @@ CHARACTERISTICS = Characteristics(
             "input": "note",
             "type": "text",
             "unit": None,
-            "missing": [6, 4, 2, 2],
+            "missing": [26, 14, 12, None],
             "missing_difference": 0.06,
             "values": [WORDS, WORDS, None, WORDS],
             "difference": 0.31,

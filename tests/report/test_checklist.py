@@ -13,6 +13,7 @@ from clinfit.report.checklists.answer import Answer
 from clinfit.report.checklists.build import ANSWERS, TO_COMPLETE, answer, checklists, links, read_checklist, score
 from clinfit.report.inputs import ReportInputs
 from clinfit.report.sections.systems.models import run_name
+from clinfit.study.models import Neural, Train
 
 from .conftest import CASES, SEVERAL
 
@@ -77,11 +78,23 @@ def test_facts_are_those_of_the_run(cases: dict[str, ReportInputs]) -> None:
     (task,) = inputs.results["tasks"].values()
     events = task["counts"]["test"]["labels"]["malignant"]
     assert f"test 90 (malignant {events})" in said["21"].text
-    assert "missing values: note 6" in said["11"].text
+    assert "missing values: note 26" in said["11"].text
     assert said["12d"].status == "not applicable" and "no column of sites" in said["12d"].text
     llm = {item.id: answer(item, inputs) for item in read_checklist("tripod_llm").items}
     assert "clinfit/tiny" in llm["6a"].text and "rank 16" in llm["6c"].text
+    trained = {"train": Train(epochs=600, max_steps=600)}
+    models = [spec.model_copy(update=trained if isinstance(spec, Neural) else {}) for spec in inputs.study.models]
+    steps = inputs.study.model_copy(update={"models": models})
+    assert "tiny: 600 steps, learning rate" in given_by("llm_settings", replace(inputs, study=steps)).text
     assert llm["17"].status == "partly", "no freeze: nothing shows that the metrics were fixed beforehand"
+
+
+def test_few_missing_values_are_told_without_their_number(cases: dict[str, ReportInputs]) -> None:
+    results = deepcopy(cases["binary"].results)
+    (task,) = results["tasks"].values()
+    task["sections"]["characteristics"]["rows"][0]["missing"][0] = None
+    few = given_by("missing_data", replace(cases["binary"], results=results))
+    assert few.text.endswith("missing values: note (not told how many)")
 
 
 def test_several_kinds_are_told_as_they_are(cases: dict[str, ReportInputs], pages: dict[str, str]) -> None:

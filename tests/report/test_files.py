@@ -2,13 +2,18 @@
 
 import csv
 import re
+import shutil
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clinfit.files import hash_files
+from clinfit.report.build import context, render
 from clinfit.report.files import Table, latex, named, tables_in, write_files
 from clinfit.report.inputs import ReportInputs
+from clinfit.runs.finish import write_outcome
 
 from .several import PATIENT_TEXT
 
@@ -49,12 +54,54 @@ def test_the_same_bytes_again_and_no_patient(folder: Path, cases: dict[str, Repo
     assert not any(PATIENT_TEXT.encode() in text for text in texts)
 
 
+def test_those_of_an_earlier_evaluation_become_the_new_ones(
+    folder: Path, cases: dict[str, ReportInputs], tmp_path: Path
+) -> None:
+    """Without being asked for: the same folder, with a report on another study. One that was ended before its tables
+    were there is made whole."""
+    asked, after, ended = tmp_path / "asked", tmp_path / "after", tmp_path / "ended"
+    write_outcome(asked, cases["texts"], files=True)
+    shutil.copytree(folder, after)
+    shutil.copytree(folder / "figures", ended / "figures")
+    for earlier in (after, ended):
+        write_outcome(earlier, cases["texts"])
+        assert hash_files(earlier) == hash_files(asked)
+
+
+def test_files_that_no_evaluation_has_written_stay(cases: dict[str, ReportInputs], tmp_path: Path) -> None:
+    for name in ("figures", "tables"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.csv").write_text("a,b")
+    write_outcome(tmp_path, cases["texts"])
+    assert [path.name for name in ("figures", "tables") for path in (tmp_path / name).iterdir()] == ["mine.csv"] * 2
+
+
 def test_latex_takes_any_text() -> None:
     table = Table("task1", r"50 % of a_b & {c} \ d", "", 1, [["Label", "n"], ["≥ 65", "< 0.001"], ["short"]])
     text = latex("task1-x", table)
     assert r"50 \% of a\_b \& \{c\} \textbackslash{} d" in text
     assert r"$\geq$ 65 & \textless{} 0.001 \\" in text and r"short &  \\" in text
     assert text.index(r"\toprule") < text.index("Label") < text.index(r"\midrule") < text.index("short")
+
+
+@pytest.mark.parametrize("begins", ["[40, 50)", "*", "* other"])
+def test_no_row_is_an_option_of_the_command_before_it(begins: str) -> None:
+    r"""Behind `\\` and `\midrule` LaTeX reads a bracket or a star, also on the next line, as theirs."""
+    text = latex("task1-x", Table("task1", "Ages", "", 1, [[begins, "n"], [begins, "[1, 2]"], ["short", "*"]]))
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert rows == [rf"{{}}{begins} & n \\", rf"{{}}{begins} & [1, 2] \\", r"short & * \\"]
+
+
+def test_intervals_as_groups_are_rows_that_latex_takes(cases: dict[str, ReportInputs]) -> None:
+    results = deepcopy(cases["subgroups"].results)
+    (subgroups,) = [found for task in results["tasks"].values() for found in task["sections"]["subgroups"][:1]]
+    for row in subgroups["rows"]:
+        row["group"] = "[40, 50)"
+    inputs = replace(cases["subgroups"], results=results)
+    tables = tables_in(render(inputs, context(inputs)))
+    lines = [line for table in tables for line in latex("name", table).splitlines()]
+    assert any(line.startswith("{}[40, 50)") for line in lines)
+    assert not [line for line in lines if line.startswith(("[", "*"))]
 
 
 def test_hints_are_no_part_of_a_name_and_names_differ() -> None:

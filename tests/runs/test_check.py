@@ -15,6 +15,7 @@ from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, PretrainedConfig
 
 import clinfit
+from clinfit.data.load import load_task
 from clinfit.data.records import Split
 from clinfit.errors import ClinfitError
 from clinfit.models.estimates.estimate import (
@@ -29,6 +30,7 @@ from clinfit.models.estimates.estimate import (
 )
 from clinfit.models.estimates.room import room
 from clinfit.runs.checking.check import _in_all, check_study, masked
+from clinfit.runs.checking.models import _too_large
 from clinfit.runs.checking.models import prepare as prepare_models
 from clinfit.runs.checking.steps import step_estimates
 from clinfit.runs.checking.work import Reading, work_of
@@ -344,6 +346,20 @@ stages:
 """
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"epochs": 1}, "1 epoch"),
+        ({"epochs": 0.5}, "0.5 epochs"),
+        ({"epochs": 3, "max_steps": 9}, "3 epochs or 9 steps"),
+        ({"epochs": 9, "max_steps": 9}, "9 steps"),
+        ({"epochs": 3, "max_steps": 1}, "1 step"),
+    ],
+)
+def test_what_ends_training_is_told_without_what_cannot(settings: dict[str, Any], told: str) -> None:
+    assert Train(**settings).length == told
+
+
 def several(folder: Path, tasks: str) -> Study:
     table = pd.DataFrame({"id": range(60), "note": [f"a note of day {row}" for row in range(60)]})
     table["label"] = ["absent", "present"] * 30
@@ -586,6 +602,33 @@ def test_a_model_that_does_not_fit_and_an_estimate_that_nobody_measured_are_told
     assert found.title.startswith("tiny is estimated to need 0.") and found.title.endswith("this container has 0.5 GB")
     assert found.level == "warn" and "weights 0.0 GB" in found.evidence and "not verified" in found.evidence
     assert "(estimated, not verified)" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(("device", "told"), [("cpu", True), ("cuda", False)])
+def test_processes_that_share_a_memory_need_it_together(
+    device: str, told: bool, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor each holds a copy of the model; GPUs have a memory each."""
+    data = {name: load_task(name, task, study.folder) for name, task in study.tasks.items()}
+    (alone,), _ = prepare_models(study, data)
+    need = alone.estimate.memory
+    monkeypatch.setattr("clinfit.runs.checking.models.room", lambda device: (1.5 * need, "this machine"))
+    shared = alone.spec.model_copy(update={"train": alone.spec.train.model_copy(update={"processes": 2})})
+    assert not _too_large(alone)
+    monkeypatch.setattr("clinfit.runs.checking.models.default_device", lambda: torch.device(device))
+    found = _too_large(replace(alone, spec=shared))
+    assert [one.code for one in found] == ["too-large"] * told
+    if told:
+        assert f"need {2 * need / 1e9:.1f} GB in 2 processes, and this machine has" in found[0].title
+        assert "in each of them" in found[0].evidence and found[0].advice.startswith("lower train.processes, ")
+
+
+def test_one_process_alone_writes() -> None:
+    spec = causal()
+    writing = replace(WORK, written_tokens=1000, written_rows=[3000] * 8)
+    found = estimate(spec, model_size(spec, LLAMA, labels=2), writing, "fp32", rate=1e9)
+    assert found.memory == PROGRAM_BYTES + found.writing == found.memory_of(1)
+    assert found.memory < found.memory_of(2) < 2 * found.memory
 
 
 def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

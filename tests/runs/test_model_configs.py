@@ -52,8 +52,21 @@ def test_every_field_is_a_setting_of_the_study(tmp_path: Path) -> None:
     train = study.tasks["label"].data.split
     assert train.train == 0.6  # type: ignore[union-attr]
     for model, steps in ((first, 600), (other, 7)):
-        assert Schedule.of(model.train, 36).steps == steps
+        assert Schedule.of(model.train, 36).steps == steps == model.train.max_steps
     assert "instead of ./finetuned-llama-3.2-3B, runs/study/latest/models/Llama-3.2-3B-seed42" in told.output
+
+
+@pytest.mark.parametrize("trained_on", [1, 5, 36, 100_000])
+def test_the_steps_are_those_of_the_file_whatever_data_the_study_has_later(trained_on: int, tmp_path: Path) -> None:
+    """Without data the study is one of an example, whose file is meant to be replaced."""
+    written(tmp_path, FIRST)
+    told, path = imported(tmp_path)
+    assert told.exit_code == 0, told.output
+    (model,) = [model for model in load_study(path).models if isinstance(model, Neural)]
+    schedule = Schedule.of(model.train, trained_on)
+    assert schedule.steps == FIRST["num_iters"] and schedule.rate(schedule.steps) == pytest.approx(0)
+    assert schedule.evaluate_every == schedule.steps_per_epoch, "validation is looked at after each epoch as ever"
+    assert model.train.length == "600 steps", "epochs that end nothing are not told"
 
 
 def test_the_folder_that_is_named_is_the_one_that_a_run_uses(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from clinfit.data.load import TaskData
 from clinfit.data.records import SPLITS, Record, holds_nothing, in_split
 from clinfit.data.split_checks import split_findings
 from clinfit.data.splits import groups_that_straddle
-from clinfit.data.values import shown_ids
+from clinfit.data.values import SMALL_CELL, shown_ids
 from clinfit.findings import Finding
 from clinfit.study.data import SYNTHETIC
 from clinfit.study.quick import QUICK
@@ -260,7 +260,7 @@ def _missing(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
             "warn" if max(some.values()) >= MUCH_MISSING * len(records) else "info",
             "missing-values",
             f"{len(some)} of {len(counts)} inputs have missing values",
-            ", ".join(f"{name} {count} ({count / len(records):.1%})" for name, count in some.items()),
+            ", ".join(f"{name} {_missing_words(count, len(records))}" for name, count in some.items()),
             "prompts say that the value is unknown; classical models fill it in and say so",
         )
     if empty:
@@ -271,6 +271,11 @@ def _missing(task: Task, records: Sequence[Record]) -> Iterator[Finding]:
             shown_ids(empty),
             "clean: {drop_missing: [...]} drops them, and counts them",
         )
+
+
+def _missing_words(count: int, of: int) -> str:
+    """A report shows findings and the first table, which does not tell a small count either (characteristics.py)."""
+    return f"fewer than {SMALL_CELL}" if count < SMALL_CELL else f"{count} ({count / of:.1%})"
 
 
 def _one_number(data: TaskData) -> Iterator[Finding]:

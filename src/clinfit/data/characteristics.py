@@ -4,8 +4,9 @@ Numbers and lengths of texts: median and quartiles, mean and standard deviation.
 against each other by standardised differences (see shift.py), not by p-values, which say more of the number of records
 than of the difference (Austin, 2009); with more than two outcomes it is the largest of all pairs.
 
-A count below SMALL_CELL is not told, nor another one by which it could be worked out from the sums of a row or a
-column: the smallest other one is hidden, again and again until no sum has a single gap (complementary suppression).
+A count below SMALL_CELL, of a category or of missing values, is not told, nor another one by which it could be worked
+out from the sums of a row or a column: the smallest other one is hidden, again and again until no sum has a single gap
+(complementary suppression). In a column the counts of an input's categories and its missing values sum to the records.
 """
 
 from collections import Counter
@@ -78,15 +79,17 @@ def _row(name: str, column: InputColumn, columns: Sequence[Column]) -> dict[str,
     known = [[value for value in values if value is not None] for values in every]
     missing = [len(values) - len(present) for values, present in zip(every, known, strict=True)]
     outcomes = [at for at, part in enumerate(columns) if part.of == "outcome"]
-    lacking = [np.array([value is None for value in every[at]], dtype=np.float64) for at in outcomes]
-    row: dict[str, Any] = {"input": name, "type": column.type, "unit": column.unit, "missing": missing}
-    row["missing_difference"] = _largest(lacking, mean_difference) if missing[0] else None
+    row: dict[str, Any] = {"input": name, "type": column.type, "unit": column.unit}
     if column.type == "category":
-        declared = declared_categories(column)
-        return row | _categories([[str(value) for value in part] for part in known], columns, outcomes, declared)
-    numbers = [np.array([_number(value) for value in part], dtype=np.float64) for part in known]
-    difference = _largest([numbers[at] for at in outcomes], mean_difference)
-    return row | {"values": [_summary(part) for part in numbers], "difference": difference}
+        texts, declared = [[str(value) for value in part] for part in known], declared_categories(column)
+        row |= _categories(texts, missing, columns, outcomes, declared)
+    else:
+        numbers = [np.array([_number(value) for value in part], dtype=np.float64) for part in known]
+        row |= {"missing": _told([], missing, columns)[1], "values": [_summary(part) for part in numbers]}
+        row["difference"] = _largest([numbers[at] for at in outcomes], mean_difference)
+    lacking = [np.array([value is None for value in every[at]], dtype=np.float64) for at in outcomes]
+    told = missing[0] and all(row["missing"][at] is not None for at in outcomes)  # else it would tell the counts
+    return row | {"missing_difference": _largest(lacking, mean_difference) if told else None}
 
 
 def _number(value: Value) -> float:
@@ -109,30 +112,44 @@ def _summary(numbers: NDArray[np.float64]) -> dict[str, float] | None:
 
 
 def _categories(
-    known: Sequence[Sequence[str]], columns: Sequence[Column], outcomes: Sequence[int], declared: Sequence[str]
+    known: Sequence[Sequence[str]],
+    missing: Sequence[int],
+    columns: Sequence[Column],
+    outcomes: Sequence[int],
+    declared: Sequence[str],
 ) -> dict[str, Any]:
-    """The counts, in the declared order where there is one, else the commonest first."""
+    """The counts, in the declared order where there is one, else the commonest first, and those of missing values."""
     counted = [Counter(values) for values in known]
     every = sorted(counted[0])
     shares = [np.array([counted[at][value] for value in every]) / counted[at].total() for at in outcomes if counted[at]]
     complete = len(shares) == len(outcomes)
     row: dict[str, Any] = {"difference": _largest(shares, category_difference) if complete else None}
     if len(every) > LISTED_CATEGORIES:
-        return row | {"distinct": len(every), "counts": None}
+        return row | {"missing": _told([], missing, columns)[1], "distinct": len(every), "counts": None}
     common = [value for value, count in counted[0].most_common() if count >= SMALL_CELL]
     if declared:
         common.sort(key=declared.index)
     rows = {value: [counts[value] for counts in counted] for value in common}
     if len(common) < len(every):
         rows[OTHER] = [counts.total() - sum(counts[value] for value in common) for counts in counted]
+    counts, lacking = _told(list(rows.values()), missing, columns)
+    return row | {"missing": lacking, "distinct": len(every), "counts": dict(zip(rows, counts, strict=True))}
+
+
+def _told(
+    rows: Sequence[Sequence[int]], missing: Sequence[int], columns: Sequence[Column]
+) -> tuple[list[list[int | None]], list[int | None]]:
+    """The counts of categories, and those of missing values, by column; None for what is not told. Where no value is
+    missing that is told, so that nothing can be hidden by it."""
+    every = [*rows, missing] if missing[0] else list(rows)
     parts = [[at for at, part in enumerate(columns) if part.of == of] for of in ("outcome", "split")]
-    table = np.array(list(rows.values()), dtype=np.int64).reshape(len(rows), len(columns))
-    hidden = hidden_counts(table, [part for part in parts if part])
+    table = np.array(every, dtype=np.int64).reshape(len(every), len(columns))
+    hidden = hidden_counts(table, [part for part in parts if part], spared=[len(rows)] if missing[0] else [])
     shown = [
         [None if hide else int(count) for count, hide in zip(*line, strict=True)]
         for line in zip(table, hidden, strict=True)
     ]
-    return row | {"distinct": len(every), "counts": dict(zip(rows, shown, strict=True))}
+    return (shown[:-1], shown[-1]) if missing[0] else (shown, [0] * len(columns))
 
 
 def _largest(
@@ -150,13 +167,18 @@ def _largest(
 # ---------------------------------------------------------------- small counts
 
 
-def hidden_counts(counts: NDArray[np.int64], parts: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
+def hidden_counts(
+    counts: NDArray[np.int64], parts: Sequence[Sequence[int]], spared: Sequence[int] = ()
+) -> NDArray[np.bool_]:
     """(values, columns) which counts are not told. The first column is the sum of each of `parts`, lists of columns;
-    the sum of every column is known."""
+    the sum of every column is known. spared: values whose counts hide others only where nothing else but noughts can,
+    since they stand elsewhere too."""
     hidden = (counts > 0) & (counts < SMALL_CELL)
     lines = list(_lines(counts.shape, parts))
+    loss = np.where(counts == 0, 1e18, counts)  # a nought hides little
+    loss[list(spared)] += 1e12
     while line := next((line for line in lines if hidden[line].sum() == 1 and not hidden[line].all()), None):
-        told = np.where(hidden[line], np.inf, np.where(counts[line] == 0, 1e18, counts[line]))  # a nought hides little
+        told = np.where(hidden[line], np.inf, loss[line])
         place = int(told.argmin())
         hidden[line[0][place], line[1][place]] = True
     return hidden

@@ -129,9 +129,7 @@ LABELS: dict[str, tuple[Callable[[Task, Sequence[Record], Sequence[Record]], Ite
 def _input(name: str, column: InputColumn, train: Sequence[Value], test: Sequence[Value]) -> Iterator[Shift]:
     known, met = ([value for value in part if value is not None] for part in (train, test))
     if len(known) < len(train) or len(met) < len(test):
-        yield _share(
-            f"{name}: missing", "missing", [value is None for value in train], [value is None for value in test]
-        )
+        yield _missing(name, [value is None for value in train], [value is None for value in test])
     if not known or not met:
         return
     if column.type == "number":
@@ -143,6 +141,16 @@ def _input(name: str, column: InputColumn, train: Sequence[Value], test: Sequenc
     else:
         yield _number(f"{name}: words", "text length", _lengths(old), _lengths(new))
         yield _vocabulary(name, old, new)
+
+
+def _missing(name: str, train: Sequence[bool], test: Sequence[bool]) -> Shift:
+    """The shares, but of fewer records than the first table counts (characteristics.py)."""
+    found = _share(f"{name}: missing", "missing", train, test)
+    few = f"<{SMALL_CELL} records"
+    old, new = (
+        few if 0 < sum(part) < SMALL_CELL else told for part, told in ((train, found.train), (test, found.test))
+    )
+    return replace(found, train=old, test=new)
 
 
 def _lengths(texts: Sequence[str]) -> NDArray[np.float64]:

@@ -267,16 +267,17 @@ class NumberSummary(TypedDict):
 
 
 class CharacteristicsRow(TypedDict):
-    """One input; every list has a value a column. missing: records without it. values (numbers, texts): null for fewer
-    than 10 records. counts (categories): value -> records, null where a count is below 10 or would give such a one
-    away; null altogether for more than 20 distinct values. difference, missing_difference: the largest absolute
-    standardised difference between two outcomes, null where there is none.
+    """One input; every list has a value a column. missing: records without it, null where there are fewer than 10 or
+    where they would give such a count away. values (numbers, texts): null for fewer than 10 records. counts
+    (categories): value -> records, null as in missing; null altogether for more than 20 distinct values. difference,
+    missing_difference: the largest absolute standardised difference between two outcomes, null where there is none,
+    that of missing values also where their count in an outcome is null.
     """
 
     input: str
     type: Literal["number", "category", "text"]
     unit: str | None
-    missing: list[int]
+    missing: list[int | None]
     missing_difference: float | None
     difference: float | None
     values: NotRequired[list[NumberSummary | None]]

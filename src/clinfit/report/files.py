@@ -24,6 +24,8 @@ from clinfit.report.figures.svg import Drawing
 from clinfit.report.inputs import ReportInputs
 
 FIGURES, TABLES = "figures", "tables"
+#: What each of these folders always holds: where it lies, an evaluation has written the folder.
+CAPTIONS, TOGETHER = "captions.csv", "tables.html"
 #: Letters of a caption in a name.
 LONGEST_NAME = 60
 
@@ -49,13 +51,18 @@ def write_files(inputs: ReportInputs, folder: Path) -> tuple[int, int]:
         for drawing in drawings:
             drawing.save(path)
         captions = [["figure", "title", "description"], *([d.name, d.caption, d.description] for d in drawings)]
-        write_text(path / "captions.csv", csv_text(captions))
+        write_text(path / CAPTIONS, csv_text(captions))
     with new_folder(folder / TABLES) as path:
         for name, table in tables.items():
             write_text(path / f"{name}.csv", csv_text(table.rows))
             write_text(path / f"{name}.tex", latex(name, table))
-        write_text(path / "tables.html", tables_html(inputs.study.name, tables))
+        write_text(path / TOGETHER, tables_html(inputs.study.name, tables))
     return len(drawings), len(tables)
+
+
+def has_files(folder: Path) -> bool:
+    """Whether figures and tables of a report were written there. A folder of that name that is another's is no sign."""
+    return (folder / FIGURES / CAPTIONS).is_file() or (folder / TABLES / TOGETHER).is_file()
 
 
 def drawings_in(value: Any) -> Iterator[Drawing]:
@@ -166,7 +173,7 @@ def csv_text(rows: Iterable[Sequence[str]]) -> str:
 def latex(name: str, table: Table) -> str:
     """For the package booktabs: the first column to the left, the others to the right."""
     width = max(map(len, table.rows))
-    lines = [" & ".join(map(_latex_text, row + [""] * (width - len(row)))) + r" \\" for row in table.rows]
+    lines = [_latex_row(row + [""] * (width - len(row))) for row in table.rows]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -184,6 +191,13 @@ def latex(name: str, table: Table) -> str:
             "",
         ]
     )
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    r"""A row that begins with `[` or `*`, as an interval does, would be read as an option of the `\\` or `\midrule`
+    before it."""
+    text = " & ".join(map(_latex_text, cells))
+    return f"{'{}' if text.startswith(('[', '*')) else ''}{text} " + r"\\"
 
 
 _LATEX = {

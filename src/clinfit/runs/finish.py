@@ -19,7 +19,7 @@ from clinfit.files import hash_file, new_file, read_json, write_json, write_text
 from clinfit.predictions import SCORE, read_predictions
 from clinfit.report.build import write_report
 from clinfit.report.export import report_metrics, summary_markdown
-from clinfit.report.files import write_files
+from clinfit.report.files import has_files, write_files
 from clinfit.report.inputs import ReportInputs
 from clinfit.report.sections.systems.models import curves_in_brief
 from clinfit.runs.decisions import write_decisions
@@ -46,14 +46,15 @@ def evaluate_run(folder: RunFolder, study: Study, command: str, *, files: bool =
 
 def write_outcome(folder: Path, inputs: ReportInputs, *, files: bool = False) -> None:
     """metrics.json, report.html, summary.md and report_metrics.json, each whole or not at all. files: also the folders
-    figures and tables (report/files.py)."""
+    figures and tables (report/files.py). Those of an earlier evaluation are written anew without being asked for: they
+    would stand beside a report of other numbers."""
     write_json(folder / "metrics.json", inputs.results)
     write_json(folder / "report_metrics.json", report_metrics(inputs.results, inputs.models, inputs.logs))
     curves = curves_in_brief(inputs.models, inputs.logs)
     write_text(folder / "summary.md", summary_markdown(inputs.results, inputs.command, curves))
     with new_file(folder / "report.html") as path:
         write_report(inputs, path)
-    if files:
+    if files or has_files(folder):
         write_files(inputs, folder)
 
 

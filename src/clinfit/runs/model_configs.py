@@ -8,7 +8,6 @@ then. The rest of the study is that of `clinfit init`.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinfit.errors import ClinfitError, nearest
-from clinfit.runs.starter import OWN_NAMES, TRAIN_SHARE, as_name, write_starter
+from clinfit.runs.starter import OWN_NAMES, as_name, write_starter
 from clinfit.study.blocks import BLOCKS
 from clinfit.study.load import flow_yaml
 from clinfit.study.section import Name
@@ -55,7 +54,7 @@ class Imported:
 def import_models(file: Path, study: Path, data: Path | None, family: Literal["mlx", "causal"]) -> Imported:
     """Write a starter study with the models of the file. Raises ClinfitError where a field cannot be honoured."""
     models = read_models(file)
-    write_starter(study, data, lambda rows: [line for model in models for line in _lines(model, family, rows)])
+    write_starter(study, data, [line for model in models for line in _lines(model, family)])
     name = as_name(study.stem)
     return Imported(
         study,
@@ -132,11 +131,11 @@ def _refused(model: Listed) -> Iterator[str]:
         yield f"model_id: {model.model_id} holds quantized weights, which are not trained on; write {advice}"
 
 
-def _lines(model: Listed, family: str, rows: int) -> Iterator[str]:
-    """The model's block. The schedule ends after `num_iters` steps; epochs are so many that it can."""
-    an_epoch = math.ceil(max(1, TRAIN_SHARE * rows) / model.batch_size)
+def _lines(model: Listed, family: str) -> Iterator[str]:
+    """The model's block. The schedule ends after `num_iters` steps whatever records the study has later: an epoch has a
+    step at least, so that as many epochs as steps never end it earlier."""
     train = {
-        "epochs": math.ceil(model.num_iters / an_epoch) + 1,
+        "epochs": model.num_iters,
         "max_steps": model.num_iters,
         "learning_rate": model.learning_rate,
         "batch_size": model.batch_size,
@@ -145,4 +144,4 @@ def _lines(model: Listed, family: str, rows: int) -> Iterator[str]:
     yield f"    family: {family}"
     yield f"    base: {flow_yaml(model.model_id)}"
     yield f"    lora: {flow_yaml({'rank': model.lora_rank, 'alpha': model.lora_alpha})}"
-    yield f"    train: {flow_yaml(train)}  # max_steps is num_iters; epochs only have to reach it"
+    yield f"    train: {flow_yaml(train)}  # max_steps is num_iters; as many epochs never end before it"

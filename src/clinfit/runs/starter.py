@@ -7,7 +7,7 @@ names and the values of the label column; no other value of the data.
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,19 +39,23 @@ ANNOTATION = re.compile(r"confidence|certainty|annotat|(^|_)rater|agreement|vote
 ID_NAME = re.compile(r"^(id|uid|uuid|pmid|key|index)$|_id$|^id_|^record", re.I)
 POSITIVE_NAME = re.compile(r"^(yes|true|positive|pos|case|present|malignant|cancer|disease|sick|dead|died|1)\b", re.I)
 MOST_LABELS = 20
-#: Share of the records that are trained on.
-TRAIN_SHARE = 0.6
-#: Number of records -> lines of the language models.
-LanguageModels = Callable[[int], Iterable[str]]
 MOST_CATEGORIES = 20
 #: Names of the models that a starter may have beside its language models.
 OWN_NAMES = {"majority", "tfidf", "lasso", "random-forest", "gradient-boosting"}
+#: The language model of a starter.
+TINY = (
+    "  - name: tiny  # the language model that comes with clinfit; a larger base usually answers better",
+    "    family: causal",
+    "    base: clinfit/tiny  # or a local folder, or a hub id",
+    "    lora: {rank: 16, alpha: 32}",
+    "    train: {epochs: 4, learning_rate: 3e-3, batch_size: 16, max_length: 512}",
+)
 TEMPLATE_WORDS = {"null", "not", "in", "is", "and", "or", "if", "else", "for", "true", "false", "none", "loop", "self"}
 
 
-def write_starter(path: Path, data: Path | None = None, models: LanguageModels | None = None) -> None:
+def write_starter(path: Path, data: Path | None = None, models: Sequence[str] | None = None) -> None:
     """Write a study to `path`, and beside it its prompt (the same name, .md) and the schema by which editors check and
-    complete it. models: lines of the language models, from the number of records; None: of clinfit/tiny.
+    complete it. models: lines of the language models; None: of clinfit/tiny.
 
     Raises ClinfitError when either file exists, when the data cannot be read, or when no column can be the label.
     """
@@ -69,7 +73,7 @@ def write_starter(path: Path, data: Path | None = None, models: LanguageModels |
     guess = _guess(columns, source)
     with new_file(prompt) as prompt_draft, new_file(path) as study_draft:
         prompt_draft.write_text(_prompt(guess), encoding="utf-8")
-        study = _study(path, prompt, source, settings, guess, models or _tiny)
+        study = _study(path, prompt, source, settings, guess, models or TINY)
         study_draft.write_text(f"# yaml-language-server: $schema={SCHEMA}\n{study}", encoding="utf-8")
     write_text(path.with_name(SCHEMA), json.dumps(json_schema(), indent=1) + "\n")
 
@@ -291,7 +295,7 @@ def _prompt(guess: Guess) -> str:
     return f"Read the record and answer with exactly one of: {{{{ labels }}}}.\n\n{shown}\n"
 
 
-def _study(path: Path, prompt: Path, source: str, settings: Sequence[str], guess: Guess, models: LanguageModels) -> str:
+def _study(path: Path, prompt: Path, source: str, settings: Sequence[str], guess: Guess, models: Sequence[str]) -> str:
     return "\n".join(
         [
             f"# A clinfit study. `clinfit check {path.name}` says what is wrong with it and shows what a run would do;",
@@ -303,7 +307,7 @@ def _study(path: Path, prompt: Path, source: str, settings: Sequence[str], guess
             f"  {flow_yaml(as_name(guess.label.name))}:",
             *_task_lines(prompt, source, settings, guess),
             *_model_lines(guess),
-            *models(guess.label.rows),
+            *models,
             "seeds: [42]  # one training for each seed; three or more show how much results vary",
             "evaluation:",
             f"  primary: {'auroc' if guess.positive is not None else 'macro_f1'}",
@@ -340,7 +344,7 @@ def _task_lines(prompt: Path, source: str, settings: Sequence[str], guess: Guess
         yield f"        # left out, since {why}: {' '.join(name.split())}"
     label = guess.label.name if guess.map is None else {"column": guess.label.name, "map": guess.map}
     yield f"      label: {flow_yaml(label)}  # guess"
-    yield f"      split: {{train: {TRAIN_SHARE}, validation: 0.2, test: 0.2, stratify: true, seed: 42}}"
+    yield "      split: {train: 0.6, validation: 0.2, test: 0.2, stratify: true, seed: 42}"
     yield f"    prompt: {flow_yaml(prompt.name)}"
 
 
@@ -357,12 +361,3 @@ def _model_lines(guess: Guess) -> Iterator[str]:
         yield "  - {name: lasso, family: classical, kind: lasso}"
         yield "  - {name: random-forest, family: classical, kind: random-forest}"
         yield "  - {name: gradient-boosting, family: classical, kind: gradient-boosting}"
-
-
-def _tiny(records: int) -> Iterator[str]:
-    """The language model of a starter."""
-    yield "  - name: tiny  # the language model that comes with clinfit; a larger base usually answers better"
-    yield "    family: causal"
-    yield "    base: clinfit/tiny  # or a local folder, or a hub id"
-    yield "    lora: {rank: 16, alpha: 32}"
-    yield "    train: {epochs: 4, learning_rate: 3e-3, batch_size: 16, max_length: 512}"

@@ -82,6 +82,15 @@ class Train(Section):
             )
         return self
 
+    @property
+    def length(self) -> str:
+        """What ends training, in words. An epoch has a step at least, so that as many epochs as steps end nothing."""
+        epochs = f"{self.epochs:g} epoch{'' if self.epochs == 1 else 's'}"
+        if self.max_steps is None:
+            return epochs
+        steps = f"{self.max_steps} step{'' if self.max_steps == 1 else 's'}"
+        return steps if self.epochs >= self.max_steps else f"{epochs} or {steps}"
+
     def during(self, stage: StageSettings) -> "Train":
         """The settings of one stage."""
         return self.model_copy(update=stage.model_dump(exclude_none=True))

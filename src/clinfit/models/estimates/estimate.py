@@ -112,8 +112,14 @@ class Estimate:
     @property
     def memory(self) -> float:
         """Peak memory in bytes, the program itself included."""
+        return self.memory_of(1)
+
+    def memory_of(self, processes: int) -> float:
+        """The same of a model that so many processes train together in one memory: each loads and trains a copy, and
+        one alone writes."""
         taught = self.weights + self.training + self.activations + self.logits
-        return PROGRAM_BYTES + max(self.weights + self.loading, taught, self.writing)
+        trained = processes * (PROGRAM_BYTES + max(self.weights + self.loading, taught))
+        return max(trained, PROGRAM_BYTES + self.writing)
 
 
 def model_size(spec: Neural, config: PretrainedConfig, labels: int) -> Size:

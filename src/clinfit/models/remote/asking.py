@@ -8,7 +8,6 @@ how likely a given text is (`prompt-logprobs`), which next tokens are most proba
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal, cast
@@ -17,7 +16,7 @@ from tokenizers.decoders import ByteLevel
 
 from clinfit.errors import ClinfitError
 from clinfit.models.base import FinishReason
-from clinfit.models.remote.server import Refused, Server
+from clinfit.models.remote.server import NoObject, Refused, Server
 from clinfit.models.remote.tree import Tops
 from clinfit.study.remote import FEWEST_TOPS, RUNGS, Rung
 
@@ -296,12 +295,13 @@ def _offered(ask: Callable[[], Any]) -> Any:
 
 
 def _listed(server: Server) -> list[str]:
-    """The models that the server names; none where it names none, in whatever way."""
-    with suppress(ClinfitError):
-        models = server.get("/models", tries=1).get("data")
-        if isinstance(models, list):
-            return [str(model.get("id")) for model in models if isinstance(model, dict)]
-    return []
+    """The models that the server names; none where it has no such list. Raises ClinfitError where it cannot be asked
+    now: such a server is none without a list, whose models are never looked at again."""
+    try:
+        models = server.get("/models").get("data")
+    except (Refused, NoObject):
+        return []
+    return [str(model.get("id")) for model in models if isinstance(model, dict)] if isinstance(models, list) else []
 
 
 # ---------------------------------------------------------------- texts

@@ -24,6 +24,8 @@ from clinfit.study.remote import Remote
 AGAIN = {408, 425, 429, 500, 502, 503, 504, 529}
 #: Seconds: the first pause before a request is sent again, the longest one, and the longest that a server may ask for.
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_ASKED = 0.5, 60.0, 600.0
+#: What was wrong with an answer that could be read, and is none of OpenAI's.
+NO_OBJECT = "answered what is no JSON object"
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -35,6 +37,10 @@ class Refused(ClinfitError):
     def __init__(self, status: int, found: str, *, fix: str = "") -> None:
         self.status = status
         super().__init__(found, fix=fix)
+
+
+class NoObject(ClinfitError):
+    """The server answered, and at the last with something else than a JSON object."""
 
 
 class Server:
@@ -53,7 +59,7 @@ class Server:
             trust_env=spec.leaves_machine,  # no proxy may stand between this machine and itself
             limits=httpx.Limits(max_connections=spec.requests.concurrent),
         )
-        self._ended = threading.Event()
+        self._of = threading.local()  # ended: of the `each` whose thread this is
         self._sleep = sleep or self._wait
         self._lock, self._next = threading.Lock(), 0.0
 
@@ -62,9 +68,9 @@ class Server:
         not be reached or understood in as many tries as the study gives it."""
         return self._ask("POST", path, body)
 
-    def get(self, path: str, tries: int | None = None) -> dict[str, Any]:
-        """As `post`, of a request without content. tries: other than the study gives it."""
-        return self._ask("GET", path, None, tries)
+    def get(self, path: str) -> dict[str, Any]:
+        """As `post`, of a request without content."""
+        return self._ask("GET", path, None)
 
     def each(
         self,
@@ -77,9 +83,10 @@ class Server:
         waiting, answered = SimpleQueue[int](), SimpleQueue[tuple[int, Answer | None, BaseException | None]]()
         for index in range(len(items)):
             waiting.put(index)
-        ended = self._ended = threading.Event()
+        ended = threading.Event()
 
         def work() -> None:
+            self._of.ended = ended
             while not ended.is_set():
                 try:
                     index = waiting.get_nowait()
@@ -106,8 +113,8 @@ class Server:
 
     # ------------------------------------------------------------ one request
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, tries: int | None = None) -> dict[str, Any]:
-        tries, trouble = tries or self.spec.requests.retries + 1, "was not asked"
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        tries, trouble = self.spec.requests.retries + 1, "was not asked"
         for number in range(tries):
             self._take_turn()
             try:
@@ -120,7 +127,7 @@ class Server:
                 trouble, asked = f"answered what cannot be read ({type(error).__name__})", None
             else:
                 if response.is_success:
-                    trouble, asked, content = "answered what is no JSON object", None, None
+                    trouble, asked, content = NO_OBJECT, None, None
                     with suppress(ValueError):
                         content = response.json()
                     if isinstance(content, dict):
@@ -135,7 +142,8 @@ class Server:
                 raise self._failed(f"asks to be left alone for {asked:.0f} s")
             if number + 1 < tries:
                 self._sleep(_pause(number) if asked is None else asked)
-        raise self._failed(f"{trouble}, {tries} time{'s' if tries > 1 else ''}")
+        kind = NoObject if trouble == NO_OBJECT else ClinfitError
+        raise self._failed(f"{trouble}, {tries} time{'s' if tries > 1 else ''}", kind)
 
     def _take_turn(self) -> None:
         """Wait until another request is allowed."""
@@ -149,11 +157,15 @@ class Server:
             self._sleep(turn - now)
 
     def _wait(self, seconds: float) -> None:
-        if self._ended.wait(seconds):
+        """Wait as long as there is a use for it: of requests that are made together until one of them fails."""
+        ended: threading.Event | None = getattr(self._of, "ended", None)
+        if ended is None:
+            time.sleep(seconds)
+        elif ended.wait(seconds):
             raise self._failed("was no longer asked, since another request failed")
 
-    def _failed(self, trouble: str) -> ClinfitError:
-        return ClinfitError(
+    def _failed(self, trouble: str, kind: type[ClinfitError] = ClinfitError) -> ClinfitError:
+        return kind(
             f"the server of {self.spec.name} ({self.spec.url}) {trouble}",
             expected="an OpenAI-compatible server that answers",
             fix="start it, or look at its log; what was answered is kept, and the same command goes on from there",

@@ -121,7 +121,8 @@ def missing_data(run: "ReportInputs") -> Answer:
     def one(_: str, task: TaskResult) -> str:
         table = section(task, "characteristics")
         missing = {row["input"]: row["missing"][0] for row in table["rows"]} if table else {}
-        some = ", ".join(f"{name} {n}" for name, n in missing.items() if n)
+        told = {name: "(not told how many)" if n is None else count(n) for name, n in missing.items() if n != 0}
+        some = ", ".join(f"{name} {words}" for name, words in told.items())
         return f"missing values: {some or 'none'}" if table else ""
 
     return reported(for_tasks(run, one), "data")

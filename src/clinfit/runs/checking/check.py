@@ -163,10 +163,8 @@ def _settings(model: ModelSpec) -> str:
     else:
         kind = "DoRA" if model.lora.dora else "rsLoRA" if model.lora.rslora else "LoRA"
         adapter = f"{kind} rank {model.lora.rank}, alpha {model.lora.alpha:g}"
-    epochs = "epoch" if train.epochs == 1 else "epochs"
-    steps = "" if train.max_steps is None else f" or {train.max_steps} steps"
     return (
-        f"{adapter}; {train.epochs:g} {epochs}{steps}, learning rate {train.learning_rate:g}, "
+        f"{adapter}; {train.length}, learning rate {train.learning_rate:g}, "
         f"batch {train.batch_size}, at most {train.max_length} tokens, {precision}"
         + "".join(f"; {words}" for words in _searched(model))
     )

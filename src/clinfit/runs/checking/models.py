@@ -120,20 +120,25 @@ def _unused(spec: Neural) -> list[Finding]:
 
 
 def _too_large(prepared: "Prepared") -> list[Finding]:
-    """Whether a model is estimated to need more memory than there is."""
-    spec, needed = prepared.spec, prepared.estimate
-    there, where = room(default_device())
-    if needed.memory <= there:
+    """Whether a model is estimated to need more memory than there is: processes that train it together share that of a
+    processor, and have a GPU each."""
+    spec, needed, device = prepared.spec, prepared.estimate, default_device()
+    there, where = room(device)
+    copies = spec.processes if device.type == "cpu" else 1
+    if (memory := needed.memory_of(copies)) <= there:
         return []
+    together, fewer = (f" in {copies} processes", "train.processes, ") if copies > 1 else ("", "")
     parts = {name: getattr(needed, name) for name in ("weights", "training", "activations", "logits")}
     return [
         Finding(
             "warn",
             "too-large",
-            f"{spec.name} is estimated to need {needed.memory / 1e9:.1f} GB, and {where} has {there / 1e9:.1f} GB",
+            f"{spec.name} is estimated to need {memory / 1e9:.1f} GB{together}, and {where} has {there / 1e9:.1f} GB",
             ", ".join(f"{name} {size / 1e9:.1f} GB" for name, size in parts.items())
+            + (" in each of them" if together else "")
             + ("" if prepared.verified else "; estimated, not verified"),
-            "lower train.batch_tokens or train.max_length, set train.gradient_checkpointing, or choose a smaller base",
+            f"lower {fewer}train.batch_tokens or train.max_length, set train.gradient_checkpointing, or choose a "
+            "smaller base",
             spec.name,
         )
     ]

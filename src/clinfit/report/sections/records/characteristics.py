@@ -13,7 +13,8 @@ HIDDEN, NONE = "not told", "\N{EM DASH}"
 
 HINT = (
     "Median [lower quartile, upper quartile] of numbers and of lengths of texts; number (share of the known) of "
-    "categories. Counts below 10, and those by which one could be worked out, are not told. "
+    "categories. Counts below 10, those of missing values too, and counts by which one could be worked out, are not "
+    "told; where it is not told how many values are missing, categories have no share. "
 )
 DIFFERENCE = (
     "Difference: between the outcomes, standardised, without sign, the largest where there are several; about 0.1 is "
@@ -58,7 +59,8 @@ def _rows(
 ) -> list[list[str]]:
     """An input: one line, or one a category; then one on missing values where any record lacks it."""
     missing = [row["missing"][at] for at in places]
-    known = [column["n"] - lacking for column, lacking in zip(columns, missing, strict=True)]
+    # Where the missing are not told, a share of the known would tell them.
+    known = [None if n is None else column["n"] - n for column, n in zip(columns, missing, strict=True)]
     unit = row["unit"] or ("words" if row["type"] == "text" else "")
     name = row["input"] + (f", {unit}" if unit else "")
     counts = row.get("counts")
@@ -73,7 +75,7 @@ def _rows(
         ]
     differences = [row["difference"], *(None for _ in lines[1:])]
     shown = [line + [_decimal(value)] * compared for line, value in zip(lines, differences, strict=True)]
-    if row["missing"][0]:
+    if row["missing"][0] != 0:
         shares = [_share(lacking, column["n"]) for lacking, column in zip(missing, columns, strict=True)]
         shown.append([f"{row['input']}: missing", *shares, *[_decimal(row["missing_difference"])] * compared])
     return shown
@@ -87,10 +89,12 @@ def _quartiles(row: CharacteristicsRow, at: int) -> str:
     return f"{middle} [{low}, {high}]"
 
 
-def _share(n: int | None, of: int) -> str:
-    """12 (13.3 %)."""
+def _share(n: int | None, of: int | None) -> str:
+    """12 (13.3 %), or 12 of an unknown number."""
     if n is None:
         return HIDDEN
+    if of is None:
+        return count(n)
     return f"{count(n)} ({per_cent(n / of)})" if of else "0"
 
 
