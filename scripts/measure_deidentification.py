@@ -3,9 +3,10 @@
     CLINFIT_DATA=<data mirror> python scripts/measure_deidentification.py
 
 One identifier of each kind goes into each note of the validation set and both test sets, in one of the forms below.
-Half of the given names and all surnames are in no list of the rules. Prints the table that docs/guide.md shows: recall
-by kind, the forms that are missed, and what is found in notes without any planted, which are de-identified already but
-for some dates and names.
+Half of the given names and all surnames are in no list of the rules. Among the usual forms are some that no rule finds:
+they are there since people write so. Prints the table that docs/guide.md shows: recall by kind, the forms that are
+missed, the sentences without an identifier in which the rules see one, and what is found in notes without any planted,
+which are de-identified already but for some dates and names.
 """
 
 import csv
@@ -21,6 +22,8 @@ GIVEN = """Maria Thomas Linda Ahmed Susan Kevin Olga Peter Wei Ruth Aurelio Than
     Yuki Dragan Ludmila Parveen""".split()
 SURNAMES = """Abernathy Okafor Lindqvist Nakamura Delacroix Whitfield Castellanos O'Rourke Petrov Zhang Haddad
     McAllister Osei Fitzgerald Varga Nguyen Blackwood Smith-Jones Ferreira Kowalski""".split()
+ACCENTED_GIVEN = "José Émile Zoë Łukasz Björn Renée Şebnem Nguyễn".split()
+ACCENTED_SURNAMES = "Álvarez Roux-Lefèvre Müller Żak Ångström Çelik Đặng Núñez".split()
 STREETS = ["Maple Street", "Old Mill Road", "Lincoln Ave", "Birch Lane", "5th Avenue", "King Square", "Hillcrest Dr."]
 TOWNS = [("Dayton", "OH", "45402"), ("San Mateo", "CA", "94401"), ("Bangor", "ME", "04401"), ("Tulsa", "OK", "74103")]
 MONTHS = ["January", "Feb", "March", "April", "June", "Sept.", "October", "Dec"]
@@ -31,7 +34,12 @@ FORMS: dict[Kind, list[str]] = {
         "Mrs. {last} was seen today.", "{first} {last} is here with a family member.", "Dr. {last} will follow up.",
         "Name: {last}, {first}.", "My name is {first} {last}.", "The history was given by her daughter {first}.",
         "{first} says that it is better.", "Referred by {first} {last}, MD.", "{last} tolerated it well.",
-        "Discussed with Dr {first} {last} of cardiology.",
+        "Discussed with Dr {first} {last} of cardiology.", "Dr. {i}. {last} was consulted.",
+        "Seen by {i}. {last} in clinic.", "MR {FIRST} {LAST} was admitted.", "MRS {LAST} DENIES PAIN.",
+        "Mr. {afirst} {alast} slept well.", "Dr. {alast} agrees.", "Name: {FIRST} {LAST}", "NAME: {LAST}, {FIRST}",
+        "Mr.{last} was discharged.", "MR {FIRST} {LAST} WAS SEEN TODAY.", "Reviewed with {i}. {last}, MD.",
+        "Patient: {LAST}, {FIRST}", "Drs. {last} and {last2} agree.", "{FIRST} {LAST} WAS SEEN.",
+        "{alast} tolerated it well.",
     ],
     "date": [
         "Seen on {m}/{d}/{yyyy}.", "Admitted {yyyy}-{mm}-{dd}.", "It began on {month} {d}, {yyyy}.",
@@ -64,6 +72,7 @@ ODD_FORMS: dict[Kind, list[str]] = {
     "name": [
         "mrs {last} was seen today.", "{last} tolerated it well.", "pt {first} {last} is stable.",
         "MR {last} CAME ALONE.", "Per {last}, no change.", "Her neighbour {last} called.",
+        "Dr. {word} will follow up.", "MISS {LAST} CAME ALONE.", "{i}.{i2}. was seen.", "Cc: {last}/{last2}.",
     ],
     "date": [
         "Seen {d}-{month}-{yyyy}.", "Admitted {yyyy}{mm}{dd}.", "It began on the {d}th.", "Back {m}-{d}.",
@@ -83,6 +92,19 @@ ODD_FORMS: dict[Kind, list[str]] = {
     ],
 }  # fmt: skip
 
+#: What looks like an identifier and is none.
+DECOYS = [
+    "Pain of 6/10 at rest.", "Strength of 5/5 in both arms.", "She rates it a 7/10, with a baseline of 4/10.",
+    "Pain went from 8/10 to 2/10.", "Vision of 20/20, BP 120/80.", "Reflexes of 2/4.", "Improved on 3/4 of the tests.",
+    "Ibuprofen 400-1200 mg daily.", "CD4 count 200-1500.", "Leukocytes 120-1000.", "Ferritin 135-1451 was quoted.",
+    "Give the patient 1000 mg now.", "The patient 2000 mL received.", "Since visit 2019 no change.", "Case 20-30 2010.",
+    "HIV RNA 1234567 copies/mL.", "Platelets 1500000.", "The mRNA-1273 vaccine.", "Vitamin B12 1MG daily.",
+    "MR ANGIOGRAPHY WAS NORMAL.", "The MR IMAGING showed it.", "MS CONTIN 15 MG BID.", "MS Contin helps.",
+    "SEVERE MR. GAIT IS NORMAL.", "MS FLARE LAST YEAR.", "DR SCREENING IS DUE.", "PT EVALUATION.",
+    "MR ALLERGIES REVIEWED.", "MS WALKS WITH A CANE.", "Seen by Cardiology.", "Drug name: Aspirin.",
+    "In Virginia it began.", "Her mother Alzheimer type.", "Grade 3 May be.",
+]  # fmt: skip
+
 
 def planted(form: str, rng: random.Random) -> str:
     """The form with made-up values."""
@@ -92,12 +114,14 @@ def planted(form: str, rng: random.Random) -> str:
     def digits(n: int) -> str:
         return str(rng.randint(2, 9)) + "".join(rng.choice(string.digits) for _ in range(n - 1))
 
-    first, last = rng.choice(GIVEN), rng.choice(SURNAMES)
+    first, last, last2 = rng.choice(GIVEN), rng.choice(SURNAMES), rng.choice(SURNAMES)
     values = {
-        "first": first, "last": last, "m": month, "d": day, "mm": f"{month:02d}", "dd": f"{day:02d}", "yyyy": year,
-        "yy": f"{year % 100:02d}", "month": rng.choice(MONTHS), "ddd": digits(3), "dddd": digits(4), "dd2": digits(2),
-        "d1": digits(1), "user": f"{first[0]}.{last}".lower().replace("'", ""), "number": rng.randint(1, 9999),
-        "street": rng.choice(STREETS), "town": town, "state": state, "zip": code,
+        "first": first, "last": last, "last2": last2, "FIRST": first.upper(), "LAST": last.upper(), "i": first[0],
+        "i2": last[0], "afirst": rng.choice(ACCENTED_GIVEN), "alast": rng.choice(ACCENTED_SURNAMES),
+        "word": rng.choice(["White", "Black", "Good", "Will"]), "m": month, "d": day, "mm": f"{month:02d}",
+        "dd": f"{day:02d}", "yyyy": year, "yy": f"{year % 100:02d}", "month": rng.choice(MONTHS), "ddd": digits(3),
+        "dddd": digits(4), "dd2": digits(2), "d1": digits(1), "user": f"{first[0]}.{last}".lower().replace("'", ""),
+        "number": rng.randint(1, 9999), "street": rng.choice(STREETS), "town": town, "state": state, "zip": code,
     }  # fmt: skip
     return form.format(**values)
 
@@ -154,6 +178,8 @@ def main() -> None:
     print(f"| all six of a note | {plain_clean / len(notes):.0%} | {odd_clean / len(notes):.0%} |\n")
     for form, times in [*plain_missed.most_common(), *odd_missed.most_common()]:
         print(f"missed {times} times: {form}")
+    seen = [sentence for sentence in DECOYS if identifiers_of_record([sentence])[0]]
+    print(f"\n{len(seen)} of {len(DECOYS)} sentences without an identifier seem to hold one: {seen}")
     unplanted = Counter(each.kind for note in notes for each in identifiers_of_record([note])[0])
     print(f"\nfound without any planted, in {sum(len(note.split()) for note in notes):,} words: {dict(unplanted)}")
 

@@ -114,6 +114,18 @@ def test_reading_has_the_seconds_of_an_answer(
         blocked.go.set()
 
 
+def test_what_nobody_waits_for_is_not_read_on(
+    make_service: Callable[..., Service], blocked: Blocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clinfit.serve.routes.classify.record_of", blocked)
+    with TestClient(create_app(make_service(works=False, seconds=0.3))) as client:
+        late = client.post("/v1/classify", json=ASKED | {"input": ["A tumour."] * 5})
+        assert late.json()["code"] == "late" and blocked.inside == 1
+        blocked.go.set()
+        time.sleep(0.2)
+        assert blocked.inside == 1, "the other four stay unread"
+
+
 def test_a_stop_takes_no_longer_than_it_says(
     make_service: Callable[..., Service], tmp_path: Path, blocked: Blocked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

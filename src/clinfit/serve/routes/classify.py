@@ -165,16 +165,25 @@ async def read_items(service: Service, model: ServedModel, items: Sequence[Item]
     Cleaning long texts takes its time: threads of its own, in which nothing else waits, and as many seconds as an
     answer may take. Raises Problem where they are over.
     """
-    reading = asyncio.get_running_loop().run_in_executor(service.reading, _records, service, model, items)
+    given_up = threading.Event()
+    work = partial(_records, service, model, items, given_up)
     try:
+        reading = asyncio.get_running_loop().run_in_executor(service.reading, work)
         return await asyncio.wait_for(reading, service.settings.seconds)
     except TimeoutError:
         raise Problem("late", "send fewer or shorter records at once, or a job") from None
+    finally:
+        given_up.set()
 
 
-def _records(service: Service, model: ServedModel, items: Sequence[Item]) -> dict[int, Record | Problem]:
+def _records(
+    service: Service, model: ServedModel, items: Sequence[Item], given_up: threading.Event
+) -> dict[int, Record | Problem]:
+    """given_up: nobody waits any more, so that no further record is read."""
     found: dict[int, Record | Problem] = {}
     for k, (item, name) in enumerate(zip(items, item_ids(items), strict=True)):
+        if given_up.is_set():
+            break
         try:
             found[k] = record_of(model.task_name, model.task, item, name, service.settings)
         except Problem as problem:
