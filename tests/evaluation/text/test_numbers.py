@@ -181,6 +181,13 @@ def test_a_part_of_a_date_is_found_in_it(part: str, whole: str) -> None:
     assert unsupported_numbers(part, whole) == 0.0
 
 
+def test_a_month_before_a_year_in_words_is_no_day() -> None:
+    assert same("in January two thousand and eight", "in January 2008")
+    assert unsupported_numbers("In January 2008.", "It was January two thousand and eight.") == 0.0
+    assert all(quantity.date is None for quantity in quantities("October nineteen ninety two, April twenty ten"))
+    assert same("April twenty two thousand five", "April 20, 2005")
+
+
 @pytest.mark.parametrize("text", ["She may 5 mg take.", "March 45 steps", "may one ask", "April 5.5 mg", "May 5 %"])
 def test_months_that_are_words_make_no_date(text: str) -> None:
     assert all(quantity.date is None for quantity in quantities(text))

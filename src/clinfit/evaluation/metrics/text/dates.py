@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-from clinfit.evaluation.metrics.text.spelt import ONES, SMALL, spelt
+from clinfit.evaluation.metrics.text.spelt import ONES, SMALL, TEENS, TENS, spelt
 
 _MONTHS = ("january february march april may june july august september october november december").split()
 _SHORT = {name[:3]: number for number, name in enumerate(_MONTHS, start=1)} | {"sept": 9}
@@ -24,11 +24,13 @@ _ORDINALS = (
     "sixteenth seventeenth eighteenth nineteenth twentieth"
 ).split()
 _DAY_WORDS = {name: number for number, name in enumerate(_ORDINALS, start=1)} | {"thirtieth": 30}
+_OH = rf"(?:o|oh|zero)\s(?:{'|'.join(ONES)})"
+#: The beginning of `two thousand five` and of `nineteen ninety two` is a year's.
+_CARDINAL = rf"(?!(?:nineteen|twenty)\s(?:{'|'.join([*TENS, *TEENS])}|{_OH})\b){SMALL}(?![\s-](?:hundred|thousand)\b)"
 _DAY = (
-    rf"(?:(?i:(?:twenty|thirty)[\s-](?:{'|'.join(_ORDINALS[:9])})|thirtieth|{'|'.join(reversed(_ORDINALS))}|{SMALL})"
+    rf"(?:(?i:(?:twenty|thirty)[\s-](?:{'|'.join(_ORDINALS[:9])})|thirtieth|{'|'.join(reversed(_ORDINALS))}|{_CARDINAL})"
     r"|\d{1,2}(?:st|nd|rd|th)?)(?![^\W_]|[.,:/]\d|\s?%)"
 )
-_OH = rf"(?:o|oh|zero)\s(?:{'|'.join(ONES)})"
 _YEAR = (
     rf"(?:(?:19|20)\d\d(?![^\W_]|[.,]\d)|(?i:two\sthousand(?:\s(?:and\s)?{SMALL})?"
     rf"|(?:nineteen|twenty)\s(?:{SMALL}|{_OH}))(?![^\W_]))"

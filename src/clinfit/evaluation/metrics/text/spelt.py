@@ -3,15 +3,15 @@
 import re
 
 ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = (
-    {name: number for number, name in enumerate(["zero", *ONES, *_TEENS])}
-    | {name: 10 * tens for tens, name in enumerate(_TENS, start=2)}
+    {name: number for number, name in enumerate(["zero", *ONES, *TEENS])}
+    | {name: 10 * tens for tens, name in enumerate(TENS, start=2)}
     | {"a": 1}
 )
 #: Patterns of numbers below a hundred, a thousand and a million.
-SMALL = rf"(?:(?:{'|'.join(_TENS)})(?:[\s-](?:{'|'.join(ONES)}))?|zero|{'|'.join([*_TEENS, *ONES])})"
+SMALL = rf"(?:(?:{'|'.join(TENS)})(?:[\s-](?:{'|'.join(ONES)}))?|zero|{'|'.join([*TEENS, *ONES])})"
 _HUNDREDS = rf"(?:(?:{SMALL}|a)\shundred(?:\s(?:and\s)?{SMALL})?|{SMALL})"
 THOUSANDS = rf"(?:(?:{_HUNDREDS}|a)\sthousand(?:\s(?:and\s)?{_HUNDREDS})?|{_HUNDREDS})"
 
