@@ -67,7 +67,7 @@ FORMS: dict[Kind, list[str]] = {
 }  # fmt: skip
 
 
-#: Ways of writing that no rule was made for.
+#: Ways of writing that no rule was made for, but for the surnames White and Black.
 ODD_FORMS: dict[Kind, list[str]] = {
     "name": [
         "mrs {last} was seen today.", "{last} tolerated it well.", "pt {first} {last} is stable.",
@@ -92,7 +92,7 @@ ODD_FORMS: dict[Kind, list[str]] = {
     ],
 }  # fmt: skip
 
-#: What looks like an identifier and is none.
+#: What looks like an identifier and is none; some of it is what rules were made for.
 DECOYS = [
     "Pain of 6/10 at rest.", "Strength of 5/5 in both arms.", "She rates it a 7/10, with a baseline of 4/10.",
     "Pain went from 8/10 to 2/10.", "Vision of 20/20, BP 120/80.", "Reflexes of 2/4.", "Improved on 3/4 of the tests.",

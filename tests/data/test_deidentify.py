@@ -136,6 +136,7 @@ def test_many_different_names_are_looked_for_at_once() -> None:
 
 @pytest.mark.parametrize("rule", [*NUMBER_RULES, *NAME_RULES])
 def test_no_rule_reaches_further_than_what_is_looked_at_again(rule: Rule) -> None:
+    # The standard library measures a pattern here alone.
     assert re._parser.parse(rule.pattern.pattern).getwidth()[1] <= REACH  # type: ignore[attr-defined]
 
 

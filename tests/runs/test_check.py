@@ -357,7 +357,7 @@ stages:
     ],
 )
 def test_what_ends_training_is_told_without_what_cannot(settings: dict[str, Any], told: str) -> None:
-    assert Train(**settings).length == told
+    assert Train(**settings).duration == told
 
 
 def several(folder: Path, tasks: str) -> Study:

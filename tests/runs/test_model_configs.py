@@ -66,7 +66,7 @@ def test_the_steps_are_those_of_the_file_whatever_data_the_study_has_later(train
     schedule = Schedule.of(model.train, trained_on)
     assert schedule.steps == FIRST["num_iters"] and schedule.rate(schedule.steps) == pytest.approx(0)
     assert schedule.evaluate_every == schedule.steps_per_epoch, "validation is looked at after each epoch as ever"
-    assert model.train.length == "600 steps", "epochs that end nothing are not told"
+    assert model.train.duration == "600 steps", "epochs that end nothing are not told"
 
 
 def test_the_folder_that_is_named_is_the_one_that_a_run_uses(tmp_path: Path) -> None:

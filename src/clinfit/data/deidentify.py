@@ -32,7 +32,8 @@ from clinfit.data.identifier_names import NAME_RULES, TOKEN, words_of_name
 from clinfit.data.identifier_numbers import BESIDE, NUMBER_RULES, REACH, Kind, Rule, Span
 
 _RULES = (*NUMBER_RULES, *NAME_RULES)
-#: Numbers of so many digits at most that one can be counted on from each without it being a placeholder no longer.
+#: A text may hold placeholders of its own. Their numbers are counted on from below _COUNTED_ON, so that what comes next
+#: has no more digits than a placeholder may.
 _PLACEHOLDER = re.compile(r"\[(?P<kind>[A-Z]{1,20})-(?P<number>\d{1,9})\]")
 _COUNTED_ON = 10**8
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from itertools import groupby
 
-from clinfit.data.identifier_numbers import Rule, Span
+from clinfit.data.identifier_numbers import Rule, Span, before
 
 GIVEN_NAMES = frozenset(
     """aaron abigail adam adrian agnes ahmed aisha alan albert alejandro alex alexander alexandra alexis ali alice
@@ -227,12 +227,8 @@ def _titled(match: re.Match[str]) -> Span:
     return _to_last_word(match.string, *match.span("it"))
 
 
-def _before(match: re.Match[str]) -> str:
-    return match.string[max(0, match.start() - 40) : match.start()]
-
-
 def _labelled(match: re.Match[str]) -> Span | None:
-    if _OF_THINGS.search(_before(match)):
+    if _OF_THINGS.search(before(match)):
         return None
     start, end = _titled(match)
     if _COLON.match(match.string, end):  # the next label: Name: Jane Doe Sex: F
@@ -241,16 +237,16 @@ def _labelled(match: re.Match[str]) -> Span | None:
 
 
 def _labelled_capitals(match: re.Match[str]) -> Span | None:
-    if _OF_THINGS.search(_before(match)):
+    if _OF_THINGS.search(before(match)):
         return None
     return _of_run(match, 3 if _among_others(match) else 2)
 
 
 def _among_others(match: re.Match[str]) -> bool:
     """Whether the sentence beside a run of capitals is written in small letters."""
-    before = _LAST_WORD.search(_before(match))
+    ahead = _LAST_WORD.search(before(match))
     behind = _NEXT_WORD.match(match.string, match.end("it"))
-    return any(word is not None and word[1] != word[1].upper() for word in (before, behind))
+    return any(word is not None and word[1] != word[1].upper() for word in (ahead, behind))
 
 
 def _of_run(match: re.Match[str], most: int) -> Span | None:
@@ -269,7 +265,7 @@ def _of_run(match: re.Match[str], most: int) -> Span | None:
 
 def _in_capitals(match: re.Match[str]) -> Span | None:
     """Behind a title, a run of capitals."""
-    if _HAVING.search(_before(match)):
+    if _HAVING.search(before(match)):
         return None
     if _among_others(match):
         return _of_run(match, 3)
@@ -280,7 +276,7 @@ def _in_capitals(match: re.Match[str]) -> Span | None:
 def _behind_capitals(match: re.Match[str]) -> Span | None:
     """Behind a title in capitals, a name that is not."""
     first = _WORD.search(match["it"])
-    if first is None or _is_term(first[0]) or _HAVING.search(_before(match)):
+    if first is None or _is_term(first[0]) or _HAVING.search(before(match)):
         return None
     return _titled(match)
 

@@ -16,9 +16,14 @@ Span = tuple[int, int]
 REACH, BESIDE = 420, 100
 
 
-def span_of(match: re.Match[str]) -> Span | None:
+def span_of(match: re.Match[str]) -> Span:
     """Where the identifier stands: the group `it` where there is one, otherwise all of the match."""
     return match.span("it" if "it" in match.re.groupindex else 0)
+
+
+def before(match: re.Match[str]) -> str:
+    """What stands before a match, as far as any rule looks back."""
+    return match.string[max(0, match.start() - 64) : match.start()]
 
 
 @dataclass(frozen=True)
@@ -120,35 +125,29 @@ _TOPS = frozenset({4, 5, 6, 10, 15, 20, 30})
 _SAME_SCALE = re.compile(r"[ \t]{1,4}to[ \t]{1,4}\d{1,2}/(\d{1,2})(?![\d/])")
 
 
-def _before(match: re.Match[str], at: int) -> str:
-    return match.string[max(0, at - 64) : at]
-
-
 def _unless_unit(match: re.Match[str]) -> Span | None:
-    start, end = match.span("it" if "it" in match.re.groupindex else 0)
+    start, end = span_of(match)
     return None if _UNIT.match(match.string, end) else (start, end)
 
 
 def _unless_amount(match: re.Match[str]) -> Span | None:
     """Seven digits and more, unless they are a round number, or said to be a count."""
-    return (
-        None if match[0].endswith("0000") or _AMOUNT_WORD.search(_before(match, match.start())) else _unless_unit(match)
-    )
+    return None if match[0].endswith("0000") or _AMOUNT_WORD.search(before(match)) else _unless_unit(match)
 
 
 def _unless_range(match: re.Match[str]) -> Span | None:
     """ddd-dddd, unless it says from which value to which."""
-    before = _before(match, match.start())
-    if _PHONE_HINT.search(before):
+    said = before(match)
+    if _PHONE_HINT.search(said):
         return match.span()
     low, high = match[0].split("-")
     is_round = low.endswith("0") and high.endswith(("00", "50"))
-    return None if is_round or _AMOUNT_WORD.search(before) else _unless_unit(match)
+    return None if is_round or _AMOUNT_WORD.search(said) else _unless_unit(match)
 
 
 def _unless_cells(match: re.Match[str]) -> Span | None:
     """What is called by phone, unless the cell is one of the blood, or the number an amount."""
-    if sum(map(str.isdigit, match["it"])) < 7 or _BLOOD.search(_before(match, match.start())):
+    if sum(map(str.isdigit, match["it"])) < 7 or _BLOOD.search(before(match)):
         return None
     return _unless_unit(match)
 
@@ -156,14 +155,14 @@ def _unless_cells(match: re.Match[str]) -> Span | None:
 def _unless_ratio(match: re.Match[str]) -> Span | None:
     """3/4 behind `on`, `of`, `since`, unless it is three of four on a scale."""
     text, (start, end) = match.string, match.span("it")
-    word, before = match["word"].casefold(), _before(match, match.start())
-    if _SCORE_BEHIND.match(text, end) or _UNIT.match(text, end) or (word == "of" and not _OF_DAY.search(before)):
+    word, said = match["word"].casefold(), before(match)
+    if _SCORE_BEHIND.match(text, end) or _UNIT.match(text, end) or (word == "of" and not _OF_DAY.search(said)):
         return None
     number, top = map(int, match["it"].split("/"))
     if top not in _TOPS or number > top or word in {"since", "until", "dated", "of"}:
         return start, end
     # a pain may have begun on 6/10, so that only a score directly before `on` makes it a ratio
-    if (_SCORE_AT if word == "on" else _SCORE_BEFORE).search(before):
+    if (_SCORE_AT if word == "on" else _SCORE_BEFORE).search(said):
         return None
     same = _SAME_SCALE.match(text, end) if word == "from" else None
     return None if same and int(same[1]) == top else (start, end)

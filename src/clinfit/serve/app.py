@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 from functools import cache, partial
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -15,6 +15,7 @@ from clinfit.serve.guard import Guard
 from clinfit.serve.openapi import described, known_names
 from clinfit.serve.problems import BY_STATUS, Problem, invalid_places, no_json, no_utf8, other_type, too_deep
 from clinfit.serve.routes import about, classify, completions, jobs, page, predictions, results, types, write
+from clinfit.serve.routes.asking import only_declared
 from clinfit.serve.schemas import DISCLAIMER
 from clinfit.serve.service import Service
 
@@ -49,7 +50,10 @@ def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for part in (classify, types, write, completions, jobs, results, predictions, about, page):
+    for part in (classify, types, write, jobs, results, predictions):
+        app.include_router(part.router, dependencies=[Depends(only_declared)])
+    # Gateways, probes and scrapers put parameters of their own behind these, which decide nothing.
+    for part in (completions, about, page):
         app.include_router(part.router)
     return app
 

@@ -83,7 +83,7 @@ class Train(Section):
         return self
 
     @property
-    def length(self) -> str:
+    def duration(self) -> str:
         """What ends training, in words. An epoch has a step at least, so that as many epochs as steps end nothing."""
         epochs = f"{self.epochs:g} epoch{'' if self.epochs == 1 else 's'}"
         if self.max_steps is None:

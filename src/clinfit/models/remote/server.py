@@ -24,8 +24,6 @@ from clinfit.study.remote import Remote
 AGAIN = {408, 425, 429, 500, 502, 503, 504, 529}
 #: Seconds: the first pause before a request is sent again, the longest one, and the longest that a server may ask for.
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_ASKED = 0.5, 60.0, 600.0
-#: What was wrong with an answer that could be read, and is none of OpenAI's.
-NO_OBJECT = "answered what is no JSON object"
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -115,8 +113,10 @@ class Server:
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         tries, trouble = self.spec.requests.retries + 1, "was not asked"
+        kind: type[ClinfitError] = ClinfitError
         for number in range(tries):
             self._take_turn()
+            kind = ClinfitError
             try:
                 response = self._http.request(method, self.spec.url + path, json=body)
             except httpx.TimeoutException:
@@ -127,13 +127,15 @@ class Server:
                 trouble, asked = f"answered what cannot be read ({type(error).__name__})", None
             else:
                 if response.is_success:
-                    trouble, asked, content = NO_OBJECT, None, None
+                    trouble, asked, content = "answered what is no JSON object", None, None
                     with suppress(ValueError):
                         content = response.json()
                     if isinstance(content, dict):
                         if not content.get("error"):
                             return content
                         trouble = f"answered {response.status_code} with an error in place of an answer"
+                    else:
+                        kind = NoObject
                 elif response.status_code in AGAIN:
                     trouble, asked = f"answered {response.status_code}", _asked_pause(response)
                 else:
@@ -142,7 +144,6 @@ class Server:
                 raise self._failed(f"asks to be left alone for {asked:.0f} s")
             if number + 1 < tries:
                 self._sleep(_pause(number) if asked is None else asked)
-        kind = NoObject if trouble == NO_OBJECT else ClinfitError
         raise self._failed(f"{trouble}, {tries} time{'s' if tries > 1 else ''}", kind)
 
     def _take_turn(self) -> None:

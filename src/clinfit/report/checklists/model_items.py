@@ -203,7 +203,7 @@ def llm_settings(run: "ReportInputs") -> Answer:
         return obstacle
     parts = []
     for m in language_models(run):
-        trained = f"{m.train.length}, learning rate {m.train.learning_rate:g}"
+        trained = f"{m.train.duration}, learning rate {m.train.learning_rate:g}"
         parts.append(f"{m.name}: {trained}, at most {m.train.max_length} tokens")
     parts += [f"{m.name}: asked with {m.shots} examples at temperature 0" for m in remote_models(run)]
     return Answer("reported", "; ".join(parts), "models")

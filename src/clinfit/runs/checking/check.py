@@ -164,7 +164,7 @@ def _settings(model: ModelSpec) -> str:
         kind = "DoRA" if model.lora.dora else "rsLoRA" if model.lora.rslora else "LoRA"
         adapter = f"{kind} rank {model.lora.rank}, alpha {model.lora.alpha:g}"
     return (
-        f"{adapter}; {train.length}, learning rate {train.learning_rate:g}, "
+        f"{adapter}; {train.duration}, learning rate {train.learning_rate:g}, "
         f"batch {train.batch_size}, at most {train.max_length} tokens, {precision}"
         + "".join(f"; {words}" for words in _searched(model))
     )

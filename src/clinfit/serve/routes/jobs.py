@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -33,13 +33,13 @@ from clinfit.serve.records import (
     record_of,
     table_records,
 )
-from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, only_declared, problems, ready, take, tell
+from clinfit.serve.routes.asking import KeepsJobs, Serving, find_model, problems, ready, take, tell
 from clinfit.serve.routes.classify import as_item as plain_item
 from clinfit.serve.schemas import JobList, JobOut, JobRequest
 from clinfit.serve.security import Key
 from clinfit.serve.service import Service
 
-router = APIRouter(tags=["jobs"], dependencies=[Depends(only_declared)])
+router = APIRouter(tags=["jobs"])
 
 #: Seconds between two looks at a job whose events are read, and between two signs of life of a quiet stream.
 LOOK, PING = 0.3, 15.0

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
@@ -14,13 +14,13 @@ from clinfit.packs.answer import with_errors
 from clinfit.serve.jobs import Job, Result
 from clinfit.serve.kinds import Shown, answer_from, kind_of, past
 from clinfit.serve.problems import Problem
-from clinfit.serve.routes.asking import KeepsJobs, Serving, only_declared, problems
+from clinfit.serve.routes.asking import KeepsJobs, Serving, problems
 from clinfit.serve.routes.classify import answer_out
 from clinfit.serve.routes.jobs import JobId, job_out, own_job, stored
 from clinfit.serve.schemas import FailureOut, FailurePage, ItemOut, ResultPage
 from clinfit.serve.service import Service
 
-router = APIRouter(tags=["jobs"], dependencies=[Depends(only_declared)])
+router = APIRouter(tags=["jobs"])
 
 #: Results that are fetched at a time for a file.
 PAGE = 1000

@@ -3,15 +3,15 @@
 /v1/qa and /v1/summarize are the same under the names of what is mostly asked: what a task asks stands in its prompt.
 """
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 
 from clinfit.serve.kinds import TEXTS
-from clinfit.serve.routes.asking import Classifies, Serving, only_declared, problems
+from clinfit.serve.routes.asking import Classifies, Serving, problems
 from clinfit.serve.routes.classify import Asked, respond
 from clinfit.serve.schemas import ClassifyResponse, WriteRequest
 
-router = APIRouter(tags=["write"], dependencies=[Depends(only_declared)])
+router = APIRouter(tags=["write"])
 
 
 async def write(body: WriteRequest, request: HttpRequest, service: Serving, key: Classifies) -> ClassifyResponse:

@@ -86,7 +86,7 @@ class SqliteStore:
         """Raises ClinfitError when the file cannot be written, or is none of ours."""
         self._lock = threading.RLock()
         #: The log could not be emptied, since somebody was reading; or who emptied it before may have been killed.
-        self._log_is_full = True
+        self._log_is_due = True
         self._folder, self._proven = path.parent, float("-inf")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -118,7 +118,7 @@ class SqliteStore:
                     raise
             except sqlite3.Error as error:
                 raise StoreDown(_cause(error)) from None
-            if self._log_is_full:
+            if self._log_is_due:
                 self._empty_log()
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
@@ -218,14 +218,14 @@ class SqliteStore:
         committed, so that a failure here is none of the change.
         """
         with self._lock:
-            self._log_is_full = True
+            self._log_is_due = True
             try:
                 self._db.execute(f"PRAGMA busy_timeout={BRIEFLY}")
                 try:
                     busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
                 finally:
                     self._db.execute(f"PRAGMA busy_timeout={PATIENTLY}")
-                self._log_is_full = bool(busy)
+                self._log_is_due = bool(busy)
             except sqlite3.Error:
                 pass
 
@@ -256,7 +256,7 @@ class SqliteStore:
             old = db.execute("SELECT id FROM jobs WHERE ended<?", (before,)).fetchall()
             for (job,) in old:
                 self._erase(db, job)
-        if late or old or self._log_is_full:
+        if late or old or self._log_is_due:
             self._empty_log()
         return len(late) + len(old)
 
@@ -284,7 +284,7 @@ class SqliteStore:
 
     def close(self) -> None:
         with self._lock:
-            if self._log_is_full:
+            if self._log_is_due:
                 self._empty_log()
             self._db.close()
 

@@ -64,6 +64,7 @@ class Date:
 
 
 def same_date(one: Date, other: Date) -> bool:
+    """Whether two dates may be the same day, as the module says."""
     if not one.readings or not other.readings:
         return one.shown == other.shown
     if len(one.readings) == len(other.readings) == 2:

@@ -113,8 +113,10 @@ _RANGE = re.compile(r"\s?(?:-|\u2013|\u2014|/|x|\u00d7|to|by|and|or)\s?", re.IGN
 
 @dataclass(frozen=True)
 class Quantity:
-    """value: in the unit of its kind. unit: "" for a bare number. written: the number as it stands in the text. date:
-    of one, which has no value and no unit of its own."""
+    """value: in the unit of its kind. unit: "" for a bare number. written: the number as it stands in the text.
+
+    date: of a date, whose value is 0 and whose unit names it, so that two of them are two.
+    """
 
     value: Fraction
     unit: str
