@@ -50,11 +50,10 @@ def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for part in (classify, types, write, jobs, results, predictions):
-        app.include_router(part.router, dependencies=[Depends(only_declared)])
-    # Gateways, probes and scrapers put parameters of their own behind these, which decide nothing.
-    for part in (completions, about, page):
-        app.include_router(part.router)
+    for part in (classify, types, write, completions, jobs, results, predictions, about, page):
+        # Gateways, probes and scrapers put parameters of their own behind these, which decide nothing.
+        open_to_others = part in (completions, about, page)
+        app.include_router(part.router, dependencies=[] if open_to_others else [Depends(only_declared)])
     return app
 
 
