@@ -17,6 +17,14 @@ from clinfit.data.deidentify import deidentified
         ),
         ("From 3/4 on.", "From [DATE-1] on."),
         ("31/12/2019, 12/31/2019, 3.4.50", "[DATE-1], [DATE-2], [DATE-3]"),
+        ("03/04/2019 CC: chest pain", "[DATE-1] CC: chest pain"),
+        ("3/4/2019 L knee, 03/2019 L knee", "[DATE-1] L knee, [DATE-2] L knee"),
+        (
+            "The accident of 7/4, a colonoscopy of 3/14, surgery of 3/4",
+            "The accident of [DATE-1], a colonoscopy of [DATE-2], surgery of [DATE-3]",
+        ),
+        ("Pain after 5/6. Headaches before 5/10.", "Pain after [DATE-1]. Headaches before [DATE-2]."),
+        ("He was in pain from 3/5 to 3/9.", "He was in pain from [DATE-1] to 3/9."),
     ],
 )
 def test_dates_stay_found(text: str, cleaned: str) -> None:

@@ -251,3 +251,19 @@ def test_jobs_are_listed_page_by_page(asks: Asks, limit: int | None, found: int,
     asks(service, listed)
     assert [job["id"] for job in jobs] == [str(k) for k in range(found)]
     assert service.limits == limits
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("kind", [clinfit.Client, clinfit.AsyncClient])
+def test_what_is_sent_to_this_machine_goes_through_no_proxy(
+    kind: type[clinfit.Client], host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    def ways(url: str) -> bool:
+        http = kind(url)._http
+        return http._transport_for_url(httpx2.URL(url)) is http._transport
+
+    assert ways(f"http://{host}:8000/")
+    assert not ways("http://service.example:8000/")

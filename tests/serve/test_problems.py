@@ -257,3 +257,10 @@ def test_what_only_rises_is_a_counter(client: TestClient) -> None:
     }  # fmt: skip
     assert counted(client, "clinfit_asked_total") == {"": 3.0}
     assert {"clinfit_turns_total", "clinfit_chunks_done_total"} <= types.keys()
+
+
+@pytest.mark.parametrize("path", ["/v1/classify/", "/v1/jobs/", "/v1/types/", "/classify_abstract/"])
+def test_an_address_with_a_slash_behind_it_sends_nothing_on(client: TestClient, path: str) -> None:
+    """A redirect would name the scheme that the service sees: plain HTTP behind a proxy that ends TLS."""
+    response = client.post(path, content=BODY, headers={"content-type": "application/json"}, follow_redirects=False)
+    assert response.status_code == 404 and "location" not in response.headers

@@ -96,6 +96,10 @@ _UNIT = re.compile(
     r"|drops|puffs|doses|times|seconds|min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?|dollars|patients|cases|women"
     r"|men|children|participants|subjects|people|persons)\b)"
 )
+#: Behind 3/2000: three of so many.
+_COUNTED = re.compile(
+    r"[ \t]{1,2}(?i:mg|mcg|ml|units|patients|cases|women|men|children|participants|subjects|people|persons|cells)\b"
+)
 #: Before a number, up to three short words away.
 _AMOUNT_WORD = re.compile(
     r"\b(?i:m?RNA|DNA|load|counts?|platelets?|plt|leu[ck]ocytes?|lymphocytes?|neutrophils?|WBC|RBC|ANC|CFU|titers?|titres?"
@@ -118,7 +122,8 @@ _SCORE_BEHIND = re.compile(
 #: What is `of` a day.
 _OF_DAY = re.compile(
     r"\b(?i:as|weeks?|weekend|months?|nights?|mornings?|evenings?|afternoons?|end|beginning|start|dates?|days?|visits?|notes?"
-    r"|labs?|reports?|scans?|results?|letters?|dictations?|films?|x-?rays?|MRI|CT|appointments?|admission)[ \t]{1,4}\Z"
+    r"|labs?|reports?|scans?|results?|letters?|dictations?|films?|x-?rays?|MRI|CT|appointments?|admission"
+    r"|accident|injury|fall|surgery|operation|procedure|colonoscopy|biopsy|discharge|birth|death)[ \t]{1,4}\Z"
 )
 #: The highest value of the scales that are written as a ratio; `12/10` and `3/14` are on none of them.
 _TOPS = frozenset({4, 5, 6, 10, 15, 20, 30})
@@ -128,6 +133,15 @@ _SAME_SCALE = re.compile(r"[ \t]{1,4}to[ \t]{1,4}\d{1,2}/(\d{1,2})(?![\d/])")
 def _unless_unit(match: re.Match[str]) -> Span | None:
     start, end = span_of(match)
     return None if _UNIT.match(match.string, end) else (start, end)
+
+
+def _unless_short_and_unit(match: re.Match[str]) -> Span | None:
+    """What ends with a year of four digits is a date whatever stands behind it: `03/04/2019 CC: chest pain`."""
+    return match.span() if match[0][-4:].isdigit() else _unless_unit(match)
+
+
+def _unless_counted(match: re.Match[str]) -> Span | None:
+    return None if _COUNTED.match(match.string, match.end()) else match.span()
 
 
 def _unless_amount(match: re.Match[str]) -> Span | None:
@@ -156,16 +170,20 @@ def _unless_ratio(match: re.Match[str]) -> Span | None:
     """3/4 behind `on`, `of`, `since`, unless it is three of four on a scale."""
     text, (start, end) = match.string, match.span("it")
     word, said = match["word"].casefold(), before(match)
-    if _SCORE_BEHIND.match(text, end) or _UNIT.match(text, end) or (word == "of" and not _OF_DAY.search(said)):
-        return None
     number, top = map(int, match["it"].split("/"))
-    if top not in _TOPS or number > top or word in {"since", "until", "dated", "of"}:
+    if top not in _TOPS or number > top or word in {"since", "until", "dated", "before", "after"}:
         return start, end
+    if _SCORE_BEHIND.match(text, end) or _UNIT.match(text, end):
+        return None
+    if word == "of":
+        return (start, end) if _OF_DAY.search(said) else None
+    same = _SAME_SCALE.match(text, end) if word == "from" else None
+    if same:  # from 3/4 to 4/4, and from 3/5 to 3/9
+        return None if int(same[1]) == top else (start, end)
     # a pain may have begun on 6/10, so that only a score directly before `on` makes it a ratio
     if (_SCORE_AT if word == "on" else _SCORE_BEFORE).search(said):
         return None
-    same = _SAME_SCALE.match(text, end) if word == "from" else None
-    return None if same and int(same[1]) == top else (start, end)
+    return start, end
 
 
 _RULES: tuple[tuple[Kind, str, Callable[[re.Match[str]], Span | None]], ...] = (
@@ -188,7 +206,7 @@ _RULES: tuple[tuple[Kind, str, Callable[[re.Match[str]], Span | None]], ...] = (
         "phone",
         r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,5}\)[ .-]?|\d{3}[ .-])\d{3}[ .-]\d{4}"
         r"(?:[ ,]{0,3}(?:x|ext\.?)[ ]?\d{1,5})?(?!\w)",
-        _unless_unit,
+        span_of,
     ),
     ("phone", r"(?<![\w.])\+\d{1,3}[ .-]?(?:\(0\)[ ]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}(?!\w)", _unless_unit),
     ("phone", r"(?<![\w.])0\d{2,4}[ -]\d{3,4}(?:[ -]?\d{3,4})?(?!\w)", _unless_unit),
@@ -217,10 +235,10 @@ _RULES: tuple[tuple[Kind, str, Callable[[re.Match[str]], Span | None]], ...] = (
         "date",
         rf"(?<![\w./-])(?:{_MONTH_NUMBER}([/.-]){_DAY}\1|{_DAY}([/.-]){_MONTH_NUMBER}\2)"
         rf"(?:{_YEAR}|\d\d)(?![\w/-]|\.\d)",
-        _unless_unit,
+        _unless_short_and_unit,
     ),
     ("date", rf"(?<![\w./-]){_YEAR}([/.-]){_MONTH_NUMBER}\1{_DAY}(?:(?=T\d\d)|(?![\w/-]))", span_of),
-    ("date", rf"(?<![\w./-]){_MONTH_NUMBER}/{_YEAR}(?![\w/-])", _unless_unit),
+    ("date", rf"(?<![\w./-]){_MONTH_NUMBER}/{_YEAR}(?![\w/-])", _unless_counted),
     (
         "date",
         rf"\b(?P<word>(?i:on|since|from|until|dated|of|by|before|after)){_GAP}"

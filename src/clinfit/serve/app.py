@@ -48,6 +48,7 @@ def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         description=f"Answers of packs that were evaluated. {DISCLAIMER}",
         docs_url=None,  # it would fetch its parts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy that ends TLS it would send a text on over plain HTTP
         lifespan=lifespan,
     )
     for part in (classify, types, write, completions, jobs, results, predictions, about, page):

@@ -17,6 +17,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -59,6 +60,17 @@ class ServiceError(Exception):
 
 def _headers(key: str | None) -> dict[str, str]:
     return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _around_proxies(url: str) -> dict[str, None]:
+    """What is sent to a service on this machine goes through no proxy of the environment."""
+    host = httpx.URL(url).host
+    try:
+        is_here = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_here = False
+    at = f"[{host}]" if ":" in host else host
+    return {f"all://{at}": None} if is_here else {}
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -153,7 +165,7 @@ class Client:
     """See the module. key: an API key. timeout: seconds that an answer may take."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None, timeout: float = 120.0) -> None:
-        self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout)
+        self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout, mounts=_around_proxies(url))
         self._heard = False
 
     def __enter__(self) -> Self:
@@ -296,7 +308,9 @@ class AsyncClient:
     """As `Client`, for `async with` and `await`."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", key: str | None = None, timeout: float = 120.0) -> None:
-        self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout)
+        self._http = httpx.AsyncClient(
+            base_url=url, headers=_headers(key), timeout=timeout, mounts=_around_proxies(url)
+        )
         self._heard = False
 
     async def __aenter__(self) -> Self:

@@ -57,6 +57,8 @@ def test_empty_and_cut_off() -> None:
         "Here's the summary", "Of course, asthma", "Based on the provided text, asthma", "As an AI language model, I",
         "I'd be happy to help", "Okay, here it is", "The following is a summary",
         "Sure here is the summary", "Absolutely \u2013 asthma", "Of course here it is",
+        "Great question\n\nAsthma is", "Sure\n\nSummary", "Of course\n\nThe note", "Sure thing! Here is",
+        "**Sure** here is the summary", "Absolutely happy to help!",
     ],
 )  # fmt: skip
 def test_preambles(text: str) -> None:

@@ -8,7 +8,8 @@ from clinfit.evaluation.metrics.text.normalise import tokens
 #: What a chat model says before it answers.
 PREAMBLE = re.compile(
     r"""[\s*_#>"'“]*(?:
-        (?:sure|certainly|absolutely|gladly|great\ question|of\ course)\b(?:\s*[,.!:;\u2013\u2014-]|\s+(?:here|i|let)\b)
+        (?:sure(?:\ thing)?|certainly|absolutely|gladly|great\ question|of\ course)\b
+            (?:[*_]*\s*[,.!:;\u2013\u2014-]|[*_]*\s+(?:here|i|let|happy\ to)\b|[*_]*[ ]*\n)
         |(?:ok|okay|alright)\b\W+(?:here|so|let|i)\b
         |here(?:['’]s|\ is|\ are)\ (?:a|an|the|your|my|some)\b(?:\W+\w+){0,12}?\W*(?::|\n)
         |here(?:['’]s|\ is)\ (?:a|an|the|your|my)\ (?:\w+\ ){0,2}(?:summary|answer|response|note|version|list)\b
