@@ -51,6 +51,8 @@ _NO_NAMES = frozenset(
 )
 #: Of these, surnames of many, and so names behind a title or a given name: Dr. Black, Jane White.
 _SURNAMES_TOO = frozenset({"white", "black"})
+#: In capitals behind a title ward is a surname as well.
+_CAPITAL_SURNAMES = _SURNAMES_TOO | {"ward"}
 #: Words that are no name in capitals, and none behind MR, MS and DR: what magnetic resonance, mitral regurgitation,
 #: multiple sclerosis, morphine, diabetic retinopathy and radiography are followed by; words that go on with a sentence;
 #: short forms.
@@ -152,6 +154,8 @@ _OF_THINGS = re.compile(
     r"|common|scientific|species|hospital|clinic|facility|pharmacy|insurance|plan|school|company|template|form|user)"
     r"[ \t]{1,4}\Z"
 )
+#: A title that nothing else is written as: magnetic resonance is no Mr. and no MRS.
+_CLEAR_TITLE = re.compile(r"(?:Mr|Mrs|MRS|Ms|Miss|Mx|Drs?|Prof|Professor|Rev|Sir|Madam)\b")
 #: Mitral regurgitation, multiple sclerosis and diabetic retinopathy that end a sentence, and no title.
 _HAVING = re.compile(
     r"\b(?i:severe|moderate|mild|trace|trivial|significant|progressive|remitting|proliferative|functional|ischemic|\d\+)"
@@ -199,8 +203,10 @@ def is_given(word: str) -> bool:
 
 
 def _is_term(word: str) -> bool:
-    """Whether a word in capitals, or behind MR, is an ordinary one."""
-    return plain(word) in _NO_NAMES or plain(word) in _NO_CAPITALS or plain(word).endswith(_TERM_ENDINGS)
+    """Whether a word in capitals, or behind MR, is an ordinary one. Ingram is a surname, an angiogram none."""
+    word = plain(word)
+    ends_so = word.endswith(_TERM_ENDINGS) and not (word.endswith("gram") and len(word) < 7)
+    return word in _NO_NAMES or word in _NO_CAPITALS or ends_so
 
 
 def _to_last_word(text: str, start: int, end: int) -> Span:
@@ -249,12 +255,13 @@ def _among_others(match: re.Match[str]) -> bool:
     return any(word is not None and word[1] != word[1].upper() for word in (ahead, behind))
 
 
-def _of_run(match: re.Match[str], most: int) -> Span | None:
-    """The name in a run of capitals: up to `most` words, none of them a term."""
+def _of_run(match: re.Match[str], most: int, first: frozenset[str] = frozenset()) -> Span | None:
+    """The name in a run of capitals: up to `most` words, none of them a term. first: words that the first may be."""
     start, end = match.start("it"), match.start("it")
     words = list(_CAPITAL_WORD.finditer(match.string, start, match.end("it")))
     for number, word in enumerate(words):
-        if number >= most or _is_term(word[0]) or _COLON.match(match.string, word.end()):
+        is_none = _is_term(word[0]) and (number > 0 or plain(word[0]) not in first)
+        if number >= most or is_none or _COLON.match(match.string, word.end()):
             break
         end = word.end()
     if end == start:
@@ -265,12 +272,14 @@ def _of_run(match: re.Match[str], most: int) -> Span | None:
 
 def _in_capitals(match: re.Match[str]) -> Span | None:
     """Behind a title, a run of capitals."""
-    if _HAVING.search(before(match)):
+    is_title = _CLEAR_TITLE.match(match[0]) is not None
+    if _HAVING.search(before(match)) and not is_title:
         return None
+    surnames = _CAPITAL_SURNAMES | {"may", "new", "head", "day", "still"} if is_title else _CAPITAL_SURNAMES
     if _among_others(match):
-        return _of_run(match, 3)
+        return _of_run(match, 3, surnames)
     first = _CAPITAL_WORD.search(match.string, match.start("it"))
-    return _of_run(match, 2 if first is not None and is_given(first[0]) else 1)
+    return _of_run(match, 2 if first is not None and is_given(first[0]) else 1, surnames)
 
 
 def _behind_capitals(match: re.Match[str]) -> Span | None:

@@ -10,7 +10,7 @@ Rules, in the manner of NegEx (Chapman et al., 2001) and ConText (Harkema et al.
 - Denied: a word such as no, not, without, denies, negative before the name in one sentence, with no `but`, `except`,
   `however`, `has`, `reports`, ... between; or `is ruled out`, `not present`, `absent` right behind it; or `(-)` before
   it (`(-) fever (+) cough`) or behind it (`fever (-), cough (+)`): a sign between two words stands as the first sign
-  of the sentence that has a word on one side alone. Not: no change, no increase, not only, not sure, no, I have; and
+  of the sentence that has a word on one side alone. Not: no change, no increase, not only, not sure, `No, I have`; and
   what has a `(+)` in that place is affirmed whatever stands before it.
 - In a dialogue, a question about something is denied where the next sentence begins with no, nope, nothing, I don't.
 - A relative's: mother, brother, family, ... before the name in one sentence with no `patient`, `he`, `she` between, or
@@ -38,11 +38,14 @@ _STOPS = frozenset(
     """but except however although though which because yes has reports reported complains complained presents
     presented shows showed reveals revealed""".split()
 )
-#: Words that make a negation before them say something else, those behind the `no` of an answer among them: `No, I have
-#: asthma`.
+#: Words that make a negation before them say something else.
 _NO_NEGATION = frozenset(
-    """change increase decrease improvement significant only longer sure certain rule further i he she we they it
-    there""".split()
+    "change increase decrease improvement significant only longer sure certain rule further".split()
+)
+#: Behind the `no` that begins a sentence: an answer goes on (`No, I have asthma`).
+_ANSWERS, _GOES_ON = (
+    frozenset("no nope nah uh um well oh ah okay".split()),
+    frozenset("i he she we they it there".split()),
 )
 _BEHIND = (("ruled", "out"), ("not", "present"), ("absent",), ("was", "negative"), ("is", "negative"), ("unlikely",))
 _NO_ANSWER = re.compile(
@@ -196,10 +199,18 @@ def _is_denied(words: Sequence[str], start: int, end: int) -> bool:
     for at in range(start - 1, -1, -1):
         if words[at] in _STOPS:
             break
-        if words[at] in _NEGATIONS and words[at + 1] not in _NO_NEGATION:
+        if words[at] in _NEGATIONS and not _says_something_else(words, at):
             return True
     behind = tuple(words[end : end + 4])
     return any(behind[at : at + len(phrase)] == phrase for phrase in _BEHIND for at in range(3))
+
+
+def _says_something_else(words: Sequence[str], at: int) -> bool:
+    """Whether the negation at this place denies nothing."""
+    if words[at + 1] in _NO_NEGATION:
+        return True
+    begins = _ANSWERS.issuperset(words[: at + 1])
+    return begins and words[at + 1] in _GOES_ON
 
 
 def _is_of_relative(words: Sequence[str], start: int, end: int) -> bool:
