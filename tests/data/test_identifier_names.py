@@ -95,3 +95,8 @@ def test_terms_that_look_like_names_stay(text: str) -> None:
 
 def test_a_name_before_a_heading_is_no_place() -> None:
     assert deidentified(["John Smith Hospital Course"]) == ["[NAME-1] Hospital Course"]
+
+
+@pytest.mark.parametrize("behind", ["Medical Assistant", "Health Aide", "Health care proxy", "Clinic Nurse"])
+def test_a_profession_makes_a_name_no_place(behind: str) -> None:
+    assert "Smith" not in deidentified([f"Called Karen Smith {behind}."])[0]

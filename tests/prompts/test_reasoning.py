@@ -1,5 +1,6 @@
 """Reasoning that a model writes before its answer is no part of that."""
 
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -33,13 +34,24 @@ def test_what_stands_around_it_is_the_answer(begin: str) -> None:
     assert answer_in(f"{begin}why{end}\n\nThe answer. ") == "The answer."
     assert answer_in(f"why{end.upper()} The answer.") == "The answer.", "the template began it"
     assert answer_in(f"{begin}a{end}{begin.upper()}b{end} The answer.") == "The answer."
+    assert answer_in(f"The {begin}a{end}answer.") == "The  answer."
     assert without_reasoning(f"The answer. {begin}but") is None and answer_in(f"The answer. {begin}but") == ""
     assert reasons(begin) and reasons(end)
 
 
 @given(st.text())
 def test_a_text_without_marks_stays_as_it_is(text: str) -> None:
-    assert reasons(text) or answer_in(text) == text
+    assert not reasons(text) and answer_in(text) == text
+
+
+def test_what_a_person_writes_in_brackets_is_no_mark() -> None:
+    assert answer_in("At night I [think] it hurts.") == "At night I [think] it hurts."
+
+
+def test_marks_without_an_end_are_read_in_one_pass() -> None:
+    begun = time.perf_counter()
+    assert answer_in("<thinking>" * 100_000) == ""
+    assert time.perf_counter() - begun < 5
 
 
 def test_the_answer_is_predicted_and_handed_out_and_the_whole_is_kept() -> None:

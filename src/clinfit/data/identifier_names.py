@@ -175,7 +175,8 @@ _REVERSED = rf"(?<!, )\b{_MIXED}, {_MIXED}(?:[ \t]{_UPPER}\.)?"
 _EPONYM = re.compile(
     r"(?:['’]s)?[ \t-](?:disease|syndrome|sign|test|score|scale|criteria|catheter|procedure|classification|maneuver|"
     r"manoeuvre|tube|tumou?r|lymphoma|reflex|fracture|palsy|esophagus|Hospital|Clinic|Store|University|County|Center|"
-    r"Centre|Memorial|Medical|Health|School|College|Institute|Bay)\b(?![ \t](?:Records?|History|Course|Problems?)\b)"
+    r"Centre|Memorial|Medical|Health|School|College|Institute|Bay)\b"
+    r"(?![ \t](?:Records?|History|Course|Problems?|Assistant|Aide|Nurse|Manager|manager|[Cc]are|Director|Student)\b)"
 )
 _ANY_NAME = re.compile(_NAME)
 

@@ -1,6 +1,7 @@
 """Reasoning that a model writes before its answer, by the marks that stand around it."""
 
 import re
+from collections.abc import Iterable
 
 #: What begins and ends a model's reasoning.
 MARKS = {
@@ -9,15 +10,28 @@ MARKS = {
     "<seed:think>": "</seed:think>",
     "[THINK]": "[/THINK]",
 }
-_BLOCK = re.compile("|".join(f"{re.escape(begin)}.*?{re.escape(end)}" for begin, end in MARKS.items()), re.I | re.S)
-_END = re.compile("|".join(map(re.escape, MARKS.values())), re.I)
-_BEGINNING = re.compile("|".join(map(re.escape, MARKS)), re.I)
+
+
+def _any_of(marks: Iterable[str]) -> str:
+    """In capitals too; but `[think]` is what a person writes."""
+    return "|".join(f"(?i:{re.escape(mark)})" if mark[0] == "<" else re.escape(mark) for mark in marks)
+
+
+_MARK = re.compile(f"(?P<begins>{_any_of(MARKS)})|{_any_of(MARKS.values())}")
 
 
 def without_reasoning(text: str) -> str | None:
     """The text behind the last end of a reasoning, without those that are closed; None where one is left open."""
-    text = _END.split(_BLOCK.sub(" ", text))[-1]  # a template may have begun the first one itself
-    return None if _BEGINNING.search(text) else text
+    kept, start, is_open = list[str](), 0, False
+    for mark in _MARK.finditer(text):
+        if mark["begins"]:
+            if not is_open:
+                kept, is_open = [*kept, text[start : mark.start()]], True
+            continue
+        if not is_open:  # a template may have begun this one itself
+            kept = []
+        start, is_open = mark.end(), False
+    return None if is_open else " ".join([*kept, text[start:]])
 
 
 def answer_in(text: str) -> str:
@@ -30,4 +44,4 @@ def answer_in(text: str) -> str:
 
 def reasons(text: str) -> bool:
     """Whether a text holds a reasoning, or a part of one."""
-    return bool(_BEGINNING.search(text) or _END.search(text))
+    return _MARK.search(text) is not None
