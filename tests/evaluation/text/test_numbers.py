@@ -118,7 +118,23 @@ def test_two_quantities(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["vitamin B12", "COVID-19", "T12 and T4", "IL-6 and HbA1c", "no one", "the 1990s are not", "Q10", "17q21", ""],
+    [
+        "vitamin B12",
+        "COVID-19",
+        "T12 and T4",
+        "IL-6 and HbA1c",
+        "no one",
+        "the 1990s are not",
+        "Q10",
+        "17q21",
+        "",
+        "2D echo",
+        "3D CT",
+        "18F-FDG",
+        "3T MRI",
+        "1.5T",
+        "5HIAA",
+    ],
 )
 def test_names_are_no_numbers(text: str) -> None:
     assert quantities(text) == frozenset()
@@ -147,7 +163,8 @@ def test_an_invented_number_with_letters_at_it_does_not_pass() -> None:
 DATES = [
     "04/15/2005", "15/04/2005", "4/15/05", "15.4.05", "2005-04-15", "April 15, 2005", "Apr. 15th 2005", "15 APRIL 2005",
     "the 15th of April 2005", "April fifteenth, two thousand five", "fifteenth of April in two thousand and five",
-    "April fifteen of twenty oh five",
+    "April fifteen of twenty oh five", "15-Apr-2005", "15Apr2005", "15-APR-05", "april 15, 2005", "15 april 2005",
+    "April 15,2005", "APRIL 15TH, 2005",
 ]  # fmt: skip
 
 
@@ -162,7 +179,8 @@ def test_a_date_is_the_same_in_every_notation(one: str, other: str) -> None:
     [
         ("04/15/2005", "April 16, 2005"), ("04/15/2005", "May 15, 2005"), ("04/15/2005", "April 15, 2006"),
         ("04/05/2005", "05/04/2005"), ("July 29, 1993", "7/29/94"), ("July twenty ninth", "July twenty eighth"),
-        ("April 15, 1905", "April 15, 2005"), ("10-20-30", "10-20-31"),
+        ("April 15, 1905", "April 15, 2005"), ("10-20-30", "10-20-31"), ("April 15", "4/16"), ("April 15", "5/15"),
+        ("15-Apr-2005", "15-May-2005"), ("05/01/2020-05/03/2020", "05/01/2020-05/04/2020"),
     ],
 )  # fmt: skip
 def test_two_dates(one: str, other: str) -> None:
@@ -174,7 +192,10 @@ def test_two_dates(one: str, other: str) -> None:
     [
         ("April 15", "04/15/2005"), ("4/15/05", "on April fifteenth"), ("the 15th", "April 15, 2005"),
         ("in 2005", "4/15/05"), ("4/15", "fifteenth of April"), ("5/4/2005", "April 5, 2005"),
-        ("4/5/2005", "April 5, 2005"),
+        ("4/5/2005", "April 5, 2005"), ("April 15", "4/15"), ("April fifteenth", "april 15"),
+        ("the 15th of April", "15-Apr-2005"), ("May 3", "may 3rd"), ("Oct 1 to Oct 3", "Oct 1-3"),
+        ("Oct 1-3", "October 1 through 3"), ("1-3 October", "from Oct. 1st to Oct. 3rd"), ("May 5", "May 3-5"),
+        ("05/01/2020 to 05/03/2020", "05/01/2020-05/03/2020"), ("May 3, 2020", "05/01/2020-05/03/2020"),
     ],
 )  # fmt: skip
 def test_a_part_of_a_date_is_found_in_it(part: str, whole: str) -> None:
@@ -188,9 +209,30 @@ def test_a_month_before_a_year_in_words_is_no_day() -> None:
     assert same("April twenty two thousand five", "April 20, 2005")
 
 
-@pytest.mark.parametrize("text", ["She may 5 mg take.", "March 45 steps", "may one ask", "April 5.5 mg", "May 5 %"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "She may 5 mg take.", "March 45 steps", "may one ask", "April 5.5 mg", "May 5 %", "In March 20 mg lisinopril",
+        "In April 12 weeks later", "TAKE 2 MAY REPEAT", "The 3 May be", "she may 5 times", "may first be seen",
+    ],
+)  # fmt: skip
 def test_months_that_are_words_make_no_date(text: str) -> None:
     assert all(quantity.date is None for quantity in quantities(text))
+
+
+def test_a_number_beside_a_date_keeps_its_sign_and_its_unit() -> None:
+    assert unsupported_numbers("May 3-5", "May 3 and May 5") == 0.0
+    assert unsupported_numbers("20 mg", "In March 20 mg lisinopril") == 0.0
+    assert unsupported_numbers("15.2005", "December 15,2005") == 1.0
+    assert unsupported_numbers("on 3 May and on 4 MAY", "3/5 and 4/5") == 0.0
+
+
+def test_a_ratio_takes_no_unit_of_what_follows() -> None:
+    assert unsupported_numbers("120/80 mg", "120/80 and 10 mg") == 0.0  # bare in the source
+    assert {(quantity.written, quantity.unit) for quantity in quantities("120/80 and 10 mg")} == {
+        (120, ""), (80, ""), (10, "g"),
+    }  # fmt: skip
+    assert same("5 or 10 mg", "5 mg or 10 mg")
 
 
 def test_digits_of_which_none_is_read_have_no_number() -> None:

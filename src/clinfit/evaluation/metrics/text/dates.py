@@ -1,5 +1,9 @@
-"""Dates in texts, in every notation: `04/15/2005`, `2005-04-15`, `15.4.05`, `April 15, 2005`, `the fifteenth of April,
-two thousand five`.
+"""Dates in texts: `04/15/2005`, `2005-04-15`, `15.4.05`, `15-Apr-2005`, `April 15, 2005`, `the fifteenth of April, two
+thousand five`, and both ends of `Oct 1-3`.
+
+A day and month in figures alone (`4/15`) may be a ratio and is read as two numbers, in which such a date is found. May
+and March are words as well: in small letters they are months beside an ordinal or a year only. A figure before a unit
+(`in March 20 mg`) is no day.
 
 Two dates are the same where day, month and year are; one of them may lack its year, and years of two digits stand for
 those of any century. Which part of `04/05/2005` is the month nobody knows: against another such date the parts are
@@ -15,10 +19,10 @@ from clinfit.evaluation.metrics.text.spelt import ONES, SMALL, TEENS, TENS, spel
 _MONTHS = ("january february march april may june july august september october november december").split()
 _SHORT = {name[:3]: number for number, name in enumerate(_MONTHS, start=1)} | {"sept": 9}
 _MONTH_NUMBERS = {name: number for number, name in enumerate(_MONTHS, start=1)} | _SHORT
-#: With a capital: may and march are words as well.
-_MONTH = "(?:" + "|".join(
-    rf"{name.capitalize()}|{name.upper()}" for name in sorted(_MONTH_NUMBERS, key=len, reverse=True)
-) + r")(?![^\W_])\.?"  # fmt: skip
+#: Without the months that are words, these are in any letters.
+_MONTH_WORDS = {"may", "mar", "march"}
+_LONGEST_FIRST = sorted(_MONTH_NUMBERS, key=len, reverse=True)
+_MONTH = rf"(?:(?i:{'|'.join(_LONGEST_FIRST)}))(?![^\W_])\.?"
 _ORDINALS = (
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
     "sixteenth seventeenth eighteenth nineteenth twentieth"
@@ -29,19 +33,32 @@ _OH = rf"(?:o|oh|zero)\s(?:{'|'.join(ONES)})"
 _CARDINAL = rf"(?!(?:nineteen|twenty)\s(?:{'|'.join([*TENS, *TEENS])}|{_OH})\b){SMALL}(?![\s-](?:hundred|thousand)\b)"
 _DAY = (
     rf"(?:(?i:(?:twenty|thirty)[\s-](?:{'|'.join(_ORDINALS[:9])})|thirtieth|{'|'.join(reversed(_ORDINALS))}|{_CARDINAL})"
-    r"|\d{1,2}(?:st|nd|rd|th)?)(?![^\W_]|[.,:/]\d|\s?%)"
+    r"|\d{1,2}(?i:st|nd|rd|th)?)(?![^\W_]|[.:/]\d|,\d(?!\d{3}(?!\d))|\s?%)"
+    # `in March 20 mg`, `in April 12 weeks later`: no day
+    r"(?![\s-](?i:mg|mcg|ml|g|kg|mmhg|units?|tablets?|percent|hours?|days?|weeks?|months?|years?)\b)"
 )
 _YEAR = (
     rf"(?:(?:19|20)\d\d(?![^\W_]|[.,]\d)|(?i:two\sthousand(?:\s(?:and\s)?{SMALL})?"
     rf"|(?:nineteen|twenty)\s(?:{SMALL}|{_OH}))(?![^\W_]))"
 )
-_BEFORE_YEAR = r"(?:\s?,)?\s(?:(?i:of|in)\s)?"
-_FIGURES = re.compile(r"(?<![\w/.-])(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?![\w/-])", re.ASCII)
+_BEFORE_YEAR = r"(?:\s?,\s?|\s)(?:(?i:of|in)\s)?"
+#: Both ends of 05/01/2020-05/03/2020.
+_FIGURES = re.compile(
+    r"(?:(?<![\w/.-])|(?<=[/.]\d\d-)|(?<=[/.]\d{4}-))(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?![\w/]|-(?!\d{1,4}[/.]\d))",
+    re.ASCII,
+)
+_SHORT_NAMED = re.compile(
+    rf"(?<![\w/.-])(?P<day>\d{{1,2}})(?P<between>[-/]?)(?P<month>(?i:{'|'.join(_LONGEST_FIRST)}))"
+    r"(?P=between)(?P<year>\d{4}|\d\d)(?![\w-])",
+    re.ASCII,
+)
+_TO = r"\s?(?:[-\u2013]|to|through)\s?"
 _NAMED = re.compile(
-    rf"(?<![^\W_])(?:(?P<month>{_MONTH})\s(?:(?i:the|on\sthe)\s)?(?P<day>{_DAY})"
-    rf"|(?<![\d.,/-])(?P<day_first>{_DAY})\s(?:(?i:of)\s)?(?P<month_behind>{_MONTH}))"
+    rf"(?<![^\W_])(?:(?P<month>{_MONTH})\s(?:(?i:the|on\sthe)\s)?(?P<day>{_DAY})(?:{_TO}(?P<last>{_DAY}))?"
+    rf"|(?<![\d.,/-])(?:(?P<first>\d{{1,2}}){_TO})?(?P<day_first>{_DAY})\s(?:(?i:of)\s)?(?P<month_behind>{_MONTH}))"
     rf"(?:{_BEFORE_YEAR}(?P<year>{_YEAR}))?"
 )
+_IS_AT_A_DATE = re.compile(r"\b(?:on|since|until|till|from|by|before|after|of)\s$", re.IGNORECASE)
 
 #: Year, if it is told, month and day.
 Reading = tuple[int | None, int, int]
@@ -81,13 +98,11 @@ def taken_out(text: str) -> tuple[str, list[Date]]:
         return " " * len(match[0])
 
     def named(match: re.Match[str]) -> str:
-        date = _named(match)
-        if date is None:
-            return match[0]
-        found.append(date)
-        return " " * len(match[0])
+        dates = _named(match)
+        found.extend(dates)
+        return " " * (len(match[0]) - 1) + ")" if dates else match[0]  # ): the hyphen of `May 3-` is no sign
 
-    return _NAMED.sub(named, _FIGURES.sub(figures, text)), found
+    return _NAMED.sub(named, _SHORT_NAMED.sub(named, _FIGURES.sub(figures, text))), found
 
 
 def _in_figures(first: int, second: int, third: int, *, short: bool) -> Date:
@@ -97,13 +112,33 @@ def _in_figures(first: int, second: int, third: int, *, short: bool) -> Date:
     return Date(f"{first}/{second}/{third}" if short else f"{first}-{second}-{third}", valid)
 
 
-def _named(match: re.Match[str]) -> Date | None:
-    """None where the day is none."""
-    month = _MONTH_NUMBERS[(match["month"] or match["month_behind"]).rstrip(".").casefold()]
-    day, year = _day(match["day"] or match["day_first"]), None if match["year"] is None else _year(match["year"])
-    if not 1 <= day <= 31:
-        return None
-    return Date(f"{month}/{day}" if year is None else f"{year}-{month}-{day}", ((year, month, day),))
+def _named(match: re.Match[str]) -> list[Date]:
+    """One, or both ends; none where a day is none or the month is a word."""
+    parts = match.groupdict()
+    written = parts["month"] or parts["month_behind"]
+    if _is_word(match, written.rstrip(".")):
+        return []
+    month = _MONTH_NUMBERS[written.rstrip(".").casefold()]
+    year = None if parts["year"] is None else _year(parts["year"])
+    days = [_day(day) for name in ("first", "day", "day_first", "last") if (day := parts.get(name)) is not None]
+    if not all(1 <= day <= 31 for day in days):
+        return []
+    return [Date(f"{month}/{day}" if year is None else f"{year}-{month}-{day}", ((year, month, day),)) for day in days]
+
+
+def _is_word(match: re.Match[str], month: str) -> bool:
+    """`may 5 mg`, `take 2 MAY repeat`."""
+    if month.casefold() not in _MONTH_WORDS or match["year"] is not None:
+        return False
+    parts = match.groupdict()
+    day = parts["day"] or parts["day_first"]
+    if not day[0].isdigit() or not day.isdigit():
+        return month.islower() and not day[0].isdigit()
+    if month.islower():
+        return True
+    return (
+        parts["day"] is None and _IS_AT_A_DATE.search(match.string[max(0, match.start() - 7) : match.start()]) is None
+    )
 
 
 def _day(written: str) -> int:

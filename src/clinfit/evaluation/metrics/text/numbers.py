@@ -10,7 +10,8 @@ units in other scripts, and the numbers of a list (`1. Asthma. 2. Gout.`); space
 since `2 500 mg tablets` are two). A text with digits of which none is read has no number of unsupported ones.
 
 A quantity is found again where the same value has the same unit, or where one of the two is written without a unit; a
-date where it is the same day, and a number where it is the day, the month or the year of a date.
+date where it is the same day or its day and month are bare numbers (`4/15`), and a number where it is the day, the
+month or the year of a date.
 Only whether it is there is asked, not what it is said of, so these are proxies: a right number for the wrong drug
 counts as found. A time that a dose is for (`mg/day`, `mg daily`) is not read.
 """
@@ -98,12 +99,14 @@ _POWER = (
     rf"(?:(?<=10)(?<![\d.,]10)(?:(?P<power>\u207b?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]{{1,2}})|(?:\^|[*e](?=\d+\s?/))(?P<caret>{_EXPONENT}))"
     rf"|e(?P<e>{_EXPONENT}))"
 )
+#: 2D echo, 3T, 18F-FDG, 5HIAA.
+_NAME = r"(?-i:[DT](?![^\W_])|[A-Z]{1,2}-[A-Z]|[A-Z]{4,}(?![^\W_]))"
 #: No letter, digit or `COVID-` before it. Letters behind it that are no unit (104.9F, 67M) tell none; 1990s and 17q21
 #: are names.
 _DIGITS = re.compile(
     rf"(?<![^\W_])(?<![^\W\d_{_PARTS}]-)(?<!\d[.,])(?P<sign>(?<![\w)\]%.])[-\u2212])?"
     rf"(?>(?P<number>{NUMBER}|\.\d+)(?:{_POWER}|\s?(?P<and>[{_PARTS}])|{_SCALE})?|(?P<part>[{_PARTS}]))"
-    rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?!s(?![^\W_]))[^\W\d_]*(?![^\W_]))",
+    rf"(?:st|nd|rd|th)?(?:{_AFTER}|(?!s(?![^\W_])|{_NAME})[^\W\d_]*(?![^\W_]))",
     re.IGNORECASE,
 )
 _SPELT = re.compile(rf"(?<![^\W_])(?>(?P<words>{THOUSANDS}))(?:{_AFTER}|(?![^\W_]))", re.IGNORECASE)
@@ -143,7 +146,9 @@ def unsupported(wanted: Collection[Quantity], known: Collection[Quantity]) -> li
 
     def is_found(quantity: Quantity) -> bool:
         if (date := quantity.date) is not None:
-            return any(same_date(date, other) for other in dates)
+            return any(same_date(date, other) for other in dates) or any(
+                {Fraction(month), Fraction(day)} <= bare for _, month, day in date.readings
+            )
         if (quantity.value, quantity.unit) in same:
             return True
         return quantity.written in (numbers if quantity.unit == "" else bare)
@@ -183,7 +188,7 @@ def _read(text: str) -> set[Quantity]:
         number, unit, scale = _number(match), _unit(match), _scale(match)
         if following:
             between = text[match.end() : following.start()]
-            unit = unit or (last if _RANGE.fullmatch(between) else None)
+            unit = unit or (last if _have_one_unit(text, match, between) else None)
             if scale is None and _unit(match) is None and _SPAN.fullmatch(between) and _is_less(number, following):
                 scale = _scale(following)
         if number is not None and not (unit is None and match[0].casefold() == "one"):
@@ -192,6 +197,12 @@ def _read(text: str) -> set[Quantity]:
             found.add(Quantity(number * factor, kind, number))
         following, last = match, unit
     return found
+
+
+def _have_one_unit(text: str, match: re.Match[str], between: str) -> bool:
+    """`5-10 mg`, `5 or 10 mg`; in `120/80 and 10 mg` the mg are those of the 10."""
+    is_side_of_a_ratio = text[match.start() - 1 : match.start()] == "/" and between.strip().casefold() in {"and", "or"}
+    return _RANGE.fullmatch(between) is not None and not is_side_of_a_ratio
 
 
 def _is_less(number: Fraction | None, following: re.Match[str]) -> bool:
