@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,17 @@ def test_missing_values_that_tell_the_answer() -> None:
     assert found(taken)["missing-tells-label"].level == "warn"
     by_chance = with_input(patients(), "age", lambda at, r: None if rng.random() < 0.4 else r.inputs["age"])
     assert found(by_chance) == {}
+
+
+def test_missing_values_of_few_records_are_not_counted() -> None:
+    ill = iter(range(1000))
+    taken = with_input(
+        patients(),
+        "age",
+        lambda at, r: None if (r.target == "ill" and next(ill) > 3) or (r.target != "ill" and at < 6) else 60.0,
+    )
+    finding = found(taken)["missing-tells-label"]
+    assert not re.search(r"\d%|AUROC", finding.evidence) and "often in its records" in finding.evidence
 
 
 @pytest.mark.parametrize("code", [0.0, -1.0, 999.0])

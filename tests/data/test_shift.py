@@ -73,7 +73,30 @@ def test_a_few_missing_values_are_not_counted(task: Task, make_record: MakeRecor
     test = [make_record(f"t{at}", "a note", "test", age=60.0 if at > 8 else None, ward="north") for at in range(40)]
     found = by_name(shift_rows(task, [*sample(make_record, "train", 40, 1), *test]))
     assert (found["age: missing"].train, found["age: missing"].test) == ("0.0%", "<10 records")
-    assert found["age: missing"].alert, "what is compared is all the same"
+
+
+@pytest.mark.parametrize("old", [0, 3, 9, 40])
+@pytest.mark.parametrize("size", [40, 200])
+def test_a_count_that_is_not_told_cannot_be_worked_out(
+    task: Task, make_record: MakeRecord, old: int, size: int
+) -> None:
+    """Whatever it is, the row is the same."""
+    train = [make_record(f"r{at}", "a note", "train", age=60.0 if at >= old else None, ward="a") for at in range(200)]
+    rows = set()
+    for few in range(1, 10):
+        test = [
+            make_record(f"t{at}", "a note", "test", age=60.0 if at >= few else None, ward="a") for at in range(size)
+        ]
+        found = by_name(shift_rows(task, [*train, *test]))
+        rows.add((found["age: missing"], found["age"].p))
+    assert len(rows) == 1
+
+
+def test_many_missing_against_few_are_a_large_difference(task: Task, make_record: MakeRecord) -> None:
+    test = [make_record(f"t{at}", "a note", "test", age=None if at % 2 else 60.0, ward="a") for at in range(40)]
+    train = [make_record(f"r{at}", "a note", "train", age=60.0 if at >= 3 else None, ward="a") for at in range(200)]
+    found = by_name(shift_rows(task, [*train, *test]))["age: missing"]
+    assert found.alert and found.train == "<10 records" and found.test == "50.0%"
 
 
 def test_a_constant_that_changed_has_no_limit(task: Task, make_record: MakeRecord) -> None:

@@ -127,6 +127,20 @@ def _words(task: Task, records: Sequence[Record], labels: Sequence[str]) -> Iter
                 )
 
 
+def _missing_in(absent: Bools, held: Bools) -> str:
+    """The shares, and the AUROC by which each could be worked out of the other; none of fewer than SMALL_CELL records
+    with or without a value."""
+    parts = absent[held], absent[~held]
+    if any(0 < count < SMALL_CELL for part in parts for count in (int(part.sum()), int((~part).sum()))):
+        more = "more" if parts[0].mean() > parts[1].mean() else "less"
+        return (
+            f"missing {more} often in its records than in the others; fewer than {SMALL_CELL} records are not counted"
+        )
+    value = auroc(absent.astype(np.float64), held)
+    own, other = (part.mean() for part in parts)
+    return f"missing in {own:.0%} of its records and in {other:.0%} of the others: AUROC {max(value, 1 - value):.3f}"
+
+
 def _missing(task: Task, records: Sequence[Record], labels: Sequence[str]) -> Iterator[Finding]:
     for name in task.data.columns:
         absent = np.array([record.inputs[name] is None for record in records], dtype=bool)
@@ -136,13 +150,13 @@ def _missing(task: Task, records: Sequence[Record], labels: Sequence[str]) -> It
         for label in labels:
             held = _held(label, records)
             value = auroc(absent.astype(np.float64), held)
-            scored.append((max(value, 1 - value), label, absent[held].mean(), absent[~held].mean()))
-        value, label, own, other = max(scored)
+            scored.append((max(value, 1 - value), label))
+        value, label = max(scored)
         if value >= MISSING_NOTE:
             yield Finding(
                 "warn" if value >= MISSING_WARNING else "info",
                 "missing-tells-label",
                 f"whether {name} is missing says something about {label!r}",
-                f"missing in {own:.0%} of its records and in {other:.0%} of the others: AUROC {value:.3f}",
+                _missing_in(absent, _held(label, records)),
                 "find out why it was not measured: if because of the answer, the model learns that and no more",
             )

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,9 @@ def _input(name: str, column: InputColumn, train: Sequence[Value], test: Sequenc
     if not known or not met:
         return
     if column.type == "number":
-        yield _number(name, "number", np.array(known, dtype=np.float64), np.array(met, dtype=np.float64))
+        found = _number(name, "number", np.array(known, dtype=np.float64), np.array(met, dtype=np.float64))
+        sizes = _told_size(train), _told_size(test)
+        yield found if found.difference is None else replace(found, p=by_chance(found.difference, sizes))
         return
     old, new = [str(value) for value in known], [str(value) for value in met]
     if column.type == "category":
@@ -144,13 +147,25 @@ def _input(name: str, column: InputColumn, train: Sequence[Value], test: Sequenc
 
 
 def _missing(name: str, train: Sequence[bool], test: Sequence[bool]) -> Shift:
-    """The shares, but of fewer records than the first table counts (characteristics.py)."""
-    found = _share(f"{name}: missing", "missing", train, test)
+    """The shares, but of fewer records than the first table counts (characteristics.py); those are compared by the
+    least difference that any such count makes, so that the count cannot be worked out."""
+    sizes = len(train), len(test)
+    told = [sum(part) == 0 or sum(part) >= SMALL_CELL for part in (train, test)]
+    counts = [
+        [sum(part)] if is_told else range(1, min(SMALL_CELL, len(part) + 1))
+        for part, is_told in zip((train, test), told, strict=True)
+    ]
+    least = min(product(*counts), key=lambda pair: abs(pair[0] / sizes[0] - pair[1] / sizes[1]))
+    old, new = ([at < count for at in range(size)] for count, size in zip(least, sizes, strict=True))
+    found = _share(f"{name}: missing", "missing", old, new)
     few = f"<{SMALL_CELL} records"
-    old, new = (
-        few if 0 < sum(part) < SMALL_CELL else told for part, told in ((train, found.train), (test, found.test))
-    )
-    return replace(found, train=old, test=new)
+    return replace(found, train=found.train if told[0] else few, test=found.test if told[1] else few)
+
+
+def _told_size(values: Sequence[Value]) -> int:
+    """How many are known; all, where one could tell of this how few are missing."""
+    known = sum(value is not None for value in values)
+    return known if len(values) - known >= SMALL_CELL else len(values)
 
 
 def _lengths(texts: Sequence[str]) -> NDArray[np.float64]:

@@ -109,7 +109,8 @@ def shift_table(task: TaskResult) -> Plain | None:
     ]
     hint = (
         "Standardised difference: test minus training, in standard deviations; of a category with several values its "
-        "size only. * 0.25 or more, a rule of thumb and not a test: small test splits reach it by chance."
+        "size only. * 0.25 or more, a rule of thumb and not a test: small test splits reach it by chance. Of "
+        "counts that are not told the least difference that they can make."
     )
     return Plain("Training against test", hint, ["Property", "Training", "Test", "Standardised difference"], rows)
 
